@@ -1,0 +1,48 @@
+# `make demo` and `make test` need Python 3.11 or newer and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+export TF_CPP_MIN_LOG_LEVEL := 3
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench-probe clean
+
+help:  ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed-demo  ## check a CNN on real MNIST digits, and an exploding variant of it
+	@for name in article_cnn article_cnn_exploding; do \
+		echo; echo "evengrad check examples/$$name.py --html reports/$$name.html"; \
+		$(PY) -m evengrad check examples/$$name.py --html reports/$$name.html && status=0 || status=$$?; \
+		if [ $$status -gt 1 ]; then echo "make demo: $$name could not be checked (status $$status)" >&2; exit $$status; fi; \
+	done
+	@echo; echo "Reports (open in a browser):"
+	@ls -1 "$(CURDIR)"/reports/article_cnn.html "$(CURDIR)"/reports/article_cnn_exploding.html
+
+test: $(VENV)/.installed-dev  ## lint, types, import rules, tests with each framework, examples
+	@$(PY) tests/run_all.py
+
+lint: $(VENV)/.installed-dev  ## only lint, types and import rules
+	@$(PY) tests/run_all.py lint
+
+bench-probe: $(VENV)/.installed-dev  ## cost of one probe as a ratio to one training step
+	@$(PY) bench/probe_cost.py
+
+clean:  ## remove reports and caches; .venv stays
+	rm -rf reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "evengrad needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(PY)
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(VENV) has $$($(PY) --version 2>&1); evengrad needs 3.11 or newer. Remove $(VENV) and run make again." >&2; exit 1; }
+	@echo "installing evengrad[$*] into $(VENV) (some minutes the first time)"
+	@$(PY) -m pip install -qq -c constraints.txt -e ".[$*]"
+	@touch $@

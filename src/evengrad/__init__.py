@@ -1,0 +1,23 @@
+"""evengrad keeps the gradients of neural networks even.
+
+``evengrad.check(model, loss=..., batch=(x, y))`` measures where the gradient grows or vanishes, and
+says which layer, which cause and what to change. Importing evengrad loads no framework.
+"""
+
+from evengrad.check import Check, check
+from evengrad.errors import CannotCheckError, EvengradError
+from evengrad.finding import Cause, Finding, Severity
+from evengrad.probe import Probe
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CannotCheckError",
+    "Cause",
+    "Check",
+    "EvengradError",
+    "Finding",
+    "Probe",
+    "Severity",
+    "check",
+]

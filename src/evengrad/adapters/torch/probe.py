@@ -1,0 +1,108 @@
+"""``evengrad.check`` for a ``torch.nn.Module``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_leaves, tree_map
+
+from evengrad.adapters.torch.measure import Measurement
+from evengrad.adapters.torch.record import Recorder
+from evengrad.adapters.torch.state import untouched
+from evengrad.adapters.torch.update import coming_update, describe
+from evengrad.errors import CannotCheckError
+from evengrad.probe import Probe
+
+
+def probe(model: Any, *, loss: Any, batch: Any, optimizer: Any = None) -> Probe:
+    """Measure a model on one batch (x, y) in training mode; nothing of it is changed.
+
+    x: a tensor, a tuple of positional arguments or a dict of keyword arguments. loss: a callable,
+    ``loss(output, y)``. Raises CannotCheckError where there is nothing to measure.
+    """
+    if not callable(loss):
+        raise CannotCheckError(
+            "Expected loss=, a callable such as torch.nn.CrossEntropyLoss() taking (output, target), "
+            f"got {loss!r}."
+        )
+    x, y = _batch(model, batch)
+    recorder = Recorder()
+    with untouched(model), torch.enable_grad():
+        model.train()
+        recorder.enter()
+        try:
+            value = loss(_forward(model, x), y)
+        finally:
+            recorder.leave()
+        expect_loss(value)
+        names = {id(p): (name, p) for name, p in model.named_parameters()}
+        measurement = Measurement(recorder, value, names)
+        measurement.run()
+        updates, notes = _updates(optimizer, measurement)
+        return measurement.assemble(
+            batch_size=_size(x),
+            updates=updates,
+            optimizer=None if optimizer is None else describe(optimizer),
+            notes=notes,
+        )
+
+
+def expect_loss(value: Any) -> None:
+    """Refuse what cannot be differentiated, with the way out."""
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        came = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        raise CannotCheckError(
+            f"Expected the loss to be a scalar tensor, got {came}. "
+            'Average it: reduction="mean", or loss.mean().'
+        )
+    if not value.requires_grad:
+        raise CannotCheckError(
+            "The loss does not depend on any trainable parameter: all of them are frozen, or the output "
+            "was detached (.detach(), .item(), .numpy(), torch.no_grad()) on its way to the loss."
+        )
+
+
+def _batch(model: Any, batch: Any) -> tuple[Any, Any]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise CannotCheckError("Expected batch=(inputs, targets), a pair.")
+    parameter = next(model.parameters(), None)
+    if parameter is None or not any(p.requires_grad for p in model.parameters()):
+        raise CannotCheckError(
+            "Expected a model with trainable parameters, but it has none. "
+            "Unfreeze at least one: `parameter.requires_grad_(True)`."
+        )
+
+    def ready(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            value = torch.from_numpy(np.ascontiguousarray(value))
+            if value.is_floating_point():
+                value = value.to(parameter.dtype)
+        return value.to(parameter.device) if isinstance(value, torch.Tensor) else value
+
+    x, y = tree_map(ready, batch[0]), tree_map(ready, batch[1])
+    if _size(x) == 0:
+        raise CannotCheckError("Expected a batch with at least one sample, got an empty one.")
+    return x, y
+
+
+def _size(x: Any) -> int:
+    first = next((t for t in tree_leaves(x) if isinstance(t, torch.Tensor)), None)
+    return 0 if first is None or first.numel() == 0 else int(first.shape[0]) if first.ndim else 1
+
+
+def _forward(model: Any, x: Any) -> Any:
+    if isinstance(x, dict):
+        return model(**x)
+    return model(*x) if isinstance(x, tuple | list) else model(x)
+
+
+def _updates(optimizer: Any, measurement: Measurement) -> tuple[dict[int, float], tuple[str, ...]]:
+    if optimizer is None:
+        return {}, ()
+    totals = {key: measurement.total_gradient(key) for key in measurement.names}
+    try:
+        return coming_update(optimizer, totals), ()
+    except Exception as error:
+        return {}, (f"the coming update could not be worked out: {error}",)

@@ -1,0 +1,47 @@
+"""What to write, in the user's own framework: the wording that several rules share."""
+
+from __future__ import annotations
+
+from evengrad.probe import Probe
+from evengrad.theory.activations import canonical, named_moments
+
+_KERAS_INITIALISER = {"relu": '"he_normal"', "selu": '"lecun_normal"'}
+_TORCH_NONLINEARITY = {"relu": "relu", "leaky_relu": "leaky_relu", "selu": "selu"}
+
+
+def initialiser(probe: Probe, activation: str | None) -> str:
+    """Code that gives a layer variance-keeping weights under that activation's type."""
+    name = "linear" if activation is None else canonical(activation)
+    if probe.frontend == "keras":
+        if name in _KERAS_INITIALISER:
+            return f"kernel_initializer={_KERAS_INITIALISER[name]}"
+        scale = _gain(name) ** 2
+        return (
+            f'kernel_initializer=keras.initializers.VarianceScaling({scale:.3g}, "fan_in", '
+            '"truncated_normal")'
+        )
+    if name in _TORCH_NONLINEARITY:
+        return f'nn.init.kaiming_normal_(layer.weight, nonlinearity="{_TORCH_NONLINEARITY[name]}")'
+    return (
+        f"nn.init.normal_(layer.weight, std={_gain(name):.4g} / fan_in ** 0.5), "
+        "fan_in = layer.weight[0].numel()"
+    )
+
+
+def relu(probe: Probe) -> str:
+    """Code of the plainest activation whose slope does not shrink a gradient."""
+    return 'activation="relu"' if probe.frontend == "keras" else "nn.ReLU()"
+
+
+def _gain(name: str) -> float:
+    known = named_moments(name)
+    return 1.0 if known is None else known.gain
+
+
+def times(log_ratio: float) -> str:
+    """A log ratio as a factor in words: "3.2e+06-fold"."""
+    exponent = abs(log_ratio) / 2.302585092994046
+    if exponent > 300:
+        return f"10^{exponent:.0f}-fold" if exponent != float("inf") else "infinitely"
+    factor = 10**exponent
+    return f"{factor:.3g}-fold" if factor < 1e4 else f"{factor:.1e}-fold"

@@ -1,0 +1,53 @@
+"""``evengrad.check``: one probe of a live model, judged."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+from evengrad.diagnose import Check, diagnose
+from evengrad.errors import CannotCheckError
+from evengrad.probe import Probe
+
+__all__ = ["Check", "check"]
+
+
+def check(model: Any, *, batch: Any, loss: Any = None, optimizer: Any = None) -> Check:
+    """Probe a model on one batch and judge what was measured. Nothing in the model changes.
+
+    model: a ``torch.nn.Module`` or a Keras 3 model on any backend. batch: (inputs, targets), as the
+    training would see them; inputs may be a tensor, a list or a dict. loss: a callable, for torch
+    ``loss(output, target)``, for Keras a name, a ``keras.losses.Loss`` or None for the compiled one.
+    optimizer: the training's own, for the size of the coming update; for Keras None means the
+    compiled one. Raises CannotCheckError where there is nothing to measure.
+
+    >>> result = evengrad.check(model, loss=nn.CrossEntropyLoss(), batch=(x, y))  # doctest: +SKIP
+    >>> result.findings[0].advice  # doctest: +SKIP
+    """
+    measured: Probe = _probe_of(model)(model, loss=loss, batch=batch, optimizer=optimizer)
+    return diagnose(measured)
+
+
+def _probe_of(model: Any) -> Any:
+    """The adapter that knows this model. Keras first: on its torch backend a model is both."""
+    for framework, types in (("keras", ("Layer",)), ("torch", ("nn.Module",))):
+        module = sys.modules.get(framework)
+        if module is not None and any(_is_a(model, module, name) for name in types):
+            return importlib.import_module(f"evengrad.adapters.{framework}.probe").probe
+    if type(model).__module__.split(".")[0] == "tf_keras":
+        raise CannotCheckError(
+            "This is a Keras 2 model (tf_keras). evengrad reads Keras 3: build the model with "
+            "`import keras` (3.5 or newer), and unset TF_USE_LEGACY_KERAS."
+        )
+    raise CannotCheckError(
+        f"Expected a torch.nn.Module or a Keras 3 model, got {type(model).__qualname__}. "
+        "Pass the model itself, not its class, its output or its weights."
+    )
+
+
+def _is_a(model: Any, module: Any, dotted: str) -> bool:
+    kind: Any = module
+    for part in dotted.split("."):
+        kind = getattr(kind, part, None)
+    return isinstance(kind, type) and isinstance(model, kind)

@@ -1,0 +1,30 @@
+"""The command line: one file a verb. Only this package prints."""
+
+from __future__ import annotations
+
+import typer
+
+from evengrad.cli import check, explain
+
+app = typer.Typer(
+    name="evengrad",
+    help="Keeps the gradients of neural networks even: what is wrong, where, why, and what to change.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("check", no_args_is_help=True)(check.check)
+app.command("explain", no_args_is_help=False)(explain.explain)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    """Keeps the gradients of neural networks even."""
+    if version:
+        import evengrad
+
+        print(f"evengrad {evengrad.__version__}")
+        raise typer.Exit

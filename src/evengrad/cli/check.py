@@ -1,0 +1,137 @@
+"""``evengrad check``: the user's script, up to its first training step, probed and judged."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from evengrad.diagnose import Check, diagnose
+from evengrad.errors import EvengradError
+from evengrad.probe import Probe
+from evengrad.script import ScriptExitedError, ScriptFailedError, own_frames, probe_script
+
+
+class Status(IntEnum):
+    """Exit statuses of ``evengrad check``."""
+
+    HEALTHY = 0
+    FINDINGS = 1
+    COULD_NOT_CHECK = 2
+    INTERRUPTED = 130
+
+
+def check(
+    script: Annotated[str, typer.Argument(help="The training script, or a module with -m.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="The script's own arguments, after --.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Where to write the report.  [default: evengrad-SCRIPT.html]"),
+    ] = None,
+    no_html: Annotated[bool, typer.Option("--no-html", help="Write no HTML report.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the result for machines here.")] = None,
+    module: Annotated[
+        bool, typer.Option("-m", help="SCRIPT is a module's dotted name, as in python -m.")
+    ] = False,
+) -> None:
+    """Probe a training script's gradients before anything is trained.
+
+    Runs SCRIPT unchanged until its first training step, measures one forward and backward pass on its
+    own model, loss, optimizer and first batch, says what is wrong, and stops the script there.
+
+    Examples:
+      evengrad check train.py
+
+      evengrad check train.py --json check.json -- --epochs 3 --lr 0.1
+
+      evengrad check -m package.train
+
+    Exit status: 0 healthy, 1 findings, 2 could not check.
+    """
+    probe = _probe(script, arguments or [], module)
+    result = diagnose(probe)
+    page = None if no_html else html or Path(f"evengrad-{_stem(script, module)}.html")
+    _write(result, page, json)
+    _show(result, page)
+    raise typer.Exit(Status.HEALTHY if result.healthy else Status.FINDINGS)
+
+
+def _probe(script: str, arguments: list[str], module: bool) -> Probe:
+    try:
+        with _spinner() as starting:
+            return probe_script(script, arguments, module=module, starting=starting)
+    except EvengradError as error:
+        _say(str(error))
+    except ScriptFailedError as error:
+        sys.excepthook(type(error.cause), error.cause, error.cause.__traceback__)
+        _say(f"{script} failed before its first training step (its own traceback is above).")
+        if error.missing is not None:
+            _say(f"To install what it misses: pip install 'evengrad[{error.missing}]'")
+    except ScriptExitedError as error:
+        raise typer.Exit(_exit_code(script, error.code)) from None
+    except KeyboardInterrupt as interrupt:
+        own = own_frames(interrupt.__traceback__)
+        sys.excepthook(type(interrupt), interrupt.with_traceback(own), own)
+        raise typer.Exit(Status.INTERRUPTED) from None
+    raise typer.Exit(Status.COULD_NOT_CHECK)
+
+
+def _exit_code(script: str, code: object) -> int:
+    """The script's own exit status, unless that would read as a verdict of ours."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+    _say(f"{script} exited before its first training step (sys.exit({code!r})).")
+    if isinstance(code, int) and code not in (Status.HEALTHY, Status.FINDINGS):
+        return code
+    return Status.COULD_NOT_CHECK
+
+
+@contextmanager
+def _spinner() -> Iterator[Callable[[], None]]:
+    """Yields what starts a spinner on stderr; stops it at the end."""
+    status = Console(stderr=True).status("evengrad: measuring the gradients of the first batch")
+    try:
+        yield status.start
+    finally:
+        status.stop()
+
+
+def _write(result: Check, page: Path | None, data: Path | None) -> None:
+    from evengrad.report import html
+    from evengrad.report import json as machine
+
+    try:
+        if data is not None:
+            data.parent.mkdir(parents=True, exist_ok=True)
+            data.write_text(machine.dumps(result), encoding="utf-8")
+        if page is not None:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(html.render(result), encoding="utf-8")
+    except OSError as error:
+        _say(f"cannot write {error.filename}: {error.strerror}")
+        raise typer.Exit(Status.COULD_NOT_CHECK) from None
+
+
+def _show(result: Check, page: Path | None) -> None:
+    from evengrad.report import text
+
+    out = Console(highlight=False)
+    out.print(text.panel(result))
+    if page is not None:
+        out.print(f"[dim]report:[/] {page}", soft_wrap=True)
+
+
+def _say(message: str) -> None:
+    print(f"evengrad: {message}", file=sys.stderr)
+
+
+def _stem(script: str, module: bool) -> str:
+    return script.replace(".", "-") if module else Path(script).stem

@@ -1,0 +1,17 @@
+"""What evengrad raises. Each message says what was expected, what came and what to do."""
+
+
+class EvengradError(Exception):
+    """Something kept evengrad from doing what it was asked; the message says what to do."""
+
+
+class CannotCheckError(EvengradError):
+    """The model, the batch or the loss is not one that can be probed."""
+
+
+class MissingFrameworkError(EvengradError):
+    """A framework is not installed, or is of a generation that evengrad does not read."""
+
+
+class ScriptError(EvengradError):
+    """The user's script could not be started, or never came to a training step."""

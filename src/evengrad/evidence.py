@@ -1,0 +1,39 @@
+"""What the rules look at: a probe, its budget and its causes, worked out once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from evengrad.budget import Budget, budget
+from evengrad.causes import Shares, attribute
+from evengrad.finding import Cause
+from evengrad.probe import Probe
+
+DRIFT = math.log(1e3)
+"""Three decades between one end of the network and the other. TheDeepChecker (2204.00694) holds
+updates of 1e-4 to 1e-1 of the weights for healthy: with a wider drift no single learning rate puts
+both ends inside that window. AutoTrainer's figure for vanishing, 1e-3, is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A probe with its arithmetic."""
+
+    probe: Probe
+    budget: Budget
+    shares: Shares
+
+    def share(self, cause: Cause) -> float:
+        """That cause's part of the total log growth, 0 if it has none."""
+        return self.shares.by_cause.get(cause, 0.0)
+
+    def main_cause(self, sign: float) -> Cause:
+        """The cause with the largest share in the direction of that sign."""
+        return max(self.shares.by_cause.items(), key=lambda item: sign * item[1])[0]
+
+
+def evidence(probe: Probe) -> Evidence:
+    """Work out budget and causes of a probe."""
+    split = budget(probe)
+    return Evidence(probe, split, attribute(probe, split))

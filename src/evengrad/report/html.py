@@ -1,0 +1,137 @@
+"""A check as one HTML file that needs nothing else: no network, no server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import evengrad
+from evengrad.diagnose import Check
+from evengrad.evidence import evidence
+from evengrad.finding import Finding
+from evengrad.report import rows, words
+
+_LABELS = ("What it finds", "Why it matters", "How it decides", "What to do", "References")
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """A chart with its heading. spec: None where there is nothing to draw; why says so."""
+
+    id: str
+    title: str
+    caption: str
+    spec: dict[str, Any] | None
+
+
+def render(check: Check) -> str:
+    """The whole page, about 1 MB: most of it is the charts' JavaScript, inlined once."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("evengrad.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    seen = evidence(check.probe)
+    profile, *others = _figures(check)
+    return environment.get_template("page.html.j2").render(
+        check=check,
+        words=words,
+        growth=words.growth(seen.budget),
+        profile=profile,
+        figures=others,
+        table=rows.table(check, seen),
+        explanations={f.code: explained(f.code) for f in _all(check.findings)},
+        version=evengrad.__version__,
+        javascript=_javascript(),
+    )
+
+
+def explained(code: str) -> list[tuple[str, str]]:
+    """A rule's explanation as (label, paragraph); empty for a code without one."""
+    from evengrad.rules import explanation
+
+    try:
+        paragraphs = explanation(code).split("\n\n")[1:]
+    except KeyError:
+        return []
+    return [_labelled(" ".join(paragraph.split())) for paragraph in paragraphs]
+
+
+def _labelled(paragraph: str) -> tuple[str, str]:
+    label, colon, rest = paragraph.partition(":")
+    return (label, rest.strip()) if colon and label in _LABELS else ("", paragraph)
+
+
+def _all(findings: tuple[Finding, ...]) -> list[Finding]:
+    return [one for finding in findings for one in (finding, *_all(finding.echoes))]
+
+
+def _figures(check: Check) -> list[_Figure]:
+    from evengrad.report import charts
+
+    seen = evidence(check.probe)
+    parts: tuple[tuple[str, str, str, list[Any], Callable[[Any], charts.Spec]], ...] = (
+        (
+            "profile",
+            "Gradient norm over depth",
+            "Left: the model's input. Right: its output, where the gradient starts and the norm counts as 1. "
+            "Green: within three decades of the output. Red: layers that a finding names; "
+            "a cross: zero or not finite.",
+            rows.profile(check, seen),
+            charts.profile,
+        ),
+        (
+            "operations",
+            "Growth by operation",
+            "What each operation adds to the total, by cause; what the branches of a block add to their "
+            "sum stands at the block's last operation.",
+            rows.operations(seen),
+            charts.operations,
+        ),
+        (
+            "causes",
+            "Growth by cause",
+            "The total growth from output to input, split by cause; the bars add up to it.",
+            rows.causes(seen),
+            charts.causes,
+        ),
+        (
+            "updates",
+            "Coming update against weights",
+            "rms(update) / rms(weights) of the first step. Green: the usual 0.0001 to 0.1.",
+            rows.updates(check),
+            charts.updates,
+        ),
+        (
+            "health",
+            "Activations",
+            "Shares over one batch. Zeros of a ReLU are half of its outputs when it is well.",
+            rows.health(check),
+            charts.health,
+        ),
+    )
+    return [
+        _Figure(name, title, caption, draw(data) if _finite(data) else None)
+        for name, title, caption, data, draw in parts
+    ]
+
+
+def _finite(data: list[Any]) -> bool:
+    return any(row.get("decades", row.get("share")) is not None for row in data)
+
+
+@cache
+def _javascript() -> str:
+    """Vega, Vega-Lite and vega-embed in one bundle, from vl-convert."""
+    import altair as alt
+    import vl_convert
+
+    bundle: Any = vl_convert.javascript_bundle  # its stub asks for a snippet that it does not need
+    generation = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    return str(bundle(vl_version=generation)).replace("</script", "<\\/script")

@@ -1,0 +1,93 @@
+"""A check as strict JSON, for machines.
+
+NaN and infinity, which JSON has no words for, become the strings "nan", "inf" and "-inf".
+``schema`` changes when a field changes its meaning or goes; new fields may come at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from enum import Enum
+from typing import Any
+
+import evengrad
+from evengrad.diagnose import Check
+from evengrad.evidence import evidence
+from evengrad.finding import Finding
+from evengrad.probe import Operation, Probe, Weight
+
+SCHEMA = 1
+
+
+def dumps(check: Check) -> str:
+    """The check as JSON text, indented by two."""
+    return json.dumps(to_dict(check), indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def to_dict(check: Check) -> dict[str, Any]:
+    """The check as values that JSON has: dict, list, str, int, float, bool and None.
+
+    Logs are natural. ``budget.total`` is log(norm at the inputs / norm at the outputs).
+    """
+    seen = evidence(check.probe)
+    plain: dict[str, Any] = _plain(
+        {
+            "schema": SCHEMA,
+            "evengrad": evengrad.__version__,
+            "healthy": check.healthy,
+            "findings": [_finding(finding) for finding in check.findings],
+            "budget": asdict(seen.budget),
+            "causes": seen.shares.by_cause,
+            "probe": _probe(check.probe),
+        }
+    )
+    return plain
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "cause": finding.cause,
+        "severity": finding.severity.name.lower(),
+        "title": finding.title,
+        "layers": finding.layers,
+        "evidence": finding.evidence,
+        "advice": finding.advice,
+        "echoes": [_finding(echo) for echo in finding.echoes],
+    }
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    return asdict(probe) | {
+        "operations": [_operation(operation) for operation in probe.operations],
+        "weights": [_weight(weight) for weight in probe.weights],
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    return asdict(operation) | {"log_gain": operation.log_gain}
+
+
+def _weight(weight: Weight) -> dict[str, Any]:
+    return asdict(weight) | {"scale": weight.scale, "update_ratio": update_ratio(weight)}
+
+
+def update_ratio(weight: Weight) -> float | None:
+    """Rms of the coming update over rms of the weights; None where there is no such ratio."""
+    if weight.update is None or weight.value.rms == 0.0 or weight.value.non_finite:
+        return None
+    return weight.update / weight.value.rms
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

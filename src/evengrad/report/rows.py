@@ -1,0 +1,182 @@
+"""What charts and tables show: rows of plain, finite values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypedDict
+
+from evengrad.budget import Level
+from evengrad.diagnose import Check
+from evengrad.evidence import Evidence
+from evengrad.finding import Cause
+from evengrad.probe import Kind, Operation
+from evengrad.report import words
+from evengrad.report.json import update_ratio
+from evengrad.statistics import root_sum_squares
+
+_DECADE = math.log(10)
+_INVISIBLE = 1e-6
+
+
+class ProfileRow(TypedDict):
+    """The gradient at one operation; decades is None where it is zero or not finite."""
+
+    operation: str
+    layer: str
+    decades: float | None
+    norm: str
+    marked: bool
+
+
+class BarRow(TypedDict):
+    """A part of the budget."""
+
+    operation: str
+    cause: str
+    decades: float
+    factor: str
+
+
+class HealthRow(TypedDict):
+    """One measure of one activation."""
+
+    operation: str
+    measure: str
+    share: float
+    told: str
+
+
+class UpdateRow(TypedDict):
+    """One weight tensor; decades is None where the update is zero or not finite."""
+
+    weight: str
+    decades: float | None
+    ratio: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One operation, as text. bad: "marked" (a finding names it), "broken" (its output is not finite) or ""."""
+
+    name: str
+    layer: str
+    type: str
+    kind: str
+    source: str
+    forward: str
+    zeros: str
+    non_finite: str
+    backward: str
+    gain: str
+    term: str
+    bad: str
+
+
+def profile(check: Check, seen: Evidence) -> list[ProfileRow]:
+    """The model's input, then each operation in forward order."""
+    named = words.marked(check.findings)
+    levels = [Level("(input)", "", seen.budget.total), *seen.budget.profile]
+    return [
+        {
+            "operation": level.operation,
+            "layer": level.layer,
+            "decades": _decades(level.log_norm),
+            "norm": words.factor(level.log_norm),
+            "marked": level.layer in named,
+        }
+        for level in levels
+    ]
+
+
+def operations(seen: Evidence) -> list[BarRow]:
+    """Every visible, finite part of every operation's term, and of each block's branching."""
+    branching = {block.operations[-1]: block.branching for block in seen.budget.blocks}
+    found: list[BarRow] = []
+    for name, parts in seen.shares.by_operation.items():
+        told = {words.cause(cause): share for cause, share in parts.items()}
+        architecture = words.cause(Cause.ARCHITECTURE)
+        told[architecture] = told.get(architecture, 0.0) + branching.get(name, 0.0)
+        found += [
+            _bar(name, cause, share)
+            for cause, share in told.items()
+            if math.isfinite(share) and abs(share) > _INVISIBLE
+        ]
+    return found
+
+
+def causes(seen: Evidence) -> list[BarRow]:
+    """The total by cause, largest first."""
+    told = words.causes(seen.shares.by_cause)
+    return [_bar("", word, share) for word, share in told if math.isfinite(share)]
+
+
+def health(check: Check) -> list[HealthRow]:
+    """Zeros, dead units and saturation of each activation."""
+    found: list[HealthRow] = []
+    for op in check.probe.operations:
+        if op.health is None or op.kind is Kind.LOSS:
+            continue
+        shares = {
+            "zeros": op.forward.zeros,
+            "dead units": op.health.dead,
+            "saturated": op.health.saturated,
+        }
+        found += [
+            {"operation": op.name, "measure": word, "share": share, "told": words.percent(share)}
+            for word, share in shares.items()
+            if math.isfinite(share)
+        ]
+    return found
+
+
+def updates(check: Check) -> list[UpdateRow]:
+    """The coming update of each weight tensor relative to it; not of those that are all zero."""
+    found: list[UpdateRow] = []
+    for weight in check.probe.weights:
+        ratio = update_ratio(weight)
+        if ratio is not None:
+            log = math.log(ratio) if ratio > 0 else -math.inf
+            found.append(
+                {"weight": weight.name, "decades": _decades(log), "ratio": words.number(ratio)}
+            )
+    return found
+
+
+def table(check: Check, seen: Evidence) -> list[TableRow]:
+    """Every operation, forward order."""
+    named = words.marked(check.findings)
+    return [_row(op, seen, op.layer in named) for op in check.probe.operations]
+
+
+def _row(op: Operation, seen: Evidence, named: bool) -> TableRow:
+    above = root_sum_squares(port.norm for port in op.outputs)
+    gain, term = op.log_gain, seen.budget.terms.get(op.name)
+    return TableRow(
+        name=op.name,
+        layer=op.layer,
+        type=op.type,
+        kind=op.kind.value,
+        source=op.source or "",
+        forward=words.number(op.forward.rms),
+        zeros=words.percent(op.forward.zeros),
+        non_finite=words.percent(op.forward.non_finite),
+        backward=words.number(above),
+        gain="–" if gain is None else words.factor(gain),
+        term="–" if term is None else words.signed(term),
+        bad="broken" if op.forward.non_finite else "marked" if named else "",
+    )
+
+
+def _bar(operation: str, cause: str, share: float) -> BarRow:
+    decades = share / _DECADE
+    return {
+        "operation": operation,
+        "cause": cause,
+        "decades": decades,
+        "factor": words.factor(share),
+    }
+
+
+def _decades(log: float) -> float | None:
+    return log / _DECADE if math.isfinite(log) else None

@@ -1,0 +1,139 @@
+"""A check on one terminal screen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from evengrad.diagnose import Check
+from evengrad.evidence import DRIFT, evidence
+from evengrad.finding import Finding, Severity
+from evengrad.report import profile, words
+from evengrad.report.profile import Row
+
+_STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
+_FACTS = 3
+_FULL = 3  # findings told in full; the others get a line each
+
+
+def panel(check: Check) -> RenderableType:
+    """The check for a Rich console: verdict, budget over depth, causes, ranked findings.
+
+    Uses the console's width, and ASCII where its encoding has no blocks. Fits 40 lines at 100
+    columns for common results.
+    """
+    return _Screen(check)
+
+
+@dataclass(frozen=True, slots=True)
+class _Glyphs:
+    bar: str
+    axis: str
+    mark: str
+    dot: str
+
+
+_UNICODE = _Glyphs("█", "│", "◂", " · ")
+_ASCII = _Glyphs("#", "|", "<", " - ")
+
+
+@dataclass(frozen=True, slots=True)
+class _Screen:
+    check: Check
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        glyphs = _ASCII if options.ascii_only else _UNICODE
+        seen = evidence(self.check.probe)
+        yield _verdict(self.check)
+        yield Text(glyphs.dot.join(words.setting(self.check)), style="dim")
+        yield Text()
+        yield Text(words.growth(seen.budget))
+        rows = profile.rows(self.check, seen.budget)
+        legend = f"; {glyphs.mark} = named in a finding" if any(r.marked for r in rows) else ""
+        yield Text(f"Norm by layer, log scale, relative to the output{legend}", style="dim")
+        yield Padding(_bars(rows, glyphs, options.max_width - 2), (0, 0, 0, 2))
+        told = words.causes(seen.shares.by_cause)
+        if told and math.isfinite(seen.budget.total):
+            line = ", ".join(f"{word} {words.factor(share)}" for word, share in told)
+            yield Text(f"By cause: {line}")
+        yield from _findings(self.check, glyphs)
+        for note in self.check.probe.notes:
+            yield Text(f"Note: {note}", style="dim")
+
+
+def _verdict(check: Check) -> Text:
+    style = "bold green" if check.healthy else _STYLE[max(f.severity for f in check.findings)]
+    return Text(words.verdict(check), style=style)
+
+
+def _bars(rows: tuple[Row, ...], glyphs: _Glyphs, width: int) -> RenderableType:
+    """Horizontal bars on a log scale, from an axis that is the norm at the output."""
+    names = min(max((len(row.name) for row in rows), default=0), 28)
+    span = max(width - names - 16, 8)
+    finite = [row.log_norm for row in rows if math.isfinite(row.log_norm)]
+    low, high = min([0.0, *finite]), max([0.0, *finite])
+    spare = max(DRIFT - (high - low), 0.0) / 2
+    low, high = low - spare, high + spare
+    zero = round(span * -low / (high - low))
+    table = Table.grid(padding=(0, 1))
+    table.add_column(
+        width=names, no_wrap=True, overflow="ellipsis" if glyphs is _UNICODE else "crop"
+    )
+    table.add_column(width=span + 1, no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for row in rows:
+        style = "red" if row.marked or not math.isfinite(row.log_norm) else ""
+        cells = 0 if not math.isfinite(row.log_norm) else round(span * row.log_norm / (high - low))
+        left = (glyphs.bar * -cells).rjust(zero) if cells < 0 else " " * zero
+        bar = Text.assemble((left, style or "blue"), (glyphs.axis, "dim"))
+        bar.append(glyphs.bar * max(cells, 0), style or "blue")
+        table.add_row(
+            Text(row.name),
+            bar,
+            Text(words.factor(row.log_norm), style=style),
+            Text(glyphs.mark if row.marked else "", style=style),
+        )
+    return table
+
+
+def _findings(check: Check, glyphs: _Glyphs) -> Iterator[RenderableType]:
+    for rank, finding in enumerate(check.findings, start=1):
+        yield Text()
+        yield _headline(rank, finding, glyphs)
+        if rank <= _FULL:
+            yield Padding(_details(finding), (0, 0, 0, 3))
+
+
+def _headline(rank: int, finding: Finding, glyphs: _Glyphs) -> RenderableType:
+    tag = Text(f"{finding.code} {words.severity(finding.severity)}", style=_STYLE[finding.severity])
+    table = Table.grid(padding=(0, 1))
+    table.add_row(
+        Text(f"{rank}."), tag, Text(glyphs.dot.strip()), Text(finding.title, style="bold")
+    )
+    return table
+
+
+def _details(finding: Finding) -> RenderableType:
+    where = f", in {words.layers(finding.layers)}" if finding.layers else ""
+    lines = [("cause", words.cause(finding.cause) + where)]
+    lines += [("seen" if i == 0 else "", fact) for i, fact in enumerate(finding.evidence[:_FACTS])]
+    if len(finding.evidence) > _FACTS:
+        lines.append(("", f"... and {len(finding.evidence) - _FACTS} more"))
+    lines += [("change" if i == 0 else "", step) for i, step in enumerate(finding.advice)]
+    lines += [
+        ("also" if i == 0 else "", f"{echo.code} {echo.title}")
+        for i, echo in enumerate(finding.echoes)
+    ]
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="dim", width=6)
+    table.add_column()
+    for label, line in lines:
+        table.add_row(label, Text(line))
+    return table

@@ -1,0 +1,25 @@
+"""Each rule on its own networks, and the 20 healthy ones, on the Keras backend at hand."""
+
+import pytest
+from build_keras import build
+from evengrad.adapters.keras.probe import probe
+from suite import HEALTHY, NETWORKS, SICK, assert_fires, assert_silent, name
+
+from evengrad.diagnose import diagnose
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.mark.parametrize(("rule", "network"), SICK, ids=name)
+def test_fires_on_its_sick_networks(rule, network):
+    assert_fires(rule, probe(**build(network, 1)))
+
+
+@pytest.mark.parametrize(("rule", "network"), HEALTHY, ids=name)
+def test_silent_on_its_healthy_networks(rule, network):
+    assert_silent(rule, probe(**build(network, 1)))
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_healthy_networks_give_no_finding(network):
+    assert diagnose(probe(**build(network, 11))).findings == ()

@@ -1,0 +1,52 @@
+"""Folding and ranking of findings."""
+
+from evengrad.diagnose import fold
+from evengrad.finding import Cause, Finding, Severity
+
+
+def finding(code, cause, severity=Severity.WARNING, explained_by=()):
+    return Finding(code, f"title of {code}", cause, severity, explained_by=explained_by)
+
+
+def test_symptoms_fold_into_the_finding_that_names_their_cause():
+    found = fold(
+        [
+            finding("EG701", Cause.LEARNING_RATE, explained_by=(Cause.INITIALISATION,)),
+            finding("EG101", Cause.INITIALISATION, Severity.ERROR, (Cause.INITIALISATION,)),
+            finding("EG301", Cause.INITIALISATION),
+        ]
+    )
+    assert [f.code for f in found] == ["EG301"]
+    assert {echo.code for echo in found[0].echoes} == {"EG101", "EG701"}
+    assert found[0].severity is Severity.ERROR, "as severe as its worst echo"
+
+
+def test_a_symptom_that_nothing_explains_stands_alone():
+    found = fold([finding("EG101", Cause.ARCHITECTURE, explained_by=(Cause.ARCHITECTURE,))])
+    assert [f.code for f in found] == ["EG101"]
+    assert found[0].echoes == ()
+
+
+def test_two_symptoms_do_not_explain_each_other():
+    found = fold(
+        [
+            finding("EG101", Cause.ARCHITECTURE, explained_by=(Cause.ARCHITECTURE,)),
+            finding("EG701", Cause.LEARNING_RATE, explained_by=(Cause.ARCHITECTURE,)),
+        ]
+    )
+    assert [f.code for f in found] == ["EG101", "EG701"]
+
+
+def test_errors_come_first_then_what_lies_upstream():
+    found = fold(
+        [
+            finding("EG701", Cause.LEARNING_RATE),
+            finding("EG601", Cause.INPUT_DATA),
+            finding("EG401", Cause.NORMALISATION, Severity.ERROR),
+        ]
+    )
+    assert [f.code for f in found] == ["EG401", "EG601", "EG701"]
+
+
+def test_nothing_found():
+    assert fold([]) == ()
