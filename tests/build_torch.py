@@ -33,7 +33,11 @@ class Built(nn.Module):
         conv = network.layers == "conv"
         n_in = 1 if conv else FEATURES
         for index in range(1, network.depth + 1):
-            layer = nn.Conv2d(n_in, network.width, 3, padding=1) if conv else nn.Linear(n_in, network.width)
+            layer = (
+                nn.Conv2d(n_in, network.width, 3, padding=1)
+                if conv
+                else nn.Linear(n_in, network.width)
+            )
             draw(layer, gain, network.bias, generator)
             self.add_module(f"hidden{index}", layer)
             if network.normalisation is not None:
@@ -45,7 +49,9 @@ class Built(nn.Module):
     @staticmethod
     def norm(network):
         if network.normalisation == "layer":
-            return nn.LayerNorm([network.width, SIDE, SIDE] if network.layers == "conv" else network.width)
+            return nn.LayerNorm(
+                [network.width, SIDE, SIDE] if network.layers == "conv" else network.width
+            )
         return (nn.BatchNorm2d if network.layers == "conv" else nn.BatchNorm1d)(network.width)
 
     def forward(self, x):

@@ -199,7 +199,10 @@ def test_ctrl_c_reaches_the_script(tmp_path):
 
 
 def test_a_script_that_catches_everything_is_stopped_all_the_same(tmp_path):
-    greedy = TRAIN.replace("    optimizer.step()", "    try:\n        optimizer.step()\n    except Exception:\n        pass")
+    greedy = TRAIN.replace(
+        "    optimizer.step()",
+        "    try:\n        optimizer.step()\n    except Exception:\n        pass",
+    )
     done = run(write(tmp_path, greedy), "--no-html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "trained a step" not in done.stdout

@@ -55,12 +55,12 @@ def summarise(values: npt.NDArray[Any]) -> Summary:
     zeros = bad = 0
     for start in range(0, flat.size, _CHUNK):
         chunk = flat[start : start + _CHUNK].astype(np.float64)
-        chunk_squares = float(np.dot(chunk, chunk))
+        chunk_squares = _dot(chunk)
         if not math.isfinite(chunk_squares):
             finite = chunk[np.isfinite(chunk)]
             bad += chunk.size - finite.size
             chunk = finite
-            chunk_squares = float(np.dot(chunk, chunk))
+            chunk_squares = _dot(chunk)
         if chunk.size:
             total += float(chunk.sum())
             squares += chunk_squares
@@ -75,6 +75,11 @@ def summarise(values: npt.NDArray[Any]) -> Summary:
         zeros=zeros / size if size else 0.0,
         non_finite=bad / size if size else 0.0,
     )
+
+
+def _dot(chunk: npt.NDArray[np.float64]) -> float:
+    """Sum of squares; einsum, since a BLAS dot's threads fight the framework's own (80 times slower)."""
+    return float(np.einsum("i,i->", chunk, chunk))
 
 
 def root_sum_squares(norms: Iterable[float]) -> float:
