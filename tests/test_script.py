@@ -49,7 +49,7 @@ def test_a_healthy_script_stops_before_it_trains(tmp_path):
     done = run(write(tmp_path, TRAIN), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "trained a step" not in done.stdout
-    assert "healthy" in done.stdout
+    assert "Healthy: nothing found" in done.stdout
     assert (tmp_path / "evengrad-train.html").read_text().startswith("<!")
 
 

@@ -28,6 +28,14 @@ class Evidence:
         """That cause's part of the total log growth, 0 if it has none."""
         return self.shares.by_cause.get(cause, 0.0)
 
+    def causes(self, sign: float) -> tuple[Cause, ...]:
+        """The cause with the largest share in the direction of that sign, then all others whose share
+        alone exceeds the drift.
+        """
+        main = self.main_cause(sign)
+        parts = self.shares.by_cause.items()
+        return (main, *(c for c, part in parts if c is not main and sign * part > DRIFT))
+
     def main_cause(self, sign: float) -> Cause:
         """The cause with the largest share in the direction of that sign."""
         return max(self.shares.by_cause.items(), key=lambda item: sign * item[1])[0]

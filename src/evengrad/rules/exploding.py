@@ -53,5 +53,5 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         layers=(layers[worst.operations[0]],),
         evidence=(f"{cause} has the largest share: {times(evidence.share(cause))}",),
         advice=(_ADVICE.get(cause, _ADVICE[Cause.INITIALISATION]),),
-        explained_by=(cause, Cause.INPUT_DATA),
+        explained_by=(*evidence.causes(+1.0), Cause.INPUT_DATA),
     )

@@ -6,8 +6,8 @@ behind them, so far that together they shrink the gradient a thousandfold, or on
 Why it matters: signal and gradient fade by s / g a layer. PyTorch's default for Linear and Conv gives
 s = 0.577 where ReLU needs 1.414: 1.7e-8 over 20 layers.
 
-How it decides: as EG301, with the sign turned. Where the activation's share of the fading is
-larger, this is an echo of it.
+How it decides: as EG301, with the sign turned. Where the activation by itself lets the gradient vanish
+(EG203), this is an echo of it: another activation wants another scale.
 
 What to do: the variance-keeping initialiser; a layer whose weights are all zero passes no gradient at all
 (fine at the end of a residual branch, where it does not count here).
@@ -42,7 +42,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     together = sum(s.log_excess for s in small)
     types = {op.name: op.type for op in evidence.probe.operations}
     kinds = {types.get(s.activation or "") for s in small}
-    echo = evidence.share(Cause.ACTIVATION) < together
+    echo = evidence.share(Cause.ACTIVATION) < -DRIFT
     amount = times(together) if isfinite(together) else "wholly"
     yield Finding(
         CODE,

@@ -57,5 +57,5 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         layers=(layers[worst.operations[0]],),
         evidence=(f"{cause} has the largest share: {times(evidence.share(cause))}",),
         advice=(_ADVICE.get(cause, _ADVICE[Cause.ARCHITECTURE]),),
-        explained_by=(cause, *others),
+        explained_by=(*evidence.causes(-1.0), *others),
     )

@@ -76,7 +76,9 @@ def activation_health(name: str, output: Any) -> ActivationHealth | None:
         saturated = float(flat.float().mean())
     if name in _ZERO_REGION:
         others = [d for d in range(output.ndim) if d != axis]
-        dead = float((output == 0).all(dim=others[0]).float().mean()) if len(others) == 1 else float(
-            (output.amax(dim=others) == 0).float().mean()
+        dead = (
+            float((output == 0).all(dim=others[0]).float().mean())
+            if len(others) == 1
+            else float((output.amax(dim=others) == 0).float().mean())
         )
     return ActivationHealth(saturated, dead, units)

@@ -11,7 +11,9 @@ _ACTIVATION = (
     "hardtanh hardsigmoid hardswish hardshrink softshrink tanhshrink relu6 threshold glu softmax "
     "log_softmax softmin gumbel_softmax clamp clamp_min clip sin cos erf"
 )
-_NORMALISATION = "batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm normalize"
+_NORMALISATION = (
+    "batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm normalize"
+)
 _POOLING = "mean max min amax amin sum"
 _RESHAPE = (
     "flatten view view_as reshape reshape_as permute transpose t T mT swapaxes movedim moveaxis contiguous "
@@ -38,7 +40,10 @@ _TABLE: dict[str, Kind] = {
         (_MERGE, Kind.MERGE),
         ("embedding embedding_bag", Kind.EMBEDDING),
         ("scaled_dot_product_attention multi_head_attention_forward", Kind.ATTENTION),
-        ("lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell", Kind.RECURRENT),
+        (
+            "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",
+            Kind.RECURRENT,
+        ),
     )
     for name in names.split()
 }

@@ -15,7 +15,12 @@ from evengrad.errors import CannotCheckError
 from evengrad.probe import Input, Kind, Loss, Operation, Port, Probe, Weight
 from evengrad.statistics import Summary, root_sum_squares, summarise
 
-_HEADS = {"softmax": "softmax", "log_softmax": "log_softmax", "logsoftmax": "log_softmax", "sigmoid": "sigmoid"}
+_HEADS = {
+    "softmax": "softmax",
+    "log_softmax": "log_softmax",
+    "logsoftmax": "log_softmax",
+    "sigmoid": "sigmoid",
+}
 
 
 class Measurement:
@@ -168,7 +173,9 @@ class Measurement:
         return found
 
     def _loss(self, value: float, head_name: str | None, outputs: list[int]) -> Loss:
-        head = next((self.recorder.heads[id(n)] for n in self.nodes if id(n) in self.recorder.heads), None)
+        head = next(
+            (self.recorder.heads[id(n)] for n in self.nodes if id(n) in self.recorder.heads), None
+        )
         head = head or Head("custom loss", "other", "unknown", None)
         made = {number: node for node in self.nodes for number in node.makes}
         end = made.get(head.read if head.read is not None else (outputs or [-1])[0])
@@ -204,6 +211,8 @@ def _outputs(recorder: Recorder, nodes: list[Node], loss: Any) -> tuple[list[int
     outside = [node for node in nodes if not node.inside]
     read_outside = {n for node in outside for n in node.reads}
     ends = list(dict.fromkeys(n for n in recorder.returned if n in made and n in read_outside))
+    end = recorder.number(loss)
+    ends = [n for n in ends if end in _descendants(nodes, {n}, set(ends) - {n})]
     losses = [node for node in nodes if id(node) in recorder.heads]
     if not ends:
         first = recorder.heads[id(losses[0])].read if losses else None
@@ -213,7 +222,7 @@ def _outputs(recorder: Recorder, nodes: list[Node], loss: Any) -> tuple[list[int
     if closing is None:
         return ends, None
     before = closing.reads
-    behind = set(closing.makes) | _descendants(nodes, closing)
+    behind = _descendants(nodes, set(closing.makes))
     kept = [n for n in ends if n not in behind]
     return kept or list(before), _HEADS[closing.type.lower()]
 
@@ -230,11 +239,12 @@ def _closing(made: dict[int, Node], number: int | None) -> Node | None:
     return None
 
 
-def _descendants(nodes: list[Node], start: Node) -> set[int]:
-    reached = set(start.makes)
+def _descendants(nodes: list[Node], start: set[int], barrier: set[int] | None = None) -> set[int]:
+    """The tensors made from these, themselves included, by paths that do not pass the barrier."""
+    reached = set(start)
     for node in nodes:
         if reached.intersection(node.reads):
-            reached.update(node.makes)
+            reached.update(set(node.makes) - (barrier or set()))
     return reached
 
 

@@ -114,8 +114,9 @@ class Recorder(TorchFunctionMode):
         outermost = not self._stack and any(True for _ in module.parameters())
         if outermost:
             self._begin(module)
-            with self.paused():
-                args, kwargs = self._take_inputs(module, args, kwargs)
+            if not _checkpointed():
+                with self.paused():
+                    args, kwargs = self._take_inputs(module, args, kwargs)
         self._stack.append(module)
         try:
             kind = next((k for t, k in ATOMIC.items() if isinstance(module, t)), None)
@@ -133,18 +134,20 @@ class Recorder(TorchFunctionMode):
     def _begin(self, module: nn.Module) -> None:
         if any(root is module for root in self.roots):
             return
+        label = variable_name(module) or type(module).__name__
+        prefix = f"{label}." if self.roots else ""
         self.roots.append(module)
         for path, inner in module.named_modules():
-            self._paths.setdefault(id(inner), path)
+            self._paths.setdefault(id(inner), prefix + path if path else label)
 
     def _take_inputs(self, module: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Let gradients reach the model's float inputs, so that the first layer's gain shows."""
         try:
             bound = inspect.signature(module.forward).bind(*args, **kwargs)
-            named = [
-                (name, value) for name, value in bound.arguments.items()
-            ]
-            names = {id(t): n for n, v in named for t in tree_leaves(v) if isinstance(t, torch.Tensor)}
+            named = [(name, value) for name, value in bound.arguments.items()]
+            names = {
+                id(t): n for n, v in named for t in tree_leaves(v) if isinstance(t, torch.Tensor)
+            }
         except (TypeError, ValueError):
             names = {}
 
@@ -344,13 +347,13 @@ class Recorder(TorchFunctionMode):
             node.makes.append(self._register(tensor))
             tensor.register_hook(lambda grad, slot=slot: self._above(node, slot, grad))
         try:
-            node.forward = self._forward(node, outputs)
+            node.forward = self._forward(outputs)
             if node.kind is Kind.ACTIVATION:
                 node.health = activation_health(node.type, outputs[0])
         except Exception as error:  # the user's forward goes on, whatever becomes of the figures
             self.trouble = self.trouble or error
 
-    def _forward(self, node: Node, outputs: list[Any]) -> Summary:
+    def _forward(self, outputs: list[Any]) -> Summary:
         first = summary_of(outputs[0])
         if len(outputs) == 1:
             return first
@@ -399,6 +402,24 @@ def _source() -> str | None:
             return f"{os.path.basename(file)}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def variable_name(value: Any) -> str | None:
+    """What the user's code calls a value, in the frames above us."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith((_OURS, _TORCH)):
+            for name, other in [*frame.f_locals.items(), *frame.f_globals.items()]:
+                if other is value and not name.startswith("_") and name != "self":
+                    return str(name)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def _checkpointed() -> bool:
+    """Inside activation checkpointing, whose second forward must save exactly what the first did."""
+    top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return top is not None and top(True) is not None
 
 
 def _fan_in(name: str, weight: Any, args: Any, kwargs: Any, stack: list[Any]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from evengrad.adapters import Armed, Session
 from evengrad.adapters.torch.measure import Measurement
-from evengrad.adapters.torch.record import Recorder
+from evengrad.adapters.torch.record import Recorder, variable_name
 from evengrad.adapters.torch.update import coming_update, describe
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.probe import Optimizer
@@ -86,7 +85,7 @@ class _Watch:
         if self.stepping is not None:
             self._deliver({}, describe(self.stepping), ("updates unknown: step() takes a closure",))
 
-    def _step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def _step(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
         if not self.active or self.copying:
             return
         if self.measurement is None:
@@ -121,28 +120,14 @@ class _Watch:
         roots = self.recorder.roots
         found: dict[int, tuple[str, Any]] = {}
         for root in roots:
-            prefix = "" if len(roots) == 1 else f"{_variable(root) or type(root).__name__}."
+            prefix = "" if len(roots) == 1 else f"{variable_name(root) or type(root).__name__}."
             for name, parameter in root.named_parameters():
                 found.setdefault(id(parameter), (prefix + name, parameter))
         for node in self.recorder.nodes:
             for parameter in node.parameters:
-                name = _variable(parameter) or f"parameter_{len(found) + 1}"
+                name = variable_name(parameter) or f"parameter_{len(found) + 1}"
                 found.setdefault(id(parameter), (name, parameter))
         return found
-
-
-def _variable(value: Any) -> str | None:
-    """What the script calls a value, in the frames above us."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        for name, other in [*frame.f_locals.items(), *frame.f_globals.items()]:
-            if other is value and not name.startswith("_") and name not in _OWN_NAMES:
-                return str(name)
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
-
-
-_OWN_NAMES = {"value", "root", "parameter", "self", "module", "other"}
 
 
 def _noting_scale(original: Any, recorder: Recorder) -> Any:

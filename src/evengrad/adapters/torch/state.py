@@ -41,7 +41,7 @@ def untouched(model: Any) -> Iterator[None]:
 def _same(tensor: Any, value: Any) -> bool:
     """Equal bit for bit; NaN counts as itself."""
     if tensor.is_floating_point():
-        return bool(torch.equal(torch.nan_to_num(tensor.detach()), torch.nan_to_num(value))) and bool(
-            torch.equal(tensor.detach().isnan(), value.isnan())
-        )
+        return bool(
+            torch.equal(torch.nan_to_num(tensor.detach()), torch.nan_to_num(value))
+        ) and bool(torch.equal(tensor.detach().isnan(), value.isnan()))
     return bool(torch.equal(tensor, value))

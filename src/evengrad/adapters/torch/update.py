@@ -20,10 +20,9 @@ def coming_update(optimizer: Any, gradients: dict[int, Any] | None = None) -> di
     originals = [p for group in optimizer.param_groups for p in group["params"]]
     twin = copy.deepcopy(optimizer)
     copies = [p for group in twin.param_groups for p in group["params"]]
-    if gradients is not None:
-        for original, twin_parameter in zip(originals, copies, strict=True):
-            gradient = gradients.get(id(original))
-            twin_parameter.grad = None if gradient is None else gradient.detach().clone()
+    for original, twin_parameter in zip(originals, copies, strict=True):
+        gradient = original.grad if gradients is None else gradients.get(id(original))
+        twin_parameter.grad = None if gradient is None else gradient.detach().clone()
     with torch.no_grad():
         before = [p.detach().clone() for p in copies]
     twin.step()
