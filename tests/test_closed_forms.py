@@ -9,9 +9,9 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
-from evengrad.adapters.torch.probe import probe
 from torch import nn
 
+from evengrad.adapters.torch.probe import probe
 from evengrad.budget import budget
 from evengrad.probe import Kind
 

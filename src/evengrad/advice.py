@@ -36,12 +36,3 @@ def relu(probe: Probe) -> str:
 def _gain(name: str) -> float:
     known = named_moments(name)
     return 1.0 if known is None else known.gain
-
-
-def times(log_ratio: float) -> str:
-    """A log ratio as a factor in words: "3.2e+06-fold"."""
-    exponent = abs(log_ratio) / 2.302585092994046
-    if exponent > 300:
-        return f"10^{exponent:.0f}-fold" if exponent != float("inf") else "infinitely"
-    factor = 10**exponent
-    return f"{factor:.3g}-fold" if factor < 1e4 else f"{factor:.1e}-fold"

@@ -2,9 +2,9 @@
 
 import pytest
 from build_keras import build
-from evengrad.adapters.keras.probe import probe
 from suite import HEALTHY, NETWORKS, SICK, assert_fires, assert_silent, name
 
+from evengrad.adapters.keras.probe import probe
 from evengrad.diagnose import diagnose
 
 pytestmark = pytest.mark.keras

@@ -4,9 +4,9 @@ import re
 
 import pytest
 from build_torch import build
-from evengrad.adapters.torch.probe import probe
 from suite import HEALTHY, NETWORKS, SICK, assert_fires, assert_silent, name
 
+from evengrad.adapters.torch.probe import probe
 from evengrad.diagnose import diagnose
 from evengrad.rules import all_rules, explanation
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import evengrad
+from evengrad import wording
 from evengrad.diagnose import Check
 from evengrad.evidence import evidence
 from evengrad.finding import Finding
@@ -42,7 +43,8 @@ def render(check: Check) -> str:
     return environment.get_template("page.html.j2").render(
         check=check,
         words=words,
-        growth=words.growth(seen.budget),
+        wording=wording,
+        growth=words.growth(check.probe, seen.budget),
         profile=profile,
         figures=others,
         table=rows.table(check, seen),

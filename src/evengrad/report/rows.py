@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TypedDict
 
+from evengrad import wording
 from evengrad.budget import Level
 from evengrad.diagnose import Check
 from evengrad.evidence import Evidence
@@ -82,7 +83,7 @@ def profile(check: Check, seen: Evidence) -> list[ProfileRow]:
             "operation": level.operation,
             "layer": level.layer,
             "decades": _decades(level.log_norm),
-            "norm": words.factor(level.log_norm),
+            "norm": wording.factor(level.log_norm),
             "marked": level.layer in named,
         }
         for level in levels
@@ -123,7 +124,7 @@ def health(check: Check) -> list[HealthRow]:
             "saturated": op.health.saturated,
         }
         found += [
-            {"operation": op.name, "measure": word, "share": share, "told": words.percent(share)}
+            {"operation": op.name, "measure": word, "share": share, "told": wording.percent(share)}
             for word, share in shares.items()
             if math.isfinite(share)
         ]
@@ -159,10 +160,10 @@ def _row(op: Operation, seen: Evidence, named: bool) -> TableRow:
         kind=op.kind.value,
         source=op.source or "",
         forward=words.number(op.forward.rms),
-        zeros=words.percent(op.forward.zeros),
-        non_finite=words.percent(op.forward.non_finite),
+        zeros=wording.percent(op.forward.zeros),
+        non_finite=wording.percent(op.forward.non_finite),
         backward=words.number(above),
-        gain="–" if gain is None else words.factor(gain),
+        gain="–" if gain is None else wording.factor(gain),
         term="–" if term is None else words.signed(term),
         bad="broken" if op.forward.non_finite else "marked" if named else "",
     )
@@ -174,7 +175,7 @@ def _bar(operation: str, cause: str, share: float) -> BarRow:
         "operation": operation,
         "cause": cause,
         "decades": decades,
-        "factor": words.factor(share),
+        "factor": wording.factor(share),
     }
 
 

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from evengrad import wording
 from evengrad.diagnose import Check
 from evengrad.evidence import DRIFT, evidence
 from evengrad.finding import Finding, Severity
@@ -53,14 +54,14 @@ class _Screen:
         yield _verdict(self.check)
         yield Text(glyphs.dot.join(words.setting(self.check)), style="dim")
         yield Text()
-        yield Text(words.growth(seen.budget))
+        yield Text(words.growth(self.check.probe, seen.budget))
         rows = profile.rows(self.check, seen.budget)
         legend = f"; {glyphs.mark} = named in a finding" if any(r.marked for r in rows) else ""
         yield Text(f"Norm by layer, log scale, relative to the output{legend}", style="dim")
         yield Padding(_bars(rows, glyphs, options.max_width - 2), (0, 0, 0, 2))
         told = words.causes(seen.shares.by_cause)
         if told and math.isfinite(seen.budget.total):
-            line = ", ".join(f"{word} {words.factor(share)}" for word, share in told)
+            line = ", ".join(f"{word} {wording.factor(share)}" for word, share in told)
             yield Text(f"By cause: {line}")
         yield from _findings(self.check, glyphs)
         for note in self.check.probe.notes:
@@ -97,7 +98,7 @@ def _bars(rows: tuple[Row, ...], glyphs: _Glyphs, width: int) -> RenderableType:
         table.add_row(
             Text(row.name),
             bar,
-            Text(words.factor(row.log_norm), style=style),
+            Text(wording.factor(row.log_norm), style=style),
             Text(glyphs.mark if row.marked else "", style=style),
         )
     return table
@@ -121,7 +122,7 @@ def _headline(rank: int, finding: Finding, glyphs: _Glyphs) -> RenderableType:
 
 
 def _details(finding: Finding) -> RenderableType:
-    where = f", in {words.layers(finding.layers)}" if finding.layers else ""
+    where = f", in {wording.layers(finding.layers)}" if finding.layers else ""
     lines = [("cause", words.cause(finding.cause) + where)]
     lines += [("seen" if i == 0 else "", fact) for i, fact in enumerate(finding.evidence[:_FACTS])]
     if len(finding.evidence) > _FACTS:

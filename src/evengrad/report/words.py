@@ -1,4 +1,4 @@
-"""The wording that text and HTML share: factors, layer lists, the verdict."""
+"""The wording that text and HTML share: the verdict, the setting, the causes."""
 
 from __future__ import annotations
 
@@ -8,29 +8,13 @@ from collections.abc import Sequence
 from evengrad.budget import Budget
 from evengrad.diagnose import Check
 from evengrad.finding import Cause, Finding, Severity
+from evengrad.probe import Probe
+from evengrad.wording import factor, fold
 
 EVEN = math.log(2.0)
 """Growth below a factor of two in either direction reads as "even"; wording only, no rule."""
 
 _NEGLIGIBLE = 0.01
-
-
-def factor(log_ratio: float) -> str:
-    """A natural log ratio as a factor: "x3.2e+06", "x0.85", "x0", "not finite"."""
-    if math.isnan(log_ratio) or log_ratio == math.inf:
-        return "not finite"
-    if log_ratio == -math.inf:
-        return "x0"
-    exponent = log_ratio / math.log(10)
-    if abs(exponent) > 300:
-        return f"x10^{exponent:.0f}"
-    value = 10**exponent
-    return f"x{value:.3g}" if 1e-3 <= value < 1e4 else f"x{value:.1e}"
-
-
-def fold(log_ratio: float) -> str:
-    """The size of a change whatever its direction: "3.2e+06-fold"."""
-    return f"{factor(abs(log_ratio))[1:]}-fold"
 
 
 def number(value: float | None) -> str:
@@ -40,13 +24,6 @@ def number(value: float | None) -> str:
     if math.isnan(value) or math.isinf(value):
         return str(value)
     return f"{value:.3g}"
-
-
-def percent(share: float) -> str:
-    """A share of 0 to 1; never rounds a few to none, or all but a few to all."""
-    if 0 < share < 0.01:
-        return "<1%"
-    return ">99%" if 0.99 < share < 1 else f"{share:.0%}"
 
 
 def cause(word: Cause) -> str:
@@ -59,16 +36,11 @@ def severity(level: Severity) -> str:
     return level.name.lower()
 
 
-def layers(names: Sequence[str]) -> str:
-    """Layer names; more than three as "hidden3 ... hidden20 (18)"."""
-    if len(names) <= 3:
-        return ", ".join(names)
-    return f"{names[0]} ... {names[-1]} ({len(names)})"
-
-
-def growth(split: Budget) -> str:
+def growth(probe: Probe, split: Budget) -> str:
     """One sentence on the total."""
     total = split.total
+    if probe.outputs and all(port.norm == 0.0 for port in probe.outputs):
+        return "No gradient leaves the loss: it is exactly 0 at the output."
     if not split.profile:
         return "No gradient passes any operation between input and output."
     if math.isnan(total) or total == math.inf:

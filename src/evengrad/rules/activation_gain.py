@@ -20,11 +20,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import log
 
-from evengrad.advice import initialiser, relu, times
+from evengrad.advice import initialiser, relu
 from evengrad.evidence import DRIFT, Evidence
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.network import Network
 from evengrad.probe import Kind, Operation
+from evengrad.wording import fold
 
 CODE = "EG203"
 SICK = (
@@ -51,13 +52,13 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     verb = "shrinks" if share < 0 else "grows"
     yield Finding(
         CODE,
-        f"{kind} {verb} the gradient {times(share)} over {len(slopes)} layers",
+        f"{kind} {verb} the gradient {fold(share)} over {len(slopes)} layers",
         Cause.ACTIVATION,
         Severity.ERROR,
         layers=tuple(op.layer for op in acting if op.type == kind),
         evidence=(
             f"its slope multiplies the gradient by {2.718281828**mean:.3g} a layer",
-            f"that share remains with weights of the right scale (threshold {times(log(1e3))})",
+            f"that share remains with weights of the right scale (threshold {fold(log(1e3))})",
         ),
         advice=(
             f"use {relu(evidence.probe)} in these layers, with {initialiser(evidence.probe, 'relu')}",

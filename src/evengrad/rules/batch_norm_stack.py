@@ -21,11 +21,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import exp
 
-from evengrad.advice import times
 from evengrad.evidence import DRIFT, Evidence
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.network import Network
 from evengrad.probe import Kind
+from evengrad.wording import fold
 
 CODE = "EG401"
 SICK = (Network(depth=50, normalisation="batch", batch=128),)
@@ -47,7 +47,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         return
     yield Finding(
         CODE,
-        f"{len(layers)} normalised layers without skips grow the gradient {times(share)}",
+        f"{len(layers)} normalised layers without skips grow the gradient {fold(share)}",
         Cause.NORMALISATION,
         Severity.ERROR,
         layers=tuple(op.layer for op in layers),

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from evengrad.advice import times
 from evengrad.evidence import DRIFT, Evidence
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.network import Network
+from evengrad.wording import fold
 
 CODE = "EG101"
 SICK = (Network(depth=20, gain=2.4), Network(layers="conv", depth=16, width=16, gain=2.9))
@@ -45,13 +45,14 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         return
     cause = evidence.main_cause(+1.0)
     layers = {op.name: op.layer for op in evidence.probe.operations}
+    layer = layers[worst.operations[0]]
     yield Finding(
         CODE,
-        f"the gradient grows {times(worst.bottom)} from the output to {layers[worst.operations[0]]}",
+        f"the gradient grows {fold(worst.bottom)} from the output to the input of {layer}",
         cause,
         Severity.ERROR,
-        layers=(layers[worst.operations[0]],),
-        evidence=(f"{cause} has the largest share: {times(evidence.share(cause))}",),
+        layers=(layer,),
+        evidence=(f"{cause} has the largest share: {fold(evidence.share(cause))}",),
         advice=(_ADVICE.get(cause, _ADVICE[Cause.INITIALISATION]),),
         explained_by=(*evidence.causes(+1.0), Cause.INPUT_DATA),
     )

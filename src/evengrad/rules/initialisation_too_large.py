@@ -21,11 +21,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import isfinite, log
 
-from evengrad.advice import initialiser, times
+from evengrad.advice import initialiser
 from evengrad.causes import Scale
 from evengrad.evidence import DRIFT, Evidence
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.network import Network
+from evengrad.wording import fold, layers
 
 CODE = "EG301"
 SICK = (Network(depth=20, gain=2.4), Network(layers="conv", depth=4, width=16, gain=16.0))
@@ -45,14 +46,14 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     yield Finding(
         CODE,
         f"the weights of {len(large)} layer{'s' * (len(large) > 1)} are too large: "
-        f"{times(together)} in the gradient",
+        f"{fold(together)} in the gradient",
         Cause.INITIALISATION,
         Severity.ERROR,
         layers=tuple(s.layer for s in large),
         evidence=tuple(_line(s) for s in sorted(large, key=lambda s: -s.log_excess)[:5]),
         advice=tuple(
-            f"{', '.join(layers)}: {initialiser(evidence.probe, kind)}"
-            for kind, layers in _by_activation(large, types).items()
+            f"{layers(names)}: {initialiser(evidence.probe, kind)}"
+            for kind, names in _by_activation(large, types).items()
         ),
     )
 

@@ -20,11 +20,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import isfinite, log
 
-from evengrad.advice import initialiser, times
+from evengrad.advice import initialiser
 from evengrad.causes import Scale
 from evengrad.evidence import DRIFT, Evidence
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.network import Network
+from evengrad.wording import fold
 
 CODE = "EG302"
 SICK = (Network(depth=20, gain=0.577), Network(layers="conv", depth=5, width=16, gain=0.03))
@@ -43,7 +44,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     types = {op.name: op.type for op in evidence.probe.operations}
     kinds = {types.get(s.activation or "") for s in small}
     echo = evidence.share(Cause.ACTIVATION) < -DRIFT
-    amount = times(together) if isfinite(together) else "wholly"
+    amount = fold(together) if isfinite(together) else "wholly"
     yield Finding(
         CODE,
         f"the weights of {len(small)} layer{'s' * (len(small) > 1)} are too small: "

@@ -25,6 +25,7 @@ from evengrad.evidence import Evidence
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.network import Network
 from evengrad.probe import Kind, Operation, Port, Probe
+from evengrad.wording import percent
 
 CODE = "EG103"
 SICK = (Network(input_nan=True), Network(layers="conv", width=8, input_nan=True))
@@ -49,8 +50,8 @@ _Origin = tuple[str, Cause, str, str]
 def _forward(probe: Probe) -> _Origin | None:
     for given in probe.inputs:
         if given.value.non_finite:
-            share = f"{given.value.non_finite:.2g} of its elements"
-            what = f"the batch itself is not finite: {share} in {given.name}"
+            share = percent(given.value.non_finite)
+            what = f"the batch itself is not finite: {share} of {given.name}"
             return given.name, Cause.BAD_BATCH, what, "drop or repair these rows before training"
     if probe.loss.targets is not None and probe.loss.targets.non_finite:
         what = "the labels of the batch are not finite"
@@ -63,9 +64,7 @@ def _forward(probe: Probe) -> _Origin | None:
     for op in probe.operations:
         if op.forward.non_finite:
             cause, advice = _why(probe, op)
-            what = (
-                f"{op.layer} ({op.type}) makes {op.forward.non_finite:.2g} of its output NaN or inf"
-            )
+            what = f"{op.layer} ({op.type}) makes {percent(op.forward.non_finite)} of its output NaN or inf"
             return op.layer, cause, what, advice
     return None
 

@@ -83,13 +83,13 @@ class Recorder(TorchFunctionMode):
         def call(module: Any, *args: Any, **kwargs: Any) -> Any:
             return recorder.module_call(original, module, args, kwargs)
 
-        nn.Module.__call__ = call  # type: ignore[method-assign]
+        nn.Module.__call__ = call
         self.__enter__()
 
     def leave(self) -> None:
         """Stop to record, and take the patch off."""
         self.__exit__(None, None, None)
-        nn.Module.__call__ = self._call  # type: ignore[method-assign]
+        nn.Module.__call__ = self._call
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -91,12 +91,14 @@ class _Watch:
         if self.measurement is None:
             self.stepping = optimizer
             return
+        updates: dict[int, float] = {}
+        notes: tuple[str, ...] = ()
         self.copying = True  # the copy's own step comes through this hook, too
         try:
             with self.recorder.paused():
-                updates, notes = coming_update(optimizer), ()
+                updates = coming_update(optimizer)
         except Exception as error:
-            updates, notes = {}, (f"the coming update could not be worked out: {error}",)
+            notes = (f"the coming update could not be worked out: {error}",)
         self._deliver(updates, describe(optimizer), notes)
 
     def _deliver(

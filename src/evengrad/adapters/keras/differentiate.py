@@ -1,0 +1,69 @@
+"""The gradients of a replay at its taps and weights, by the backend that Keras runs on."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+
+class Tap(Protocol):
+    """Marks a tensor to be differentiated by, and hands it back. fresh: for this reader alone."""
+
+    def __call__(self, key: str, tensor: Any, fresh: bool = False, /) -> Any: ...
+
+
+class Run(Protocol):
+    """A forward pass: (tap, trainable values, other values, data) -> (scalar, tensors to keep)."""
+
+    def __call__(
+        self, tap: Tap, weights: list[Any], others: list[Any], data: Any, /
+    ) -> tuple[Any, Any]: ...
+
+
+@dataclass(slots=True)
+class Gradients:
+    """value: of the scalar. kept: the forward's tensors. taps, weights: gradients, None where no
+    path leads to the scalar. All are backend tensors.
+    """
+
+    value: Any
+    kept: dict[str, Any]
+    taps: dict[str, Any]
+    weights: list[Any]
+
+
+def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) -> Gradients:
+    """Run forward once and backward once. The values are those of Keras variables, in order."""
+    found: Gradients = _backend().differentiate(run, weights, others, data)
+    return found
+
+
+def isolated() -> AbstractContextManager[None]:
+    """Keeps random states, and other listeners of the backend away, where it has any."""
+    context: AbstractContextManager[None] = _backend().isolated()
+    return context
+
+
+def native_functions_seen() -> AbstractContextManager[None]:
+    """While it lasts, the backend's own functions on symbolic tensors become operations, if they can."""
+    context: AbstractContextManager[None] = _backend().seen()
+    return context
+
+
+def array(tensor: Any) -> npt.NDArray[Any]:
+    """A backend tensor as NumPy, short floats as float32."""
+    if keras.backend.standardize_dtype(tensor.dtype) in ("bfloat16", "float16"):
+        tensor = keras.ops.cast(tensor, "float32")
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
+def _backend() -> Any:
+    return importlib.import_module(
+        f"evengrad.adapters.keras.differentiate_{keras.backend.backend()}"
+    )

@@ -1,0 +1,54 @@
+"""Gradients on JAX: a zero is added at each tap and differentiated by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+
+from evengrad.adapters.keras.differentiate import Gradients, Run
+
+
+def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) -> Gradients:
+    """As ``differentiate.differentiate``. Compiled where the model can be."""
+    shapes: dict[str, Any] = {}
+
+    def discover(weights: Any, others: Any, data: Any) -> Any:
+        def tap(key: str, tensor: Any, _fresh: bool = False) -> Any:
+            shapes[key] = (tensor.shape, tensor.dtype)
+            return tensor
+
+        return run(tap, weights, others, data)[0]
+
+    def measured(zeros: Any, weights: Any, others: Any, data: Any) -> Any:
+        def tap(key: str, tensor: Any, _fresh: bool = False) -> Any:
+            return tensor + zeros[key]
+
+        return run(tap, weights, others, data)
+
+    function = jax.value_and_grad(measured, argnums=(0, 1), has_aux=True)
+    compiled = True
+    try:
+        jax.eval_shape(discover, weights, others, data)
+    except jax.errors.JAXTypeError:  # its shape or its flow hangs on values
+        compiled = False
+        discover(weights, others, data)
+    zeros = {key: np.zeros(shape, dtype) for key, (shape, dtype) in shapes.items()}
+    function = jax.jit(function) if compiled else function
+    (value, kept), (taps, found) = function(zeros, weights, others, data)
+    return Gradients(value, kept, taps, list(found))
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Random states are values on JAX: there is nothing to keep."""
+    yield
+
+
+@contextmanager
+def seen() -> Iterator[None]:
+    """JAX has no hook that would let its functions take symbolic tensors."""
+    yield

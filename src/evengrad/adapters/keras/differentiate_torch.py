@@ -1,0 +1,79 @@
+"""Gradients on PyTorch: by the tensors themselves, through ``torch.autograd.grad``, never ``.grad``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import torch
+from torch.utils._device import DeviceContext
+
+from evengrad.adapters.keras.differentiate import Gradients, Run
+from evengrad.adapters.keras.native import call_symbolic
+
+
+def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) -> Gradients:
+    """As ``differentiate.differentiate``."""
+    taps: dict[str, Any] = {}
+
+    def tap(key: str, tensor: Any, fresh: bool = False) -> Any:
+        if not tensor.requires_grad:
+            tensor = tensor.detach().requires_grad_()
+        elif fresh:
+            tensor = tensor.view_as(tensor)
+        taps[key] = tensor
+        return tensor
+
+    with torch.enable_grad():
+        leaves = [w.detach().requires_grad_() for w in weights]
+        value, kept = run(tap, leaves, [w.detach() for w in others], data)
+        wanted = [*taps.values(), *leaves]
+        found: Any = [None] * len(wanted)
+        if value.requires_grad:
+            found = torch.autograd.grad(value, wanted, allow_unused=True)
+    dense = [g.to_dense() if g is not None and g.is_sparse else g for g in found]
+    return Gradients(
+        value.detach(),
+        {key: tensor.detach() for key, tensor in kept.items()},
+        dict(zip(taps, dense, strict=False)),
+        dense[len(taps) :],
+    )
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Put the random state back, and keep function modes of others from seeing our calls."""
+    state = torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    modes = [
+        torch._C._pop_torch_function_stack() for _ in range(torch._C._len_torch_function_stack())
+    ]
+    for mode in modes:
+        if isinstance(mode, DeviceContext):
+            torch._C._push_on_torch_function_stack(mode)
+    try:
+        yield
+    finally:
+        for _ in range(torch._C._len_torch_function_stack()):
+            torch._C._pop_torch_function_stack()
+        for mode in reversed(modes):
+            torch._C._push_on_torch_function_stack(mode)
+        torch.set_rng_state(state)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def seen() -> Iterator[None]:
+    """While it lasts, PyTorch's functions take symbolic tensors."""
+
+    def torch_function(_: Any, function: Any, __: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return call_symbolic(function, function.__name__, args, kwargs or {})
+
+    keras.KerasTensor.__torch_function__ = classmethod(torch_function)
+    try:
+        yield
+    finally:
+        del keras.KerasTensor.__torch_function__

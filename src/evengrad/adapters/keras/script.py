@@ -1,0 +1,92 @@
+"""Steps into the user's own script at its first ``Model.fit`` or ``train_on_batch``."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import keras
+from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
+from keras.src.trainers.epoch_iterator import EpochIterator
+
+from evengrad.adapters import Armed, Session
+from evengrad.adapters.keras.probe import probe
+from evengrad.errors import CannotCheckError, EvengradError
+
+
+def arm(session: Session) -> Armed:
+    """Wrap ``keras.Model.fit`` and ``train_on_batch``; each model's first batch is probed there."""
+    armed = {"fit": _fit_batch, "train_on_batch": _single_batch}
+    for name, first_batch in armed.items():
+        setattr(keras.Model, name, _stepping_in(session, getattr(keras.Model, name), first_batch))
+
+    def disarm() -> None:
+        for name in armed:
+            if hasattr(keras.Model.__dict__.get(name), "__wrapped__"):
+                delattr(keras.Model, name)
+
+    return Armed(disarm=disarm, flush=lambda: None)
+
+
+def _stepping_in(session: Session, original: Any, first_batch: Callable[..., Any]) -> Any:
+    signature = inspect.signature(original)
+
+    @wraps(original)
+    def step_in(model: Any, *args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(model, *args, **kwargs)
+        bound.apply_defaults()
+        session.starting()
+        try:
+            if not model.compiled:
+                raise CannotCheckError(
+                    "Expected a compiled model: call model.compile(optimizer=..., loss=...) before "
+                    f"model.{original.__name__}()."
+                )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                batch = first_batch(bound.arguments)
+            found = probe(model, batch=batch)
+        except EvengradError as error:
+            session.fail(error)
+        except Exception as error:
+            session.fail(
+                CannotCheckError(
+                    f"{type(model).__name__} could not be measured: {type(error).__name__}: {error}\n"
+                    "If the script trains without evengrad, call "
+                    "evengrad.check(model, loss=..., batch=(x, y)) in it."
+                )
+            )
+        session.deliver(found)
+
+    return step_in
+
+
+def _fit_batch(given: dict[str, Any]) -> Any:
+    """The batch that ``fit`` would train on first, through Keras' own data adapters."""
+    x, y, weight = given["x"], given["y"], given["sample_weight"]
+    if given["validation_split"] and given["validation_data"] is None:
+        (x, y, weight), _ = array_slicing.train_validation_split(
+            (x, y, weight), validation_split=given["validation_split"]
+        )
+    batches = EpochIterator(
+        x=x,
+        y=y,
+        sample_weight=weight,
+        batch_size=given["batch_size"],
+        steps_per_epoch=given["steps_per_epoch"],
+        shuffle=given["shuffle"],
+        class_weight=given["class_weight"],
+    )
+    for _, _, found in batches:
+        return data_adapter_utils.unpack_x_y_sample_weight(found[0])
+    raise CannotCheckError("The training data is empty: fit() got no batch out of it.")
+
+
+def _single_batch(given: dict[str, Any]) -> Any:
+    x, y, weight = given["x"], given["y"], given["sample_weight"]
+    if given.get("class_weight") is not None:
+        weight = data_adapter_utils.class_weight_to_sample_weights(y, given["class_weight"])
+    return x, y, weight

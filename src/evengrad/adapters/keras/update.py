@@ -1,0 +1,58 @@
+"""The coming update, exactly: one step of a copy of the user's optimizer on copies of the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from evengrad.adapters.keras.differentiate import array
+from evengrad.probe import Optimizer
+from evengrad.statistics import summarise
+
+
+def coming_update(optimizer: Any, variables: list[Any], gradients: list[Any]) -> list[float | None]:
+    """Rms of each variable's update. gradients: of the whole loss, None where there is none.
+
+    The user's optimizer is only read. Raises whatever Keras raises where it cannot be copied or stepped.
+    """
+    inner = unscaled(optimizer)
+    twin = type(inner).from_config(inner.get_config())
+    copies = [
+        keras.Variable(array(v.value), dtype=v.dtype, name=v.name, trainable=True)
+        for v in variables
+    ]
+    before = [array(c.value).astype(np.float64) for c in copies]
+    twin.build(copies)
+    if inner.built:
+        for mine, theirs in zip(twin.variables, inner.variables, strict=True):
+            mine.assign(theirs)
+    else:
+        twin.iterations.assign(inner.iterations)
+    pairs = [(g, c) for g, c in zip(gradients, copies, strict=True) if g is not None]
+    twin.apply_gradients(pairs)
+    return [
+        None if g is None else summarise(array(c.value).astype(np.float64) - old).rms
+        for g, c, old in zip(gradients, copies, before, strict=True)
+    ]
+
+
+def unscaled(optimizer: Any) -> Any:
+    """The optimizer that moves the weights, inside a LossScaleOptimizer."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def loss_scale(optimizer: Any) -> float:
+    """By how much the training multiplies its loss: 1 but under mixed_float16."""
+    if not hasattr(optimizer, "inner_optimizer"):
+        return 1.0
+    scale = optimizer.dynamic_scale if optimizer.built else optimizer.initial_scale
+    return float(np.asarray(keras.ops.convert_to_numpy(scale)))
+
+
+def describe(optimizer: Any) -> Optimizer:
+    """Name and present learning rate."""
+    inner = unscaled(optimizer)
+    rate = np.asarray(keras.ops.convert_to_numpy(inner.learning_rate))
+    return Optimizer(type(inner).__name__, float(rate))

@@ -1,0 +1,38 @@
+"""Figures in words: factors, shares and lists of layers, alike in findings and reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def factor(log_ratio: float) -> str:
+    """A natural log ratio as a factor: "x3.2e+06", "x0.85", "x0", "not finite"."""
+    if math.isnan(log_ratio) or log_ratio == math.inf:
+        return "not finite"
+    if log_ratio == -math.inf:
+        return "x0"
+    exponent = log_ratio / math.log(10)
+    if abs(exponent) > 300:
+        return f"x10^{exponent:.0f}"
+    value = 10**exponent
+    return f"x{value:.3g}" if 1e-3 <= value < 1e4 else f"x{value:.1e}"
+
+
+def fold(log_ratio: float) -> str:
+    """The size of a change whatever its direction: "3.2e+06-fold"."""
+    return f"{factor(abs(log_ratio))[1:]}-fold"
+
+
+def percent(share: float) -> str:
+    """A share of 0 to 1; never rounds a few to none, or all but a few to all."""
+    if 0 < share < 0.01:
+        return "<1%"
+    return ">99%" if 0.99 < share < 1 else f"{share:.0%}"
+
+
+def layers(names: Sequence[str]) -> str:
+    """Layer names; more than three as "hidden3 ... hidden20 (18)"."""
+    if len(names) <= 3:
+        return ", ".join(names)
+    return f"{names[0]} ... {names[-1]} ({len(names)})"
