@@ -174,5 +174,6 @@ def make(name, seed, optimizer="sgd"):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
     jit = False if keras.backend.backend() == "tensorflow" else "auto"
     model.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
-    model(keras.tree.map_structure(keras.ops.convert_to_tensor, x))
+    if not all(layer.built for layer in model._flatten_layers()):
+        model(keras.ops.convert_to_tensor(x))
     return model, (x, y)

@@ -96,7 +96,8 @@ _OTHER_NAMES = {
     "swish": "silu",
     "hardtanh": "hard_tanh",
     "hardsigmoid": "hard_sigmoid",
-    "sigmoid_": "sigmoid",
+    "leakyrelu": "leaky_relu",
+    "hardswish": "hard_swish",
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from evengrad.adapters.torch.losses import Head
 from evengrad.probe import ActivationHealth, Kind
 from evengrad.statistics import Summary, summarise
 from evengrad.theory.activations import canonical
@@ -14,14 +15,25 @@ from evengrad.theory.activations import canonical
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One recorded call. reads, makes: tensor numbers; below[i], above[i]: gradients measured there."""
+    """One recorded call.
 
-    name: str
-    layer: str
+    function: torch's name. owner, path: class and path of the innermost module; framework: that
+    class is torch's own; leaf: it has no layers inside, or counts as one. root: id of the outermost
+    module, 0 for none; call: the number of the module's call; forward_pass: of the outermost one's.
+    reads, makes: tensor numbers; below[i], above[i]: gradients measured there.
+    name, layer, type: given at the end, when it is known what is on the path to the loss.
+    """
+
+    function: str
     kind: Kind
-    type: str
-    source: str | None
-    inside: bool  # of the outermost module's call
+    owner: str = ""
+    path: str = ""
+    framework: bool = False
+    leaf: bool = False
+    root: int = 0
+    call: int = 0
+    forward_pass: int = 0
+    source: str | None = None
     reads: list[int] = field(default_factory=list)
     makes: list[int] = field(default_factory=list)
     forward: Summary | None = None
@@ -29,28 +41,39 @@ class Node:
     above: dict[int, Summary] = field(default_factory=dict)
     parameters: list[Any] = field(default_factory=list)
     fan_in: dict[int, float] = field(default_factory=dict)  # id(parameter) -> fan-in
+    flat: tuple[float, float] | None = None  # the range of a hardtanh
     health: ActivationHealth | None = None
+    head: Head | None = None  # what a loss was given
+    name: str = ""
+    layer: str = ""
+    type: str = ""
+
+    @property
+    def inside(self) -> bool:
+        """Of a module's call, not of the script's own code around it."""
+        return self.root != 0
+
+    @property
+    def label(self) -> str:
+        """The layer's class, or the function's name."""
+        return self.owner if self.framework and self.leaf else self.function
 
 
 def summary_of(tensor: Any) -> Summary:
-    """Figures of a tensor on any device and of any dtype."""
+    """Figures of a tensor on any device, of any layout and any dtype."""
     tensor = tensor.detach()
-    if tensor.is_sparse:
-        tensor = tensor.coalesce().values()
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
-    if tensor.dtype not in (torch.float32, torch.float64) and not _is_integer(tensor):
+    if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.float()
-    return summarise(tensor.cpu().numpy())
-
-
-def _is_integer(tensor: Any) -> bool:
-    return not (tensor.is_floating_point() or tensor.is_complex())
+    return summarise(tensor.cpu().resolve_neg().numpy())
 
 
 _ZERO_REGION = {"relu", "relu6", "threshold"}
-# Flat ends of bounded activations: (below, above), within 1% of the range's end.
-_FLAT = {
+# The flat ends of bounded activations: sigmoids and tanh within 1% of them.
+_FLAT: dict[str, tuple[float | None, float]] = {
     "tanh": (-0.99, 0.99),
     "sigmoid": (0.01, 0.99),
     "hard_tanh": (-1.0, 1.0),
@@ -59,26 +82,26 @@ _FLAT = {
 }
 
 
-def activation_health(name: str, output: Any) -> ActivationHealth | None:
-    """Saturated and dead shares of an activation's output; None for a softmax."""
+def activation_health(
+    name: str, output: Any, flat: tuple[float, float] | None
+) -> ActivationHealth | None:
+    """Saturated and dead shares of an activation's output; None for a softmax.
+
+    Units are channels (axis 1) of maps, else the last axis. flat: a hardtanh's own range.
+    """
     name = canonical(name)
-    if "softmax" in name or output.ndim < 2 or output.numel() == 0:
-        return None
     output = output.detach()
+    if "softm" in name or output.ndim < 2 or output.numel() == 0:
+        return None
     axis = 1 if output.ndim >= 4 else output.ndim - 1
-    units = output.shape[axis]
     saturated = dead = 0.0
     if name in _FLAT:
-        low, high = _FLAT[name]
-        flat = output >= high
+        low, high = _FLAT[name] if flat is None or name == "relu6" else flat
+        gone = output >= high
         if low is not None:
-            flat = flat | (output <= low)
-        saturated = float(flat.float().mean())
+            gone = gone | (output <= low)
+        saturated = float(gone.float().mean())
     if name in _ZERO_REGION:
         others = [d for d in range(output.ndim) if d != axis]
-        dead = (
-            float((output == 0).all(dim=others[0]).float().mean())
-            if len(others) == 1
-            else float((output.amax(dim=others) == 0).float().mean())
-        )
-    return ActivationHealth(saturated, dead, units)
+        dead = float((output.abs().amax(dim=others) == 0).float().mean())
+    return ActivationHealth(saturated, dead, int(output.shape[axis]))

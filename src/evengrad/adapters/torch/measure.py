@@ -8,32 +8,41 @@ from typing import Any
 
 import torch
 
+from evengrad.adapters.torch.ends import path_to, where_the_budget_begins
 from evengrad.adapters.torch.graph import Node, summary_of
 from evengrad.adapters.torch.losses import Head
+from evengrad.adapters.torch.naming import assign, parameter_names, prefixes
 from evengrad.adapters.torch.record import Recorder
 from evengrad.errors import CannotCheckError
-from evengrad.probe import Input, Kind, Loss, Operation, Port, Probe, Weight
+from evengrad.probe import Input, Kind, Loss, Operation, Optimizer, Port, Probe, Weight
 from evengrad.statistics import Summary, root_sum_squares, summarise
-
-_HEADS = {
-    "softmax": "softmax",
-    "log_softmax": "log_softmax",
-    "logsoftmax": "log_softmax",
-    "sigmoid": "sigmoid",
-}
 
 
 class Measurement:
     """What one backward pass gave: the graph on the path to the loss, with gradients by parameter.
 
-    names: parameter id -> name. gradients, penalties: parameter id -> tensor.
+    names: parameter id -> name, parameter. gradients, penalties: parameter id -> tensor.
+    Raises CannotCheckError where the loss hangs on nothing that was recorded.
     """
 
-    def __init__(self, recorder: Recorder, loss: Any, names: dict[int, tuple[str, Any]]) -> None:
+    def __init__(self, recorder: Recorder, loss: Any, model: Any = None) -> None:
         self.recorder = recorder
-        self.names = names
         self.loss = loss
-        self.nodes = _path(recorder, loss)
+        self.nodes = path_to(recorder.number(loss), recorder.nodes)
+        if not self.nodes:
+            why = f" ({recorder.trouble})" if recorder.trouble else ""
+            raise CannotCheckError(
+                "Expected a loss made from the model's output by torch functions, but no recorded call "
+                f"leads to it{why}. Compute it from the output of model(x), with gradients enabled."
+            )
+        used = {node.root for node in self.nodes}
+        self.roots = [root for root in recorder.modules.roots if id(root) in used]
+        if model is not None and len(self.roots) < 2:
+            self.roots = [model]
+        assign(self.nodes, prefixes(self.roots))
+        self.names = parameter_names(self.roots, self.nodes)
+        passes = {node.forward_pass for node in self.nodes}
+        self.inputs = [i for i in recorder.inputs if i.forward_pass in passes]
         self.gradients: dict[int, Any] = {}
         self.penalties: dict[int, Any] = {}
         self.penalty_value = 0.0
@@ -45,24 +54,22 @@ class Measurement:
         """
         recorder = self.recorder
         parameters = {i: p for i, (_, p) in self.names.items() if p.requires_grad}
-        leaves = [leaf for _, _, leaf in recorder.inputs.values()]
         if not parameters:
             raise CannotCheckError(
                 "Expected a model with trainable parameters, but none of them requires a gradient. "
                 "Unfreeze at least one: `parameter.requires_grad_(True)`."
             )
+        leaves = [i.leaf for i in self.inputs if i.leaf is not None]
         recorder.readers = dict(Counter(n for node in self.nodes for n in node.reads))
         recorder.measuring = True
         try:
-            with torch.enable_grad():
-                found = torch.autograd.grad(
-                    self.loss, [*parameters.values(), *leaves], retain_graph=True, allow_unused=True
-                )
+            found = torch.autograd.grad(
+                self.loss, [*parameters.values(), *leaves], retain_graph=True, allow_unused=True
+            )
         finally:
             recorder.measuring = False
-        self.gradients = {
-            i: g for i, g in zip(parameters, found[: len(parameters)], strict=True) if g is not None
-        }
+        found = found[: len(parameters)]
+        self.gradients = {i: g for i, g in zip(parameters, found, strict=True) if g is not None}
         for term in recorder.penalties:
             if term.incoming is not None:
                 self._run_penalty(term, parameters)
@@ -85,10 +92,16 @@ class Measurement:
         parts = [g[key] for g in (self.gradients, self.penalties) if key in g]
         return sum(parts[1:], parts[0]) if parts else None
 
-    def assemble(self, *, batch_size: int, updates: dict[int, float], **rest: Any) -> Probe:
-        """The frozen probe. rest: optimizer and notes."""
+    def assemble(
+        self, updates: dict[int, float], optimizer: Optimizer | None, notes: tuple[str, ...]
+    ) -> Probe:
+        """The frozen probe. updates: parameter id -> rms of the coming update."""
         recorder = self.recorder
-        outputs, head_name = _outputs(recorder, self.nodes, self.loss)
+        outputs, head_name = where_the_budget_begins(
+            self.nodes, recorder.modules.returned, recorder.number(self.loss)
+        )
+        if recorder.trouble is not None:
+            notes += (f"a call could not be looked into: {recorder.trouble}",)
         norms = self._norms()
         operations = [op for node in self.nodes if (op := self._operation(node, norms))]
         value = (self.loss.item() - self.penalty_value) / recorder.scale
@@ -96,20 +109,30 @@ class Measurement:
             frontend="torch",
             backend="torch",
             versions=(f"torch {torch.__version__}",),
-            model=type(recorder.roots[0]).__name__ if recorder.roots else "raw tensors",
-            batch_size=batch_size,
+            model=self._model_name(),
+            batch_size=self._batch_size(),
             inputs=self._inputs(norms),
             outputs=tuple(Port(n, norms.get(n, 0.0)) for n in outputs),
             operations=tuple(operations),
             weights=tuple(self._weights(updates)),
             loss=self._loss(value, head_name, outputs),
-            **rest,
+            optimizer=optimizer,
+            notes=notes,
         )
+
+    def _model_name(self) -> str:
+        names = [type(getattr(root, "_orig_mod", root)).__name__ for root in self.roots]
+        return ", ".join(dict.fromkeys(names)) or "raw tensors"
+
+    def _batch_size(self) -> int:
+        shapes = [i.value.shape for i in self.inputs if i.value.ndim]
+        shapes += [node.forward.shape for node in self.nodes if node.forward and node.forward.shape]
+        return int(shapes[0][0]) if shapes else 1
 
     def _norms(self) -> dict[int, float]:
         """Tensor number -> norm of the gradient there, by all paths."""
         scale = self.recorder.scale
-        norms = {n: v / scale for n, v in self.recorder.input_gradients.items()}
+        norms = {n: v / scale for n, v in self.recorder.source_gradients.items()}
         for node in self.nodes:
             for slot, number in enumerate(node.makes):
                 norms[number] = node.above[slot].norm / scale if slot in node.above else 0.0
@@ -118,8 +141,7 @@ class Measurement:
     def _operation(self, node: Node, norms: dict[int, float]) -> Operation | None:
         scale = self.recorder.scale
         above = [node.above[slot] for slot in sorted(node.above)]
-        assert node.forward is not None
-        if node.forward.shape == () and node.kind is not Kind.LOSS:
+        if node.forward is None or (node.forward.shape == () and node.kind is not Kind.LOSS):
             return None
         return Operation(
             name=node.name,
@@ -144,18 +166,19 @@ class Measurement:
 
     def _inputs(self, norms: dict[int, float]) -> tuple[Input, ...]:
         used = {n for node in self.nodes for n in node.reads}
-        floats = [
-            Input(name, summary_of(value), Port(number, norms.get(number, 0.0)), _columns(value))
-            for number, (name, value, _) in self.recorder.inputs.items()
-            if number in used
-        ]
-        integers = [Input(name, summary_of(value), None) for name, value in self.recorder.integers]
-        return (*floats, *integers)
+        found = []
+        for i in self.inputs:
+            if i.number is None:
+                found.append(Input(i.name, summary_of(i.value), None))
+            elif i.number in used:
+                port = Port(i.number, norms.get(i.number, 0.0))
+                found.append(Input(i.name, summary_of(i.value), port, _columns(i.value)))
+        return tuple(found)
 
     def _weights(self, updates: dict[int, float]) -> list[Weight]:
         scale = self.recorder.scale
         fan_in: dict[int, float] = {}
-        for node in self.recorder.nodes:
+        for node in self.nodes:
             fan_in |= node.fan_in
         found = []
         for key, (name, parameter) in self.names.items():
@@ -173,10 +196,8 @@ class Measurement:
         return found
 
     def _loss(self, value: float, head_name: str | None, outputs: list[int]) -> Loss:
-        head = next(
-            (self.recorder.heads[id(n)] for n in self.nodes if id(n) in self.recorder.heads), None
-        )
-        head = head or Head("custom loss", "other", "unknown", None)
+        heads = [node.head for node in self.nodes if node.head is not None]
+        head = heads[0] if heads else Head("custom loss", "other", "unknown", None)
         made = {number: node for node in self.nodes for number in node.makes}
         end = made.get(head.read if head.read is not None else (outputs or [-1])[0])
         return Loss(
@@ -191,69 +212,6 @@ class Measurement:
             targets=head.targets,
             ignored=head.ignored,
         )
-
-
-def _path(recorder: Recorder, loss: Any) -> list[Node]:
-    """The recorded calls that the loss was made of, forward order."""
-    end = recorder.number(loss)
-    wanted = set() if end is None else {end}
-    path = []
-    for node in reversed(recorder.nodes):
-        if wanted.intersection(node.makes):
-            path.append(node)
-            wanted.update(node.reads)
-    return path[::-1]
-
-
-def _outputs(recorder: Recorder, nodes: list[Node], loss: Any) -> tuple[list[int], str | None]:
-    """Where the budget begins, and the closing activation that counts as part of the loss."""
-    made = {number: node for node in nodes for number in node.makes}
-    outside = [node for node in nodes if not node.inside]
-    read_outside = {n for node in outside for n in node.reads}
-    ends = list(dict.fromkeys(n for n in recorder.returned if n in made and n in read_outside))
-    end = recorder.number(loss)
-    ends = [n for n in ends if end in _descendants(nodes, {n}, set(ends) - {n})]
-    losses = [node for node in nodes if id(node) in recorder.heads]
-    if not ends:
-        first = recorder.heads[id(losses[0])].read if losses else None
-        ends = [first] if first is not None else _last_tensors(nodes, recorder.number(loss))
-    read = recorder.heads[id(losses[0])].read if losses else ends[0] if ends else None
-    closing = _closing(made, read)
-    if closing is None:
-        return ends, None
-    before = closing.reads
-    behind = _descendants(nodes, set(closing.makes))
-    kept = [n for n in ends if n not in behind]
-    return kept or list(before), _HEADS[closing.type.lower()]
-
-
-def _closing(made: dict[int, Node], number: int | None) -> Node | None:
-    """A softmax, log_softmax or sigmoid at the very end, seen through reshapes."""
-    while number is not None and number in made:
-        node = made[number]
-        if node.type.lower() in _HEADS:
-            return node
-        if node.kind is not Kind.RESHAPE or len(node.reads) != 1:
-            return None
-        number = node.reads[0]
-    return None
-
-
-def _descendants(nodes: list[Node], start: set[int], barrier: set[int] | None = None) -> set[int]:
-    """The tensors made from these, themselves included, by paths that do not pass the barrier."""
-    reached = set(start)
-    for node in nodes:
-        if reached.intersection(node.reads):
-            reached.update(set(node.makes) - (barrier or set()))
-    return reached
-
-
-def _last_tensors(nodes: list[Node], loss: int | None) -> list[int]:
-    """Without a model or a known loss: the last thing that is not a number."""
-    for node in reversed(nodes):
-        if node.forward is not None and node.forward.shape != ():
-            return list(node.makes)
-    return [] if loss is None else [loss]
 
 
 def _together(parts: list[Summary], forward: Summary) -> Summary:

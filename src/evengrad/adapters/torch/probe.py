@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from evengrad.adapters.torch.measure import Measurement
 from evengrad.adapters.torch.record import Recorder
-from evengrad.adapters.torch.state import untouched
+from evengrad.adapters.torch.state import eagerly, untouched
 from evengrad.adapters.torch.update import coming_update, describe
 from evengrad.errors import CannotCheckError
 from evengrad.probe import Probe
@@ -29,7 +29,7 @@ def probe(model: Any, *, loss: Any, batch: Any, optimizer: Any = None) -> Probe:
         )
     x, y = _batch(model, batch)
     recorder = Recorder()
-    with untouched(model), torch.enable_grad():
+    with untouched(model), eagerly(), torch.enable_grad():
         model.train()
         recorder.enter()
         try:
@@ -37,16 +37,11 @@ def probe(model: Any, *, loss: Any, batch: Any, optimizer: Any = None) -> Probe:
         finally:
             recorder.leave()
         expect_loss(value)
-        names = {id(p): (name, p) for name, p in model.named_parameters()}
-        measurement = Measurement(recorder, value, names)
+        measurement = Measurement(recorder, value, model)
         measurement.run()
         updates, notes = _updates(optimizer, measurement)
-        return measurement.assemble(
-            batch_size=_size(x),
-            updates=updates,
-            optimizer=None if optimizer is None else describe(optimizer),
-            notes=notes,
-        )
+        described = None if optimizer is None else describe(optimizer)
+        return measurement.assemble(updates, described, notes)
 
 
 def expect_loss(value: Any) -> None:

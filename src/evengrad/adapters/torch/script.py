@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from torch.utils._pytree import tree_leaves
 
 from evengrad.adapters import Armed, Session
 from evengrad.adapters.torch.measure import Measurement
-from evengrad.adapters.torch.record import Recorder, variable_name
+from evengrad.adapters.torch.record import Recorder
 from evengrad.adapters.torch.update import coming_update, describe
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.probe import Optimizer
@@ -28,17 +27,20 @@ class _Watch:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.measurement: Measurement | None = None
+        self.unseen: CannotCheckError | None = None  # a backward of something not recorded
         self.stepping: Any = None  # an optimizer that called its closure for the gradients
         self.active = True
         self.copying = False
+        self.eager = False
         self.recorder = Recorder(on_backward=self._backward)
         self.recorder.enter()
         self._hook = register_optimizer_step_pre_hook(self._step)
         self._autograd_backward = torch.autograd.backward
-        torch.autograd.backward = self._direct_backward
         self._scale = torch.amp.GradScaler.scale
+        self._compile = torch.compile
+        torch.autograd.backward = self._direct_backward
         torch.amp.GradScaler.scale = _noting_scale(self._scale, self.recorder)
-        torch.compiler.set_stance("force_eager")
+        torch.compile = self._compile_later
 
     def disarm(self) -> None:
         """Take every patch off."""
@@ -49,21 +51,34 @@ class _Watch:
         self._hook.remove()
         torch.autograd.backward = self._autograd_backward
         torch.amp.GradScaler.scale = self._scale
-        torch.compiler.set_stance("default")
+        torch.compile = self._compile
+        if self.eager:
+            torch.compiler.set_stance("default")
 
     def flush(self) -> None:
         """A loop that updates its weights by hand has a backward pass but no optimizer step."""
         if self.measurement is not None:
             self._deliver({}, None, ("no optimizer step was seen: updates are unknown",))
+        if self.unseen is not None:
+            self.session.fail(self.unseen)
+
+    def _compile_later(self, *args: Any, **kwargs: Any) -> Any:
+        """Compiled code hides its calls; the same model runs eagerly while we look."""
+        if self.active and not self.eager:
+            self.eager = True
+            torch.compiler.set_stance("force_eager")
+        return self._compile(*args, **kwargs)
 
     def _direct_backward(self, tensors: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(tensors, torch.Tensor):
-            self._backward(tensors)
+        several = isinstance(tensors, tuple | list)
+        loss = tensors[0] if several and len(tensors) == 1 else tensors
+        if isinstance(loss, torch.Tensor):
+            self._backward(loss)
         return self._autograd_backward(tensors, *args, **kwargs)
 
     def _backward(self, loss: Any) -> None:
         """The first backward of a loss made from recorded calls; later ones only accumulate."""
-        if not self.active or self.measurement is not None or self.recorder.number(loss) is None:
+        if not self.active or self.measurement is not None or not loss.requires_grad:
             return
         if loss.numel() != 1:
             self.session.fail(
@@ -72,31 +87,38 @@ class _Watch:
                     'Average it: reduction="mean", or loss.mean().'
                 )
             )
-        self.session.starting()
         try:
             with self.recorder.paused():
-                measurement = Measurement(self.recorder, loss, self._names())
+                measurement = Measurement(self.recorder, loss)
+                self.session.starting()
                 measurement.run()
+        except CannotCheckError as error:
+            self.unseen = error
+            return
         except EvengradError as error:
             self.session.fail(error)
         except Exception as error:
             self.session.fail(CannotCheckError(f"The backward pass could not be measured: {error}"))
+        self.recorder.stop()
         self.measurement = measurement
         if self.stepping is not None:
             self._deliver({}, describe(self.stepping), ("updates unknown: step() takes a closure",))
 
-    def _step(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
+    def _step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if not self.active or self.copying:
             return
         if self.measurement is None:
-            self.stepping = optimizer
+            # args: the optimizer itself, then what step() was given.
+            if any(callable(a) for a in [*args[1:], *kwargs.values()]):
+                self.stepping = optimizer
+            elif self.unseen is not None:
+                self.session.fail(self.unseen)
             return
-        updates: dict[int, float] = {}
-        notes: tuple[str, ...] = ()
         self.copying = True  # the copy's own step comes through this hook, too
+        notes: tuple[str, ...] = ()
+        updates: dict[int, float] = {}
         try:
-            with self.recorder.paused():
-                updates = coming_update(optimizer)
+            updates = coming_update(optimizer)
         except Exception as error:
             notes = (f"the coming update could not be worked out: {error}",)
         self._deliver(updates, describe(optimizer), notes)
@@ -106,36 +128,17 @@ class _Watch:
     ) -> None:
         assert self.measurement is not None
         with self.recorder.paused():
-            probe = self.measurement.assemble(
-                batch_size=self._batch_size(), updates=updates, optimizer=optimizer, notes=notes
-            )
+            probe = self.measurement.assemble(updates, optimizer, notes)
         self.session.deliver(probe)
-
-    def _batch_size(self) -> int:
-        values = [value for _, value, _ in self.recorder.inputs.values()]
-        values += [value for _, value in self.recorder.integers]
-        first = next((t for t in tree_leaves(values) if t.ndim), None)
-        return 1 if first is None else int(first.shape[0])
-
-    def _names(self) -> dict[int, tuple[str, Any]]:
-        """Parameter id -> its name: the model's own, behind the variable's where there are several."""
-        roots = self.recorder.roots
-        found: dict[int, tuple[str, Any]] = {}
-        for root in roots:
-            prefix = "" if len(roots) == 1 else f"{variable_name(root) or type(root).__name__}."
-            for name, parameter in root.named_parameters():
-                found.setdefault(id(parameter), (prefix + name, parameter))
-        for node in self.recorder.nodes:
-            for parameter in node.parameters:
-                name = variable_name(parameter) or f"parameter_{len(found) + 1}"
-                found.setdefault(id(parameter), (name, parameter))
-        return found
 
 
 def _noting_scale(original: Any, recorder: Recorder) -> Any:
+    """GradScaler.scale, which tells us by how much the gradients are too large."""
+
     def scale(scaler: Any, outputs: Any) -> Any:
+        scaled = original(scaler, outputs)
         if scaler.is_enabled():
             recorder.scale = float(scaler.get_scale())
-        return original(scaler, outputs)
+        return scaled
 
     return scale
