@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,12 @@ class Summary:
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+    def scaled(self, factor: float) -> Summary:
+        """Figures of the tensor times a positive factor."""
+        if factor == 1.0:
+            return self
+        return replace(self, mean=self.mean * factor, rms=self.rms * factor, max=self.max * factor)
 
     @property
     def norm(self) -> float:
@@ -80,6 +86,37 @@ def summarise(values: npt.NDArray[Any]) -> Summary:
 def _dot(chunk: npt.NDArray[np.float64]) -> float:
     """Sum of squares; einsum, since a BLAS dot's threads fight the framework's own (80 times slower)."""
     return float(np.einsum("i,i->", chunk, chunk))
+
+
+def together(parts: Sequence[Summary]) -> Summary:
+    """Several tensors as one, with the shape of the first."""
+    if len(parts) == 1:
+        return parts[0]
+    good = [part.size * (1 - part.non_finite) for part in parts]
+    size, count = sum(part.size for part in parts), sum(good) or 1.0
+    norm = root_sum_squares(p.rms * math.sqrt(n) for p, n in zip(parts, good, strict=True))
+    return Summary(
+        shape=parts[0].shape,
+        mean=sum(p.mean * n for p, n in zip(parts, good, strict=True)) / count,
+        rms=norm / math.sqrt(count),
+        max=max(p.max for p in parts),
+        zeros=sum(p.zeros * p.size for p in parts) / max(size, 1),
+        non_finite=sum(p.non_finite * p.size for p in parts) / max(size, 1),
+    )
+
+
+def nothing(shape: tuple[int, ...]) -> Summary:
+    """Figures of a gradient that never came: all zero."""
+    return Summary(shape, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def column_rms(values: npt.NDArray[Any]) -> tuple[float, ...]:
+    """Root mean square of each column of a (batch, features) array; empty for other shapes."""
+    if values.ndim != 2:
+        return ()
+    wide = values.astype(np.float64)
+    wide[~np.isfinite(wide)] = 0.0
+    return tuple(float(c) for c in np.sqrt(np.mean(wide**2, axis=0)))
 
 
 def root_sum_squares(norms: Iterable[float]) -> float:

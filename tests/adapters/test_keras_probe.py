@@ -387,3 +387,12 @@ ROWS = keras_models.rows(np.random.default_rng(1))
 def test_refusals_say_what_to_do(arguments, message):
     with pytest.raises(CannotCheckError, match=message):
         probe(**arguments)
+
+
+def test_activity_regularisers_are_named_in_a_note():
+    layer = keras.layers.Dense(4, activity_regularizer="l2", name="regular")
+    model = keras.Sequential([layer, keras.layers.Dense(3)])
+    x, y = np.random.default_rng(0).normal(size=(5, 6)), np.arange(5) % 3
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    measured = probe(model, loss=loss, batch=(x, y))
+    assert any("regular" in note and "activity" in note for note in measured.notes)

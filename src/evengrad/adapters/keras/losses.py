@@ -15,7 +15,7 @@ from evengrad.adapters.keras.kinds import snake
 from evengrad.adapters.keras.state import without_penalties
 from evengrad.errors import CannotCheckError
 from evengrad.probe import Family, Reads, Targets
-from evengrad.statistics import summarise
+from evengrad.targets import targets_of
 
 _FAMILIES: dict[str, Family] = {
     "sparse_categorical_crossentropy": "sparse_categorical",
@@ -156,23 +156,12 @@ def _read(loss: Any) -> Reading:
     return Reading(name, family, reads, None if ignored is None else int(ignored))
 
 
-def targets_of(y: Any) -> Targets | None:
+def targets(y: Any) -> Targets | None:
     """Figures of the targets, where there is one tensor of them."""
     flat = [v for v in keras.tree.flatten(y) if v is not None]
     if len(flat) != 1:
         return None
-    values = array(flat[0])
-    dtype = keras.backend.standardize_dtype(flat[0].dtype)
-    numbers = values.astype(np.float64)
-    finite = numbers[np.isfinite(numbers)]
-    return Targets(
-        shape=tuple(values.shape),
-        dtype=dtype,
-        min=float(finite.min()) if finite.size else 0.0,
-        max=float(finite.max()) if finite.size else 0.0,
-        integral=bool(np.all(finite == np.round(finite))),
-        non_finite=summarise(numbers).non_finite,
-    )
+    return targets_of(array(flat[0]), keras.backend.standardize_dtype(flat[0].dtype))
 
 
 def in_range(y: Any, classes: int | None, ignored: int | None) -> Any:

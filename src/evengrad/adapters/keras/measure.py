@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 
 from evengrad.adapters.keras.differentiate import Gradients, array
-from evengrad.adapters.keras.health import health_of
 from evengrad.adapters.keras.replay import Replay, Step
+from evengrad.health import activation_health
 from evengrad.probe import Input, Kind, Operation, Port
-from evengrad.statistics import Summary, root_sum_squares, summarise
+from evengrad.statistics import Summary, column_rms, nothing, summarise, together
 
 HEADS = {"softmax", "sigmoid", "log_softmax"}
 
@@ -40,18 +37,14 @@ class Measured:
             gradient = self._found.taps.get(key)
             if gradient is None:
                 shape = tuple(self._found.kept[str(number)].shape)
-                self._backward[key] = Summary(shape, 0.0, 0.0, 0.0, 1.0, 0.0)
+                self._backward[key] = nothing(shape)
             else:
                 self._backward[key] = self.unscaled(gradient)
         return self._backward[key]
 
     def unscaled(self, gradient: Any) -> Summary:
         """Figures of a gradient of the loss as the user has it."""
-        found = summarise(array(gradient))
-        if self._scale == 1.0:
-            return found
-        s = self._scale
-        return replace(found, mean=found.mean / s, rms=found.rms / s, max=found.max / s)
+        return summarise(array(gradient)).scaled(1 / self._scale)
 
     def port(self, number: int, key: str | None = None) -> Port:
         """A tensor, and its gradient: by all paths, or at the tap of that key."""
@@ -63,9 +56,10 @@ class Measured:
         above = [self.gradient(self._replay.inner_key(n), n) for n in step.makes]
         health = None
         if step.kind is Kind.ACTIVATION:
-            first = getattr(step.call.operation, "data_format", keras.config.image_data_format())
             output = array(self._found.kept[str(step.makes[0])])
-            health = health_of(step.type, output, channels_first=first == "channels_first")
+            layout = getattr(step.call.operation, "data_format", keras.config.image_data_format())
+            axis = 1 if layout == "channels_first" and output.ndim >= 3 else -1
+            health = activation_health(step.type, output, axis=axis)
         return Operation(
             name=step.name,
             layer=step.layer,
@@ -90,12 +84,7 @@ class Measured:
             plain = array(value)
             number = self._replay.number(leaf)
             port = self.port(number) if str(number) in self._found.kept else None
-            columns: tuple[float, ...] = ()
-            if plain.ndim == 2:
-                wide = plain.astype(np.float64)
-                wide = np.where(np.isfinite(wide), wide, 0.0)
-                columns = tuple(float(c) for c in np.sqrt(np.mean(wide**2, axis=0)))
-            made.append(Input(name, summarise(plain), port, columns))
+            made.append(Input(name, summarise(plain), port, column_rms(plain)))
         return tuple(made)
 
 
@@ -104,20 +93,3 @@ def input_names(structure: Any, count: int) -> list[str]:
     if isinstance(structure, dict) and len(structure) == count:
         return [str(k) for k in sorted(structure)]
     return ["input"] if count == 1 else [f"input_{i + 1}" for i in range(count)]
-
-
-def together(parts: list[Summary]) -> Summary:
-    """Several tensors as one; the shape of the first."""
-    if len(parts) == 1:
-        return parts[0]
-    good = [p.size * (1 - p.non_finite) for p in parts]
-    size, count = sum(p.size for p in parts), sum(good) or 1.0
-    norm = root_sum_squares(p.rms * math.sqrt(n) for p, n in zip(parts, good, strict=True))
-    return Summary(
-        shape=parts[0].shape,
-        mean=sum(p.mean * n for p, n in zip(parts, good, strict=True)) / count,
-        rms=norm / math.sqrt(count),
-        max=max(p.max for p in parts),
-        zeros=sum(p.zeros * p.size for p in parts) / max(size, 1),
-        non_finite=sum(p.non_finite * p.size for p in parts) / max(size, 1),
-    )

@@ -11,7 +11,7 @@ from keras.src import backend
 from keras.src.trainers.data_adapters import data_adapter_utils
 
 from evengrad.adapters.keras.differentiate import Gradients, array, differentiate
-from evengrad.adapters.keras.losses import DataLoss, Reading, in_range, targets_of
+from evengrad.adapters.keras.losses import DataLoss, Reading, in_range, targets
 from evengrad.adapters.keras.measure import HEADS, Measured
 from evengrad.adapters.keras.replay import Replay
 from evengrad.adapters.keras.state import untouched
@@ -94,7 +94,7 @@ class _Probing:
         self.trace = trace(model, data[0])
         self.notes = list(self.trace.notes)
         self.reading = self.loss.build(data[1], self.trace.outputs)
-        self.targets = targets_of(data[1])
+        self.targets = targets(data[1])
         self.data = (data[0], self._usable(data[1]), data[2])
 
     def _usable(self, y: Any) -> Any:

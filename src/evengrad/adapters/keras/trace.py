@@ -118,14 +118,21 @@ class _Tracer:
         ) -> None:
             tracer._record(node, operation, call_args, call_kwargs, outputs)
 
+        def add_loss(layer: Any, *_: Any) -> None:
+            tracer._note(f"what {tracer._path(layer)} adds by add_loss() is left out")
+
         Layer.symbolic_call, Node.__init__ = symbolic_call, init
-        Layer.add_loss = lambda *_: None
+        Layer.add_loss = add_loss
         try:
             yield
         finally:
             Layer.symbolic_call, Node.__init__ = self._symbolic_call, self._init
             Layer.add_loss = self._add_loss
             self._unlink()
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _enter(self, layer: Any, args: Any, kwargs: Any) -> Any:
         """Call a leaf for its output's shape only; run a block's own ``call``."""
@@ -200,6 +207,8 @@ class _Tracer:
 
     def _layer_call(self, layer: Any, args: Any, kwargs: Any, outputs: list[Any]) -> Call:
         kind, path = kind_of_layer(layer), self._path(layer)
+        if layer.activity_regularizer is not None:
+            self._note(f"the activity regulariser of {path} is left out of the data's loss")
         kind_name = type_of_layer(layer, kind)
         source = self._source()
         return Call(layer, args, kwargs, outputs, self._unique(path), path, kind, kind_name, source)

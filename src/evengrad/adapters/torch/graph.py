@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy.typing as npt
 import torch
 
 from evengrad.adapters.torch.losses import Head
 from evengrad.probe import ActivationHealth, Kind
 from evengrad.statistics import Summary, summarise
-from evengrad.theory.activations import canonical
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +61,11 @@ class Node:
 
 def summary_of(tensor: Any) -> Summary:
     """Figures of a tensor on any device, of any layout and any dtype."""
+    return summarise(array(tensor))
+
+
+def array(tensor: Any) -> npt.NDArray[Any]:
+    """A tensor as NumPy: dense, short floats as float32, complex numbers as pairs."""
     tensor = tensor.detach()
     if tensor.layout is not torch.strided:
         tensor = tensor.to_dense()
@@ -68,40 +73,5 @@ def summary_of(tensor: Any) -> Summary:
         tensor = torch.view_as_real(tensor)
     if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.float()
-    return summarise(tensor.cpu().resolve_neg().numpy())
-
-
-_ZERO_REGION = {"relu", "relu6", "threshold"}
-# The flat ends of bounded activations: sigmoids and tanh within 1% of them.
-_FLAT: dict[str, tuple[float | None, float]] = {
-    "tanh": (-0.99, 0.99),
-    "sigmoid": (0.01, 0.99),
-    "hard_tanh": (-1.0, 1.0),
-    "hard_sigmoid": (0.0, 1.0),
-    "relu6": (None, 6.0),
-}
-
-
-def activation_health(
-    name: str, output: Any, flat: tuple[float, float] | None
-) -> ActivationHealth | None:
-    """Saturated and dead shares of an activation's output; None for a softmax.
-
-    Units are channels (axis 1) of maps, else the last axis. flat: a hardtanh's own range.
-    """
-    name = canonical(name)
-    output = output.detach()
-    if "softm" in name or output.ndim < 2 or output.numel() == 0:
-        return None
-    axis = 1 if output.ndim >= 4 else output.ndim - 1
-    saturated = dead = 0.0
-    if name in _FLAT:
-        low, high = _FLAT[name] if flat is None or name == "relu6" else flat
-        gone = output >= high
-        if low is not None:
-            gone = gone | (output <= low)
-        saturated = float(gone.float().mean())
-    if name in _ZERO_REGION:
-        others = [d for d in range(output.ndim) if d != axis]
-        dead = float((output.abs().amax(dim=others) == 0).float().mean())
-    return ActivationHealth(saturated, dead, int(output.shape[axis]))
+    found: npt.NDArray[Any] = tensor.cpu().resolve_neg().numpy()
+    return found

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from evengrad.adapters.torch.graph import array
 from evengrad.adapters.torch.kinds import LOSSES
 from evengrad.probe import Family, Reads, Targets
+from evengrad.targets import targets_of
 
 
 @dataclass(slots=True)
@@ -37,7 +39,7 @@ def read_loss(name: str, args: Any, kwargs: Any, shown: str) -> tuple[Any, Any, 
     head = Head(shown, family, reads, output)
     if not isinstance(output, torch.Tensor) or not isinstance(target, torch.Tensor):
         return args, kwargs, head
-    head.targets = _targets(target)
+    head.targets = targets_of(array(target), str(target.dtype).removeprefix("torch."))
     if family != "sparse_categorical":
         head.classes = int(output.shape[-1]) if output.ndim > 1 else 1
         return args, kwargs, head
@@ -55,17 +57,3 @@ def read_loss(name: str, args: Any, kwargs: Any, shown: str) -> tuple[Any, Any, 
         else:
             kwargs = {**kwargs, "target": target}
     return args, kwargs, head
-
-
-def _targets(target: Any) -> Targets:
-    values = target.detach().double()
-    finite = values[torch.isfinite(values)]
-    empty = finite.numel() == 0
-    return Targets(
-        shape=tuple(target.shape),
-        dtype=str(target.dtype).removeprefix("torch."),
-        min=0.0 if empty else float(finite.min()),
-        max=0.0 if empty else float(finite.max()),
-        integral=bool((finite == finite.round()).all()),
-        non_finite=1 - finite.numel() / max(values.numel(), 1),
-    )

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import torch
 
 from evengrad.adapters.torch.ends import path_to, where_the_budget_begins
-from evengrad.adapters.torch.graph import Node, summary_of
+from evengrad.adapters.torch.graph import Node, array, summary_of
 from evengrad.adapters.torch.losses import Head
 from evengrad.adapters.torch.naming import assign, parameter_names, prefixes
 from evengrad.adapters.torch.record import Recorder
 from evengrad.errors import CannotCheckError
 from evengrad.probe import Input, Kind, Loss, Operation, Optimizer, Port, Probe, Weight
-from evengrad.statistics import Summary, root_sum_squares, summarise
+from evengrad.statistics import column_rms, nothing, together
 
 
 class Measurement:
@@ -154,7 +153,7 @@ class Measurement:
             ),
             outputs=tuple(Port(n, norms[n]) for n in node.makes),
             forward=node.forward,
-            backward=_scaled(_together(above, node.forward), 1 / scale),
+            backward=(together(above) if above else nothing(node.forward.shape)).scaled(1 / scale),
             weights=tuple(dict.fromkeys(self._name(p) for p in node.parameters)),
             health=node.health,
             source=node.source,
@@ -172,7 +171,7 @@ class Measurement:
                 found.append(Input(i.name, summary_of(i.value), None))
             elif i.number in used:
                 port = Port(i.number, norms.get(i.number, 0.0))
-                found.append(Input(i.name, summary_of(i.value), port, _columns(i.value)))
+                found.append(Input(i.name, summary_of(i.value), port, column_rms(array(i.value))))
         return tuple(found)
 
     def _weights(self, updates: dict[int, float]) -> list[Weight]:
@@ -188,7 +187,7 @@ class Measurement:
                     name=name,
                     value=summary_of(parameter),
                     fan_in=fan_in.get(key),
-                    gradient=None if gradient is None else _scaled(summary_of(gradient), 1 / scale),
+                    gradient=None if gradient is None else summary_of(gradient).scaled(1 / scale),
                     penalty=0.0 if penalty is None else summary_of(penalty).rms / scale,
                     update=updates.get(key),
                 )
@@ -212,36 +211,3 @@ class Measurement:
             targets=head.targets,
             ignored=head.ignored,
         )
-
-
-def _together(parts: list[Summary], forward: Summary) -> Summary:
-    """Several outputs' gradients as one; zero where none came."""
-    if not parts:
-        return Summary(forward.shape, 0.0, 0.0, 0.0, 1.0, 0.0)
-    if len(parts) == 1:
-        return parts[0]
-    size = sum(p.size for p in parts)
-    share = [p.size / size for p in parts]
-    return Summary(
-        shape=parts[0].shape,
-        mean=sum(s * p.mean for s, p in zip(share, parts, strict=True)),
-        rms=root_sum_squares(s**0.5 * p.rms for s, p in zip(share, parts, strict=True)),
-        max=max(p.max for p in parts),
-        zeros=sum(s * p.zeros for s, p in zip(share, parts, strict=True)),
-        non_finite=sum(s * p.non_finite for s, p in zip(share, parts, strict=True)),
-    )
-
-
-def _scaled(summary: Summary, factor: float) -> Summary:
-    if factor == 1.0:
-        return summary
-    return replace(
-        summary, mean=summary.mean * factor, rms=summary.rms * factor, max=summary.max * factor
-    )
-
-
-def _columns(value: Any) -> tuple[float, ...]:
-    """Root mean square of each column of tabular input."""
-    if value.ndim != 2:
-        return ()
-    return tuple(summarise(c).rms for c in value.detach().float().cpu().numpy().T)

@@ -20,10 +20,11 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from evengrad.adapters.torch.calls import PASSED, SUMS, VIEWED, fan_in, flat_ends, source
-from evengrad.adapters.torch.graph import Node, activation_health, summary_of
+from evengrad.adapters.torch.graph import Node, array, summary_of
 from evengrad.adapters.torch.kinds import LOSSES, in_place, kind_of
 from evengrad.adapters.torch.losses import read_loss
 from evengrad.adapters.torch.modules import ModelInput, ModuleStack
+from evengrad.health import activation_health
 from evengrad.probe import Kind
 
 
@@ -237,7 +238,8 @@ class Recorder(TorchFunctionMode):
             values = torch.cat([t.detach().reshape(-1) for t in outputs])
         node.forward = summary_of(values)
         if node.kind is Kind.ACTIVATION:
-            node.health = activation_health(node.label, outputs[0], node.flat)
+            axis = 1 if values.ndim >= 4 else -1  # channels of maps, else features
+            node.health = activation_health(node.label, array(values), axis=axis, flat=node.flat)
 
     def _derive(self, name: str, parameters: list[Any], result: Any) -> Any:
         """Made of parameters alone: a derived weight, or on its way to be a penalty."""
