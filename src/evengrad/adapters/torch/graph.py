@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy.typing as npt
-import torch
-
 from evengrad.adapters.torch.losses import Head
 from evengrad.probe import ActivationHealth, Kind
-from evengrad.statistics import Summary, summarise
+from evengrad.statistics import Summary
 
 
 @dataclass(slots=True, eq=False)
@@ -57,21 +54,3 @@ class Node:
     def label(self) -> str:
         """The layer's class, or the function's name."""
         return self.owner if self.framework and self.leaf else self.function
-
-
-def summary_of(tensor: Any) -> Summary:
-    """Figures of a tensor on any device, of any layout and any dtype."""
-    return summarise(array(tensor))
-
-
-def array(tensor: Any) -> npt.NDArray[Any]:
-    """A tensor as NumPy: dense, short floats as float32, complex numbers as pairs."""
-    tensor = tensor.detach()
-    if tensor.layout is not torch.strided:
-        tensor = tensor.to_dense()
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor)
-    if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
-        tensor = tensor.float()
-    found: npt.NDArray[Any] = tensor.cpu().resolve_neg().numpy()
-    return found

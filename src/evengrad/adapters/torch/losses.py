@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.graph import array
 from evengrad.adapters.torch.kinds import LOSSES
+from evengrad.adapters.torch.tensors import array
 from evengrad.probe import Family, Reads, Targets
 from evengrad.targets import targets_of
 

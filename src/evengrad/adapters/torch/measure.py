@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from evengrad.adapters.torch.ends import path_to, where_the_budget_begins
-from evengrad.adapters.torch.graph import Node, array, summary_of
+from evengrad.adapters.torch.graph import Node
 from evengrad.adapters.torch.losses import Head
 from evengrad.adapters.torch.naming import assign, parameter_names, prefixes
 from evengrad.adapters.torch.record import Recorder
+from evengrad.adapters.torch.tensors import array, summary_of
 from evengrad.errors import CannotCheckError
 from evengrad.probe import Input, Kind, Loss, Operation, Optimizer, Port, Probe, Weight
 from evengrad.statistics import column_rms, nothing, together

@@ -166,10 +166,10 @@ class ModuleStack:
             return
         frame, root = self.stack[-1], self.stack[0].module
         module = frame.module
-        node.owner = type(module).__name__
+        node.owner = type(module).__name__.removeprefix("Parametrized")
         node.path = self._paths.get(id(module), "")
         node.framework = type(module).__module__.startswith("torch.nn")
-        node.leaf = next(iter(module.children()), None) is None
+        node.leaf = all(name == "parametrizations" for name, _ in module.named_children())
         node.call = frame.call
         node.forward_pass = self._passes
         node.root = id(root) if any(root is r for r in self.roots) else 0

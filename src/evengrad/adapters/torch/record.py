@@ -20,10 +20,11 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from evengrad.adapters.torch.calls import PASSED, SUMS, VIEWED, fan_in, flat_ends, source
-from evengrad.adapters.torch.graph import Node, array, summary_of
+from evengrad.adapters.torch.graph import Node
 from evengrad.adapters.torch.kinds import LOSSES, in_place, kind_of
 from evengrad.adapters.torch.losses import read_loss
 from evengrad.adapters.torch.modules import ModelInput, ModuleStack
+from evengrad.adapters.torch.tensors import array, summary_of
 from evengrad.health import activation_health
 from evengrad.probe import Kind
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.graph import summary_of
+from evengrad.adapters.torch.tensors import summary_of
 from evengrad.probe import Optimizer
 
 
