@@ -51,11 +51,11 @@ def article_cnn() -> Case:
 
 
 def resnet50() -> Case:
-    """ResNet-50 from keras.applications with random weights, 96x96, batch 8."""
+    """ResNet-50 from keras.applications with random weights, at its own 224x224, batch 8."""
     import keras
 
-    model = keras.applications.ResNet50(weights=None, input_shape=(96, 96, 3), classes=10)
-    return _keras("ResNet-50, Keras TF", model, (8, 96, 96, 3))
+    model = keras.applications.ResNet50(weights=None, classes=10)
+    return _keras("ResNet-50, Keras TF", model, (8, 224, 224, 3))
 
 
 def _keras(name: str, model: Any, shape: tuple[int, ...]) -> Case:

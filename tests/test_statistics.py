@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from evengrad.statistics import root_sum_squares, summarise
+from evengrad.statistics import rms_of_difference, root_sum_squares, summarise
 
 LARGE = float(np.float32(1e30))
 finite = st.floats(-LARGE, LARGE, width=32)
@@ -63,3 +63,13 @@ def test_nothing_but_nan_and_nothing_at_all():
 def test_norms_of_several_tensors_together():
     assert root_sum_squares([3e200, 4e200]) == pytest.approx(5e200)
     assert math.isnan(root_sum_squares([1.0, math.nan]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_difference_of_close_arrays(seed):
+    rng = np.random.default_rng(seed)
+    old = rng.normal(size=(700, 600)).astype(np.float32)
+    new = (old + rng.normal(size=old.shape) * 1e-4).astype(np.float32)
+    exact = np.sqrt(np.mean((new.astype(float) - old.astype(float)) ** 2))
+    assert rms_of_difference(new, old) == pytest.approx(exact, rel=1e-12)
+    assert rms_of_difference(old, old) == 0

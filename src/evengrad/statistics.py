@@ -60,15 +60,16 @@ def summarise(values: npt.NDArray[Any]) -> Summary:
     total = squares = largest = 0.0
     zeros = bad = 0
     for start in range(0, flat.size, _CHUNK):
-        chunk = flat[start : start + _CHUNK].astype(np.float64)
-        chunk_squares = _dot(chunk)
+        chunk = flat[start : start + _CHUNK]
+        wide = chunk.astype(np.float64)
+        chunk_squares = _dot(wide)
         if not math.isfinite(chunk_squares):
-            finite = chunk[np.isfinite(chunk)]
-            bad += chunk.size - finite.size
-            chunk = finite
-            chunk_squares = _dot(chunk)
+            finite = np.isfinite(chunk)
+            bad += chunk.size - int(np.count_nonzero(finite))
+            chunk, wide = chunk[finite], wide[finite]
+            chunk_squares = _dot(wide)
         if chunk.size:
-            total += float(chunk.sum())
+            total += float(wide.sum())
             squares += chunk_squares
             largest = max(largest, float(chunk.max()), -float(chunk.min()))
             zeros += chunk.size - int(np.count_nonzero(chunk))
@@ -81,6 +82,15 @@ def summarise(values: npt.NDArray[Any]) -> Summary:
         zeros=zeros / size if size else 0.0,
         non_finite=bad / size if size else 0.0,
     )
+
+
+def rms_of_difference(after: npt.NDArray[Any], before: npt.NDArray[Any]) -> float:
+    """Root mean square of after - before, of one shape; no array of that size is made."""
+    new, old, squares = after.reshape(-1), before.reshape(-1), 0.0
+    for start in range(0, new.size, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        squares += _dot(new[part].astype(np.float64) - old[part])
+    return math.sqrt(squares / new.size) if new.size else 0.0
 
 
 def _dot(chunk: npt.NDArray[np.float64]) -> float:

@@ -54,7 +54,8 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     lower = f"lower the learning rate, now {rate:g}, " if rate is not None else "lower the rate "
     yield Finding(
         CODE,
-        f"the first step of {probe.optimizer.name} changes {worst} by {sick[worst]:.3g} times itself",
+        f"the first step of {probe.optimizer.name} changes the weights of "
+        f"{layer_of.get(worst, worst)} by {sick[worst]:.3g} times themselves",
         Cause.LEARNING_RATE,
         Severity.ERROR if sick[worst] > 10 else Severity.WARNING,
         layers=tuple(dict.fromkeys(layer_of.get(name, name) for name in sick)),

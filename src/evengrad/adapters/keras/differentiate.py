@@ -57,10 +57,15 @@ def native_functions_seen() -> AbstractContextManager[None]:
 
 
 def array(tensor: Any) -> npt.NDArray[Any]:
-    """A backend tensor as NumPy, short floats as float32."""
+    """A backend tensor as NumPy, short floats as float32; to be read only, it may share memory.
+
+    (``convert_to_numpy`` copies on TensorFlow, which costs more than all that is read here.)
+    """
     if keras.backend.standardize_dtype(tensor.dtype) in ("bfloat16", "float16"):
         tensor = keras.ops.cast(tensor, "float32")
-    return np.asarray(keras.ops.convert_to_numpy(tensor))
+    if keras.backend.backend() == "torch":
+        tensor = keras.ops.convert_to_numpy(tensor)
+    return np.asarray(keras.ops.convert_to_tensor(tensor) if hasattr(tensor, "assign") else tensor)
 
 
 def _backend() -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from evengrad.adapters.keras.differentiate import array
 from evengrad.probe import Optimizer
-from evengrad.statistics import summarise
+from evengrad.statistics import rms_of_difference
 
 
 def coming_update(optimizer: Any, variables: list[Any], gradients: list[Any]) -> list[float | None]:
@@ -23,7 +23,6 @@ def coming_update(optimizer: Any, variables: list[Any], gradients: list[Any]) ->
         keras.Variable(array(v.value), dtype=v.dtype, name=v.name, trainable=True)
         for v in variables
     ]
-    before = [array(c.value).astype(np.float64) for c in copies]
     twin.build(copies)
     if inner.built:
         for mine, theirs in zip(twin.variables, inner.variables, strict=True):
@@ -33,8 +32,8 @@ def coming_update(optimizer: Any, variables: list[Any], gradients: list[Any]) ->
     pairs = [(g, c) for g, c in zip(gradients, copies, strict=True) if g is not None]
     twin.apply_gradients(pairs)
     return [
-        None if g is None else summarise(array(c.value).astype(np.float64) - old).rms
-        for g, c, old in zip(gradients, copies, before, strict=True)
+        None if g is None else rms_of_difference(array(c.value), array(v.value))
+        for g, c, v in zip(gradients, copies, variables, strict=True)
     ]
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import torch
-
-from evengrad.adapters.torch.tensors import summary_of
+from evengrad.adapters.torch.tensors import array
 from evengrad.probe import Optimizer
+from evengrad.statistics import rms_of_difference
 
 
 def coming_update(optimizer: Any, gradients: dict[int, Any] | None = None) -> dict[int, float]:
@@ -23,12 +22,10 @@ def coming_update(optimizer: Any, gradients: dict[int, Any] | None = None) -> di
     for original, twin_parameter in zip(originals, copies, strict=True):
         gradient = original.grad if gradients is None else gradients.get(id(original))
         twin_parameter.grad = None if gradient is None else gradient.detach().clone()
-    with torch.no_grad():
-        before = [p.detach().clone() for p in copies]
     twin.step()
     return {
-        id(original): summary_of(after.detach().double() - old.double()).rms
-        for original, after, old in zip(originals, copies, before, strict=True)
+        id(original): rms_of_difference(array(after), array(original))
+        for original, after in zip(originals, copies, strict=True)
         if after.grad is not None
     }
 
