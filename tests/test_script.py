@@ -240,3 +240,10 @@ def test_explain_lists_and_refuses(tmp_path):
     unknown = run("EG999", cwd=tmp_path, command="explain")
     assert unknown.returncode == 2
     assert "EG101" in unknown.stderr
+
+
+def test_an_option_of_the_script_in_the_wrong_place(tmp_path):
+    write(tmp_path, TRAIN)
+    done = run("train.py", "--epochs", "3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "after --" in done.stderr

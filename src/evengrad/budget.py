@@ -34,11 +34,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One point of the profile: log(norm of dL/dy at an operation / norm at the outputs)."""
+    """One point of the profile: log(norm of dL/dy at an operation / norm at the outputs).
+
+    cut: whether all paths cross its output; inside a branch only a part of the gradient flows.
+    """
 
     operation: str
     layer: str
     log_norm: float
+    cut: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,14 @@ def budget(probe: Probe) -> Budget:
         names = tuple(op.name for op in operations)
         blocks.append(Block(names, log_gain, remainder, _log_gain(below, top)))
         below = above
+    cuts = {block.operations[-1] for block in blocks}
     profile = tuple(
-        Level(op.name, op.layer, _log_gain(root_sum_squares(p.norm for p in op.outputs), top))
+        Level(
+            op.name,
+            op.layer,
+            _log_gain(root_sum_squares(port.norm for port in op.outputs), top),
+            op.name in cuts or not op.inputs,
+        )
         for op in path
     )
     total = sum(block.log_gain for block in blocks)

@@ -186,3 +186,32 @@ def test_disarm_restores_keras():
     armed.disarm()
     assert keras.Model.fit is fit
     assert keras.Model.train_on_batch is train
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="the torch adapter sees such loops")
+def test_a_loop_of_the_scripts_own_is_refused_before_it_trains(session):
+    model, _ = make()
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+    before = model.get_weights()
+    gradients = [keras.ops.ones_like(v) for v in model.trainable_variables]
+    values = [v.value for v in model.trainable_variables]
+    state = [v.value for v in optimizer.variables]
+
+    def update():
+        if keras.backend.backend() == "jax":
+            return optimizer.stateless_apply(state, gradients, values)
+        return optimizer.apply(gradients)
+
+    with pytest.raises(Stopped):
+        update()
+    assert "evengrad.check" in str(session.error)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_updates_are_measured_while_armed(session):
+    model, _ = make()
+    stopped(session, lambda: model.fit(*data()))
+    assert session.probe.notes == ()
+    assert all(w.update is not None for w in session.probe.weights if w.gradient is not None)

@@ -12,9 +12,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
-app.command("check", no_args_is_help=True)(check.check)
+app.command("check", cls=check.CheckCommand, no_args_is_help=True)(check.check)
 app.command("explain", no_args_is_help=False)(explain.explain)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from evengrad.diagnose import Check, diagnose
 from evengrad.errors import EvengradError
@@ -25,6 +26,22 @@ class Status(IntEnum):
     FINDINGS = 1
     COULD_NOT_CHECK = 2
     INTERRUPTED = 130
+
+
+class CheckCommand(TyperCommand):
+    """Tells where the script's own options go."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As usual, with a hint under an unknown option."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if type(error).__name__ == "NoSuchOption":
+                error.message += (  # type: ignore[attr-defined]
+                    ". Options of the script itself go after --, as in: "
+                    "evengrad check train.py -- --epochs 3"
+                )
+            raise
 
 
 def check(
@@ -48,11 +65,11 @@ def check(
     own model, loss, optimizer and first batch, says what is wrong, and stops the script there.
 
     Examples:
-      evengrad check train.py
+    - evengrad check train.py
 
-      evengrad check train.py --json check.json -- --epochs 3 --lr 0.1
+    - evengrad check train.py --json check.json -- --epochs 3 --lr 0.1
 
-      evengrad check -m package.train
+    - evengrad check -m package.train
 
     Exit status: 0 healthy, 1 findings, 2 could not check.
     """

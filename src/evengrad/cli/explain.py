@@ -19,9 +19,9 @@ def explain(
     """Explain a finding: what it finds, why it matters, how it decides, what to do.
 
     Examples:
-      evengrad explain            all findings, a line each
+    - evengrad explain: all findings, a line each
 
-      evengrad explain EG102      one of them
+    - evengrad explain EG102: one of them
     """
     out = Console(highlight=False)
     if code is None:
@@ -35,5 +35,7 @@ def explain(
         known = ", ".join(rule.code for rule in all_rules())
         typer.echo(f"evengrad: no finding has the code {code!r}. The codes are {known}.", err=True)
         raise typer.Exit(2) from None
-    title, _, body = text.partition("\n")
-    out.print(f"[bold]{escape(title)}[/]\n{escape(body.rstrip())}")
+    title, *paragraphs = text.split("\n\n")
+    out.print(f"[bold]{escape(title)}[/]")
+    for paragraph in paragraphs:
+        out.print(f"\n{escape(' '.join(paragraph.split()))}")

@@ -41,11 +41,12 @@ def profile(rows: Sequence[ProfileRow]) -> Spec:
     y = alt.Y("decades:Q", title="norm / norm at output", axis=_powers())
     tooltip = _tooltip("operation", "layer", norm="norm / norm at output")
     finite = base.transform_filter("isValid(datum.decades)")
-    line = finite.mark_line(color=PLAIN, strokeWidth=1.5).encode(y=y)
-    points = finite.mark_circle(opacity=1).encode(
+    line = finite.transform_filter("datum.cut").mark_line(color=PLAIN, strokeWidth=1.5).encode(y=y)
+    points = finite.mark_circle().encode(
         y=y,
         color=alt.condition("datum.marked", alt.value(BAD), alt.value(PLAIN)),
         size=alt.condition("datum.marked", alt.value(70), alt.value(26)),
+        opacity=alt.condition("datum.cut", alt.value(1.0), alt.value(0.45)),
         tooltip=tooltip,
     )
     gone = (

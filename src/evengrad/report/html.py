@@ -83,6 +83,7 @@ def _figures(check: Check) -> list[_Figure]:
             "profile",
             "Gradient norm over depth",
             "Left: the model's input. Right: its output, where the gradient starts and the norm counts as 1. "
+            "Pale: inside a branch, where only a part of it flows. "
             "Green: within three decades of the output. Red: layers that a finding names; "
             "a cross: zero or not finite.",
             rows.profile(check, seen),

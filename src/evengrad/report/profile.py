@@ -28,18 +28,22 @@ class Row:
 
 
 def rows(check: Check, split: Budget, most: int = 16) -> tuple[Row, ...]:
-    """The model's input and then its layers in forward order, at most ``most`` rows."""
+    """The model's input and then its layers in forward order, at most ``most`` rows.
+
+    On a net with branches: where all paths meet, and what a finding names or is not finite.
+    """
     named = words.marked(check.findings)
     per_layer = [
         Row(layer, _worst([level.log_norm for level in levels][:1], levels), layer in named)
-        for layer, levels in _layers(split)
+        for layer, levels in _layers(split, named)
     ]
     start = [Row("(input)", split.total, False)] if any(i.port for i in check.probe.inputs) else []
     return (*start, *_folded(per_layer, most - len(start)))
 
 
-def _layers(split: Budget) -> list[tuple[str, list[Level]]]:
-    return [(name, list(group)) for name, group in groupby(split.profile, key=lambda v: v.layer)]
+def _layers(split: Budget, named: frozenset[str]) -> list[tuple[str, list[Level]]]:
+    told = [v for v in split.profile if v.cut or v.layer in named or not math.isfinite(v.log_norm)]
+    return [(name, list(group)) for name, group in groupby(told, key=lambda v: v.layer)]
 
 
 def _worst(values: list[float], levels: Sequence[Level] = ()) -> float:

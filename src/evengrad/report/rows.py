@@ -28,6 +28,7 @@ class ProfileRow(TypedDict):
     decades: float | None
     norm: str
     marked: bool
+    cut: bool
 
 
 class BarRow(TypedDict):
@@ -85,6 +86,7 @@ def profile(check: Check, seen: Evidence) -> list[ProfileRow]:
             "decades": _decades(level.log_norm),
             "norm": wording.factor(level.log_norm),
             "marked": level.layer in named,
+            "cut": level.cut,
         }
         for level in levels
     ]

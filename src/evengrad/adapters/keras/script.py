@@ -9,11 +9,13 @@ from functools import wraps
 from typing import Any
 
 import keras
+from keras.src.optimizers.base_optimizer import BaseOptimizer as _Optimizer
 from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
 from keras.src.trainers.epoch_iterator import EpochIterator
 
 from evengrad.adapters import Armed, Session
 from evengrad.adapters.keras.probe import probe
+from evengrad.adapters.keras.update import is_copy
 from evengrad.errors import CannotCheckError, EvengradError
 
 
@@ -22,13 +24,40 @@ def arm(session: Session) -> Armed:
     armed = {"fit": _fit_batch, "train_on_batch": _single_batch}
     for name, first_batch in armed.items():
         setattr(keras.Model, name, _stepping_in(session, getattr(keras.Model, name), first_batch))
+    updates = {name: getattr(_Optimizer, name) for name in _own_loops()}
+    for name, original in updates.items():
+        setattr(_Optimizer, name, _refusing(session, original))
 
     def disarm() -> None:
         for name in armed:
             if hasattr(keras.Model.__dict__.get(name), "__wrapped__"):
                 delattr(keras.Model, name)
+        for name, original in updates.items():
+            setattr(_Optimizer, name, original)
 
     return Armed(disarm=disarm, flush=lambda: None)
+
+
+def _own_loops() -> tuple[str, ...]:
+    """What a loop of the script's own calls to update; on PyTorch the torch adapter sees such loops."""
+    return () if keras.backend.backend() == "torch" else ("apply", "stateless_apply")
+
+
+def _refusing(session: Session, original: Any) -> Any:
+    @wraps(original)
+    def refuse(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_copy(optimizer):
+            return original(optimizer, *args, **kwargs)
+        session.starting()
+        return session.fail(
+            CannotCheckError(
+                "This script trains in a loop of its own (an optimizer's apply), which hides the model and "
+                "its loss. Expected model.fit(...); for such a loop call, in the script and before it, "
+                "evengrad.check(model, loss=..., batch=(x, y), optimizer=optimizer)."
+            )
+        )
+
+    return refuse
 
 
 def _stepping_in(session: Session, original: Any, first_batch: Callable[..., Any]) -> Any:

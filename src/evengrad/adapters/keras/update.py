@@ -19,6 +19,7 @@ def coming_update(optimizer: Any, variables: list[Any], gradients: list[Any]) ->
     """
     inner = unscaled(optimizer)
     twin = type(inner).from_config(inner.get_config())
+    twin._is_copy_of_evengrad = True
     copies = [
         keras.Variable(array(v.value), dtype=v.dtype, name=v.name, trainable=True)
         for v in variables
@@ -35,6 +36,11 @@ def coming_update(optimizer: Any, variables: list[Any], gradients: list[Any]) ->
         None if g is None else rms_of_difference(array(c.value), array(v.value))
         for g, c, v in zip(gradients, copies, variables, strict=True)
     ]
+
+
+def is_copy(optimizer: Any) -> bool:
+    """Whether it is one of our own copies."""
+    return getattr(optimizer, "_is_copy_of_evengrad", False)
 
 
 def unscaled(optimizer: Any) -> Any:
