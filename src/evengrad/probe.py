@@ -65,7 +65,7 @@ class Operation:
     both parts of ``Conv2D(activation="relu", name="conv1")``. type: the framework's word,
     e.g. "Conv2D", "relu", "BatchNorm2d", "add".
     forward: its output. backward: dL/dy there. (Several outputs: taken together, shape of the first.)
-    source: "model.py:31", where it was called, if known.
+    source: "model.py:31", where it was called, if known. dtype: of its output, "float32".
     """
 
     name: str
@@ -79,6 +79,7 @@ class Operation:
     weights: tuple[str, ...] = ()
     health: ActivationHealth | None = None
     source: str | None = None
+    dtype: str = "float32"
 
     @property
     def log_gain(self) -> float | None:

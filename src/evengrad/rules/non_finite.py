@@ -31,8 +31,6 @@ CODE = "EG103"
 SICK = (Network(input_nan=True), Network(layers="conv", width=8, input_nan=True))
 HEALTHY = (Network(), Network(input_scale=1e12))
 
-_HALF = 65504.0  # the largest float16
-
 
 def check(evidence: Evidence) -> Iterable[Finding]:
     """Name the origin of the first value that is not finite, forward before backward."""
@@ -89,10 +87,13 @@ def _finite(ports: tuple[Port, ...]) -> bool:
 def _why(probe: Probe, op: Operation) -> tuple[Cause, str]:
     if op.kind is Kind.LOSS:
         return Cause.LOSS_HEAD, "let the loss read logits: it then takes no logarithm of 0"
+    if op.dtype == "float16":
+        return (
+            Cause.PRECISION,
+            "keep this layer in float32, or use bfloat16: float16 ends at 65,504",
+        )
     before = probe.operations[: probe.operations.index(op)]
     largest = max((other.forward.max for other in before), default=0.0)
     if largest > 1e18:
         return Cause.INITIALISATION, "initialise the weights at their variance-keeping scale"
-    if 1e3 < largest <= _HALF:
-        return Cause.PRECISION, "keep this layer in float32, or use bfloat16"
     return Cause.ARCHITECTURE, "guard its argument (add an epsilon; no division by, or log of, 0)"

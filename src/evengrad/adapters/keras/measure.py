@@ -72,6 +72,7 @@ class Measured:
             weights=tuple(names[id(v)] for v in step.weights if id(v) in names),
             health=health,
             source=step.call.source,
+            dtype=keras.backend.standardize_dtype(self._found.kept[str(step.makes[0])].dtype),
         )
 
     def inputs(self, x: Any) -> tuple[Input, ...]:

@@ -40,6 +40,7 @@ class Node:
     fan_in: dict[int, float] = field(default_factory=dict)  # id(parameter) -> fan-in
     flat: tuple[float, float] | None = None  # the range of a hardtanh
     health: ActivationHealth | None = None
+    dtype: str = "float32"
     head: Head | None = None  # what a loss was given
     name: str = ""
     layer: str = ""

@@ -158,6 +158,7 @@ class Measurement:
             weights=tuple(dict.fromkeys(self._name(p) for p in node.parameters)),
             health=node.health,
             source=node.source,
+            dtype=node.dtype,
         )
 
     def _name(self, parameter: Any) -> str:

@@ -238,6 +238,7 @@ class Recorder(TorchFunctionMode):
         if len(outputs) > 1:
             values = torch.cat([t.detach().reshape(-1) for t in outputs])
         node.forward = summary_of(values)
+        node.dtype = str(values.dtype).removeprefix("torch.")
         if node.kind is Kind.ACTIVATION:
             axis = 1 if values.ndim >= 4 else -1  # channels of maps, else features
             node.health = activation_health(node.label, array(values), axis=axis, flat=node.flat)
