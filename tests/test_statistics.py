@@ -73,3 +73,8 @@ def test_difference_of_close_arrays(seed):
     exact = np.sqrt(np.mean((new.astype(float) - old.astype(float)) ** 2))
     assert rms_of_difference(new, old) == pytest.approx(exact, rel=1e-12)
     assert rms_of_difference(old, old) == 0
+
+
+def test_no_warning_on_infinities_of_both_signs():
+    with np.errstate(all="raise"):
+        assert summarise(np.array([np.inf, -np.inf, 2.0], np.float32)).rms == 2.0
