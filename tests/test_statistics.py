@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -14,6 +14,7 @@ LARGE = float(np.float32(1e30))
 finite = st.floats(-LARGE, LARGE, width=32)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float32, hnp.array_shapes(max_dims=4), elements=finite))
 def test_against_plain_float64(values):
     summary = summarise(values)
