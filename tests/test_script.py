@@ -223,6 +223,7 @@ def test_a_report_that_cannot_be_written(tmp_path):
     done = run("train.py", "--html", "folder.html", cwd=tmp_path)
     assert done.returncode == 2
     assert "cannot write" in done.stderr
+    assert "Healthy: nothing found" in done.stdout, "the findings are told all the same"
 
 
 @pytest.mark.parametrize("code", ["EG102", "eg301"])

@@ -76,8 +76,8 @@ def check(
     probe = _probe(script, arguments or [], module)
     result = diagnose(probe)
     page = None if no_html else html or Path(f"evengrad-{_stem(script, module)}.html")
+    _show(result)
     _write(result, page, json)
-    _show(result, page)
     raise typer.Exit(Status.HEALTHY if result.healthy else Status.FINDINGS)
 
 
@@ -132,18 +132,16 @@ def _write(result: Check, page: Path | None, data: Path | None) -> None:
         if page is not None:
             page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(html.render(result), encoding="utf-8")
+            print(f"report: {page}")
     except OSError as error:
         _say(f"cannot write {error.filename}: {error.strerror}")
         raise typer.Exit(Status.COULD_NOT_CHECK) from None
 
 
-def _show(result: Check, page: Path | None) -> None:
+def _show(result: Check) -> None:
     from evengrad.report import text
 
-    out = Console(highlight=False)
-    out.print(text.panel(result))
-    if page is not None:
-        out.print(f"[dim]report:[/] {page}", soft_wrap=True)
+    Console(highlight=False).print(text.panel(result))
 
 
 def _say(message: str) -> None:
