@@ -194,7 +194,7 @@ def test_a_loop_of_the_scripts_own_is_refused_before_it_trains(session):
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(model.trainable_variables)
     before = model.get_weights()
-    gradients = [keras.ops.ones_like(v) for v in model.trainable_variables]
+    gradients = [keras.ops.ones_like(v.value) for v in model.trainable_variables]
     values = [v.value for v in model.trainable_variables]
     state = [v.value for v in optimizer.variables]
 
