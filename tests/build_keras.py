@@ -4,21 +4,9 @@ import math
 
 import keras
 import numpy as np
+from batches import FEATURES, SIDE, data
 from gains import GAINS
 from keras import layers
-
-FEATURES, SIDE = 32, 8
-
-
-def data(network, seed):
-    """The batch as NumPy arrays, images NHWC; the same in each framework."""
-    rng = np.random.default_rng(seed)
-    shape = (SIDE, SIDE, 1) if network.layers == "conv" else (FEATURES,)
-    x = rng.normal(size=(network.batch, *shape)) * network.input_scale + network.input_shift
-    if network.input_nan:
-        x[0] = np.nan
-    y = rng.integers(0, network.classes, network.batch) + network.label_offset
-    return x.astype(np.float32), y
 
 
 def draw(layer, gain, bias, rng):

@@ -2,8 +2,8 @@
 
 import math
 
-import numpy as np
 import torch
+from batches import FEATURES, SIDE, data
 from gains import GAINS
 from torch import nn
 
@@ -19,7 +19,6 @@ ACTIVATIONS = {
     "softplus": nn.Softplus,
     "mish": nn.Mish,
 }
-FEATURES, SIDE = 32, 8
 
 
 class Built(nn.Module):
@@ -71,17 +70,6 @@ def draw(layer, gain, bias, generator):
     std = gain / math.sqrt(layer.weight[0].numel())
     nn.init.normal_(layer.weight, std=std, generator=generator)
     nn.init.constant_(layer.bias, bias)
-
-
-def data(network, seed):
-    """The batch as NumPy arrays, images NHWC; the same in each framework."""
-    rng = np.random.default_rng(seed)
-    shape = (SIDE, SIDE, 1) if network.layers == "conv" else (FEATURES,)
-    x = rng.normal(size=(network.batch, *shape)) * network.input_scale + network.input_shift
-    if network.input_nan:
-        x[0] = np.nan
-    y = rng.integers(0, network.classes, network.batch) + network.label_offset
-    return x.astype(np.float32), y
 
 
 def probabilities(output, y):

@@ -18,7 +18,7 @@ References: the article, section 3.2; Glorot 2011, Deep sparse rectifier network
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import log
+from math import exp
 
 from evengrad.advice import initialiser, relu
 from evengrad.evidence import DRIFT, Evidence
@@ -57,8 +57,8 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         Severity.ERROR,
         layers=tuple(op.layer for op in acting if op.type == kind),
         evidence=(
-            f"its slope multiplies the gradient by {2.718281828**mean:.3g} a layer",
-            f"that share remains with weights of the right scale (threshold {fold(log(1e3))})",
+            f"its slope multiplies the gradient by {exp(mean):.3g} a layer",
+            f"that share remains with weights of the right scale (threshold {fold(DRIFT)})",
         ),
         advice=(
             f"use {relu(evidence.probe)} in these layers, with {initialiser(evidence.probe, 'relu')}",
