@@ -11,7 +11,6 @@ import numpy as np
 from evengrad.probe import (
     ActivationHealth,
     Input,
-    Kind,
     Loss,
     Operation,
     Optimizer,
@@ -20,6 +19,7 @@ from evengrad.probe import (
     Targets,
     Weight,
 )
+from evengrad.spec import Kind
 from evengrad.statistics import Summary, summarise
 
 

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from evengrad.budget import budget
-from evengrad.probe import Input, Kind, Loss, Operation, Port, Probe
+from evengrad.probe import Input, Loss, Operation, Port, Probe
+from evengrad.spec import Kind
 from evengrad.statistics import Summary
 
 ONE = Summary((1,), 0.0, 1.0, 1.0, 0.0, 0.0)

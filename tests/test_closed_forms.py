@@ -13,7 +13,7 @@ from torch import nn
 
 from evengrad.adapters.torch.probe import probe
 from evengrad.budget import budget
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 
 SEEDS = range(6)
 

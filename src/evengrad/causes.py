@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from evengrad.budget import Budget, budget, operations_on_path
 from evengrad.finding import Cause
-from evengrad.probe import Kind, Operation, Probe, Weight
+from evengrad.probe import Operation, Probe, Weight
+from evengrad.spec import Kind
 from evengrad.theory.activations import canonical, named_moments
 
 _TRANSPARENT = {Kind.RESHAPE, Kind.POOLING, Kind.DROPOUT}

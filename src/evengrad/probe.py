@@ -8,27 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Literal
 
+from evengrad.spec import Kind, ModelSpec
 from evengrad.statistics import Summary, root_sum_squares
-
-
-class Kind(StrEnum):
-    """What an operation does to a gradient."""
-
-    WEIGHTS = "weights"  # convolution, dense: a linear map by trainable weights, bias included
-    EMBEDDING = "embedding"
-    ACTIVATION = "activation"  # elementwise slope, or softmax
-    NORMALISATION = "normalisation"
-    POOLING = "pooling"
-    DROPOUT = "dropout"
-    MERGE = "merge"  # add, concatenate, multiply, matmul of two activations
-    RESHAPE = "reshape"  # moves, pads, casts or drops elements
-    ATTENTION = "attention"
-    RECURRENT = "recurrent"
-    LOSS = "loss"
-    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +182,7 @@ class Probe:
     loss: Loss
     optimizer: Optimizer | None = None
     notes: tuple[str, ...] = field(default=())
+    spec: ModelSpec | None = None
 
     def weight(self, name: str) -> Weight:
         """The weight of that name; KeyError if there is none."""

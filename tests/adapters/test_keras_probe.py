@@ -9,7 +9,7 @@ from keras import layers
 from evengrad.adapters.keras.probe import probe
 from evengrad.budget import budget
 from evengrad.errors import CannotCheckError
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 
 pytestmark = pytest.mark.keras
 SEEDS = [5] if keras.backend.backend() == "jax" else [5, 6]  # compiling takes its time there

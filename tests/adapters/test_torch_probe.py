@@ -11,7 +11,7 @@ import evengrad
 from evengrad.adapters.torch.probe import probe
 from evengrad.budget import budget, operations_on_path
 from evengrad.diagnose import diagnose
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 
 F = nn.functional
 

@@ -10,7 +10,7 @@ from torch import nn
 from evengrad.adapters.torch.probe import probe
 from evengrad.adapters.torch.script import arm
 from evengrad.budget import budget
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 
 SETUP = """
 import torch

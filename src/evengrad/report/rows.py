@@ -11,9 +11,10 @@ from evengrad.budget import Level
 from evengrad.diagnose import Check
 from evengrad.evidence import Evidence
 from evengrad.finding import Cause
-from evengrad.probe import Kind, Operation
+from evengrad.probe import Operation
 from evengrad.report import words
 from evengrad.report.json import update_ratio
+from evengrad.spec import Kind
 from evengrad.statistics import root_sum_squares
 
 _DECADE = math.log(10)

@@ -24,7 +24,8 @@ from evengrad.advice import initialiser, relu
 from evengrad.evidence import DRIFT, Evidence
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.network import Network
-from evengrad.probe import Kind, Operation
+from evengrad.probe import Operation
+from evengrad.spec import Kind
 from evengrad.wording import fold
 
 CODE = "EG203"

@@ -24,7 +24,7 @@ from math import exp
 from evengrad.evidence import DRIFT, Evidence
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.network import Network
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 from evengrad.wording import fold
 
 CODE = "EG401"

@@ -24,7 +24,8 @@ from evengrad.causes import Scale
 from evengrad.evidence import Evidence
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.network import Network
-from evengrad.probe import Input, Kind
+from evengrad.probe import Input
+from evengrad.spec import Kind
 
 CODE = "EG601"
 SICK = (Network(input_scale=80.0), Network(layers="conv", width=16, input_scale=0.002))

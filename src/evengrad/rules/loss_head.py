@@ -24,7 +24,8 @@ from collections.abc import Iterable
 from evengrad.evidence import Evidence
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.network import Network
-from evengrad.probe import Kind, Loss, Probe
+from evengrad.probe import Loss, Probe
+from evengrad.spec import Kind
 
 CODE = "EG501"
 SICK = (

@@ -24,7 +24,8 @@ from collections.abc import Iterable
 from evengrad.evidence import Evidence
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.network import Network
-from evengrad.probe import Kind, Operation, Port, Probe
+from evengrad.probe import Operation, Port, Probe
+from evengrad.spec import Kind
 from evengrad.wording import percent
 
 CODE = "EG103"

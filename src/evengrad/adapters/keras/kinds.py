@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 
 
 def snake(name: str) -> str:

@@ -9,7 +9,8 @@ import keras
 from evengrad.adapters.keras.differentiate import Gradients, array
 from evengrad.adapters.keras.replay import Replay, Step
 from evengrad.health import activation_health
-from evengrad.probe import Input, Kind, Operation, Port
+from evengrad.probe import Input, Operation, Port
+from evengrad.spec import Kind
 from evengrad.statistics import Summary, column_rms, nothing, summarise, together
 
 HEADS = {"softmax", "sigmoid", "log_softmax"}

@@ -15,7 +15,7 @@ from evengrad.adapters.keras.differentiate import Tap
 from evengrad.adapters.keras.kinds import activation_name
 from evengrad.adapters.keras.trace import Call, Trace, symbolic
 from evengrad.errors import CannotCheckError
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 
 _MISSING = object()
 

@@ -23,7 +23,7 @@ from evengrad.adapters.keras.kinds import (
     snake,
     type_of_layer,
 )
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 
 
 @dataclass(slots=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evengrad.adapters.torch.graph import Node
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 
 _HEADS = {
     "softmax": "softmax",

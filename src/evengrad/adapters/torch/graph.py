@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evengrad.adapters.torch.losses import Head
-from evengrad.probe import ActivationHealth, Kind
+from evengrad.probe import ActivationHealth
+from evengrad.spec import Kind
 from evengrad.statistics import Summary
 
 

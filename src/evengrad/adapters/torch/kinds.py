@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from evengrad.probe import Family, Kind, Reads
+from evengrad.probe import Family, Reads
+from evengrad.spec import Kind
 
 _WEIGHTS = "linear bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
 _PRODUCT = "matmul mm bmm mv addmm baddbmm einsum __matmul__ __rmatmul__ tensordot chain_matmul dot"

@@ -14,7 +14,8 @@ from evengrad.adapters.torch.naming import assign, parameter_names, prefixes
 from evengrad.adapters.torch.record import Recorder
 from evengrad.adapters.torch.tensors import array, summary_of
 from evengrad.errors import CannotCheckError
-from evengrad.probe import Input, Kind, Loss, Operation, Optimizer, Port, Probe, Weight
+from evengrad.probe import Input, Loss, Operation, Optimizer, Port, Probe, Weight
+from evengrad.spec import Kind
 from evengrad.statistics import column_rms, nothing, together
 
 

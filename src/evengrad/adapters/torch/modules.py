@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from evengrad.adapters.torch.graph import Node
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 
 if TYPE_CHECKING:
     from evengrad.adapters.torch.record import Recorder

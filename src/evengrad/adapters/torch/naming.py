@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from evengrad.adapters.torch.graph import Node
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 
 _MINOR = {Kind.RESHAPE, Kind.OTHER, Kind.MERGE}
 _OWN_NAMES = {"value", "root", "parameter", "self", "module", "other", "roots", "found", "input"}

@@ -26,7 +26,7 @@ from evengrad.adapters.torch.losses import read_loss
 from evengrad.adapters.torch.modules import ModelInput, ModuleStack
 from evengrad.adapters.torch.tensors import array, summary_of
 from evengrad.health import activation_health
-from evengrad.probe import Kind
+from evengrad.spec import Kind
 
 
 @dataclass(slots=True)

@@ -1,0 +1,356 @@
+"""A model as a framework-free graph of operations: what a forecast is made from.
+
+Tensors are integers; ``ModelSpec.tensors`` has their shapes, batch included. Axes are counted from 0.
+Weights are known by their moments only, so that a model of any size fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Shape = tuple[int, ...]
+
+
+class Kind(StrEnum):
+    """What an operation does to a gradient."""
+
+    WEIGHTS = "weights"  # convolution, dense: a linear map by trainable weights, bias included
+    EMBEDDING = "embedding"
+    ACTIVATION = "activation"  # elementwise slope, or softmax
+    NORMALISATION = "normalisation"
+    POOLING = "pooling"
+    DROPOUT = "dropout"
+    MERGE = "merge"  # add, concatenate, multiply, matmul of two activations
+    RESHAPE = "reshape"  # moves, pads, casts or drops elements
+    ATTENTION = "attention"
+    RECURRENT = "recurrent"
+    LOSS = "loss"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """The law of a tensor's elements over seeds: taken for independent, with these moments.
+
+    mean: E[w]. rms: sqrt(E[w^2]). origin: "he_normal", "uniform(-0.1, 0.1)", "measured", ...
+    taps: of a convolution kernel, the share of the energy at each of its positions, row-major,
+    summing to 1; None where all are alike.
+    """
+
+    mean: float
+    rms: float
+    origin: str = "measured"
+    taps: tuple[float, ...] | None = None
+
+    @property
+    def variance(self) -> float:
+        """Var w."""
+        return max(self.rms**2 - self.mean**2, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSpec:
+    """One weight tensor. name: as in ``Probe.weights``. fan_in: as in ``probe.Weight``."""
+
+    name: str
+    shape: Shape
+    law: Law
+    fan_in: float | None = None
+
+
+# --- operations -----------------------------------------------------------------------------------
+# One input and one output unless said otherwise. ``weight``, ``bias``, ``scale``, ``shift`` are Laws;
+# None where there is none.
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """A linear map over some axes. reads: axes of the input that are summed over. makes: the new axes
+    of the output. All other axes stay, in their order.
+    """
+
+    weight: Law
+    bias: Law | None
+    reads: tuple[int, ...]
+    makes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A convolution of any dimension; depthwise: groups = channels. channels: that axis, the same in
+    input and output. spatial: axes, in the order of kernel, stride, dilation and padding (before,
+    after). transposed: the adjoint of the convolution with these figures (padding: what it crops).
+    """
+
+    weight: Law
+    bias: Law | None
+    channels: int
+    spatial: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    groups: int = 1
+    transposed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Rows of a table, by integers; the new axis is the last."""
+
+    weight: Law
+
+
+@dataclass(frozen=True, slots=True)
+class Pointwise:
+    """An elementwise function of one tensor, constants and all. phi: on float64 NumPy arrays."""
+
+    name: str
+    phi: Callable[[Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """An elementwise function of two tensors, broadcast as NumPy does (add, multiply, ...).
+
+    A weight or a constant (position embedding, LayerScale) is a tensor in ``ModelSpec.constants``.
+    """
+
+    name: str
+    phi: Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Normalise:
+    """Batch, layer, instance, group and RMS normalisation with the batch's own statistics.
+
+    axes: those that the statistics are taken over. centred: whether the mean is taken out. groups: with
+    more than one, also over the channels of a group along group_axis. scale, shift: per element of the
+    other axes. epsilon: added to the variance.
+    """
+
+    axes: tuple[int, ...]
+    centred: bool = True
+    epsilon: float = 1e-5
+    scale: Law | None = None
+    shift: Law | None = None
+    groups: int = 1
+    group_axis: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """Over one axis; log: log_softmax."""
+
+    axis: int
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Einsum:
+    """A product of two tensors, summed over the letters that are not in the output:
+    "bhic,bhjc->bhij". Axes of length 1 that are broadcast have letters of their own.
+    """
+
+    equation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """softmax(scale q k^T) v. Inputs q, k, v of shape (..., tokens, features), the same number of axes;
+    k and v may have fewer heads. scale None: 1/sqrt(features). causal: each token sees those up to it.
+    """
+
+    causal: bool = False
+    scale: float | None = None
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Windows over spatial axes. padding: (before, after); never counted by a maximum; by an average if
+    count_padding.
+    """
+
+    reduction: Literal["max", "average"]
+    spatial: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    count_padding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """Whole axes to one figure."""
+
+    reduction: Literal["mean", "sum", "max", "min"]
+    axes: tuple[int, ...]
+    keepdims: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """Zeroes a share of the elements and scales the rest by 1 / (1 - rate). shared: axes along which one
+    coin is tossed for all (spatial dropout, stochastic depth).
+    """
+
+    rate: float
+    shared: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """The same elements in the same order in another shape; also flatten, squeeze and identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose:
+    """permutation[i]: the input's axis that becomes axis i."""
+
+    permutation: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """Broadcast to the output's shape (right-aligned, as NumPy does)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """The same shape, the elements moved along some axes (flip, roll, channel shuffle)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenate:
+    """Several inputs along one axis; a stack is a reshape of each and this."""
+
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part of one axis; one step is (start, length), several outputs are several steps (split)."""
+
+    axis: int
+    parts: tuple[tuple[int, int], ...]
+    step: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """One index of an axis, which is dropped; several outputs: unbind."""
+
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pad:
+    """Elements put around. zeros: constant zero; otherwise copies (reflect, replicate, circular)."""
+
+    axes: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    zeros: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Upsample:
+    """Spatial axes enlarged. smooth: by interpolation, otherwise by repeating the nearest."""
+
+    spatial: tuple[int, ...]
+    smooth: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """Several operations that count as one (multi-head attention); tensors are numbered in the same table."""
+
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """No rule. The forecast lets the norm through and gives it a wide band. reason: for the note."""
+
+    reason: str
+
+
+Op = (
+    Dense
+    | Convolution
+    | Embedding
+    | Pointwise
+    | Combine
+    | Normalise
+    | Softmax
+    | Einsum
+    | Attention
+    | Pool
+    | Reduce
+    | Dropout
+    | Reshape
+    | Transpose
+    | Expand
+    | Shuffle
+    | Concatenate
+    | Slice
+    | Select
+    | Pad
+    | Upsample
+    | Composite
+    | Opaque
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation. name, layer, kind, type, source, weights: as a probe of the same model has them.
+
+    inputs: the tensors that carry data or constants, in the op's order. outputs: what it makes.
+    """
+
+    name: str
+    layer: str
+    kind: Kind
+    type: str
+    op: Any  # one of Op
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    weights: tuple[str, ...] = ()
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One input of the model. integer: token ids, class numbers: no gradient goes there."""
+
+    name: str
+    tensor: int
+    integer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model. nodes: in an order in which they can run. outputs: before a closing softmax, log_softmax or
+    sigmoid, as ``Probe.outputs``. notes: what could not be read, and why.
+    """
+
+    frontend: Literal["keras", "torch"]
+    backend: Literal["tensorflow", "jax", "torch"]
+    versions: tuple[str, ...]
+    model: str
+    tensors: tuple[Shape, ...]
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    weights: tuple[WeightSpec, ...] = ()
+    constants: dict[int, Law] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
