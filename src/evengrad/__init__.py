@@ -7,6 +7,7 @@ says which layer, which cause and what to change. Importing evengrad loads no fr
 from evengrad.check import Check, check
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.finding import Cause, Finding, Severity
+from evengrad.forecast import Forecast, forecast
 from evengrad.probe import Probe
 
 __version__ = "0.1.0"
@@ -17,7 +18,9 @@ __all__ = [
     "Check",
     "EvengradError",
     "Finding",
+    "Forecast",
     "Probe",
     "Severity",
     "check",
+    "forecast",
 ]

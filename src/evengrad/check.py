@@ -25,16 +25,19 @@ def check(model: Any, *, batch: Any, loss: Any = None, optimizer: Any = None) ->
     >>> result = evengrad.check(model, loss=nn.CrossEntropyLoss(), batch=(x, y))  # doctest: +SKIP
     >>> result.findings[0].advice  # doctest: +SKIP
     """
-    measured: Probe = _probe_of(model)(model, loss=loss, batch=batch, optimizer=optimizer)
+    measured: Probe = adapter_of(model, "probe")(model, loss=loss, batch=batch, optimizer=optimizer)
     return diagnose(measured)
 
 
-def _probe_of(model: Any) -> Any:
-    """The adapter that knows this model. Keras first: on its torch backend a model is both."""
+def adapter_of(model: Any, task: str) -> Any:
+    """The function of that name ("probe", "describe") of the adapter that knows this model.
+
+    Keras first: on its torch backend a model is both. Raises CannotCheckError.
+    """
     for framework, types in (("keras", ("Layer",)), ("torch", ("nn.Module",))):
         module = sys.modules.get(framework)
         if module is not None and any(_is_a(model, module, name) for name in types):
-            return importlib.import_module(f"evengrad.adapters.{framework}.probe").probe
+            return getattr(importlib.import_module(f"evengrad.adapters.{framework}.{task}"), task)
     if type(model).__module__.split(".")[0] == "tf_keras":
         raise CannotCheckError(
             "This is a Keras 2 model (tf_keras). evengrad reads Keras 3: build the model with "

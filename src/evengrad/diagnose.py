@@ -8,6 +8,8 @@ from evengrad.evidence import evidence
 from evengrad.finding import Cause, Finding
 from evengrad.probe import Probe
 from evengrad.rules import all_rules
+from evengrad.spec import Law, ModelSpec
+from evengrad.theory.prediction import Prediction, predict
 
 _UPSTREAM = (
     Cause.BAD_BATCH,
@@ -25,10 +27,15 @@ _UPSTREAM = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result of a check: what was measured, and what it means, most important first."""
+    """The result of a check: what was measured, and what it means, most important first.
+
+    prediction: what theory says of the same model, weights by their moments only; None where the model
+    could not be described.
+    """
 
     probe: Probe
     findings: tuple[Finding, ...]
+    prediction: Prediction | None = None
 
     @property
     def healthy(self) -> bool:
@@ -37,10 +44,21 @@ class Check:
 
 
 def diagnose(probe: Probe) -> Check:
-    """Judge a probe by every rule."""
+    """Judge a probe by every rule, and hold it against its forecast."""
+    return Check(probe, judge(probe), None if probe.spec is None else _predicted(probe, probe.spec))
+
+
+def judge(probe: Probe) -> tuple[Finding, ...]:
+    """The findings of every rule, ranked and folded."""
     seen = evidence(probe)
-    found = [finding for rule in all_rules() for finding in rule.check(seen)]
-    return Check(probe, fold(found))
+    return fold([finding for rule in all_rules() for finding in rule.check(seen)])
+
+
+def _predicted(probe: Probe, spec: ModelSpec) -> Prediction:
+    """The forecast for inputs with the mean and rms of this batch."""
+    inputs = zip(spec.inputs, probe.inputs, strict=False)
+    laws = {i.tensor: Law(seen.value.mean, seen.value.rms) for i, seen in inputs if not i.integer}
+    return predict(spec, laws)
 
 
 def fold(found: list[Finding]) -> tuple[Finding, ...]:

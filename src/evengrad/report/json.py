@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import Enum
 from typing import Any
 
@@ -60,7 +60,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _probe(probe: Probe) -> dict[str, Any]:
-    return asdict(probe) | {
+    plain = asdict(replace(probe, spec=None))
+    del plain["spec"]
+    return plain | {
         "operations": [_operation(operation) for operation in probe.operations],
         "weights": [_weight(weight) for weight in probe.weights],
     }

@@ -1,0 +1,137 @@
+"""``evengrad.forecast``: the budget of a model from its architecture alone."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evengrad.check import adapter_of
+from evengrad.diagnose import Check, judge
+from evengrad.errors import CannotCheckError
+from evengrad.finding import Finding
+from evengrad.initialisers import Even, even_initialisation
+from evengrad.probe import Probe
+from evengrad.spec import ModelSpec
+from evengrad.theory.prediction import Band, Prediction, predict
+
+Shape = tuple[int, ...]
+Inputs = Shape | Sequence[Shape] | Mapping[str, Shape]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a probe would measure, with a 95% band over seeds; natural logarithms.
+
+    prediction: the figures. findings: what the rules make of the median seed. initialisation: the weights
+    that would make the budget even, one entry a kind of layer.
+    """
+
+    prediction: Prediction
+    findings: tuple[Finding, ...]
+    initialisation: tuple[Even, ...]
+
+    @property
+    def expected(self) -> Probe:
+        """What a probe of the median seed would measure; norms are relative to the outputs'."""
+        return self.prediction.expected
+
+    @property
+    def levels(self) -> dict[str, Band]:
+        """Operation -> log(norm of dL/dy at its output / norm at the outputs)."""
+        return self.prediction.levels
+
+    @property
+    def terms(self) -> dict[str, Band]:
+        """Operation -> its log gain."""
+        return self.prediction.terms
+
+    @property
+    def total(self) -> Band:
+        """log(norm at the model's inputs / norm at its outputs)."""
+        return self.prediction.total
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be read, and operations without a rule."""
+        return self.expected.notes
+
+    @property
+    def check(self) -> Check:
+        """As a check of the median seed, for the reports."""
+        return Check(self.expected, self.findings, self.prediction)
+
+
+def forecast(
+    model: Any,
+    input_shape: Inputs | None = None,
+    *,
+    batch_size: int = 32,
+    dtype: str | None = None,
+) -> Forecast:
+    """Forecast the gradients' budget of a model without data and without running it.
+
+    model: a ``torch.nn.Module`` or a Keras 3 model (weights may be on ``meta`` or not made at all), a
+    function without arguments that builds one (it is then built without memory), or a ModelSpec.
+    input_shape: of one sample, (3, 224, 224); several inputs: a list, or a dict by argument name. Keras
+    models that know theirs need none. dtype: "int64" for token ids; without it float32 is tried first.
+    Weights with values count by their mean and rms, others by their initialiser.
+    Raises CannotCheckError where the model cannot be described, saying what to do.
+
+    >>> evengrad.forecast(model, (3, 224, 224)).total.median  # doctest: +SKIP
+    """
+    if isinstance(model, ModelSpec):
+        return judged(predict(model))
+    if batch_size < 1:
+        raise CannotCheckError(f"Expected batch_size of at least 1, got {batch_size}.")
+    if not is_model(model) and callable(model):
+        model = built(model)
+    describe = adapter_of(model, "describe")
+    return judged(predict(describe(model, input_shape, batch_size, dtype)))
+
+
+def judged(prediction: Prediction) -> Forecast:
+    """With what the rules and the theory of initialisation say of it."""
+    expected = prediction.expected
+    return Forecast(prediction, judge(expected), even_initialisation(expected))
+
+
+def is_model(value: Any) -> bool:
+    """Whether it is a model already, and not what builds one."""
+    try:
+        adapter_of(value, "describe")
+    except CannotCheckError:
+        return False
+    return True
+
+
+def built(factory: Callable[[], Any]) -> Any:
+    """Build a model of any size without memory for its weights."""
+    framework = _framework_of(factory)
+    adapter = importlib.import_module(f"evengrad.adapters.{framework}.describe")
+    return adapter.abstract(factory)
+
+
+def _framework_of(factory: Any) -> str:
+    """By what the factory is or sees; Keras first, which may run on torch."""
+    bases = getattr(factory, "__mro__", ())
+    names = {b.__module__.split(".")[0] for b in bases}
+    seen = getattr(factory, "__globals__", {})
+    names |= {getattr(v, "__name__", "").split(".")[0] for v in seen.values() if _is_module(v)}
+    names |= {str(getattr(v, "__module__", "")).split(".")[0] for v in seen.values()}
+    for framework in ("keras", "torch"):
+        if framework in names and framework in sys.modules:
+            return framework
+    for framework in ("torch", "keras"):
+        if framework in sys.modules:
+            return framework
+    raise CannotCheckError(
+        "Expected a model, or a function that builds one with torch or Keras 3; neither framework has been "
+        "imported. Import it in the module that defines the function."
+    )
+
+
+def _is_module(value: Any) -> bool:
+    return type(value).__name__ == "module"

@@ -1,0 +1,183 @@
+"""What a forecast knows of a tensor, forwards (Field) and of the gradient there (Signal).
+
+Parts: along one axis (after a concatenation) neighbouring stretches may have moments of their own.
+Profile: along a spatial axis the second moment may depend on the place (zero padding); a vector of mean 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from evengrad.spec import Array, Shape
+from evengrad.theory.gaussian import NODES, dual, expect
+from evengrad.theory.kernel import Kernel
+
+Profile = dict[int, Array]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchor:
+    """A tensor taken for Gaussian, which others are elementwise functions of.
+
+    mean, sd: (parts,). rho: its correlations, shaped as a kernel.
+    """
+
+    mean: Array
+    sd: Array
+    rho: Array
+    profile: Profile
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """A tensor. kernel: second moments. mean: (parts,). sizes: length of each part along ``axis``.
+
+    values: (parts, nodes): what it is, as a function of the anchor at each quantile.
+    """
+
+    shape: Shape
+    kernel: Kernel
+    mean: Array
+    sizes: Array
+    axis: int | None
+    profile: Profile
+    anchor: Anchor
+    values: Array
+
+    @property
+    def square(self) -> float:
+        """E[x^2] over all parts."""
+        first = self.kernel.reshape(len(self.kernel), -1)[:, 0]
+        return float(first @ self.sizes / self.sizes.sum())
+
+    @property
+    def average(self) -> float:
+        """E[x] over all parts."""
+        return float(self.mean @ self.sizes / self.sizes.sum())
+
+
+def gaussian(
+    shape: Shape,
+    kernel: Kernel,
+    mean: Array,
+    *,
+    sizes: Array | None = None,
+    axis: int | None = None,
+    profile: Profile | None = None,
+) -> Field:
+    """A tensor that is its own anchor."""
+    first = kernel.reshape(len(kernel), -1)[:, 0]
+    variance = np.maximum(first - mean**2, 0.0)
+    wide = (len(kernel),) + (1,) * (kernel.ndim - 1)
+    centred = kernel - (mean**2).reshape(wide)
+    safe = np.where(variance > 1e-12 * np.maximum(first, 1e-300), variance, np.inf)
+    rho = np.clip(centred / safe.reshape(wide), -1.0, 1.0)
+    profile = profile or {}
+    anchor = Anchor(mean, np.sqrt(variance), rho, profile)
+    values = mean[:, None] + anchor.sd[:, None] * NODES
+    sizes = np.ones(1) if sizes is None else sizes
+    return Field(shape, kernel, mean, sizes, axis, profile, anchor, values)
+
+
+def function_of(source: Field, values: Array) -> Field:
+    """A tensor that is an elementwise function of the source's anchor."""
+    anchor = source.anchor
+    return replace(
+        source,
+        kernel=dual(values, anchor.rho),
+        mean=expect(values),
+        values=values,
+        profile={a: _reweighted(values, p) for a, p in anchor.profile.items()},
+    )
+
+
+def _reweighted(values: Array, profile: Array) -> Array:
+    """Profile of the second moment behind a function, its argument's variance being uneven."""
+    found = energies(values, profile)
+    mean = found.mean()
+    return found / mean if mean > 0 else np.ones_like(found)
+
+
+def energies(values: Array, profile: Array) -> Array:
+    """E[f(z sqrt(p))^2] for each p of a profile; all parts together."""
+    places, back = np.unique(np.round(profile, 3), return_inverse=True)
+    total = np.zeros(len(places))
+    for row in values:
+        scaled = [np.interp(NODES * np.sqrt(max(p, 0.0)), NODES, row) for p in places]
+        total += expect(np.array(scaled) ** 2)
+    return total[back]
+
+
+def united(source: Field) -> Field:
+    """All parts in one, by their sizes: for operations that mix them."""
+    if len(source.kernel) == 1:
+        return replace(source, axis=None) if source.axis is not None else source
+    share = source.sizes / source.sizes.sum()
+    kernel = np.tensordot(share, source.kernel, axes=1)[None]
+    axis = source.axis
+    assert axis is not None
+    n = int(source.sizes.sum())
+    index: tuple[Any, ...] = (slice(None),) * axis
+    within = np.tensordot(
+        source.sizes * np.maximum(source.sizes - 1, 0),
+        source.kernel[(slice(None), *index, 1)],
+        axes=1,
+    )
+    mean = float(source.mean @ share)
+    pairs = (source.sizes @ source.mean) ** 2 - source.sizes**2 @ source.mean**2
+    kernel[(0, *index, 1)] = (within + pairs) / max(n * (n - 1), 1)
+    return gaussian(source.shape, kernel, np.array([mean]), profile=source.profile)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signal:
+    """A gradient on its way back: ``kernel`` where it came from, times an elementwise function of the
+    anchor of the tensor where it is now.
+
+    kernel: second moments, (parts or 1, 2, ..., 2). slope: (parts or 1, nodes). spread: Var log energy
+    over seeds, so far. overlap: E[cos^2] of the angle between the gradients at two places beyond what
+    the kernel says: 1 / dimension at the outputs.
+    """
+
+    kernel: Kernel
+    slope: Array
+    profile: Profile = field(default_factory=dict)
+    spread: float = 0.0
+    overlap: float = 0.0
+
+
+ONES: Array = np.ones((1, len(NODES)))
+
+
+def energy(signal: Signal, at: Field) -> float:
+    """E[delta^2] per element of a signal at a tensor."""
+    first = signal.kernel.reshape(len(signal.kernel), -1)[:, 0] * expect(signal.slope**2)
+    if len(first) == 1:
+        return float(first[0])
+    return float(first @ at.sizes / at.sizes.sum())
+
+
+def total(signals: list[Signal], at: Field) -> Signal:
+    """All signals at a tensor as one, the sources taken for independent."""
+    parts = len(at.kernel)
+    kernel = np.zeros((parts, *at.kernel.shape[1:]))
+    profile: Profile = {}
+    shares = np.array([energy(s, at) for s in signals])
+    whole = shares.sum()
+    weight = shares / whole if whole > 0 else np.full(len(signals), 1 / len(signals))
+    for share, signal in zip(weight, signals, strict=True):
+        plain = signal.slope is ONES
+        here = signal.kernel
+        if not plain:
+            here = here * dual(np.broadcast_to(signal.slope, (parts, len(NODES))), at.anchor.rho)
+        kernel = kernel + here
+        for a, n in enumerate(at.shape):
+            if any(a in s.profile for s in signals):
+                profile[a] = profile.get(a, np.zeros(n)) + share * signal.profile.get(a, np.ones(n))
+    base = min(s.spread for s in signals)
+    spread = base + sum(w**2 * (s.spread - base) for w, s in zip(weight, signals, strict=True))
+    overlap = float(sum(w * s.overlap for w, s in zip(weight, signals, strict=True)))
+    return Signal(kernel, ONES, profile, float(spread), overlap)

@@ -1,0 +1,184 @@
+"""Products of two tensors, softmax and attention, the factors taken for independent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from evengrad.spec import Attention, Einsum, Shape, Softmax
+from evengrad.theory import kernel as k
+from evengrad.theory.field import ONES, Field, Signal, gaussian, united
+from evengrad.theory.kernel import Kernel
+from evengrad.theory.maps import Rule
+
+Fields = Sequence[Field]
+Signals = Sequence[Signal | None]
+
+
+def _sizes(equation: str, left: Shape, right: Shape, out: Shape) -> dict[str, int]:
+    inputs, output = equation.split("->")
+    first, second = inputs.split(",")
+    found: dict[str, int] = {}
+    for letters, shape in ((first, left), (second, right), (output, out)):
+        for letter, n in zip(letters, shape, strict=True):
+            found[letter] = max(found.get(letter, 1), n)
+    return found
+
+
+def _adjoint(equation: str, operand: int) -> str:
+    """Equation of the gradient at an operand, from the gradient at the output and the other operand."""
+    inputs, output = equation.split("->")
+    parts = inputs.split(",")
+    return f"{output},{parts[1 - operand]}->{parts[operand]}"
+
+
+def _einsum(op: Einsum, inputs: Fields, shapes: Sequence[Shape]) -> list[Field]:
+    left, right = (united(f) for f in inputs)
+    sizes = _sizes(op.equation, left.shape, right.shape, shapes[0])
+    kernel = k.contract(left.kernel, right.kernel, op.equation, sizes)
+    count = math.prod(n for c, n in sizes.items() if c not in op.equation.split("->")[1])
+    return [gaussian(shapes[0], kernel, count * left.mean * right.mean)]
+
+
+def _einsum_back(
+    op: Einsum, inputs: Fields, outputs: Fields, signals: Signals
+) -> list[Signal | None]:
+    signal = signals[0]
+    if signal is None:
+        return [None, None]
+    sizes = _sizes(op.equation, inputs[0].shape, inputs[1].shape, outputs[0].shape)
+    found: list[Signal | None] = []
+    for operand in (0, 1):
+        other = united(inputs[1 - operand]).kernel
+        kernel = k.contract(signal.kernel, other, _adjoint(op.equation, operand), sizes)
+        found.append(replace(signal, kernel=kernel, slope=ONES, profile={}))
+    return found
+
+
+# --- softmax --------------------------------------------------------------------------------------
+
+
+def softmax(logits: Kernel, axis: int, count: float) -> Kernel:
+    """Second moments of softmax over an axis of so many places, the logits Gaussian:
+    ``E[a a'] = exp(cov) / count^2``, at most 1 / count, and what makes rows sum to one elsewhere.
+    """
+    first, other = np.take(logits, 0, axis + 1), np.take(logits, 1, axis + 1)
+    here = np.minimum(np.exp(np.minimum(first - other, 50.0)) / count**2, 1 / count)
+    there = (1 - count * here) / (count * max(count - 1, 1)) if count > 1 else here
+    return np.stack([here, np.maximum(there, 0.0)], axis + 1)
+
+
+def softmax_back(weights: Kernel, delta: Kernel, axis: int, count: int) -> Kernel:
+    """Of dl = a (d - sum(a d)), whose sum over the axis is zero."""
+    here = np.take(weights, 0, axis + 1)
+    here = here * (np.take(delta, 0, axis + 1) - np.take(delta, 1, axis + 1))
+    concentration = count * weights.reshape(len(weights), -1)[:, 0]  # E[sum(a^2)]
+    here = here * np.maximum(1 - concentration, 0.0).reshape((-1,) + (1,) * (here.ndim - 1))
+    return np.stack([here, -here / max(count - 1, 1)], axis + 1)
+
+
+def _softmax(op: Softmax, inputs: Fields, shapes: Sequence[Shape]) -> list[Field]:
+    source = united(inputs[0])
+    n = source.shape[op.axis]
+    if op.log:
+        kernel = source.kernel - k.pair_mean(source.kernel, {op.axis: n}, keep=True)
+        return [gaussian(shapes[0], kernel + math.log(n) ** 2, np.array([-math.log(n)]))]
+    return [gaussian(shapes[0], softmax(source.kernel, op.axis, n), np.array([1 / n]))]
+
+
+def _softmax_back(
+    op: Softmax, inputs: Fields, outputs: Fields, signals: Signals
+) -> list[Signal | None]:
+    signal, source = signals[0], inputs[0]
+    if signal is None:
+        return [None]
+    n = source.shape[op.axis]
+    if op.log:
+        kernel = signal.kernel - k.pair_mean(signal.kernel, {op.axis: n}, keep=True)
+    else:
+        kernel = softmax_back(outputs[0].kernel, signal.kernel, op.axis, n)
+    return [replace(signal, kernel=kernel, slope=ONES, profile={})]
+
+
+# --- attention ------------------------------------------------------------------------------------
+
+
+class _Attend:
+    """softmax(scale q k^T) v, as its inner tensors."""
+
+    def __init__(self, op: Attention, inputs: Fields) -> None:
+        self.fields = [united(f) for f in inputs]
+        q, key, v = self.fields
+        lead = "abcdefg"[: len(q.shape) - 2]
+        self.scores = f"{lead}iz,{lead}jz->{lead}ij"
+        self.mixing = f"{lead}ij,{lead}jy->{lead}iy"
+        self.sizes = dict(zip(lead, q.shape, strict=False)) | {
+            "i": q.shape[-2],
+            "j": key.shape[-2],
+            "z": q.shape[-1],
+            "y": v.shape[-1],
+        }
+        scale = q.shape[-1] ** -0.5 if op.scale is None else op.scale
+        self.scale = scale
+        logits = k.contract(q.kernel, key.kernel, self.scores, self.sizes) * scale**2
+        self.axis = len(q.shape) - 1
+        self.count = _effective(self.sizes["j"]) if op.causal else float(self.sizes["j"])
+        self.weights = softmax(logits, self.axis, self.count)
+        if op.causal:  # a row has so many weights on average, the rest are zero
+            share = self.count / self.sizes["j"]
+            factor = np.array([share, share**2])
+            self.weights = self.weights * factor.reshape((1,) * (self.weights.ndim - 1) + (2,))
+        if op.dropout:
+            self.weights = self.weights.copy()
+            index: tuple[Any, ...] = (slice(None), *(0,) * (self.weights.ndim - 1))
+            self.weights[index] /= 1 - op.dropout
+
+    def out(self) -> Kernel:
+        return k.contract(self.weights, self.fields[2].kernel, self.mixing, self.sizes)
+
+    def back(self, delta: Kernel) -> list[Kernel]:
+        q, key, v = self.fields
+        at_v = k.contract(delta, self.weights, _adjoint(self.mixing, 1), self.sizes)
+        at_weights = k.contract(delta, v.kernel, _adjoint(self.mixing, 0), self.sizes)
+        at_logits = (
+            softmax_back(self.weights, at_weights, self.axis, self.sizes["j"]) * self.scale**2
+        )
+        at_q = k.contract(at_logits, key.kernel, _adjoint(self.scores, 0), self.sizes)
+        at_k = k.contract(at_logits, q.kernel, _adjoint(self.scores, 1), self.sizes)
+        return [at_q, at_k, at_v]
+
+
+def _effective(tokens: int) -> float:
+    """Tokens seen under a causal mask: sum over rows of 1/i is what uniform attention leaves of the
+    variance, so the mean is harmonic.
+    """
+    return tokens / sum(1 / i for i in range(1, tokens + 1))
+
+
+def _attention(op: Attention, inputs: Fields, shapes: Sequence[Shape]) -> list[Field]:
+    kernel = _Attend(op, inputs).out()
+    return [gaussian(shapes[0], kernel, inputs[2].mean[:1])]
+
+
+def _attention_back(
+    op: Attention, inputs: Fields, outputs: Fields, signals: Signals
+) -> list[Signal | None]:
+    signal = signals[0]
+    if signal is None:
+        return [None, None, None]
+    found: list[Signal | None] = []
+    for source, kernel in zip(inputs, _Attend(op, inputs).back(signal.kernel), strict=True):
+        shared = math.prod(inputs[0].shape[:-2]) / math.prod(source.shape[:-2])
+        found.append(replace(signal, kernel=kernel * shared, slope=ONES, profile={}))
+    return found
+
+
+RULES = {
+    Einsum: Rule(_einsum, _einsum_back),
+    Softmax: Rule(_softmax, _softmax_back),
+    Attention: Rule(_attention, _attention_back),
+}

@@ -1,0 +1,208 @@
+"""What a probe of a model would measure, from its spec alone, with a band over seeds.
+
+The energies are expectations over seeds; of a log-normal energy with Var log E = V the median lies V / 2
+below the log of its mean, and the log of the norm has the standard deviation sqrt(V) / 2 (Hanin & Nica 2018,
+1812.05994).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from evengrad.probe import Input, Loss, Operation, Port, Probe, Weight
+from evengrad.spec import Composite, Law, ModelSpec, Node, Shape
+from evengrad.statistics import Summary
+from evengrad.theory.field import Field
+from evengrad.theory.gaussian import WEIGHTS
+from evengrad.theory.propagate import Passage, Propagation, propagate
+
+_QUANTILE = 1.959964  # of 97.5%
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A natural logarithm over seeds: 2.5%, 50% and 97.5%."""
+
+    low: float
+    median: float
+    high: float
+
+    def holds(self, value: float) -> bool:
+        """Whether a measured value lies inside."""
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The budget of the median seed, with a 95% band.
+
+    expected: what a probe would measure; norms are relative to the norm at the outputs, weights have no
+    gradients, and the loss is unknown. levels: operation -> log(norm of dL/dy at its output / norm at the
+    outputs). terms: operation -> its log gain. total: the same of the model's inputs. unknown: operation
+    -> why there is no rule for it.
+    """
+
+    expected: Probe
+    levels: dict[str, Band]
+    terms: dict[str, Band]
+    total: Band
+    unknown: dict[str, str]
+
+
+def predict(spec: ModelSpec, inputs: Mapping[int, Law] | None = None) -> Prediction:
+    """Forecast the budget of a model.
+
+    inputs: the law of the model's input tensors; those not named are taken for standard normal.
+    """
+    laws = {i.tensor: Law(0.0, 1.0, "standard normal") for i in spec.inputs if not i.integer}
+    sizes = {t: math.prod(spec.tensors[t]) for t in spec.outputs}
+    whole = sum(sizes.values()) or 1
+    found = propagate(spec, laws | dict(inputs or {}), {t: n / whole for t, n in sizes.items()})
+    return _Predicting(spec, found).result()
+
+
+class _Predicting:
+    """From a propagation to a prediction."""
+
+    def __init__(self, spec: ModelSpec, found: Propagation) -> None:
+        self.spec, self.found = spec, found
+        self.passages = {node.name: self._passage(node) for node in spec.nodes}
+
+    def _passage(self, node: Node) -> Passage:
+        """Of a composite: what its inner operations do at its own inputs and outputs."""
+        if not isinstance(node.op, Composite):
+            return self.found.passages[node.name]
+        inner = [self._passage(n) for n in node.op.nodes]
+        made = Passage()
+        for t in node.inputs:
+            parts = [p.below[t] for p in inner if t in p.below]
+            if parts:
+                made.below[t] = sum(e for e, _ in parts), max(s for _, s in parts)
+        for t in node.outputs:
+            made.above[t] = next((p.above[t] for p in reversed(inner) if t in p.above), (0.0, 0.0))
+        top = max((s for _, s in made.above.values()), default=0.0)
+        made.grown = max([s for _, s in made.below.values()] + [top]) - top
+        return made
+
+    def result(self) -> Prediction:
+        levels, terms = {}, {}
+        for node in self.spec.nodes:
+            passage = self.passages[node.name]
+            above = _sum(passage.above.values())
+            if above[0] <= 0:
+                continue
+            levels[node.name] = _band(above)
+            below = _sum(passage.below.values())
+            if passage.below and below[0] > 0:
+                ratio = _median(below) - _median(above)
+                spread = math.sqrt(passage.grown) / 2 * _QUANTILE
+                terms[node.name] = Band(ratio - spread, ratio, ratio + spread)
+        bottom = [
+            self.found.sources[i.tensor] for i in self.spec.inputs if i.tensor in self.found.sources
+        ]
+        total = _band(_sum(bottom)) if bottom else Band(math.nan, math.nan, math.nan)
+        return Prediction(self._expected(), levels, terms, total, self.found.unknown)
+
+    def _expected(self) -> Probe:
+        spec = self.spec
+        return Probe(
+            frontend=spec.frontend,
+            backend=spec.backend,
+            versions=spec.versions,
+            model=spec.model,
+            batch_size=_batch_size(spec),
+            inputs=tuple(self._inputs()),
+            outputs=tuple(
+                self._port(t, self.found.sources.get(t, (0.0, 0.0))) for t in spec.outputs
+            ),
+            operations=tuple(self._operation(node) for node in spec.nodes),
+            weights=tuple(
+                Weight(w.name, _figures(w.shape, w.law.mean, w.law.rms, 0.0), w.fan_in)
+                for w in spec.weights
+            ),
+            loss=Loss("unknown", math.nan),
+            notes=spec.notes + self._notes(),
+            spec=spec,
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        return tuple(
+            f"no rule for {name}: {reason}; its term carries a wide band"
+            for name, reason in self.found.unknown.items()
+        )
+
+    def _inputs(self) -> list[Input]:
+        found = []
+        for i in self.spec.inputs:
+            shape = self.spec.tensors[i.tensor]
+            field = self.found.fields.get(i.tensor)
+            value = _figures(shape, 0.0, 0.0, 0.0) if field is None else _of(field)
+            level = self.found.sources.get(i.tensor)
+            port = None if i.integer or level is None else self._port(i.tensor, level)
+            found.append(Input(i.name, value, port))
+        return found
+
+    def _port(self, tensor: int, level: tuple[float, float]) -> Port:
+        return Port(tensor, math.exp(_median(level)) if level[0] > 0 else 0.0)
+
+    def _operation(self, node: Node) -> Operation:
+        passage = self.passages[node.name]
+        first = self.found.fields[node.outputs[0]]
+        above = _sum(passage.above.values())
+        size = max(math.prod(self.spec.tensors[node.outputs[0]]), 1)
+        rms = math.exp(_median(above)) / math.sqrt(size) if above[0] > 0 else 0.0
+        return Operation(
+            name=node.name,
+            layer=node.layer,
+            kind=node.kind,
+            type=node.type,
+            inputs=tuple(self._port(t, level) for t, level in passage.below.items()),
+            outputs=tuple(self._port(t, passage.above[t]) for t in node.outputs),
+            forward=_of(first),
+            backward=_figures(first.shape, 0.0, rms, 0.0),
+            weights=node.weights,
+            source=node.source,
+        )
+
+
+def _batch_size(spec: ModelSpec) -> int:
+    shapes = [spec.tensors[i.tensor] for i in spec.inputs if spec.tensors[i.tensor]]
+    return shapes[0][0] if shapes else 1
+
+
+def _of(field: Field) -> Summary:
+    zeros = float(((field.values == 0) @ WEIGHTS) @ field.sizes / field.sizes.sum())
+    constant = np.ptp(field.values) == 0
+    return _figures(
+        field.shape, field.average, math.sqrt(max(field.square, 0.0)), 0.0 if constant else zeros
+    )
+
+
+def _figures(shape: Shape, mean: float, rms: float, zeros: float) -> Summary:
+    """The largest of n normal values is about sqrt(2 log n) standard deviations out."""
+    largest = rms * math.sqrt(2 * math.log(max(math.prod(shape), 2)))
+    return Summary(shape, mean, rms, largest, zeros, 0.0)
+
+
+def _sum(levels: object) -> tuple[float, float]:
+    """Energies added; the fluctuation of the largest counts for all."""
+    parts = list(levels)  # type: ignore[call-overload]
+    energy = sum(e for e, _ in parts)
+    if energy <= 0:
+        return 0.0, 0.0
+    return energy, sum(e * s for e, s in parts) / energy
+
+
+def _median(level: tuple[float, float]) -> float:
+    """Median of the log of a norm."""
+    energy, spread = level
+    return (math.log(energy) - spread / 2) / 2
+
+
+def _band(level: tuple[float, float]) -> Band:
+    median, reach = _median(level), _QUANTILE * math.sqrt(level[1]) / 2
+    return Band(median - reach, median, median + reach)
