@@ -88,8 +88,52 @@ def forecast(
         raise CannotCheckError(f"Expected batch_size of at least 1, got {batch_size}.")
     if not is_model(model) and callable(model):
         model = built(model)
+    return judged(predict(_described(model, input_shape, batch_size, dtype)))
+
+
+def _described(model: Any, shapes: Inputs | None, batch_size: int, dtype: str | None) -> ModelSpec:
     describe = adapter_of(model, "describe")
-    return judged(predict(describe(model, input_shape, batch_size, dtype)))
+    inputs = _with_batch(shapes, batch_size, dtype or "float32")
+    try:
+        spec: ModelSpec = describe(model, inputs, batch_size=batch_size)
+    except CannotCheckError:
+        if dtype is not None or shapes is None:
+            raise
+        try:
+            whole: ModelSpec = describe(
+                model, _with_batch(shapes, batch_size, "int64"), batch_size=batch_size
+            )
+        except CannotCheckError:
+            whole = None  # type: ignore[assignment]
+        if whole is None:
+            raise
+        return whole
+    return spec
+
+
+Typed = tuple[Shape, str]
+
+
+def _with_batch(
+    shapes: Inputs | None, batch_size: int, dtype: str
+) -> tuple[Typed, ...] | dict[str, Typed] | None:
+    """Shapes with the batch in front, and their dtype."""
+    if shapes is None:
+        return None
+    if isinstance(shapes, Mapping):
+        return {name: _typed(shape, batch_size, dtype) for name, shape in shapes.items()}
+    several = bool(shapes) and not isinstance(shapes[0], int)
+    parts: Sequence[Any] = shapes if several else [shapes]
+    return tuple(_typed(shape, batch_size, dtype) for shape in parts)
+
+
+def _typed(shape: Any, batch_size: int, dtype: str) -> Typed:
+    if not all(isinstance(n, int) and n > 0 for n in shape):
+        raise CannotCheckError(
+            f"Expected input_shape to hold positive whole numbers, such as (3, 224, 224), got {shape!r}. "
+            "Leave the batch out (batch_size has it), and give dynamic lengths a figure."
+        )
+    return (batch_size, *shape), dtype
 
 
 def judged(prediction: Prediction) -> Forecast:

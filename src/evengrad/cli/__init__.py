@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from evengrad.cli import check, explain
+from evengrad.cli import check, explain, forecast
 
 app = typer.Typer(
     name="evengrad",
@@ -15,6 +15,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command("check", cls=check.CheckCommand, no_args_is_help=True)(check.check)
+app.command("forecast", no_args_is_help=True)(forecast.forecast)
 app.command("explain", no_args_is_help=False)(explain.explain)
 
 

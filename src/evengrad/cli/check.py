@@ -77,7 +77,7 @@ def check(
     result = diagnose(probe)
     page = None if no_html else html or Path(f"evengrad-{_stem(script, module)}.html")
     _show(result)
-    _write(result, page, json)
+    write(result, page, json)
     raise typer.Exit(Status.HEALTHY if result.healthy else Status.FINDINGS)
 
 
@@ -86,12 +86,12 @@ def _probe(script: str, arguments: list[str], module: bool) -> Probe:
         with _spinner() as starting:
             return probe_script(script, arguments, module=module, starting=starting)
     except EvengradError as error:
-        _say(str(error))
+        say(str(error))
     except ScriptFailedError as error:
         sys.excepthook(type(error.cause), error.cause, error.cause.__traceback__)
-        _say(f"{script} failed before its first training step (its own traceback is above).")
+        say(f"{script} failed before its first training step (its own traceback is above).")
         if error.missing is not None:
-            _say(f"To install what it misses: pip install 'evengrad[{error.missing}]'")
+            say(f"To install what it misses: pip install 'evengrad[{error.missing}]'")
     except ScriptExitedError as error:
         raise typer.Exit(_exit_code(script, error.code)) from None
     except KeyboardInterrupt as interrupt:
@@ -105,7 +105,7 @@ def _exit_code(script: str, code: object) -> int:
     """The script's own exit status, unless that would read as a verdict of ours."""
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
-    _say(f"{script} exited before its first training step (sys.exit({code!r})).")
+    say(f"{script} exited before its first training step (sys.exit({code!r})).")
     if isinstance(code, int) and code not in (Status.HEALTHY, Status.FINDINGS):
         return code
     return Status.COULD_NOT_CHECK
@@ -121,7 +121,8 @@ def _spinner() -> Iterator[Callable[[], None]]:
         status.stop()
 
 
-def _write(result: Check, page: Path | None, data: Path | None) -> None:
+def write(result: Check, page: Path | None, data: Path | None) -> None:
+    """The HTML report and the JSON, where a path is given."""
     from evengrad.report import html
     from evengrad.report import json as machine
 
@@ -134,7 +135,7 @@ def _write(result: Check, page: Path | None, data: Path | None) -> None:
             page.write_text(html.render(result), encoding="utf-8")
             print(f"report: {page}")
     except OSError as error:
-        _say(f"cannot write {error.filename}: {error.strerror}")
+        say(f"cannot write {error.filename}: {error.strerror}")
         raise typer.Exit(Status.COULD_NOT_CHECK) from None
 
 
@@ -144,7 +145,8 @@ def _show(result: Check) -> None:
     Console(highlight=False).print(text.panel(result))
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """A line of our own, on stderr."""
     print(f"evengrad: {message}", file=sys.stderr)
 
 

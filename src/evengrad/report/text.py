@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -15,7 +15,7 @@ from evengrad import wording
 from evengrad.diagnose import Check
 from evengrad.evidence import DRIFT, evidence
 from evengrad.finding import Finding, Severity
-from evengrad.report import profile, words
+from evengrad.report import expected, profile, words
 from evengrad.report.profile import Row
 
 _STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
@@ -23,13 +23,13 @@ _FACTS = 3
 _FULL = 3  # findings told in full; the others get a line each
 
 
-def panel(check: Check) -> RenderableType:
+def panel(check: Check, more: Sequence[str] = ()) -> RenderableType:
     """The check for a Rich console: verdict, budget over depth, causes, ranked findings.
 
     Uses the console's width, and ASCII where its encoding has no blocks. Fits 40 lines at 100
-    columns for common results.
+    columns for common results. more: lines between budget and findings.
     """
-    return _Screen(check)
+    return _Screen(check, more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ _ASCII = _Glyphs("#", "|", "<", " - ")
 @dataclass(frozen=True, slots=True)
 class _Screen:
     check: Check
+    more: Sequence[str] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         glyphs = _ASCII if options.ascii_only else _UNICODE
@@ -55,6 +56,8 @@ class _Screen:
         yield Text(glyphs.dot.join(words.setting(self.check)), style="dim")
         yield Text()
         yield Text(words.growth(self.check.probe, seen.budget))
+        for line in expected.sentences(self.check, seen.budget):
+            yield Text(line)
         rows = profile.rows(self.check, seen.budget)
         legend = f"; {glyphs.mark} = named in a finding" if any(r.marked for r in rows) else ""
         yield Text(f"Norm by layer, log scale, relative to the output{legend}", style="dim")
@@ -63,6 +66,8 @@ class _Screen:
         if told and math.isfinite(seen.budget.total):
             line = ", ".join(f"{word} {wording.factor(share)}" for word, share in told)
             yield Text(f"By cause: {line}")
+        for line in self.more:
+            yield Text(line)
         yield from _findings(self.check, glyphs)
         for note in self.check.probe.notes:
             yield Text(f"Note: {note}", style="dim")

@@ -104,6 +104,9 @@ class _Predicting:
         bottom = [
             self.found.sources[i.tensor] for i in self.spec.inputs if i.tensor in self.found.sources
         ]
+        if not bottom:  # token ids: the gradient ends at their embeddings
+            ends = [self.passages[n.name] for n in self.spec.nodes]
+            bottom = [_sum(p.above.values()) for p in ends if not p.below]
         total = _band(_sum(bottom)) if bottom else Band(math.nan, math.nan, math.nan)
         return Prediction(self._expected(), levels, terms, total, self.found.unknown)
 
@@ -204,5 +207,7 @@ def _median(level: tuple[float, float]) -> float:
 
 
 def _band(level: tuple[float, float]) -> Band:
+    if level[0] <= 0:
+        return Band(-math.inf, -math.inf, -math.inf)
     median, reach = _median(level), _QUANTILE * math.sqrt(level[1]) / 2
     return Band(median - reach, median, median + reach)

@@ -1,0 +1,91 @@
+"""What the forecast adds to a report: its band, and who is outside of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evengrad import wording
+from evengrad.budget import Budget
+from evengrad.diagnose import Check
+from evengrad.initialisers import Even
+from evengrad.theory.prediction import Band
+
+_MOST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """An operation whose measured gain no seed of this initialisation is likely to give."""
+
+    operation: str
+    layer: str
+    measured: float
+    band: Band
+
+
+def is_forecast(check: Check) -> bool:
+    """Whether nothing was measured: the probe is what theory expects."""
+    return check.prediction is not None and check.probe is check.prediction.expected
+
+
+def reach(band: Band) -> str:
+    """A band as factors: "x0.02 to x0.05"."""
+    return f"{wording.factor(band.low)} to {wording.factor(band.high)}"
+
+
+def outside(check: Check) -> tuple[Outside, ...]:
+    """Operations whose measured log gain is outside its band, furthest first."""
+    if check.prediction is None or is_forecast(check):
+        return ()
+    found = []
+    for op in check.probe.operations:
+        band, gain = check.prediction.terms.get(op.name), op.log_gain
+        if band is None or gain is None or not math.isfinite(gain) or band.holds(gain):
+            continue
+        found.append(Outside(op.name, op.layer, gain, band))
+    return tuple(
+        sorted(found, key=lambda o: -max(o.band.low - o.measured, o.measured - o.band.high))
+    )
+
+
+def sentences(check: Check, split: Budget) -> list[str]:
+    """The forecast of the total, and how the measured figures stand to it."""
+    if check.prediction is None:
+        return []
+    total = check.prediction.total
+    if not math.isfinite(total.median):
+        return []
+    if is_forecast(check):
+        return [f"Over seeds: {reach(total)} from output to input, in 95 of 100."]
+    told = f"Forecast from the architecture: {wording.factor(total.median)}, {reach(total)} over seeds; "
+    odd = outside(check)
+    if not odd:
+        inside = total.holds(split.total)
+        return [
+            told + ("measured inside: any seed will do this." if inside else "measured outside.")
+        ]
+    names = "; ".join(
+        f"{o.operation} {wording.factor(o.measured)} ({reach(o.band)})" for o in odd[:_MOST]
+    )
+    more = f" and {len(odd) - _MOST} more" if len(odd) > _MOST else ""
+    return [
+        told + ("measured inside." if total.holds(split.total) else "measured outside."),
+        f"Not what this initialisation does in general: {names}{more}.",
+    ]
+
+
+def initialisation(entries: Sequence[Even]) -> list[str]:
+    """Which weights would make it even."""
+    told = []
+    for entry in entries:
+        names = wording.layers(entry.layers)
+        if entry.kept:
+            told.append(f"Variance-keeping already: {names}.")
+        else:
+            ratio = (
+                wording.factor(math.log(entry.actual / entry.gain)) if entry.actual > 0 else "x0"
+            )
+            told.append(f"Even with {entry.code} in {names} (now {ratio} of that scale).")
+    return told or ["No layer's scale matters: normalisation follows each."]
