@@ -82,6 +82,20 @@ def gaussian(
     return Field(shape, kernel, mean, sizes, axis, profile, anchor, values)
 
 
+def shaped(like: Field, values: Array) -> Field:
+    """The same moments with another marginal law: values, its quantiles at the nodes, by part.
+
+    The correlations of the Gaussian behind it are those that give the kernel.
+    """
+    grid = np.linspace(-1.0, 1.0, 81)
+    rho = np.empty_like(like.kernel)
+    for part, row in enumerate(values):
+        reached = np.maximum.accumulate(dual(row[None], grid[None])[0])
+        rho[part] = np.interp(like.kernel[part], reached, grid)
+    anchor = Anchor(like.anchor.mean, like.anchor.sd, rho, like.profile)
+    return replace(like, anchor=anchor, values=values)
+
+
 def function_of(source: Field, values: Array) -> Field:
     """A tensor that is an elementwise function of the source's anchor."""
     anchor = source.anchor
@@ -139,7 +153,8 @@ class Signal:
 
     kernel: second moments, (parts or 1, 2, ..., 2). slope: (parts or 1, nodes). spread: Var log energy
     over seeds, so far. overlap: E[cos^2] of the angle between the gradients at two places beyond what
-    the kernel says: 1 / dimension at the outputs.
+    the kernel says: 1 / dimension at the outputs. lean: of several signals made one, E[delta^2 | the
+    tensor's value] at each quantile, of mean 1: which values the gradient falls on.
     """
 
     kernel: Kernel
@@ -147,6 +162,7 @@ class Signal:
     profile: Profile = field(default_factory=dict)
     spread: float = 0.0
     overlap: float = 0.0
+    lean: Array | None = None
 
 
 ONES: Array = np.ones((1, len(NODES)))
@@ -165,6 +181,7 @@ def total(signals: list[Signal], at: Field) -> Signal:
     parts = len(at.kernel)
     kernel = np.zeros((parts, *at.kernel.shape[1:]))
     profile: Profile = {}
+    lean: Array | None = None
     shares = np.array([energy(s, at) for s in signals])
     whole = shares.sum()
     weight = shares / whole if whole > 0 else np.full(len(signals), 1 / len(signals))
@@ -172,7 +189,11 @@ def total(signals: list[Signal], at: Field) -> Signal:
         plain = signal.slope is ONES
         here = signal.kernel
         if not plain:
-            here = here * dual(np.broadcast_to(signal.slope, (parts, len(NODES))), at.anchor.rho)
+            slope = np.broadcast_to(signal.slope, (parts, len(NODES)))
+            here = here * dual(slope, at.anchor.rho)
+            level = expect(slope**2)[:, None]
+            leaning = slope**2 / np.where(level > 0, level, 1.0) - 1
+            lean = (1.0 if lean is None else lean) + share * leaning
         kernel = kernel + here
         for a, n in enumerate(at.shape):
             if any(a in s.profile for s in signals):
@@ -180,4 +201,4 @@ def total(signals: list[Signal], at: Field) -> Signal:
     base = min(s.spread for s in signals)
     spread = base + sum(w**2 * (s.spread - base) for w, s in zip(weight, signals, strict=True))
     overlap = float(sum(w * s.overlap for w, s in zip(weight, signals, strict=True)))
-    return Signal(kernel, ONES, profile, float(spread), overlap)
+    return Signal(kernel, ONES, profile, float(spread), overlap, lean)

@@ -10,7 +10,11 @@ import numpy as np
 
 from evengrad.spec import Array
 
-_REACH, _COUNT, _ORDER = 8.0, 2000, 60  # an even count: zero, where most kinks are, lies between nodes
+_REACH, _COUNT, _ORDER = (
+    8.0,
+    2000,
+    60,
+)  # an even count: zero, where most kinks are, lies between nodes
 
 NODES: Array = np.linspace(-_REACH, _REACH, _COUNT)
 WEIGHTS: Array = np.exp(-(NODES**2) / 2)

@@ -40,15 +40,15 @@ def _mixed(kernel: Kernel, sizes: dict[int, int], law: Law, weights: int) -> tup
     return n * variance * same(kernel, tuple(sizes)) + other, other
 
 
-def _with_bias(first: Kernel, other: Kernel, bias: Law | None) -> tuple[Kernel, Kernel]:
+def _with_bias(first: Kernel, other: Kernel, bias: Law | None, units: int) -> tuple[Kernel, Kernel]:
     if bias is None:
         return first, other
-    return first + bias.rms**2, other + bias.mean**2
+    return first + bias.rms**2, other + _moments(bias, units)[1] ** 2
 
 
-def _mean(source: Field, n: int, law: Law, weights: int, bias: Law | None) -> Array:
-    found = n * _moments(law, weights)[1] * source.mean
-    return found if bias is None else found + bias.mean
+def _mean(source: Field, n: int, law: Law, bias: Law | None, units: int) -> Array:
+    found = n * _moments(law, n * units)[1] * source.mean
+    return found if bias is None else found + _moments(bias, units)[1]
 
 
 def _moved(dropped: Sequence[int], made: Sequence[int], ndim: int) -> dict[int, int]:
@@ -65,14 +65,14 @@ def _dense(op: Dense, inputs: Sequence[Field], shapes: Sequence[Shape]) -> list[
     sizes = {a: source.shape[a] for a in op.reads}
     n, units = math.prod(sizes.values()), math.prod(shape[a] for a in op.makes)
     first, other = _mixed(source.kernel, sizes, op.weight, n * units)
-    first, other = _with_bias(first, other, op.bias)
+    first, other = _with_bias(first, other, op.bias, units)
     where = _moved(op.reads, op.makes, len(source.shape))
     axis = None if source.axis is None else where[source.axis]
     return [
         gaussian(
             shape,
             insert(first, other, op.makes, shape),
-            _mean(source, n, op.weight, n * units, op.bias),
+            _mean(source, n, op.weight, op.bias, units),
             sizes=source.sizes,
             axis=axis,
             profile={where[a]: p for a, p in source.profile.items() if a in where},
@@ -166,9 +166,9 @@ def _convolution(op: Convolution, inputs: Sequence[Field], shapes: Sequence[Shap
     )
     kernel = _mix_channels(kernel, op.channels, n, (op.weight, weights), shape, taps)
     if op.bias is not None:
-        bias = independent(shape, op.bias.rms**2, op.bias.mean)
+        bias = independent(shape, op.bias.rms**2, _moments(op.bias, shape[op.channels])[1])
         kernel = kernel + _per_channel(bias, op.channels)
-    mean = _mean(source, n * taps, op.weight, weights, op.bias)
+    mean = _mean(source, n * taps, op.weight, op.bias, shape[op.channels])
     return [gaussian(shape, kernel, mean, sizes=source.sizes, axis=source.axis, profile=profile)]
 
 

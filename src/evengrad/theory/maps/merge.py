@@ -12,9 +12,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from evengrad.spec import Combine, Shape
+from evengrad.spec import Array, Combine, Shape
 from evengrad.theory import kernel as k
-from evengrad.theory.field import ONES, Field, Profile, Signal, function_of, gaussian, united
+from evengrad.theory.field import (
+    ONES,
+    Field,
+    Profile,
+    Signal,
+    function_of,
+    gaussian,
+    shaped,
+    united,
+)
+from evengrad.theory.gaussian import NODES, WEIGHTS, expect
 from evengrad.theory.kernel import Kernel
 from evengrad.theory.maps import Rule
 
@@ -79,16 +89,33 @@ def _combine(op: Combine, inputs: Sequence[Field], shapes: Sequence[Shape]) -> l
         kernel, mean = left.kernel * right.kernel, left.mean * right.mean
         if op.name not in ("multiply", "divide"):
             kernel, mean = (left.kernel + right.kernel) / 2, (left.mean + right.mean) / 2
-    return [
-        gaussian(
-            shape,
-            kernel,
-            mean,
-            sizes=parted.sizes,
-            axis=parted.axis,
-            profile=_profile([left, right], shape, product=op.name not in _SUMS),
-        )
-    ]
+    found = gaussian(
+        shape,
+        kernel,
+        mean,
+        sizes=parted.sizes,
+        axis=parted.axis,
+        profile=_profile([left, right], shape, product=op.name not in _SUMS),
+    )
+    return [shaped(found, _quantiles(op, left, right))]
+
+
+_STRIDE = 10  # every tenth node: 200 x 200 pairs have the law of the result to 1%
+
+
+def _quantiles(op: Combine, left: Field, right: Field) -> Array:
+    """The law of an elementwise function of two independent variables, by part, at the nodes."""
+    rows = []
+    weights = np.outer(WEIGHTS[_STRIDE // 2 :: _STRIDE], WEIGHTS[_STRIDE // 2 :: _STRIDE]).ravel()
+    below = np.cumsum(WEIGHTS) - WEIGHTS / 2
+    for part in range(max(len(left.values), len(right.values))):
+        x = left.values[min(part, len(left.values) - 1)][_STRIDE // 2 :: _STRIDE]
+        y = right.values[min(part, len(right.values) - 1)][_STRIDE // 2 :: _STRIDE]
+        found = np.asarray(op.phi(x[:, None], y[None, :]), dtype=float).ravel()
+        order = np.argsort(found)
+        reached = np.cumsum(weights[order])
+        rows.append(np.interp(below, reached / reached[-1], found[order]))
+    return np.array(rows)
 
 
 def _reciprocal(source: Field) -> Field:
@@ -116,8 +143,11 @@ def _combine_back(
     elif op.name not in _SUMS:
         factors = [0.5, 0.5]
     found: list[Signal | None] = []
-    for source, factor in zip(inputs, factors, strict=True):
+    for i, (source, factor) in enumerate(zip(inputs, factors, strict=True)):
         kernel = signal.kernel * factor
+        slope = ONES
+        if op.name in _SUMS and signal.lean is not None and source.shape == out.shape:
+            slope = _falls_on(op, inputs, i, out, signal.lean)
         if len(kernel) > 1 and len(source.kernel) == 1:
             kernel = np.tensordot(out.sizes / out.sizes.sum(), kernel, axes=1)[None]
         lead = len(out.shape) - len(source.shape)
@@ -127,8 +157,27 @@ def _combine_back(
             if a >= lead and source.shape[a - lead] == out.shape[a]
         }
         kernel = k.narrow(kernel, out.shape, source.shape)
-        found.append(replace(signal, kernel=kernel, slope=ONES, profile=profile))
+        found.append(replace(signal, kernel=kernel, slope=slope, profile=profile, lean=None))
     return found
+
+
+def _falls_on(op: Combine, inputs: Sequence[Field], operand: int, out: Field, lean: Array) -> Array:
+    """sqrt(E[delta^2 | this operand]) at its quantiles: where the sum is cut off behind, as by a ReLU, the
+    gradient falls on those values of an operand that keep the sum alive.
+    """
+    rows = []
+    some = slice(_STRIDE // 2, None, _STRIDE)
+    weights = WEIGHTS[some] / WEIGHTS[some].sum()
+    for part in range(len(lean)):
+        x, y = (f.values[min(part, len(f.values) - 1)][some] for f in inputs)
+        found = np.asarray(op.phi(x[:, None], y[None, :]), dtype=float)
+        place = np.interp(found, np.maximum.accumulate(out.values[part]), NODES)
+        leaning = np.interp(place, NODES, lean[part])
+        given = leaning @ weights if operand == 0 else weights @ leaning
+        rows.append(np.interp(NODES, NODES[some], given))
+    slope = np.sqrt(np.maximum(np.array(rows), 0.0))
+    found_slope: Array = slope / np.sqrt(np.maximum(expect(slope**2), 1e-12))[:, None]
+    return found_slope
 
 
 RULES = {Combine: Rule(_combine, _combine_back)}

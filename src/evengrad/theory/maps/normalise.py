@@ -47,7 +47,9 @@ def _forward(op: Normalise, inputs: Sequence[Field], shapes: Sequence[Shape]) ->
         found, mean = found * op.scale.rms**2, mean * op.scale.mean
     if op.shift is not None:
         found, mean = _shifted(found, op), mean + op.shift.mean
-    profile = _profiles(op, source) if op.groups == 1 else {}
+    first = kernel.reshape(len(kernel), -1)[:, 0]
+    common = float((1 - variance / np.where(first > 0, first, 1.0)).mean()) if op.centred else 0.0
+    profile = _profiles(plain, source, common, op.group_axis if op.groups > 1 else None)
     return [
         gaussian(source.shape, found, mean, sizes=source.sizes, axis=source.axis, profile=profile)
     ]
@@ -80,23 +82,20 @@ def _centred(op: Normalise, kernel: Kernel, shape: Shape) -> tuple[Kernel, Array
     return kernel, np.maximum(kernel.reshape(len(kernel), -1)[:, 0], 0.0)
 
 
-def _profiles(op: Normalise, source: Field) -> Profile:
+def _profiles(plain: Normalise, source: Field, common: float, grouped: int | None) -> Profile:
     """Where the mean over places is taken out, what is left at the border changes; where each place is
     normalised for itself, it evens out.
+
+    common: the mean over pairs of places of what they share, as a part of E[x^2].
     """
     found = {}
-    first = float(source.square)
     for axis, profile in source.profile.items():
-        if axis not in op.axes:
+        inside = axis if grouped is None or axis < grouped else axis + 1
+        if inside not in plain.axes:
             continue
-        if not op.centred or first == 0:
-            found[axis] = profile
-            continue
-        common = (
-            float(k.pair_mean(source.kernel, _sizes(op, source.shape)).mean(axis=0).flat[0]) / first
-        )
         root = np.sqrt(profile)
-        left = np.maximum(profile - 2 * common * root / root.mean() + common, 0.0)
+        left = profile - 2 * common * root / root.mean() + common if plain.centred else profile
+        left = np.maximum(left, 0.0)
         found[axis] = left / left.mean() if left.mean() > 0 else np.ones_like(left)
     return found
 
