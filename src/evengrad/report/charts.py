@@ -16,6 +16,7 @@ PLAIN = "#4a86d4"
 BAD = "#dc4a4a"
 ODD = "#dd8a2e"
 GOOD = "#2f9e77"
+FORECAST = "#8f6fd6"
 CAUSES = {
     "initialisation": "#4a86d4",
     "activation": "#dd8a2e",
@@ -39,7 +40,12 @@ def profile(rows: Sequence[ProfileRow]) -> Spec:
 
     base = alt.Chart(_data(rows)).encode(x=_depth("operation", [row["operation"] for row in rows]))
     y = alt.Y("decades:Q", title="norm / norm at output", axis=_powers())
-    tooltip = _tooltip("operation", "layer", norm="norm / norm at output")
+    tooltip = _tooltip("operation", "layer", norm="norm / norm at output", forecast="forecast")
+    forecast = (
+        base.transform_filter("isValid(datum.low) && isValid(datum.high)")
+        .mark_rule(color=FORECAST, opacity=0.35, strokeWidth=7)
+        .encode(y=alt.Y("low:Q", title="norm / norm at output", axis=_powers()), y2="high:Q")
+    )
     finite = base.transform_filter("isValid(datum.decades)")
     line = finite.transform_filter("datum.cut").mark_line(color=PLAIN, strokeWidth=1.5).encode(y=y)
     points = finite.mark_circle().encode(
@@ -54,7 +60,7 @@ def profile(rows: Sequence[ProfileRow]) -> Spec:
         .mark_point(shape="cross", angle=45, filled=True, size=80, color=BAD, opacity=1)
         .encode(y=alt.value("height"), tooltip=tooltip)
     )
-    return _spec(alt.layer(_band(-3, 3), line, points, gone), 280)
+    return _spec(alt.layer(_band(-3, 3), forecast, line, points, gone), 280)
 
 
 def operations(rows: Sequence[BarRow]) -> Spec:

@@ -12,7 +12,7 @@ from evengrad import wording
 from evengrad.diagnose import Check
 from evengrad.evidence import evidence
 from evengrad.finding import Finding
-from evengrad.report import rows, words
+from evengrad.report import expected, rows, words
 
 _LABELS = ("What it finds", "Why it matters", "How it decides", "What to do", "References")
 
@@ -45,6 +45,8 @@ def render(check: Check) -> str:
         words=words,
         wording=wording,
         growth=words.growth(check.probe, seen.budget),
+        forecast=expected.sentences(check, seen.budget),
+        measured=not expected.is_forecast(check),
         profile=profile,
         figures=others,
         table=rows.table(check, seen),
@@ -84,7 +86,8 @@ def _figures(check: Check) -> list[_Figure]:
             "Gradient norm over depth",
             "Left: the model's input. Right: its output, where the gradient starts and the norm counts as 1. "
             "Pale: inside a branch, where only a part of it flows. "
-            "Green: within three decades of the output. Red: layers that a finding names; "
+            "Green: within three decades of the output. Violet: where 95% of seeds would put it, forecast from "
+            "the architecture and the weights' scales. Red: layers that a finding names; "
             "a cross: zero or not finite.",
             rows.profile(check, seen),
             charts.profile,

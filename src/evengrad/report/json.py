@@ -17,6 +17,7 @@ from evengrad.diagnose import Check
 from evengrad.evidence import evidence
 from evengrad.finding import Finding
 from evengrad.probe import Operation, Probe, Weight
+from evengrad.report.expected import is_forecast, outside
 
 SCHEMA = 1
 
@@ -40,6 +41,7 @@ def to_dict(check: Check) -> dict[str, Any]:
             "findings": [_finding(finding) for finding in check.findings],
             "budget": asdict(seen.budget),
             "causes": seen.shares.by_cause,
+            "forecast": _forecast(check),
             "probe": _probe(check.probe),
         }
     )
@@ -56,6 +58,19 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "evidence": finding.evidence,
         "advice": finding.advice,
         "echoes": [_finding(echo) for echo in finding.echoes],
+    }
+
+
+def _forecast(check: Check) -> dict[str, Any] | None:
+    if check.prediction is None:
+        return None
+    return {
+        "measured": not is_forecast(check),
+        "total": asdict(check.prediction.total),
+        "levels": {name: asdict(band) for name, band in check.prediction.levels.items()},
+        "gains": {name: asdict(band) for name, band in check.prediction.terms.items()},
+        "outside": [o.operation for o in outside(check)],
+        "unknown": check.prediction.unknown,
     }
 
 

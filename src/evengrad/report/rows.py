@@ -12,17 +12,21 @@ from evengrad.diagnose import Check
 from evengrad.evidence import Evidence
 from evengrad.finding import Cause
 from evengrad.probe import Operation
-from evengrad.report import words
+from evengrad.report import expected, words
 from evengrad.report.json import update_ratio
 from evengrad.spec import Kind
 from evengrad.statistics import root_sum_squares
+from evengrad.theory.prediction import Band
 
 _DECADE = math.log(10)
 _INVISIBLE = 1e-6
 
 
 class ProfileRow(TypedDict):
-    """The gradient at one operation; decades is None where it is zero or not finite."""
+    """The gradient at one operation; decades is None where it is zero or not finite.
+
+    low, high: the forecast's band; None where there is none.
+    """
 
     operation: str
     layer: str
@@ -30,6 +34,9 @@ class ProfileRow(TypedDict):
     norm: str
     marked: bool
     cut: bool
+    low: float | None
+    high: float | None
+    forecast: str
 
 
 class BarRow(TypedDict):
@@ -60,7 +67,10 @@ class UpdateRow(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One operation, as text. bad: "marked" (a finding names it), "broken" (its output is not finite) or ""."""
+    """One operation, as text. bad: "marked" (a finding names it), "broken" (its output is not finite) or "".
+
+    forecast: the band of its gain; odd: the measured gain is outside of it.
+    """
 
     name: str
     layer: str
@@ -72,6 +82,8 @@ class TableRow:
     non_finite: str
     backward: str
     gain: str
+    forecast: str
+    odd: bool
     term: str
     bad: str
 
@@ -80,17 +92,26 @@ def profile(check: Check, seen: Evidence) -> list[ProfileRow]:
     """The model's input, then each operation in forward order."""
     named = words.marked(check.findings)
     levels = [Level("(input)", "", seen.budget.total), *seen.budget.profile]
+    bands = {} if check.prediction is None else dict(check.prediction.levels)
+    if check.prediction is not None:
+        bands["(input)"] = check.prediction.total
     return [
-        {
-            "operation": level.operation,
-            "layer": level.layer,
-            "decades": _decades(level.log_norm),
-            "norm": wording.factor(level.log_norm),
-            "marked": level.layer in named,
-            "cut": level.cut,
-        }
-        for level in levels
+        _profile_row(level, level.layer in named, bands.get(level.operation)) for level in levels
     ]
+
+
+def _profile_row(level: Level, marked: bool, band: Band | None) -> ProfileRow:
+    return {
+        "operation": level.operation,
+        "layer": level.layer,
+        "decades": _decades(level.log_norm),
+        "norm": wording.factor(level.log_norm),
+        "marked": marked,
+        "cut": level.cut,
+        "low": None if band is None else _decades(band.low),
+        "high": None if band is None else _decades(band.high),
+        "forecast": "–" if band is None else expected.reach(band),
+    }
 
 
 def operations(seen: Evidence) -> list[BarRow]:
@@ -150,10 +171,15 @@ def updates(check: Check) -> list[UpdateRow]:
 def table(check: Check, seen: Evidence) -> list[TableRow]:
     """Every operation, forward order."""
     named = words.marked(check.findings)
-    return [_row(op, seen, op.layer in named) for op in check.probe.operations]
+    bands = {} if check.prediction is None else check.prediction.terms
+    odd = {o.operation for o in expected.outside(check)}
+    return [
+        _row(op, seen, op.layer in named, bands.get(op.name), op.name in odd)
+        for op in check.probe.operations
+    ]
 
 
-def _row(op: Operation, seen: Evidence, named: bool) -> TableRow:
+def _row(op: Operation, seen: Evidence, named: bool, band: Band | None, odd: bool) -> TableRow:
     above = root_sum_squares(port.norm for port in op.outputs)
     gain, term = op.log_gain, seen.budget.terms.get(op.name)
     return TableRow(
@@ -167,6 +193,8 @@ def _row(op: Operation, seen: Evidence, named: bool) -> TableRow:
         non_finite=wording.percent(op.forward.non_finite),
         backward=words.number(above),
         gain="–" if gain is None else wording.factor(gain),
+        forecast="–" if band is None else expected.reach(band),
+        odd=odd,
         term="–" if term is None else words.signed(term),
         bad="broken" if op.forward.non_finite else "marked" if named else "",
     )
