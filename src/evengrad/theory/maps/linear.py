@@ -95,9 +95,13 @@ def _dense_back(
     return [spread_by_weights(Signal(kernel, ONES, profile), signal, source, n)]
 
 
-def spread_by_weights(made: Signal, signal: Signal, source: Field, units: int) -> Signal:
+def spread_by_weights(
+    made: Signal, signal: Signal, source: Field, units: int, taps: int = 1
+) -> Signal:
     """The fluctuation over seeds that random weights add (Hanin & Nica 2018, 1812.05994, for any number
     of gradients): Var log E = 2 mean(cos^2) over pairs of them / number of inputs.
+
+    units: inputs with weights of their own (channels). taps: of a window; their angles average out.
     """
     flat = made.kernel.reshape(len(made.kernel), -1)
     first = flat[:, :1]
@@ -105,8 +109,9 @@ def spread_by_weights(made: Signal, signal: Signal, source: Field, units: int) -
     sizes = dict(enumerate(source.shape))
     pairs = float(pair_mean(squares.reshape(made.kernel.shape), sizes).mean())
     places = max(math.prod(source.shape) / units, 1.0)
-    grown = 2 * (pairs + signal.overlap / units * (1 - 1 / places))
-    overlap = signal.overlap + (1 - signal.overlap) / max(units, 1)
+    overlap = signal.overlap / taps
+    grown = 2 * (pairs + overlap / units * (1 - 1 / places))
+    overlap = overlap + (1 - overlap) / max(units, 1)
     return replace(made, spread=signal.spread + grown, overlap=min(overlap, 1.0))
 
 
@@ -196,8 +201,8 @@ def _convolution_back(
     if len(kernel) > 1 and len(source.kernel) == 1:
         kernel = kernel.mean(axis=0, keepdims=True)
     kernel = _mix_channels(kernel, op.channels, n, weights, source.shape, taps)
-    inputs_read = source.shape[op.channels] // op.groups * taps
-    return [spread_by_weights(Signal(kernel, ONES, profile), signal, source, inputs_read)]
+    units = source.shape[op.channels]
+    return [spread_by_weights(Signal(kernel, ONES, profile), signal, source, units, taps)]
 
 
 def _embedding(op: Embedding, inputs: Sequence[Field], shapes: Sequence[Shape]) -> list[Field]:
