@@ -93,8 +93,7 @@ def _profiles(plain: Normalise, source: Field, common: float, grouped: int | Non
         inside = axis if grouped is None or axis < grouped else axis + 1
         if inside not in plain.axes:
             continue
-        root = np.sqrt(profile)
-        left = profile - 2 * common * root / root.mean() + common if plain.centred else profile
+        left = profile * (1 - 2 * common) + common if plain.centred else profile
         left = np.maximum(left, 0.0)
         found[axis] = left / left.mean() if left.mean() > 0 else np.ones_like(left)
     return found
