@@ -23,6 +23,7 @@ from evengrad.spec import (
 )
 from evengrad.theory.activations import FUNCTIONS
 from evengrad.theory.prediction import Prediction, predict
+from evengrad.theory.propagate import Level, propagate, together
 
 
 class Graph:
@@ -111,14 +112,14 @@ class Graph:
         """Its forecast."""
         return predict(self.spec())
 
+    def levels(self) -> dict[str, Level]:
+        """Operation -> the gradient at its output."""
+        spec = self.spec()
+        inputs = {0: Law(0.0, 1.0)}
+        found = propagate(spec, inputs, {len(self.shapes) - 1: 1.0})
+        return {name: together(p.above.values()) for name, p in found.passages.items()}
 
-def energy(prediction: Prediction, below: str, above: str) -> float:
+
+def energy(levels: dict[str, Level], below: str, above: str) -> float:
     """Ratio of the gradient's energy at the outputs of two operations, means over seeds."""
-    return math.exp(2 * (mean(prediction, below) - mean(prediction, above)))
-
-
-def mean(prediction: Prediction, name: str) -> float:
-    """Log of the root of the mean energy, which lies a quarter of the variance above the median."""
-    band = prediction.levels[name]
-    sd = (band.high - band.median) / 1.959964
-    return band.median + sd**2
+    return levels[below].energy / levels[above].energy

@@ -114,7 +114,7 @@ def test_sums_over_what_was_broadcast(new: Shape) -> None:
 def test_products_of_independent_tensors(equation: str) -> None:
     rng = np.random.default_rng(len(equation))
     sizes = {"b": 2, "i": 2, "j": 3, "c": 4, "d": 2}
-    left, right = equation.split("->")[0].split(",")
+    left, right = equation.split("->", maxsplit=1)[0].split(",")
     x, first = drawn(rng, tuple(sizes[c] for c in left))
     y, second = drawn(rng, tuple(sizes[c] for c in right))
     found = k.contract(first, second, equation, sizes)

@@ -155,6 +155,7 @@ class Signal:
     over seeds, so far. overlap: E[cos^2] of the angle between the gradients at two places beyond what
     the kernel says: 1 / dimension at the outputs. lean: of several signals made one, E[delta^2 | the
     tensor's value] at each quantile, of mean 1: which values the gradient falls on.
+    depth: weight matrices passed, the mean over paths.
     """
 
     kernel: Kernel
@@ -163,6 +164,7 @@ class Signal:
     spread: float = 0.0
     overlap: float = 0.0
     lean: Array | None = None
+    depth: float = 0.0
 
 
 ONES: Array = np.ones((1, len(NODES)))
@@ -201,4 +203,5 @@ def total(signals: list[Signal], at: Field) -> Signal:
     base = min(s.spread for s in signals)
     spread = base + sum(w**2 * (s.spread - base) for w, s in zip(weight, signals, strict=True))
     overlap = float(sum(w * s.overlap for w, s in zip(weight, signals, strict=True)))
-    return Signal(kernel, ONES, profile, float(spread), overlap, lean)
+    depth = float(sum(w * s.depth for w, s in zip(weight, signals, strict=True)))
+    return Signal(kernel, ONES, profile, float(spread), overlap, lean, depth)

@@ -112,7 +112,12 @@ def spread_by_weights(
     overlap = signal.overlap / taps
     grown = 2 * (pairs + overlap / units * (1 - 1 / places))
     overlap = overlap + (1 - overlap) / max(units, 1)
-    return replace(made, spread=signal.spread + grown, overlap=min(overlap, 1.0))
+    return replace(
+        made,
+        spread=signal.spread + grown,
+        overlap=min(overlap, 1.0),
+        depth=signal.depth + 1,
+    )
 
 
 def _slid(

@@ -208,7 +208,7 @@ def _slice_back(
     n = inputs[0].shape[op.axis]
     found: Kernel | None = None
     first: Signal | None = None
-    spread = overlap = 0.0
+    spread = overlap = depth = 0.0
     for signal, out in zip(signals, outputs, strict=True):
         if signal is None:
             continue
@@ -220,10 +220,11 @@ def _slice_back(
         found = part if found is None else found + part
         first = first or signal
         spread, overlap = max(spread, signal.spread), max(overlap, signal.overlap)
+        depth = max(depth, signal.depth)
     if first is None or found is None:
         return [None]
     profile = {a: p for a, p in first.profile.items() if a != op.axis}
-    return [Signal(found, ONES, profile, spread, overlap)]
+    return [Signal(found, ONES, profile, spread, overlap, None, depth)]
 
 
 def _select(op: Select, inputs: Fields, shapes: Sequence[Shape]) -> list[Field]:
