@@ -147,7 +147,10 @@ class _Attend:
         at_logits = (
             softmax_back(self.weights, at_weights, self.axis, self.sizes["j"]) * self.scale**2
         )
-        at_q = k.contract(at_logits, key.kernel, _adjoint(self.scores, 0), self.sizes)
+        # k_j and v_j come from one token: E[(x_j x_j')^2] = 1/width adds up over the other tokens.
+        width = math.prod(key.shape[1:-2]) * key.shape[-1]
+        seen = 1 + (self.count - 1) / width
+        at_q = k.contract(at_logits, key.kernel, _adjoint(self.scores, 0), self.sizes) * seen
         at_k = k.contract(at_logits, q.kernel, _adjoint(self.scores, 1), self.sizes)
         return [at_q, at_k, at_v]
 
