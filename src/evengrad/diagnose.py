@@ -45,7 +45,14 @@ class Check:
 
 def diagnose(probe: Probe) -> Check:
     """Judge a probe by every rule, and hold it against its forecast."""
-    return Check(probe, judge(probe), None if probe.spec is None else _predicted(probe, probe.spec))
+    prediction = None
+    if probe.spec is not None:
+        try:
+            prediction = _predicted(probe, probe.spec)
+        except Exception as error:  # the measured budget stands, whatever becomes of the forecast
+            note = f"no forecast: {type(error).__name__} {error}"
+            probe = replace(probe, notes=(*probe.notes, note))
+    return Check(probe, judge(probe), prediction)
 
 
 def judge(probe: Probe) -> tuple[Finding, ...]:

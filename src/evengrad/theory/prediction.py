@@ -66,7 +66,9 @@ def predict(spec: ModelSpec, inputs: Mapping[int, Law] | None = None) -> Predict
     laws = {i.tensor: Law(0.0, 1.0, "standard normal") for i in spec.inputs if not i.integer}
     sizes = {t: math.prod(spec.tensors[t]) for t in spec.outputs}
     whole = sum(sizes.values()) or 1
-    found = propagate(spec, laws | dict(inputs or {}), {t: n / whole for t, n in sizes.items()})
+    starts = {t: n / whole for t, n in sizes.items()}
+    with np.errstate(all="ignore"):  # weights large enough overflow here as they do there
+        found = propagate(spec, laws | dict(inputs or {}), starts)
     return _Predicting(spec, found).result()
 
 

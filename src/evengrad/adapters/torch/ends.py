@@ -17,7 +17,12 @@ _AFTER_A_LOG = {"add", "clamp", "clamp_min", "clip", "maximum"}  # log(p + 1e-8)
 
 def path_to(number: int | None, nodes: list[Node]) -> list[Node]:
     """The recorded calls that a tensor was made of, forward order."""
-    wanted = set() if number is None else {number}
+    return path_to_any([] if number is None else [number], nodes)
+
+
+def path_to_any(numbers: list[int], nodes: list[Node]) -> list[Node]:
+    """Of several tensors."""
+    wanted = set(numbers)
     path = []
     for node in reversed(nodes):
         if wanted.intersection(node.makes):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from evengrad.adapters.torch.drafts import Draft
 from evengrad.adapters.torch.losses import Head
 from evengrad.probe import ActivationHealth
-from evengrad.spec import Kind
+from evengrad.spec import Kind, Law
 from evengrad.statistics import Summary
 
 
@@ -43,6 +44,9 @@ class Node:
     health: ActivationHealth | None = None
     dtype: str = "float32"
     head: Head | None = None  # what a loss was given
+    call_made: Any = None  # until it has ended: name, function, args, kwargs
+    draft: Draft | None = None  # the operation as a spec has it
+    laws: dict[int, Law] = field(default_factory=dict)  # id(operand) -> of weights and constants
     name: str = ""
     layer: str = ""
     type: str = ""

@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.ends import path_to, where_the_budget_begins
+from evengrad.adapters.torch.ends import path_to, path_to_any, where_the_budget_begins
 from evengrad.adapters.torch.graph import Node
 from evengrad.adapters.torch.losses import Head
 from evengrad.adapters.torch.naming import assign, parameter_names, prefixes
 from evengrad.adapters.torch.record import Recorder
+from evengrad.adapters.torch.specify import specify
 from evengrad.adapters.torch.tensors import array, summary_of
 from evengrad.errors import CannotCheckError
 from evengrad.probe import Input, Loss, Operation, Optimizer, Port, Probe, Weight
-from evengrad.spec import Kind
+from evengrad.spec import Kind, ModelSpec
 from evengrad.statistics import column_rms, nothing, together
 
 
@@ -106,6 +107,7 @@ class Measurement:
         norms = self._norms()
         operations = [op for node in self.nodes if (op := self._operation(node, norms))]
         value = (self.loss.item() - self.penalty_value) / recorder.scale
+        spec, why = self._spec(outputs)
         return Probe(
             frontend="torch",
             backend="torch",
@@ -118,8 +120,18 @@ class Measurement:
             weights=tuple(self._weights(updates)),
             loss=self._loss(value, head_name, outputs),
             optimizer=optimizer,
-            notes=notes,
+            notes=notes + why,
+            spec=spec,
         )
+
+    def _spec(self, outputs: list[int]) -> tuple[ModelSpec | None, tuple[str, ...]]:
+        """The same graph to forecast from; whatever goes wrong with it, the probe stands."""
+        path = path_to_any(outputs, self.nodes)
+        try:
+            name = self._model_name()
+            return specify(self.recorder, path, self.inputs, outputs, self.names, name), ()
+        except Exception as error:
+            return None, (f"no forecast: {type(error).__name__} {error}",)
 
     def _model_name(self) -> str:
         names = [type(getattr(root, "_orig_mod", root)).__name__ for root in self.roots]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from evengrad.adapters.torch.draft_modules import draft_module
 from evengrad.adapters.torch.graph import Node
 from evengrad.spec import Kind
 
@@ -119,7 +120,9 @@ class ModuleStack:
             )
             return recorder.view(value, node) if known else value
 
+        given, named = recorder.operand(args), recorder.operand(kwargs)
         with recorder.paused():
+            node.draft = draft_module(module, given, named, recorder.law_of)
             args, kwargs = tree_map(attach, args), tree_map(attach, kwargs)
             result = original(module, *args, **kwargs)
             try:
@@ -142,7 +145,7 @@ class ModuleStack:
 
         def take(value: Any) -> Any:
             recorder = self.recorder
-            if not isinstance(value, torch.Tensor) or value.is_meta:
+            if not isinstance(value, torch.Tensor) or (value.is_meta and not recorder.describing):
                 return value
             if recorder.number(value) is not None:
                 return value

@@ -20,13 +20,17 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from evengrad.adapters.torch.calls import PASSED, SUMS, VIEWED, fan_in, flat_ends, source
+from evengrad.adapters.torch.draft import draft
+from evengrad.adapters.torch.drafts import Draft, Operand
 from evengrad.adapters.torch.graph import Node
 from evengrad.adapters.torch.kinds import LOSSES, in_place, kind_of
+from evengrad.adapters.torch.laws import heard, measured
 from evengrad.adapters.torch.losses import read_loss
 from evengrad.adapters.torch.modules import ModelInput, ModuleStack
 from evengrad.adapters.torch.tensors import array, summary_of
 from evengrad.health import activation_health
-from evengrad.spec import Kind
+from evengrad.spec import Kind, Law
+from evengrad.statistics import nothing
 
 
 @dataclass(slots=True)
@@ -44,9 +48,13 @@ class Recorder(TorchFunctionMode):
     error of our own; the script's forward goes on all the same.
     """
 
-    def __init__(self, on_backward: Callable[[Any], None] | None = None) -> None:
+    def __init__(
+        self, on_backward: Callable[[Any], None] | None = None, *, describing: bool = False
+    ) -> None:
         super().__init__()
         self.on_backward = on_backward
+        self.describing = describing  # the tensors are on ``meta``: shapes and no values
+        self.shapes: dict[int, tuple[int, ...]] = {}
         self.nodes: list[Node] = []
         self.inputs: list[ModelInput] = []
         self.source_gradients: dict[int, float] = {}  # at tensors that no recorded call made
@@ -60,6 +68,7 @@ class Recorder(TorchFunctionMode):
         self._derived: Any = WeakTensorKeyDictionary()  # made of parameters alone -> which
         self._moved: Any = WeakTensorKeyDictionary()  # a parameter transposed or reshaped -> it
         self._constants: Any = WeakTensorKeyDictionary()
+        self.laws: dict[int, Law] = {}  # id(parameter) -> its law
         self._count = 0
         self._paused = 0
         self._stopped = False
@@ -133,7 +142,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         with self.paused():
             try:
-                finish, args, kwargs = self._prepare(name, args, kwargs)
+                finish, args, kwargs = self._prepare(func, name, args, kwargs)
             except Exception as error:  # the user's forward goes on, whatever becomes of ours
                 self.trouble = self.trouble or error
                 return func(*args, **kwargs)
@@ -144,10 +153,12 @@ class Recorder(TorchFunctionMode):
                 self.trouble = self.trouble or error
                 return result
 
-    def _prepare(self, name: str, args: Any, kwargs: Any) -> tuple[Callable[[Any], Any], Any, Any]:
+    def _prepare(
+        self, func: Any, name: str, args: Any, kwargs: Any
+    ) -> tuple[Callable[[Any], Any], Any, Any]:
         """What to do with the result of a call, and the arguments to make it with."""
         leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-        if any(t.is_meta for t in leaves):
+        if any(t.is_meta for t in leaves) and not self.describing:
             return _as_it_is, args, kwargs
         for t in leaves:
             if t.grad_fn is not None and t not in self._numbers and t not in self._derived:
@@ -157,16 +168,18 @@ class Recorder(TorchFunctionMode):
         if not data and all(t.requires_grad or self._constant(t) for t in leaves):
             if parameters:
                 return functools.partial(self._derive, name, parameters), args, kwargs
-            return self._keep_constant if self.modules.stack else _as_it_is, args, kwargs
+            inside = functools.partial(self._keep_constant, name)
+            return inside if self.modules.stack else _as_it_is, args, kwargs
         if not data and not parameters:
             return _as_it_is, args, kwargs
-        return self._attach(name, args, kwargs, parameters, data)
+        return self._attach(func, name, args, kwargs, parameters, data)
 
     def _attach(
-        self, name: str, args: Any, kwargs: Any, parameters: list[Any], data: list[Any]
+        self, func: Any, name: str, args: Any, kwargs: Any, parameters: list[Any], data: list[Any]
     ) -> tuple[Callable[[Any], Any], Any, Any]:
         """Hooks on the inputs of a call that is recorded."""
         node = self._node(name, args, kwargs, parameters, data)
+        node.call_made = (name, func, self.operand(args), self.operand(kwargs))
         if node.kind is Kind.LOSS or name in LOSSES:
             args, kwargs, node.head = read_loss(name, args, kwargs, self.modules.loss_name(name))
             if node.head.output is not None:
@@ -234,6 +247,10 @@ class Recorder(TorchFunctionMode):
             self._derived.pop(tensor, None)
             node.makes.append(self.register(tensor))
             tensor.register_hook(functools.partial(self._above, node, slot))
+        node.draft = self._draft(node, outputs)
+        if self.describing:
+            node.forward = nothing(tuple(outputs[0].shape))
+            return
         values = outputs[0].detach()
         if len(outputs) > 1:
             values = torch.cat([t.detach().reshape(-1) for t in outputs])
@@ -242,6 +259,43 @@ class Recorder(TorchFunctionMode):
         if node.kind is Kind.ACTIVATION:
             axis = 1 if values.ndim >= 4 else -1  # channels of maps, else features
             node.health = activation_health(node.label, array(values), axis=axis, flat=node.flat)
+
+    def operand(self, value: Any) -> Any:
+        """Arguments with tensors as a draft has them."""
+        if type(value) in (list, tuple):
+            return type(value)(self.operand(v) for v in value)
+        if type(value) is dict:
+            return {k: self.operand(v) for k, v in value.items()}
+        if not isinstance(value, torch.Tensor):
+            return value
+        number = self._numbers.get(value) if value.requires_grad else None
+        return Operand(number, tuple(value.shape), value, self.law_of)
+
+    def law_of(self, tensor: Any) -> Law:
+        """Of a weight or constant. A weight on its way (transposed) has the law of the weight."""
+        origin = self._moved.get(tensor, tensor)
+        if not tensor.is_meta:
+            if origin is tensor and isinstance(tensor, torch.nn.Parameter):
+                return self.laws.setdefault(id(tensor), measured(tensor))
+            return measured(tensor)
+        known = self.laws.get(id(origin)) or heard(origin) or self._constants.get(tensor)
+        if known is None and tensor in self._derived:
+            first = next(iter(self._derived[tensor].values()))
+            known = self.laws.get(id(first)) or heard(first)
+        return known if isinstance(known, Law) else Law(0.0, 1.0, "unknown")
+
+    def _draft(self, node: Node, outputs: list[Any]) -> Draft | None:
+        """The operation as a spec has it; the tensors that the call was given are let go."""
+        if node.call_made is None:
+            return node.draft
+        name, func, args, kwargs = node.call_made
+        node.call_made = None
+        found = draft(name, func, args, kwargs, outputs)
+        for operand in found.operands:
+            if operand.number is None:
+                node.laws[id(operand)] = operand.constant()
+            operand.tensor = None
+        return found
 
     def _derive(self, name: str, parameters: list[Any], result: Any) -> Any:
         """Made of parameters alone: a derived weight, or on its way to be a penalty."""
@@ -257,10 +311,10 @@ class Recorder(TorchFunctionMode):
                     self._moved[t] = self._moved.get(p, p)
         return result
 
-    def _keep_constant(self, result: Any) -> Any:
+    def _keep_constant(self, name: str, result: Any) -> Any:
         for t in tree_leaves(result):
             if isinstance(t, torch.Tensor):
-                self._constants[t] = True
+                self._constants[t] = _WAVE if name in ("cos", "sin") else True
         return result
 
     def _constant(self, tensor: Any) -> bool:
@@ -273,7 +327,7 @@ class Recorder(TorchFunctionMode):
 
     def number(self, tensor: Any) -> int | None:
         """The number of a recorded tensor."""
-        found: int | None = self._numbers.get(tensor)
+        found: int | None = self._numbers.get(tensor) if isinstance(tensor, torch.Tensor) else None
         return found
 
     def register(self, tensor: Any) -> int:
@@ -281,6 +335,7 @@ class Recorder(TorchFunctionMode):
         number = self._count
         self._count += 1
         self._numbers[tensor] = number
+        self.shapes[number] = tuple(tensor.shape)
         return number
 
     def register_source(self, tensor: Any) -> int:
@@ -333,6 +388,9 @@ class Recorder(TorchFunctionMode):
 
         view.register_hook(silence)
         return view
+
+
+_WAVE = Law(0.0, 0.5**0.5, "cos or sin")
 
 
 def _as_it_is(result: Any) -> Any:

@@ -1,0 +1,147 @@
+"""A torch model as a ModelSpec, from one forward pass on ``meta`` tensors: shapes and no values.
+
+The pass goes through the same recorder as a probe's, so both have the same operations by the same names.
+(``torch.export`` has names of its own, fails on more models, and takes minutes where this takes a second.)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from evengrad.adapters.torch.ends import path_to_any, where_the_budget_begins
+from evengrad.adapters.torch.laws import initialise_again, listening, measured
+from evengrad.adapters.torch.naming import assign, parameter_names, prefixes
+from evengrad.adapters.torch.record import Recorder
+from evengrad.adapters.torch.specify import specify
+from evengrad.adapters.torch.state import eagerly
+from evengrad.errors import CannotCheckError
+from evengrad.spec import ModelSpec, Shape
+
+Typed = tuple[Shape, str]
+Inputs = tuple[Typed, ...] | dict[str, Typed] | None
+
+
+def describe(model: Any, inputs: Inputs, **_: Any) -> ModelSpec:
+    """The operations of a model in training mode, with the laws of its weights.
+
+    inputs: shapes, batch included, and dtypes, of the positional arguments or by name. Weights with values
+    count by their mean and rms, those on ``meta`` by their initialiser. Nothing of the model is changed.
+    Raises CannotCheckError where it cannot be described, saying what to do.
+    """
+    _expect_ready(model)
+    if not inputs:
+        raise CannotCheckError(
+            "Expected input_shape=..., the shape of one sample without the batch, such as (3, 224, 224): "
+            f"a torch model ({type(model).__name__}) does not know its own."
+        )
+    twin, laws = _twin(model)
+    recorder = Recorder(describing=True)
+    recorder.laws = laws
+    returned = _forward(twin, inputs, recorder)
+    return _spec(model, twin, recorder, returned)
+
+
+def abstract(factory: Callable[[], Any]) -> Any:
+    """What the factory builds, on ``meta``: no memory for weights, their initialisers noted."""
+    with listening(), torch.device("meta"):
+        return factory()
+
+
+def _expect_ready(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise CannotCheckError(
+            f"Expected a torch.nn.Module, or a function that builds one, got {type(model).__name__}."
+        )
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if torch.nn.parameter.is_lazy(tensor):
+            raise CannotCheckError(
+                f"{name} belongs to a lazy module and has no shape yet. Run one batch through the model "
+                "first, or use the plain class, such as nn.Linear(in_features, out_features)."
+            )
+
+
+def _twin(model: Any) -> tuple[Any, dict[int, Any]]:
+    """The same modules with ``meta`` tensors, and the laws of the parameters that have values."""
+    if any(p.is_meta for p in model.parameters()):
+        initialise_again(model)
+    memo: dict[int, Any] = {}
+    laws: dict[int, Any] = {}
+    with torch.no_grad():
+        for tensor in model.parameters():
+            if tensor.is_meta:
+                memo[id(tensor)] = tensor
+                continue
+            empty = torch.empty_like(tensor, device="meta")
+            memo[id(tensor)] = nn.Parameter(empty, requires_grad=tensor.requires_grad)
+            laws[id(memo[id(tensor)])] = measured(tensor)
+        for tensor in model.buffers():
+            memo[id(tensor)] = torch.empty_like(tensor, device="meta")
+    twin = copy.deepcopy(model, memo)
+    twin.train()
+    return twin, laws
+
+
+def _forward(twin: Any, inputs: Any, recorder: Recorder) -> list[Any]:
+    parts = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
+    tensors = [torch.empty(s, dtype=getattr(torch, d), device="meta") for s, d in parts]
+    with eagerly(), torch.enable_grad(), torch.device("meta"):
+        recorder.enter()
+        try:
+            if isinstance(inputs, dict):
+                result = twin(**dict(zip(inputs, tensors, strict=True)))
+            else:
+                result = twin(*tensors)
+        except CannotCheckError:
+            raise
+        except Exception as error:
+            raise _could_not(twin, parts, error) from error
+        finally:
+            recorder.leave()
+    return [result]
+
+
+def _could_not(twin: Any, parts: list[Typed], error: Exception) -> CannotCheckError:
+    given = ", ".join(f"{shape} {dtype}" for shape, dtype in parts)
+    line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    if isinstance(error, NotImplementedError) or "meta" in str(error) or "item()" in str(error):
+        return CannotCheckError(
+            f"{type(twin).__name__} needs values on its way ({line}{_where(error)}), and a forecast has only "
+            "shapes. `evengrad check` measures it on a batch, and forecasts what it saw."
+        )
+    return CannotCheckError(
+        f"{type(twin).__name__} could not be called on input of shape {given} (batch first): {line}"
+        f"{_where(error)}. Give the input_shape and dtype that its forward() takes."
+    )
+
+
+def _where(error: BaseException) -> str:
+    """The user's own line where it happened."""
+    trace = error.__traceback__
+    found = ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if "site-packages" not in code.co_filename and "evengrad" not in code.co_filename:
+            found = f", {code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def _spec(model: Any, twin: Any, recorder: Recorder, returned: list[Any]) -> ModelSpec:
+    ends = list(dict.fromkeys(recorder.modules.returned))
+    if not ends:
+        raise CannotCheckError(
+            f"{type(model).__name__} returned nothing that hangs on its parameters. Expected float tensors."
+        )
+    logits = recorder.number(getattr(returned[0], "logits", None))
+    ends = ends if logits is None else [logits]
+    nodes = path_to_any(ends, recorder.nodes)
+    assign(nodes, prefixes([twin]))
+    names = parameter_names([twin], nodes)
+    outputs, _ = where_the_budget_begins(nodes, ends, None)
+    outputs = [n for n in outputs if n in recorder.shapes] or ends
+    return specify(recorder, nodes, recorder.inputs, outputs, names, type(model).__name__)
