@@ -155,7 +155,7 @@ class Signal:
     over seeds, so far. overlap: E[cos^2] of the angle between the gradients at two places beyond what
     the kernel says: 1 / dimension at the outputs. lean: of several signals made one, E[delta^2 | the
     tensor's value] at each quantile, of mean 1: which values the gradient falls on.
-    depth: weight matrices passed, the mean over paths.
+    depth: weight matrices passed, the mean over paths. parts: the signals that were made one.
     """
 
     kernel: Kernel
@@ -165,6 +165,7 @@ class Signal:
     overlap: float = 0.0
     lean: Array | None = None
     depth: float = 0.0
+    parts: tuple[Signal, ...] = ()
 
 
 ONES: Array = np.ones((1, len(NODES)))
@@ -204,4 +205,4 @@ def total(signals: list[Signal], at: Field) -> Signal:
     spread = base + sum(w**2 * (s.spread - base) for w, s in zip(weight, signals, strict=True))
     overlap = float(sum(w * s.overlap for w, s in zip(weight, signals, strict=True)))
     depth = float(sum(w * s.depth for w, s in zip(weight, signals, strict=True)))
-    return Signal(kernel, ONES, profile, float(spread), overlap, lean, depth)
+    return Signal(kernel, ONES, profile, float(spread), overlap, lean, depth, parts=tuple(signals))

@@ -298,6 +298,7 @@ def _by_slopes(signal: Signal, slope: Array, at: Field) -> float:
     uneven = dual(slope**2, rho) / (mean**2).reshape(wide) - 1
     first = signal.kernel.reshape(len(signal.kernel), -1)[:, 0].reshape(wide)
     cosine = (signal.kernel / np.where(first > 0, first, 1.0)) ** 2
+    cosine = np.minimum(cosine + signal.overlap, 1.0)
     return float(
         pair_mean((1 + 2 * cosine) * np.maximum(uneven, 0.0), dict(enumerate(at.shape))).mean()
     )

@@ -24,7 +24,7 @@ from evengrad.theory.field import (
     shaped,
     united,
 )
-from evengrad.theory.gaussian import NODES, WEIGHTS, expect
+from evengrad.theory.gaussian import NODES, WEIGHTS, dual, expect
 from evengrad.theory.kernel import Kernel
 from evengrad.theory.maps import Rule
 
@@ -145,6 +145,9 @@ def _combine_back(
     found: list[Signal | None] = []
     for i, (source, factor) in enumerate(zip(inputs, factors, strict=True)):
         kernel = signal.kernel * factor
+        other = inputs[1 - i]
+        if op.name == "multiply" and other.shape == out.shape != source.shape:
+            kernel = _gated(signal, other)
         slope = ONES
         if op.name in _SUMS and signal.lean is not None and source.shape == out.shape:
             slope = _falls_on(op, inputs, i, out, signal.lean)
@@ -159,6 +162,17 @@ def _combine_back(
         kernel = k.narrow(kernel, out.shape, source.shape)
         found.append(replace(signal, kernel=kernel, slope=slope, profile=profile, lean=None))
     return found
+
+
+def _gated(signal: Signal, values: Field) -> Kernel:
+    """At a gate: the gradient times what it lets through, where the gradient falls on some values more than
+    on others (a ReLU behind a squeeze-and-excite block): then their product has a mean that adds up over
+    all places.
+    """
+    kernel = np.zeros_like(values.kernel)
+    for part in signal.parts or (signal,):
+        kernel = kernel + part.kernel * dual(part.slope * values.values, values.anchor.rho)
+    return kernel
 
 
 def _falls_on(op: Combine, inputs: Sequence[Field], operand: int, out: Field, lean: Array) -> Array:

@@ -125,9 +125,28 @@ def _backward(
     if op.scale is not None:
         factor = factor * op.scale.rms**2
     kernel = k.reshape(left * _column(factor, left), inside, source.shape)
+    kernel, profile = _by_place(
+        plain, source, kernel, signal, op.group_axis if op.groups > 1 else None
+    )
+    signal = replace(signal, profile=profile)
     if len(source.kernel) > 1 or len(inputs[0].kernel) == 1:
         return [replace(signal, kernel=kernel, slope=ONES)]
     return [replace(signal, kernel=kernel.mean(axis=0, keepdims=True), slope=ONES)]
+
+
+def _by_place(
+    plain: Normalise, source: Field, kernel: Kernel, signal: Signal, grouped: int | None
+) -> tuple[Kernel, Profile]:
+    """Places that are normalised for themselves divide by what they have: small ones send back more."""
+    profile = dict(signal.profile)
+    for axis, line in source.profile.items():
+        inside = axis if grouped is None or axis < grouped else axis + 1
+        if inside in plain.axes:
+            continue
+        sent = profile.get(axis, np.ones(len(line))) / np.maximum(line, 1e-3)
+        kernel = kernel * sent.mean()
+        profile[axis] = sent / sent.mean()
+    return kernel, profile
 
 
 RULES = {Normalise: Rule(_forward, _backward)}

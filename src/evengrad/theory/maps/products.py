@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evengrad.spec import Attention, Einsum, Shape, Softmax
+from evengrad.spec import Array, Attention, Einsum, Shape, Softmax
 from evengrad.theory import kernel as k
 from evengrad.theory.field import ONES, Field, Signal, gaussian, united
 from evengrad.theory.kernel import Kernel
@@ -163,8 +163,31 @@ def _effective(tokens: int) -> float:
 
 
 def _attention(op: Attention, inputs: Fields, shapes: Sequence[Shape]) -> list[Field]:
-    kernel = _Attend(op, inputs).out()
-    return [gaussian(shapes[0], kernel, inputs[2].mean[:1])]
+    inside = _Attend(op, inputs)
+    kernel = inside.out()
+    profile = {}
+    if op.causal:
+        v = inside.fields[2].kernel
+        own, other = k.same(v, range(v.ndim - 1)), v[(0, *_apart(v.ndim - 1))]
+        seen = 1 / np.arange(1, shapes[0][-2] + 1)
+        line = seen * float(own[0]) + (1 - seen) * max(float(other), 0.0)
+        profile = {len(shapes[0]) - 2: line / max(float(line.mean()), 1e-300)}
+    return [gaussian(shapes[0], kernel, inputs[2].mean[:1], profile=profile)]
+
+
+def _apart(ndim: int) -> tuple[int, ...]:
+    """The entry of two tokens of one sample, in one head and feature."""
+    return tuple(1 if a == ndim - 2 else 0 for a in range(ndim))
+
+
+def _later(tokens: int) -> tuple[Array, Array]:
+    """Under a causal mask, what the gradient of a token's query, and of its key or value, is made of: the
+    i-th row has i weights of about 1/i.
+    """
+    rows = 1 / np.arange(1, tokens + 1)
+    queries = rows / rows.mean()
+    keys = np.cumsum((rows**2)[::-1])[::-1]
+    return queries, keys / keys.mean()
 
 
 def _attention_back(
@@ -174,9 +197,13 @@ def _attention_back(
     if signal is None:
         return [None, None, None]
     found: list[Signal | None] = []
-    for source, kernel in zip(inputs, _Attend(op, inputs).back(signal.kernel), strict=True):
+    tokens = inputs[0].shape[-2]
+    lines = _later(tokens) if op.causal and inputs[1].shape[-2] == tokens else None
+    for i, kernel in enumerate(_Attend(op, inputs).back(signal.kernel)):
+        source = inputs[i]
         shared = math.prod(inputs[0].shape[:-2]) / math.prod(source.shape[:-2])
-        found.append(replace(signal, kernel=kernel * shared, slope=ONES, profile={}))
+        profile = {} if lines is None else {len(source.shape) - 2: lines[min(i, 1)]}
+        found.append(replace(signal, kernel=kernel * shared, slope=ONES, profile=profile))
     return found
 
 
