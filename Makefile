@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-probe clean
+.PHONY: help demo test lint bench-probe bench-zoo clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ lint: $(VENV)/.installed-dev  ## only lint, types and import rules
 
 bench-probe: $(VENV)/.installed-dev  ## cost of one probe as a ratio to one training step
 	@$(PY) bench/probe_cost.py
+
+bench-zoo: $(VENV)/.installed-dev  ## forecasts against probes over a zoo of architectures, into docs/forecast.md
+	@$(PY) -m bench.zoo --half all --write
 
 clean:  ## remove reports and caches; .venv stays
 	rm -rf reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,6 +54,19 @@ def native_functions_seen() -> AbstractContextManager[None]:
     """While it lasts, the backend's own functions on symbolic tensors become operations, if they can."""
     context: AbstractContextManager[None] = _backend().seen()
     return context
+
+
+def placeholder(variable: Any) -> Any:
+    """What a variable without values holds on this backend: a tensor of the meta device, or nothing."""
+    make = getattr(_backend(), "placeholder", None)
+    return None if make is None else make(variable)
+
+
+def precise() -> AbstractContextManager[None]:
+    """While it lasts, float64 tensors stay float64."""
+    context = getattr(_backend(), "precise", nullcontext)
+    made: AbstractContextManager[None] = context()
+    return made
 
 
 def array(tensor: Any) -> npt.NDArray[Any]:

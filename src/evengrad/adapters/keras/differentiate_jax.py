@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -52,3 +53,10 @@ def isolated() -> Iterator[None]:
 def seen() -> Iterator[None]:
     """JAX has no hook that would let its functions take symbolic tensors."""
     yield
+
+
+def precise() -> Any:
+    """While it lasts, float64 tensors stay float64."""
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(True)
+    return importlib.import_module("jax.experimental").enable_x64()

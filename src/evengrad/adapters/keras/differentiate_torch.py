@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import torch
+from keras.src.backend.torch.core import to_torch_dtype
 from torch.utils._device import DeviceContext
 
 from evengrad.adapters.keras.differentiate import Gradients, Run
@@ -77,3 +78,9 @@ def seen() -> Iterator[None]:
         yield
     finally:
         del keras.KerasTensor.__torch_function__
+
+
+def placeholder(variable: Any) -> Any:
+    """A parameter of the meta device, with the variable's shape and dtype."""
+    empty = torch.empty(tuple(variable.shape), dtype=to_torch_dtype(variable._dtype), device="meta")
+    return torch.nn.Parameter(empty, requires_grad=bool(variable.trainable))

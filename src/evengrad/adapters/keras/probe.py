@@ -14,12 +14,14 @@ from evengrad.adapters.keras.differentiate import Gradients, array, differentiat
 from evengrad.adapters.keras.losses import DataLoss, Reading, in_range, targets
 from evengrad.adapters.keras.measure import HEADS, Measured
 from evengrad.adapters.keras.replay import Replay
+from evengrad.adapters.keras.specify import model_name, specify, versions
 from evengrad.adapters.keras.state import untouched
 from evengrad.adapters.keras.trace import trace
 from evengrad.adapters.keras.update import coming_update, describe, loss_scale
 from evengrad.adapters.keras.weights import fan_in, names_of, penalty, trainables
 from evengrad.errors import CannotCheckError
 from evengrad.probe import Loss, Probe, Weight
+from evengrad.spec import ModelSpec
 from evengrad.statistics import summarise
 
 
@@ -117,22 +119,32 @@ class _Probing:
         weighed = trainables(self.model)
         names = names_of(self.model, [v for v, _ in weighed])
         ends, head, undone = self._ends(replay, found)
+        weights = self._weights(measured, found, penalties, weighed, names, scale)
+        spec = self._spec(weights)
         return Probe(
             frontend="keras",
             backend=keras.backend.backend(),
-            versions=_versions(),
-            model=self.model.name
-            if type(self.model).__module__.startswith("keras.")
-            else type(self.model).__name__,
+            versions=versions(),
+            model=model_name(self.model),
             batch_size=int(keras.tree.flatten(self.data[0])[0].shape[0]),
             inputs=measured.inputs(self.data[0]),
             outputs=tuple(measured.port(number) for number in ends),
             operations=tuple(measured.operation(step, names) for step in replay.steps),
-            weights=self._weights(measured, found, penalties, weighed, names, scale),
+            weights=weights,
             loss=self._described(replay, measured, found, scale, penalties, head, undone),
             optimizer=None if self.optimizer is None else describe(self.optimizer),
             notes=tuple(self.notes),
+            spec=spec,
         )
+
+    def _spec(self, weights: tuple[Weight, ...]) -> ModelSpec | None:
+        """The model for a forecast; never a reason for a probe to fail."""
+        try:
+            return specify(self.model, self.trace, {w.name: w.value for w in weights})
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.notes.append(f"the model could not be described for a forecast: {reason}")
+            return None
 
     def _gradients(self, run: Callable[..., Any], data: Any = None) -> Gradients:
         values = [v.value for v in self.trainable]
@@ -236,9 +248,3 @@ class _Probing:
             targets=self.targets,
             ignored=reading.ignored,
         )
-
-
-def _versions() -> tuple[str, ...]:
-    name = keras.backend.backend()
-    module = __import__(name)
-    return (f"keras {keras.__version__}", f"{name} {module.__version__}")

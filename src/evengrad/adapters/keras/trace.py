@@ -84,6 +84,24 @@ def trace(model: Any, x: Any) -> Trace:
     return Trace(inputs, outputs, _needed(tracer.calls, outputs), tracer.notes)
 
 
+def opened(layer: Any, args: Any, kwargs: Any) -> Trace:
+    """What a layer that is one operation computes inside: its ``call`` on symbolic tensors.
+
+    Raises what the call raises, or TypeError where it reads its weights outside of Keras' operations.
+    """
+
+    def fresh(value: Any) -> Any:
+        return keras.KerasTensor(value.shape, value.dtype) if symbolic(value) else value
+
+    if not layer._call_has_training_arg:
+        kwargs = {k: v for k, v in kwargs.items() if k != "training"}
+    args, kwargs = keras.tree.map_structure(fresh, (args, kwargs))
+    tracer = _Tracer(layer)
+    with tracer.active(), native_functions_seen(), keras.StatelessScope():
+        outputs = tracer.plain(tracer.inside(layer, args, kwargs))
+    return Trace((args, kwargs), outputs, _needed(tracer.calls, outputs), tracer.notes)
+
+
 class _Tracer:
     """Listens to every node that Keras makes while a model is called on symbolic tensors."""
 
@@ -165,9 +183,18 @@ class _Tracer:
         self._inside_leaf += 1
         try:
             self._resolved[id(layer)] = kwargs
-            return self._symbolic_call(layer, *args, **kwargs)
+            return _completed(layer, args, self._symbolic_call(layer, *args, **kwargs))
         finally:
             self._inside_leaf -= 1
+
+    def inside(self, layer: Any, args: Any, kwargs: Any) -> Any:
+        """The result of a layer's own ``call``, each operation in it noted."""
+        self._open.append(layer)
+        outputs = layer.call(*args, **kwargs)
+        if not all(symbolic(t) for t in keras.tree.flatten(outputs)):
+            raise TypeError("it returns something that does not hang on its input")
+        self._expect_weights_seen(layer, self.calls)
+        return outputs
 
     @staticmethod
     def _expect_weights_seen(layer: Any, calls: list[Call]) -> None:
@@ -249,6 +276,20 @@ class _Tracer:
             for tensor in node.arguments.keras_tensors:
                 if tensor._keras_history.operation is not None:
                     _drop(tensor._keras_history.operation._outbound_nodes, ours)
+
+
+def _completed(layer: Any, args: Any, output: Any) -> Any:
+    """An EinsumDense told output_shape=(None, ...) forgets lengths that its input has."""
+    equation = getattr(layer, "equation", None)
+    if not (symbolic(output) and None in output.shape and isinstance(equation, str)):
+        return output
+    source, result = equation.split("->")[0].split(",")[0], equation.split("->")[1]
+    if "." not in equation:
+        sizes = dict(zip(source, args[0].shape, strict=True))
+        output._shape = tuple(
+            sizes.get(c) if n is None else n for c, n in zip(result, output.shape, strict=True)
+        )
+    return output
 
 
 _PASSED_ON = {"convert_to_tensor"}

@@ -1,0 +1,1 @@
+"""The Keras half of the zoo. Where PyTorch's has a family in one half, it is in the other one here."""

@@ -1,0 +1,156 @@
+"""A Keras 3 model as a ModelSpec, without running it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import keras
+from keras.src import backend
+
+from evengrad.adapters.keras.placeholders import without_values
+from evengrad.adapters.keras.specify import specify
+from evengrad.adapters.keras.state import untouched
+from evengrad.adapters.keras.trace import trace
+from evengrad.errors import CannotCheckError
+from evengrad.spec import ModelSpec, Shape
+
+Typed = tuple[Shape, str]
+Inputs = tuple[Typed, ...] | dict[str, Typed] | None
+
+_ABSTRACT: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def describe(model: Any, inputs: Inputs = None, *, batch_size: int = 32) -> ModelSpec:
+    """The operations of a model in training mode, with the laws of its weights.
+
+    inputs: shapes, batch included, and dtypes; None: the model's own, with that batch size. Where the
+    model knows its inputs' dtypes they count. A model not yet built is built, as ``fit`` would; nothing
+    else of it is changed. Raises CannotCheckError where it cannot be described, saying what to do.
+    """
+    if not isinstance(model, keras.Model):
+        raise CannotCheckError(
+            f"Expected a keras.Model, got {type(model).__name__}. Wrap it: keras.Sequential([layer])."
+        )
+    symbols = _symbols(model, inputs, batch_size)
+    _build(model, symbols)
+    with untouched(model):
+        try:
+            traced = trace(model, symbols)
+        except Exception as error:
+            raise CannotCheckError(
+                f"{type(model).__name__} cannot be called on symbolic inputs of shape "
+                f"{_shapes(symbols)}: {_first_line(error)} Give the input_shape that it takes; if its "
+                "call() hangs on values, `evengrad check` measures it on a batch."
+            ) from error
+        return specify(model, traced)
+
+
+def abstract(factory: Callable[[], Any]) -> Any:
+    """What the factory builds, with weights that have a shape and an initialiser but no values.
+
+    A model of any size fits. It can be described, not run.
+    """
+    with without_values():
+        model = factory()
+    if isinstance(model, keras.Model):
+        _ABSTRACT.add(model)
+    return model
+
+
+def _build(model: Any, symbols: Any) -> None:
+    if all(layer.built for layer in model._flatten_layers()):
+        return
+    try:
+        with without_values() if model in _ABSTRACT else nullcontext():
+            backend.compute_output_spec(model, symbols, training=False)
+    except Exception as error:
+        raise CannotCheckError(
+            f"{type(model).__name__} cannot be built on inputs of shape {_shapes(symbols)}: "
+            f"{_first_line(error)} Give the input_shape that it takes, or call it once on a batch."
+        ) from error
+
+
+# --- inputs ---------------------------------------------------------------------------------------
+
+
+def _symbols(model: Any, inputs: Inputs, batch_size: int) -> Any:
+    """Symbolic tensors in the structure in which the model takes them."""
+    own = _own(model)
+    if inputs is None:
+        if own is None:
+            raise CannotCheckError(
+                f"Expected input_shape=..., because {type(model).__name__} is not built and does not know "
+                "its inputs: give the shape of one sample, such as input_shape=(32, 32, 3)."
+            )
+        return keras.tree.map_structure(lambda t: _filled(t, batch_size), own)
+    if isinstance(inputs, dict):
+        return _by_name(own, inputs)
+    given = [keras.KerasTensor(shape, dtype) for shape, dtype in inputs]
+    if own is None:
+        return given[0] if len(given) == 1 else given
+    known = keras.tree.flatten(own)
+    if len(known) != len(given):
+        raise CannotCheckError(
+            f"Expected {len(known)} input shapes, one for each of {[t.name for t in known]}, "
+            f"got {len(given)}."
+        )
+    checked = [_checked(t, g) for t, g in zip(known, given, strict=True)]
+    return keras.tree.pack_sequence_as(own, checked)
+
+
+def _own(model: Any) -> Any:
+    """The model's symbolic inputs, if it has some."""
+    functional = getattr(model, "_functional", None) or model
+    own = getattr(functional, "_inputs_struct", None)
+    return own[0] if isinstance(own, list) and len(own) == 1 else own
+
+
+def _filled(tensor: Any, batch_size: int) -> Any:
+    shape = (batch_size if tensor.shape[0] is None else tensor.shape[0], *tensor.shape[1:])
+    if any(n is None for n in shape):
+        raise CannotCheckError(
+            f"Expected every length to be known, but the input {tensor.name!r} has the shape "
+            f"{tuple(tensor.shape)}. Say which to take: input_shape=(...), without the batch."
+        )
+    return keras.KerasTensor(shape, tensor.dtype)
+
+
+def _checked(known: Any, given: Any) -> Any:
+    """The given shape with the known dtype; an error where they do not fit."""
+    fits = len(known.shape) == len(given.shape) and all(
+        k is None or k == g for k, g in zip(known.shape, given.shape, strict=True)
+    )
+    if not fits:
+        raise CannotCheckError(
+            f"Expected input_shape={tuple(known.shape[1:])} for the input {known.name!r}, got "
+            f"{tuple(given.shape[1:])}."
+        )
+    return keras.KerasTensor(given.shape, known.dtype)
+
+
+def _by_name(own: Any, inputs: dict[str, Typed]) -> Any:
+    given = {name: keras.KerasTensor(shape, dtype) for name, (shape, dtype) in inputs.items()}
+    if own is None:
+        return given
+    known = own if isinstance(own, dict) else {t.name: t for t in keras.tree.flatten(own)}
+    if set(known) != set(given):
+        raise CannotCheckError(
+            f"Expected input shapes by the names {sorted(known)}, got {sorted(given)}."
+        )
+    checked = {name: _checked(t, given[name]) for name, t in known.items()}
+    if isinstance(own, dict):
+        return checked
+    return keras.tree.pack_sequence_as(own, [checked[t.name] for t in keras.tree.flatten(own)])
+
+
+def _shapes(symbols: Any) -> str:
+    return ", ".join(str(tuple(t.shape)) for t in keras.tree.flatten(symbols))
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = (lines or [type(error).__name__])[0][:200]
+    return text if text.endswith(".") else f"{text}."
