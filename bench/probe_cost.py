@@ -68,7 +68,7 @@ def _keras(name: str, model: Any, shape: tuple[int, ...]) -> Case:
     return Case(
         name,
         step=lambda: model.train_on_batch(*batch),
-        probe=lambda: evengrad.check(model, batch=batch),
+        probe=lambda: evengrad.check(model, batch=batch, rate=False),
     )
 
 
@@ -117,7 +117,9 @@ def _torch(name: str, model: Any, x: Any) -> Case:
     return Case(
         name,
         step=step,
-        probe=lambda: evengrad.check(model, loss=loss_fn, batch=(x, y), optimizer=optimizer),
+        probe=lambda: evengrad.check(
+            model, loss=loss_fn, batch=(x, y), optimizer=optimizer, rate=False
+        ),
     )
 
 

@@ -13,19 +13,31 @@ from evengrad.probe import Probe
 __all__ = ["Check", "check"]
 
 
-def check(model: Any, *, batch: Any, loss: Any = None, optimizer: Any = None) -> Check:
+def check(
+    model: Any,
+    *,
+    batch: Any,
+    loss: Any = None,
+    optimizer: Any = None,
+    rate: bool = True,
+    precise: bool = False,
+) -> Check:
     """Probe a model on one batch and judge what was measured. Nothing in the model changes.
 
     model: a ``torch.nn.Module`` or a Keras 3 model on any backend. batch: (inputs, targets), as the
     training would see them; inputs may be a tensor, a list or a dict. loss: a callable, for torch
     ``loss(output, target)``, for Keras a name, a ``keras.losses.Loss`` or None for the compiled one.
-    optimizer: the training's own, for the size of the coming update; for Keras None means the
-    compiled one. Raises CannotCheckError where there is nothing to measure.
+    optimizer: the training's own, for the size of the coming update and the largest stable learning
+    rate; for Keras None means the compiled one. rate: False saves the 10 forward passes for that rate;
+    precise: True takes it from the Hessian's largest eigenvalue. Raises CannotCheckError where there is
+    nothing to measure.
 
     >>> result = evengrad.check(model, loss=nn.CrossEntropyLoss(), batch=(x, y))  # doctest: +SKIP
     >>> result.findings[0].advice  # doctest: +SKIP
     """
-    measured: Probe = adapter_of(model, "probe")(model, loss=loss, batch=batch, optimizer=optimizer)
+    measured: Probe = adapter_of(model, "probe")(
+        model, loss=loss, batch=batch, optimizer=optimizer, rate=rate, precise=precise
+    )
     return diagnose(measured)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from evengrad.evidence import evidence
 from evengrad.finding import Cause, Finding
 from evengrad.probe import Probe
 from evengrad.rules import all_rules
-from evengrad.spec import Law, ModelSpec
+from evengrad.spec import Law
 from evengrad.theory.prediction import Prediction, predict
 
 _UPSTREAM = (
@@ -25,47 +26,59 @@ _UPSTREAM = (
 """What is mended first: a cause can only be judged when those before it are out of the way."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Check:
     """The result of a check: what was measured, and what it means, most important first.
 
-    prediction: what theory says of the same model, weights by their moments only; None where the model
-    could not be described.
+    forecast: where nothing was measured and the probe is what theory expects.
     """
 
     probe: Probe
     findings: tuple[Finding, ...]
-    prediction: Prediction | None = None
+    forecast: Prediction | None = None
 
     @property
     def healthy(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
 
+    @property
+    def prediction(self) -> Prediction | None:
+        """What theory says of the same model, its weights by their moments only, for inputs with the mean
+        and rms of this batch; None where it could not be made (``unpredicted`` says why).
+        """
+        return self.forecast or self._predicted[0]
+
+    @property
+    def unpredicted(self) -> str | None:
+        """Why there is no prediction."""
+        return None if self.forecast else self._predicted[1]
+
+    @cached_property
+    def _predicted(self) -> tuple[Prediction | None, str | None]:
+        """Worked out when it is asked for: it costs about as much as a probe."""
+        spec = self.probe.spec
+        if spec is None:
+            return None, None
+        inputs = zip(spec.inputs, self.probe.inputs, strict=False)
+        laws = {
+            i.tensor: Law(seen.value.mean, seen.value.rms) for i, seen in inputs if not i.integer
+        }
+        try:
+            return predict(spec, laws), None
+        except Exception as error:  # the measured budget stands, whatever becomes of the forecast
+            return None, f"{type(error).__name__} {error}"
+
 
 def diagnose(probe: Probe) -> Check:
-    """Judge a probe by every rule, and hold it against its forecast."""
-    prediction = None
-    if probe.spec is not None:
-        try:
-            prediction = _predicted(probe, probe.spec)
-        except Exception as error:  # the measured budget stands, whatever becomes of the forecast
-            note = f"no forecast: {type(error).__name__} {error}"
-            probe = replace(probe, notes=(*probe.notes, note))
-    return Check(probe, judge(probe), prediction)
+    """Judge a probe by every rule."""
+    return Check(probe, judge(probe))
 
 
 def judge(probe: Probe) -> tuple[Finding, ...]:
     """The findings of every rule, ranked and folded."""
     seen = evidence(probe)
     return fold([finding for rule in all_rules() for finding in rule.check(seen)])
-
-
-def _predicted(probe: Probe, spec: ModelSpec) -> Prediction:
-    """The forecast for inputs with the mean and rms of this batch."""
-    inputs = zip(spec.inputs, probe.inputs, strict=False)
-    laws = {i.tensor: Law(seen.value.mean, seen.value.rms) for i, seen in inputs if not i.integer}
-    return predict(spec, laws)
 
 
 def fold(found: list[Finding]) -> tuple[Finding, ...]:

@@ -161,13 +161,45 @@ class Optimizer:
 
 
 @dataclass(frozen=True, slots=True)
+class Method:
+    """What of an optimizer decides how large a rate it bears.
+
+    family: "sgd", "adam", "rmsprop", "adagrad", or "other". momentum: of SGD and RMSprop, or Adam's beta1.
+    memory: Adam's beta2, RMSprop's rho.
+    """
+
+    family: Literal["sgd", "adam", "rmsprop", "adagrad", "other"]
+    momentum: float = 0.0
+    nesterov: bool = False
+    memory: float = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How far this batch's loss bears the coming update.
+
+    learning_rate: now. critical: the rate at which a step of that direction leaves the loss where it was
+    (2601.16979, eta_c); inf where no step raises it. passes: forward passes that it took. sharpness: with
+    precise, the largest eigenvalue of the Hessian, preconditioned as the optimizer does.
+    """
+
+    learning_rate: float
+    critical: float
+    passes: int
+    method: Method
+    sharpness: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """What one probe measured.
 
     frontend: whose vocabulary the user writes. backend: what computes.
     outputs: the tensors where the budget begins: the model's outputs, before a closing softmax,
     log_softmax or sigmoid (that one counts as part of the loss). operations: forward order,
-    the loss's own included. notes: what could not be looked into, and why.
+    the loss's own included. notes: what could not be looked into, and why. spec: the same model as a
+    graph to forecast from, its operations by the same names; None where it could not be made. rate: how
+    large a learning rate the loss bears; None where it was not asked for or is not known.
     """
 
     frontend: Literal["keras", "torch"]
@@ -183,6 +215,7 @@ class Probe:
     optimizer: Optimizer | None = None
     notes: tuple[str, ...] = field(default=())
     spec: ModelSpec | None = None
+    rate: Rate | None = None
 
     def weight(self, name: str) -> Weight:
         """The weight of that name; KeyError if there is none."""

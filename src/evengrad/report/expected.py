@@ -27,7 +27,7 @@ class Outside:
 
 def is_forecast(check: Check) -> bool:
     """Whether nothing was measured: the probe is what theory expects."""
-    return check.prediction is not None and check.probe is check.prediction.expected
+    return check.forecast is not None
 
 
 def reach(band: Band) -> str:
@@ -53,7 +53,8 @@ def outside(check: Check) -> tuple[Outside, ...]:
 def sentences(check: Check, split: Budget) -> list[str]:
     """The forecast of the total, and how the measured figures stand to it."""
     if check.prediction is None:
-        return []
+        why = check.unpredicted
+        return [] if why is None else [f"No forecast of this model could be made: {why}."]
     total = check.prediction.total
     if not math.isfinite(total.median):
         return []

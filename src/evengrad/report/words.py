@@ -73,7 +73,7 @@ def setting(check: Check) -> tuple[str, ...]:
     if probe.frontend == "keras" and not any(probe.backend in v for v in probe.versions):
         parts[0] += f" on {probe.backend}"
     penalty = f" + {number(probe.loss.penalty)} penalty" if probe.loss.penalty else ""
-    if check.prediction is not None and probe is check.prediction.expected:
+    if check.forecast is not None:
         parts.append("forecast from the architecture, nothing was run")
     else:
         parts.append(f"{probe.loss.name} = {number(probe.loss.value)}{penalty}")

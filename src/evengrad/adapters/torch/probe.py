@@ -10,17 +10,28 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from evengrad.adapters.torch.measure import Measurement
 from evengrad.adapters.torch.record import Recorder
+from evengrad.adapters.torch.sharpness import with_rate
 from evengrad.adapters.torch.state import eagerly, untouched
 from evengrad.adapters.torch.update import coming_update, describe
 from evengrad.errors import CannotCheckError
 from evengrad.probe import Probe
 
 
-def probe(model: Any, *, loss: Any, batch: Any, optimizer: Any = None) -> Probe:
+def probe(
+    model: Any,
+    *,
+    loss: Any,
+    batch: Any,
+    optimizer: Any = None,
+    rate: bool = False,
+    precise: bool = False,
+) -> Probe:
     """Measure a model on one batch (x, y) in training mode; nothing of it is changed.
 
     x: a tensor, a tuple of positional arguments or a dict of keyword arguments. loss: a callable,
-    ``loss(output, y)``. Raises CannotCheckError where there is nothing to measure.
+    ``loss(output, y)``. rate: also how large a learning rate the loss bears, at most 10 forward passes;
+    precise: with the largest eigenvalue of the Hessian. Raises CannotCheckError where there is nothing
+    to measure.
     """
     if not callable(loss):
         raise CannotCheckError(
@@ -41,7 +52,11 @@ def probe(model: Any, *, loss: Any, batch: Any, optimizer: Any = None) -> Probe:
         measurement.run()
         updates, notes = _updates(optimizer, measurement)
         described = None if optimizer is None else describe(optimizer)
-        return measurement.assemble(updates, described, notes)
+        found = measurement.assemble(updates, described, notes)
+        if optimizer is None or not rate:
+            return found
+        totals = {key: measurement.total_gradient(key) for key in measurement.names}
+        return with_rate(found, optimizer, totals, lambda: loss(_forward(model, x), y), precise)
 
 
 def expect_loss(value: Any) -> None:

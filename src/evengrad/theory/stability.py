@@ -1,0 +1,99 @@
+"""The largest stable learning rate (THEORY section 4).
+
+On a quadratic of curvature lambda an optimizer diverges beyond ``eta * lambda = edge`` (Cohen 2021,
+2103.00065, for gradient descent and momentum; Cohen 2022, 2207.14484, for Adam, whose lambda is of the
+Hessian preconditioned by a second moment that stands still).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from evengrad.probe import Method, Rate
+
+Verdict = Literal["safe", "catapult", "diverges"]
+
+PASSES = 10
+"""Forward passes that the search for the critical rate may take (2601.16979 needs fewer than 10)."""
+
+CATAPULT = 4.0
+"""Up to so many times the edge training may catapult to a flatter region instead of diverging: 4 / lambda in
+the linear model, about 12 / lambda with ReLU (Lewkowycz 2020, 2003.02218), against the edge of 2 / lambda."""
+
+
+def edge(method: Method) -> float:
+    """Eta * lambda at the edge: 2 for gradient descent, 2 (1 + b) with heavy-ball momentum b, 2 (1 + b) /
+    (1 + 2 b) with Nesterov's, and 2 (1 + b1) / (1 - b1) for Adam, whose momentum is an average.
+    """
+    b = method.momentum
+    if method.family == "adam":
+        return 2 * (1 + b) / (1 - b)
+    return 2 * (1 + b) / (1 + 2 * b) if method.nesterov else 2 * (1 + b)
+
+
+def largest_stable(rate: Rate) -> float:
+    """The learning rate at the edge, from the sharpness where it is known, else from the critical rate."""
+    if rate.sharpness is not None:
+        return edge(rate.method) / rate.sharpness if rate.sharpness > 0 else math.inf
+    return rate.critical * _of_critical(rate.method)
+
+
+def _of_critical(method: Method) -> float:
+    """Edge over critical rate: lambda = 2 / eta_c along the update.
+
+    With momentum from rest the first update is the gradient's own (times 1 + b with Nesterov's). Adam's,
+    RMSprop's and Adagrad's first update has the size of the rate in every weight whatever its gradient;
+    their second moments then grow with the gradients that too large a step brings, so that what bears the
+    first step is the edge: no factor of momentum.
+    """
+    if method.family in ("adam", "rmsprop", "adagrad"):
+        return 1.0
+    own = 1 + method.momentum if method.nesterov else 1.0
+    return edge(method) / 2 * own
+
+
+def verdict(rate: Rate) -> Verdict:
+    """Of the rate in use."""
+    ratio = rate.learning_rate / largest_stable(rate)
+    if ratio <= 1:
+        return "safe"
+    return "catapult" if ratio <= CATAPULT else "diverges"
+
+
+def critical_rate(
+    loss: Callable[[float], float], start: float, passes: int = PASSES
+) -> tuple[float, int]:
+    """The smallest step along a direction that raises the loss, and the forward passes it took.
+
+    loss: of the step. start: the first step to try. Exponential search, then bisection of the logarithm;
+    a loss that is not finite is raised. inf where steps as large as 1e8 times the first raise nothing.
+    """
+    at_rest = loss(0.0)
+    used, low, high = 1, 0.0, math.inf
+    step, factor = start, 4.0
+    while used < passes and (low == 0.0 or math.isinf(high)):
+        used += 1
+        if _raised(loss(step), at_rest):
+            high = step
+        else:
+            low = step
+        if low == 0.0:
+            step, factor = step / factor, factor * 2
+        elif math.isinf(high):
+            step, factor = step * factor, factor * 2
+    while used < passes and low > 0.0 and math.isfinite(high) and high / low > 1.1:
+        step = math.sqrt(low * high)
+        used += 1
+        if _raised(loss(step), at_rest):
+            high = step
+        else:
+            low = step
+    if math.isinf(high):
+        return math.inf, used
+    return (math.sqrt(low * high) if low > 0.0 else high), used
+
+
+def _raised(value: float, at_rest: float) -> bool:
+    return not math.isfinite(value) or value > at_rest
