@@ -50,18 +50,20 @@ def probe_script(
     arguments: Sequence[str] = (),
     *,
     module: bool = False,
+    precise: bool = False,
     starting: Callable[[], None] = lambda: None,
 ) -> Probe:
     """Run a script (or, with ``module``, a module by its dotted name) and probe its first step.
 
     The script sees what it would see under plain Python: ``__name__ == "__main__"``, its own
     ``sys.argv`` and ``sys.path[0]``, the same working folder. Nothing is trained: the script is stopped
-    at its first step, and its ``finally`` blocks run. starting: called when measuring begins.
+    at its first step, and its ``finally`` blocks run. precise: the largest stable learning rate from the
+    Hessian. starting: called when measuring begins.
 
     Raises ScriptError (missing, not Python, never trains), CannotCheckError, MissingFrameworkError,
     ScriptFailedError and ScriptExitedError; KeyboardInterrupt passes through.
     """
-    session = _Session(starting)
+    session = _Session(starting, precise)
     with _as_main(target, arguments, module), _armed(session):
         _expect_module(target) if module else _expect_script(target)
         try:
@@ -104,8 +106,9 @@ class _Stopped(BaseException):
 class _Session:
     """One run of a script: arms the adapter of each framework that the script imports."""
 
-    def __init__(self, starting: Callable[[], None]) -> None:
+    def __init__(self, starting: Callable[[], None], precise: bool) -> None:
         self._starting = starting
+        self.precise = precise
         self.armed: dict[str, Armed] = {}
         self.open = True
         self.result: _Stopped | None = None

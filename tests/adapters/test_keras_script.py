@@ -23,6 +23,8 @@ class Session:
         self.started = 0
         self.probe = self.error = None
 
+    precise = False
+
     def starting(self):
         self.started += 1
 

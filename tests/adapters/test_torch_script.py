@@ -31,6 +31,8 @@ class Session:
     probe = error = None
     started = 0
 
+    precise = False
+
     def starting(self):
         self.started += 1
 

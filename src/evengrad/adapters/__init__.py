@@ -15,7 +15,12 @@ from evengrad.probe import Probe
 
 
 class Session(Protocol):
-    """What an armed adapter reports to. deliver and fail do not return: they stop the script."""
+    """What an armed adapter reports to. deliver and fail do not return: they stop the script.
+
+    precise: whether to take the largest stable learning rate from the Hessian.
+    """
+
+    precise: bool
 
     def starting(self) -> None:
         """The script has come to its first training step, and measuring begins."""

@@ -55,6 +55,14 @@ def check(
     ] = None,
     no_html: Annotated[bool, typer.Option("--no-html", help="Write no HTML report.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the result for machines here.")] = None,
+    precise: Annotated[
+        bool,
+        typer.Option(
+            "--precise",
+            help="Largest stable learning rate from the Hessian's largest eigenvalue (some 20 backward "
+            "passes) instead of 10 forward passes along the coming update.",
+        ),
+    ] = False,
     module: Annotated[
         bool, typer.Option("-m", help="SCRIPT is a module's dotted name, as in python -m.")
     ] = False,
@@ -73,7 +81,7 @@ def check(
 
     Exit status: 0 healthy, 1 findings, 2 could not check.
     """
-    probe = _probe(script, arguments or [], module)
+    probe = _probe(script, arguments or [], module, precise)
     result = diagnose(probe)
     page = None if no_html else html or Path(f"evengrad-{_stem(script, module)}.html")
     _show(result)
@@ -81,10 +89,12 @@ def check(
     raise typer.Exit(Status.HEALTHY if result.healthy else Status.FINDINGS)
 
 
-def _probe(script: str, arguments: list[str], module: bool) -> Probe:
+def _probe(script: str, arguments: list[str], module: bool, precise: bool) -> Probe:
     try:
         with _spinner() as starting:
-            return probe_script(script, arguments, module=module, starting=starting)
+            return probe_script(
+                script, arguments, module=module, precise=precise, starting=starting
+            )
     except EvengradError as error:
         say(str(error))
     except ScriptFailedError as error:

@@ -45,6 +45,7 @@ class Node:
     dtype: str = "float32"
     head: Head | None = None  # what a loss was given
     call_made: Any = None  # until it has ended: name, function, args, kwargs
+    tail: Any = None  # of a call outside the model: function, args, kwargs, to make it again
     draft: Draft | None = None  # the operation as a spec has it
     laws: dict[int, Law] = field(default_factory=dict)  # id(operand) -> of weights and constants
     name: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,6 +38,20 @@ class ModelInput:
 
 
 @dataclass(slots=True)
+class RootCall:
+    """A call of an outermost module. noise: the random state before it. returned: numbers of the tensors
+    that it gave, None where no gradient comes through.
+    """
+
+    module: Any
+    args: Any
+    kwargs: Any
+    noise: Any
+    training: bool
+    returned: list[int | None] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _Frame:
     module: Any
     call: int
@@ -51,6 +65,7 @@ class ModuleStack:
         self.stack: list[_Frame] = []
         self.roots: list[Any] = []
         self.returned: list[int] = []
+        self.root_calls: list[RootCall] = []
         self._paths: dict[int, str] = {}
         self._buffers: dict[int, Any] = {}
         self._calls = 0
@@ -79,6 +94,8 @@ class ModuleStack:
         if outermost:
             self._passes += 1
             self._begin(module)
+            noise = torch.get_rng_state()
+            self.root_calls.append(RootCall(module, args, kwargs, noise, module.training))
             args, kwargs = self._guarded_inputs(module, args, kwargs)
         self._calls += 1
         self.stack.append(_Frame(module, self._calls))
@@ -91,8 +108,9 @@ class ModuleStack:
         finally:
             self.stack.pop()
         if outermost:
-            tensors = [t for t in _tensors(result) if isinstance(t, torch.Tensor)]
+            tensors = [t for t in tensors_of(result) if isinstance(t, torch.Tensor)]
             numbers = [self.recorder.number(t) for t in tensors]
+            self.root_calls[-1].returned = numbers
             self.returned += [n for n in numbers if n is not None]
         return result
 
@@ -208,7 +226,7 @@ def _argument_names(module: Any, args: Any, kwargs: Any) -> dict[int, str]:
     return found
 
 
-def _tensors(result: Any) -> list[Any]:
+def tensors_of(result: Any) -> list[Any]:
     """The tensors that a model returned, in a tuple, a dict or an object of its own."""
     leaves = tree_leaves(result)
     opaque = [v for v in leaves if not isinstance(v, torch.Tensor) and hasattr(v, "__dict__")]

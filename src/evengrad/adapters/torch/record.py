@@ -185,6 +185,8 @@ class Recorder(TorchFunctionMode):
             if node.head.output is not None:
                 node.head.read = self._numbers.get(node.head.output)
             node.head.output = None
+        if not node.inside and not in_place(name, kwargs) and "out" not in kwargs:
+            node.tail = (func, args, kwargs)
         sums = name in SUMS and bool(data) and all(t.numel() == 1 for t in data)
 
         def attach(value: Any) -> Any:

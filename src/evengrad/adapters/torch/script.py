@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,9 +11,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from evengrad.adapters import Armed, Session
 from evengrad.adapters.torch.measure import Measurement
 from evengrad.adapters.torch.record import Recorder
+from evengrad.adapters.torch.rerun import rerun
+from evengrad.adapters.torch.sharpness import with_rate
+from evengrad.adapters.torch.state import untouched
 from evengrad.adapters.torch.update import coming_update, describe
 from evengrad.errors import CannotCheckError, EvengradError
-from evengrad.probe import Optimizer
+from evengrad.probe import Optimizer, Probe
 
 
 def arm(session: Session) -> Armed:
@@ -121,15 +125,32 @@ class _Watch:
             updates = coming_update(optimizer)
         except Exception as error:
             notes = (f"the coming update could not be worked out: {error}",)
-        self._deliver(updates, describe(optimizer), notes)
+        self._deliver(updates, describe(optimizer), notes, optimizer)
 
     def _deliver(
-        self, updates: dict[int, float], optimizer: Optimizer | None, notes: tuple[str, ...]
+        self,
+        updates: dict[int, float],
+        described: Optimizer | None,
+        notes: tuple[str, ...],
+        optimizer: Any = None,
     ) -> None:
         assert self.measurement is not None
         with self.recorder.paused():
-            probe = self.measurement.assemble(updates, optimizer, notes)
+            probe = self.measurement.assemble(updates, described, notes)
+            if optimizer is not None:
+                probe = self._with_rate(probe, optimizer)
         self.session.deliver(probe)
+
+    def _with_rate(self, probe: Probe, optimizer: Any) -> Probe:
+        """How large a learning rate this batch's loss bears, by running its forward pass again."""
+        assert self.measurement is not None
+        try:
+            model, loss = rerun(self.recorder, self.measurement.nodes, self.measurement.loss)
+        except Exception as error:
+            note = f"the largest stable learning rate is not known: {error}"
+            return replace(probe, notes=(*probe.notes, note))
+        with untouched(model):
+            return with_rate(probe, optimizer, None, loss, self.session.precise)
 
 
 def _noting_scale(original: Any, recorder: Recorder) -> Any:
