@@ -122,13 +122,13 @@ def _with_batch(
         return None
     if isinstance(shapes, Mapping):
         return {name: _typed(shape, batch_size, dtype) for name, shape in shapes.items()}
-    several = bool(shapes) and not isinstance(shapes[0], int)
+    several = bool(shapes) and isinstance(shapes[0], Sequence)
     parts: Sequence[Any] = shapes if several else [shapes]
     return tuple(_typed(shape, batch_size, dtype) for shape in parts)
 
 
 def _typed(shape: Any, batch_size: int, dtype: str) -> Typed:
-    if not all(isinstance(n, int) and n > 0 for n in shape):
+    if not isinstance(shape, Sequence) or not all(isinstance(n, int) and n > 0 for n in shape):
         raise CannotCheckError(
             f"Expected input_shape to hold positive whole numbers, such as (3, 224, 224), got {shape!r}. "
             "Leave the batch out (batch_size has it), and give dynamic lengths a figure."

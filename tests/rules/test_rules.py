@@ -14,19 +14,19 @@ from evengrad.rules import all_rules, explanation
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(("rule", "network"), SICK, ids=name)
 def test_fires_on_its_sick_networks(rule, network, seed):
-    assert_fires(rule, probe(**build(network, seed)))
+    assert_fires(rule, probe(**build(network, seed), rate=True))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(("rule", "network"), HEALTHY, ids=name)
 def test_silent_on_its_healthy_networks(rule, network, seed):
-    assert_silent(rule, probe(**build(network, seed)))
+    assert_silent(rule, probe(**build(network, seed), rate=True))
 
 
 @pytest.mark.parametrize("seed", [11, 12, 13])
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_healthy_networks_give_no_finding(network, seed):
-    assert diagnose(probe(**build(network, seed))).findings == ()
+    assert diagnose(probe(**build(network, seed), rate=True)).findings == ()
 
 
 @pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.code)

@@ -18,6 +18,7 @@ from evengrad.evidence import evidence
 from evengrad.finding import Finding
 from evengrad.probe import Operation, Probe, Weight
 from evengrad.report.expected import is_forecast, outside
+from evengrad.theory.stability import largest_stable, verdict
 
 SCHEMA = 1
 
@@ -77,6 +78,11 @@ def _forecast(check: Check) -> dict[str, Any] | None:
 def _probe(probe: Probe) -> dict[str, Any]:
     plain = asdict(replace(probe, spec=None))
     del plain["spec"]
+    if probe.rate is not None:
+        plain["rate"] |= {
+            "largest_stable": largest_stable(probe.rate),
+            "verdict": verdict(probe.rate),
+        }
     return plain | {
         "operations": [_operation(operation) for operation in probe.operations],
         "weights": [_weight(weight) for weight in probe.weights],

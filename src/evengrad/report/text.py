@@ -66,7 +66,8 @@ class _Screen:
         if told and math.isfinite(seen.budget.total):
             line = ", ".join(f"{word} {wording.factor(share)}" for word, share in told)
             yield Text(f"By cause: {line}")
-        for line in self.more:
+        rate = words.learning_rate(self.check.probe)
+        for line in (*([] if rate is None else [rate]), *self.more):
             yield Text(line)
         yield from _findings(self.check, glyphs)
         for note in self.check.probe.notes:

@@ -9,6 +9,8 @@ from evengrad.budget import Budget
 from evengrad.diagnose import Check
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.probe import Probe
+from evengrad.theory.stability import largest_stable
+from evengrad.theory.stability import verdict as verdict_of_rate
 from evengrad.wording import factor, fold
 
 EVEN = math.log(2.0)
@@ -83,6 +85,24 @@ def setting(check: Check) -> tuple[str, ...]:
         parts.append(probe.optimizer.name + at)
     parts.append(f"batch of {probe.batch_size}")
     return tuple(parts)
+
+
+def learning_rate(probe: Probe) -> str | None:
+    """One sentence on the rate; None where it is not known."""
+    rate = probe.rate
+    if rate is None:
+        return None
+    stable = largest_stable(rate)
+    how = f"{rate.passes} forward passes"
+    if rate.sharpness is not None:
+        how = f"sharpness {number(rate.sharpness)}"
+    if math.isinf(stable):
+        return f"Learning rate {rate.learning_rate:g}: safe, no step along the update raises the loss ({how})."
+    told = {"safe": "safe", "catapult": "beyond the edge, may catapult", "diverges": "diverges"}
+    return (
+        f"Learning rate {rate.learning_rate:g}: {told[verdict_of_rate(rate)]}; the largest stable one is about "
+        f"{stable:.2g} ({how})."
+    )
 
 
 def causes(by_cause: dict[Cause, float]) -> list[tuple[str, float]]:
