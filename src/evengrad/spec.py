@@ -247,9 +247,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """One index of an axis, which is dropped; several outputs: unbind."""
+    """One index of an axis, which is dropped; several outputs: unbind. index: which, if one and known."""
 
     axis: int
+    index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

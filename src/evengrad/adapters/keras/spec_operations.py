@@ -192,7 +192,7 @@ def get_item(draft: Draft) -> Result:
         n = draft.shape(z)[axis]
         if isinstance(k, int):
             rest = draft.shape(z)
-            z = draft.emit(Select(axis), z, shape=(*rest[:axis], *rest[axis + 1 :]))
+            z = draft.emit(Select(axis, k), z, shape=(*rest[:axis], *rest[axis + 1 :]))
             continue
         start, stop, step = k.indices(n)
         length = len(range(start, stop, step))

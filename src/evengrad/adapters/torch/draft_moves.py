@@ -143,7 +143,7 @@ def narrow(call: Call) -> Draft:
     x = call.x
     along = axis(call.option(1, "dim", 0), len(x.shape))
     if call.name == "select":
-        return Draft(Select(along), [x])
+        return Draft(Select(along, call.option(2, "index")), [x])
     start = call.option(2, "start", 0)
     if not isinstance(start, int):
         return Draft(Opaque(f"{call.name} by a tensor"), [x])
@@ -168,7 +168,7 @@ def getitem(call: Call) -> Draft:
             at += 1
         elif isinstance(part, int):
             del shape[at]
-            steps.append((Select(at), tuple(shape)))
+            steps.append((Select(at, part), tuple(shape)))
         else:
             low, high, step = part.indices(shape[at])
             count = len(range(low, high, step))

@@ -126,7 +126,7 @@ def _slid(
     """The spatial part, from the first shape to the second: each place gathers from its taps, or scatters
     to them (backwards, and a transposed convolution forwards).
     """
-    found = dict(profile)
+    found = {a: line for a, line in profile.items() if a != op.channels}
     for i, axis in enumerate(op.spatial):
         old, new = shapes[0][axis], shapes[1][axis]
         places = (old, new) if gather else (new, old)

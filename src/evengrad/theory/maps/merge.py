@@ -6,7 +6,6 @@ branch or a gate does. ``E[(x+y)(x'+y')] = K_x + K_y + 2 E[x] E[y]``; products m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -34,14 +33,9 @@ _SUMS = {"add", "subtract"}
 def aligned(inputs: Sequence[Field], shape: Shape) -> list[Field]:
     """Both with all axes of the result, and with the same parts or none."""
     left, right = inputs
-    if left.axis is not None or right.axis is not None:
-        alike = (
-            left.axis == right.axis
-            and left.shape == right.shape
-            and np.array_equal(left.sizes, right.sizes)
-        )
-        narrow = [f for f in inputs if f.axis is None and math.prod(f.shape) == 1]
-        if not alike and not narrow:
+    if left.axis is not None and right.axis is not None:
+        alike = left.axis == right.axis and left.shape == right.shape
+        if not alike or not np.array_equal(left.sizes, right.sizes):
             left, right = united(left), united(right)
     lead = [len(shape) - len(f.shape) for f in (left, right)]
     return [

@@ -227,7 +227,19 @@ def _slice_back(
     return [Signal(found, ONES, profile, spread, overlap, None, depth)]
 
 
+def _part_at(op: Select, source: Field) -> int | None:
+    """Which part of the axis the index lies in."""
+    if op.index is None or source.axis != op.axis or len(source.sizes) < 2:
+        return None
+    place = op.index % source.shape[op.axis]
+    return int(np.searchsorted(np.cumsum(source.sizes), place, side="right"))
+
+
 def _select(op: Select, inputs: Fields, shapes: Sequence[Shape]) -> list[Field]:
+    part = _part_at(op, inputs[0])
+    if part is not None:
+        kernel = k.same(inputs[0].kernel[part : part + 1], (op.axis,))
+        return [gaussian(shapes[0], kernel, inputs[0].mean[part : part + 1])]
     source = united(inputs[0]) if inputs[0].axis == op.axis else inputs[0]
     left = [a for a in range(len(source.shape)) if a != op.axis]
     return [
@@ -243,9 +255,20 @@ def _select(op: Select, inputs: Fields, shapes: Sequence[Shape]) -> list[Field]:
     ]
 
 
+def _to_part(op: Select, source: Field, signal: Signal, part: int) -> Signal:
+    """The gradient of one index lies in its part alone."""
+    first = k.insert(signal.kernel, signal.kernel * 0, (op.axis,), source.shape)
+    kernel = np.zeros((len(source.sizes), *first.shape[1:]))
+    kernel[part] = first[0] / source.sizes[part]
+    return replace(signal, kernel=kernel, slope=ONES, profile={})
+
+
 def _select_back(
     op: Select, inputs: Fields, outputs: Fields, signals: Signals
 ) -> list[Signal | None]:
+    part = _part_at(op, inputs[0])
+    if part is not None and signals[0] is not None:
+        return [_to_part(op, inputs[0], signals[0], part)]
     wide: list[Signal | None] = []
     for signal in signals:
         if signal is None:
