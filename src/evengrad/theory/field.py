@@ -35,7 +35,9 @@ class Anchor:
 class Field:
     """A tensor. kernel: second moments. mean: (parts,). sizes: length of each part along ``axis``.
 
-    values: (parts, nodes): what it is, as a function of the anchor at each quantile.
+    values: (parts, nodes): what it is, as a function of the anchor at each quantile. unrest: Var of the mean
+    square over the features of one place, as a part of what independent Gaussians have; 0 behind a
+    normalisation of each place.
     """
 
     shape: Shape
@@ -46,6 +48,7 @@ class Field:
     profile: Profile
     anchor: Anchor
     values: Array
+    unrest: float = 1.0
 
     @property
     def square(self) -> float:
@@ -104,6 +107,7 @@ def function_of(source: Field, values: Array) -> Field:
         kernel=dual(values, anchor.rho),
         mean=expect(values),
         values=values,
+        unrest=1.0,
         profile={a: _reweighted(values, p) for a, p in anchor.profile.items()},
     )
 

@@ -39,9 +39,10 @@ def describe(model: Any, inputs: Inputs, **_: Any) -> ModelSpec:
             "Expected input_shape=..., the shape of one sample without the batch, such as (3, 224, 224): "
             f"a torch model ({type(model).__name__}) does not know its own."
         )
-    twin, laws = _twin(model)
+    twin, values = _twin(model)
     recorder = Recorder(describing=True)
-    recorder.laws = laws
+    recorder.laws = {id(p): measured(value) for p, value in values}
+    recorder.reals.update(values)
     returned = _forward(twin, inputs, recorder)
     return _spec(model, twin, recorder, returned)
 
@@ -65,12 +66,12 @@ def _expect_ready(model: Any) -> None:
             )
 
 
-def _twin(model: Any) -> tuple[Any, dict[int, Any]]:
-    """The same modules with ``meta`` tensors, and the laws of the parameters that have values."""
+def _twin(model: Any) -> tuple[Any, list[tuple[Any, Any]]]:
+    """The same modules with ``meta`` tensors; of those that have values, (meta tensor, values)."""
     if any(p.is_meta for p in model.parameters()):
         initialise_again(model)
     memo: dict[int, Any] = {}
-    laws: dict[int, Any] = {}
+    values: list[tuple[Any, Any]] = []
     with torch.no_grad():
         for tensor in model.parameters():
             if tensor.is_meta:
@@ -78,12 +79,12 @@ def _twin(model: Any) -> tuple[Any, dict[int, Any]]:
                 continue
             empty = torch.empty_like(tensor, device="meta")
             memo[id(tensor)] = nn.Parameter(empty, requires_grad=tensor.requires_grad)
-            laws[id(memo[id(tensor)])] = measured(tensor)
+            values.append((memo[id(tensor)], tensor))
         for tensor in model.buffers():
             memo[id(tensor)] = torch.empty_like(tensor, device="meta")
     twin = copy.deepcopy(model, memo)
     twin.train()
-    return twin, laws
+    return twin, values
 
 
 def _forward(twin: Any, inputs: Any, recorder: Recorder) -> list[Any]:

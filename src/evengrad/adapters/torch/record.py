@@ -69,6 +69,8 @@ class Recorder(TorchFunctionMode):
         self._moved: Any = WeakTensorKeyDictionary()  # a parameter transposed or reshaped -> it
         self._constants: Any = WeakTensorKeyDictionary()
         self.laws: dict[int, Law] = {}  # id(parameter) -> its law
+        self.reals: Any = WeakTensorKeyDictionary()  # on ``meta`` -> the same with values
+        self._real_result: Any = None
         self._count = 0
         self._paused = 0
         self._stopped = False
@@ -167,6 +169,7 @@ class Recorder(TorchFunctionMode):
         parameters = [t for t in leaves if t.requires_grad and t not in self._numbers]
         if not data and all(t.requires_grad or self._constant(t) for t in leaves):
             if parameters:
+                self._derive_real(func, name, args, kwargs)
                 return functools.partial(self._derive, name, parameters), args, kwargs
             inside = functools.partial(self._keep_constant, name)
             return inside if self.modules.stack else _as_it_is, args, kwargs
@@ -280,6 +283,8 @@ class Recorder(TorchFunctionMode):
             if origin is tensor and isinstance(tensor, torch.nn.Parameter):
                 return self.laws.setdefault(id(tensor), measured(tensor))
             return measured(tensor)
+        if tensor in self.reals and tensor in self._derived:
+            return measured(self.reals[tensor])
         known = self.laws.get(id(origin)) or heard(origin) or self._constants.get(tensor)
         if known is None and tensor in self._derived:
             first = next(iter(self._derived[tensor].values()))
@@ -299,12 +304,30 @@ class Recorder(TorchFunctionMode):
             operand.tensor = None
         return found
 
+    def _derive_real(self, func: Any, name: str, args: Any, kwargs: Any) -> None:
+        """While describing: the same of the weights' values, where they have any."""
+        self._real_result = None
+        if not self.describing or in_place(name, kwargs) or "out" in kwargs:
+            return
+        leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        if not all(t in self.reals for t in leaves):
+            return
+        real = tree_map(
+            lambda t: self.reals[t] if isinstance(t, torch.Tensor) else t, (args, kwargs)
+        )
+        with torch.no_grad(), torch.device("cpu"):
+            self._real_result = func(*real[0], **real[1])
+
     def _derive(self, name: str, parameters: list[Any], result: Any) -> Any:
         """Made of parameters alone: a derived weight, or on its way to be a penalty."""
         origins: dict[int, Any] = {}
         for p in parameters:
             origins |= self._derived.get(p) or {id(p): p}
         moved = kind_of(name, weighted=True, inputs=0) is Kind.RESHAPE and len(parameters) == 1
+        if self._real_result is not None:
+            values = tree_leaves(self._real_result)
+            self.reals.update(zip(tree_leaves(result), values, strict=True))
+            self._real_result = None
         for t in tree_leaves(result):
             if isinstance(t, torch.Tensor) and t.requires_grad and not t.is_leaf:
                 self._derived[t] = origins

@@ -50,9 +50,15 @@ def _forward(op: Normalise, inputs: Sequence[Field], shapes: Sequence[Shape]) ->
     first = kernel.reshape(len(kernel), -1)[:, 0]
     common = float((1 - variance / np.where(first > 0, first, 1.0)).mean()) if op.centred else 0.0
     profile = _profiles(plain, source, common, op.group_axis if op.groups > 1 else None)
-    return [
-        gaussian(source.shape, found, mean, sizes=source.sizes, axis=source.axis, profile=profile)
-    ]
+    made = gaussian(
+        source.shape, found, mean, sizes=source.sizes, axis=source.axis, profile=profile
+    )
+    return [replace(made, unrest=0.0) if _each_place(op) else made]
+
+
+def _each_place(op: Normalise) -> bool:
+    """Over the features of each place of each sample alone."""
+    return 0 not in op.axes and len(op.axes) == 1 and op.groups == 1
 
 
 def _shifted(kernel: Kernel, op: Normalise) -> Kernel:
@@ -121,7 +127,8 @@ def _backward(
         k.pair_mean(unit**2, sizes).reshape(len(unit), -1)[:, 0], 1 / math.prod(sizes.values())
     )
     freedom = np.maximum(freedom, _FEWEST)
-    factor = freedom / (freedom - 2) / (variance + op.epsilon)
+    excess = 2 / (freedom - 2) * (source.unrest if _each_place(op) else 1.0)
+    factor = (1 + excess) / (variance + op.epsilon)
     if op.scale is not None:
         factor = factor * op.scale.rms**2
     kernel = k.reshape(left * _column(factor, left), inside, source.shape)
