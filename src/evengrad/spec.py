@@ -41,13 +41,15 @@ class Law:
 
     mean: E[w]. rms: sqrt(E[w^2]). origin: "he_normal", "uniform(-0.1, 0.1)", "measured", ...
     taps: of a convolution kernel, the share of the energy at each of its positions, row-major,
-    summing to 1; None where all are alike.
+    summing to 1; None where all are alike. centred: the weights of each unit sum to zero (weight
+    standardisation), so that what all its inputs share does not get through.
     """
 
     mean: float
     rms: float
     origin: str = "measured"
     taps: tuple[float, ...] | None = None
+    centred: bool = False
 
     @property
     def variance(self) -> float:

@@ -40,7 +40,17 @@ def measured(values: npt.NDArray[Any], taps: int = 0) -> Law:
         return Law(0.0, 0.0)
     square, mean = _moments(values)
     shares = _shares(values, taps) if taps and square > 0 else None
-    return Law(mean, math.sqrt(square), "measured", shares)
+    return Law(mean, math.sqrt(square), "measured", shares, bool(taps) and _centred(values))
+
+
+_NOTHING = 1e-3  # a sum so small against its norm is zero by construction
+
+
+def _centred(kernel: npt.NDArray[Any]) -> bool:
+    """Whether the weights of each unit (the last axis) sum to zero."""
+    rows = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64)
+    sums, norms = np.abs(rows.sum(axis=0)), np.sqrt((rows**2).sum(axis=0))
+    return len(rows) > 1 and bool(sums.max() < _NOTHING * norms.min())
 
 
 _CHUNK = 1 << 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from evengrad.spec import Law
 
 _SIGMA = 6.0  # taps that differ by more than sampling explains are taken as they are
+_NOTHING = 1e-3  # a row sum so small against its norm is zero by construction
 _TOTAL: dict[int, Law] = {}
 
 
@@ -33,11 +35,16 @@ def measured_kernel(weight: Any, law: Law) -> Law:
     each = weight.shape[0] * weight.shape[1]
     if taps == 1 or law.rms == 0.0:
         return law
-    energy = weight.detach().float().square().reshape(each, taps).sum(0)
+    rows = weight.detach().float().flatten(1)
+    if rows.shape[1] > 1 and float(rows.sum(1).abs().max()) < _NOTHING * float(
+        rows.norm(dim=1).min()
+    ):
+        law = replace(law, centred=True)
+    energy = rows.square().reshape(each, taps).sum(0)
     share = energy / energy.sum()
     if float((share * taps - 1).abs().max()) < _SIGMA * math.sqrt(2 / each):
         return law
-    return Law(law.mean, law.rms, law.origin, tuple(float(s) for s in share))
+    return replace(law, taps=tuple(float(s) for s in share))
 
 
 class Listener(TorchDispatchMode):

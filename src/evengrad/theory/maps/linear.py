@@ -152,12 +152,21 @@ def _taps(op: Convolution, i: int) -> tuple[float, ...]:
 
 
 def _mix_channels(
-    kernel: Kernel, channels: int, n: int, weights: tuple[Law, int], shape: Shape, taps: int
+    kernel: Kernel,
+    channels: int,
+    n: int,
+    weights: tuple[Law, int],
+    shape: Shape,
+    taps: int,
+    *,
+    centred: bool = False,
 ) -> Kernel:
     """Over the n channels of a group and the taps; a group of one keeps its channel."""
     variance, mean = _moments(*weights)
     here = same(kernel, (channels,))
     elsewhere = kernel[(slice(None),) * (channels + 1) + (1,)]
+    if centred:
+        here = here - elsewhere
     average = here / n + (1 - 1 / n) * elsewhere
     level = (n * taps * mean) ** 2
     first = n * taps * variance * here + level * average
@@ -174,7 +183,8 @@ def _convolution(op: Convolution, inputs: Sequence[Field], shapes: Sequence[Shap
     kernel, profile = _slid(
         source.kernel, source.profile, op, (source.shape, shape), gather=not op.transposed
     )
-    kernel = _mix_channels(kernel, op.channels, n, (op.weight, weights), shape, taps)
+    law = (op.weight, weights)
+    kernel = _mix_channels(kernel, op.channels, n, law, shape, taps, centred=op.weight.centred)
     if op.bias is not None:
         bias = independent(shape, op.bias.rms**2, _moments(op.bias, shape[op.channels])[1])
         kernel = kernel + _per_channel(bias, op.channels)
