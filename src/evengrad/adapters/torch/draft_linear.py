@@ -108,8 +108,8 @@ def convolution(call: Call) -> Draft:
     else:
         pads = tuple((p, p) for p in tuple_of(0 if padding == "valid" else padding, nd))
     law = weight.constant()
-    if not weight.tensor.is_meta:
-        law = measured_kernel(weight.tensor, law)
+    if weight.values is not None:
+        law = measured_kernel(weight.values, law)
     op = Convolution(
         law,
         law_of(call.option(2, "bias")),

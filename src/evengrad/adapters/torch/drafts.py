@@ -14,13 +14,15 @@ IDENTITY = Reshape()
 @dataclass(slots=True, eq=False)
 class Operand:
     """A tensor that a call was given. number: where a gradient comes through; None for weights,
-    constants and integers. tensor: itself, until the call has ended.
+    constants and integers. tensor: itself, until the call has ended. values: the same with values, where
+    the tensor is on ``meta`` and they are known.
     """
 
     number: int | None
     shape: Shape
     tensor: Any
     law: Callable[[Any], Law]
+    values: Any = None
 
     def constant(self) -> Law:
         """Its law, for a weight or constant."""

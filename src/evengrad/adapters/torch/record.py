@@ -274,7 +274,8 @@ class Recorder(TorchFunctionMode):
         if not isinstance(value, torch.Tensor):
             return value
         number = self._numbers.get(value) if value.requires_grad else None
-        return Operand(number, tuple(value.shape), value, self.law_of)
+        values = self.reals.get(value) if value.is_meta else value
+        return Operand(number, tuple(value.shape), value, self.law_of, values)
 
     def law_of(self, tensor: Any) -> Law:
         """Of a weight or constant. A weight on its way (transposed) has the law of the weight."""
@@ -301,7 +302,7 @@ class Recorder(TorchFunctionMode):
         for operand in found.operands:
             if operand.number is None:
                 node.laws[id(operand)] = operand.constant()
-            operand.tensor = None
+            operand.tensor = operand.values = None
         return found
 
     def _derive_real(self, func: Any, name: str, args: Any, kwargs: Any) -> None:
