@@ -212,7 +212,7 @@ def is_causal(mask: Any) -> bool:
     if mask.shape[-1] == 1:
         return False
     if mask.tensor.is_meta:
-        return True
+        return not mask.tensor.requires_grad  # a bias of relative positions is trained
     last = mask.tensor.reshape(-1, *mask.shape[-2:])[0]
     hidden = ~last if last.dtype == torch.bool else last < -1e4
     return bool(hidden[0, 1:].all()) and not bool(hidden[-1].any())

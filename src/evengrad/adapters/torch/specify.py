@@ -83,7 +83,8 @@ def _node(node: Recorded, table: _Table, names: dict[int, tuple[str, Any]]) -> N
     outputs = tuple(table.number(n, table.recorded[n]) for n in node.makes)
     op = draft.op
     if draft.steps:
-        op, outputs = _composite(draft, inputs, outputs[:1], table), outputs[:1]
+        outputs = outputs[:1]
+        op = _composite(draft, node.name, inputs, outputs, table)
     elif isinstance(op, Opaque):
         inputs = [table.number(n, table.recorded[n]) for n in dict.fromkeys(node.reads)]
     weights = tuple(dict.fromkeys(names[id(p)][0] for p in node.parameters if id(p) in names))
@@ -101,7 +102,7 @@ def _node(node: Recorded, table: _Table, names: dict[int, tuple[str, Any]]) -> N
 
 
 def _composite(
-    draft: Draft, inputs: list[int], outputs: tuple[int, ...], table: _Table
+    draft: Draft, name: str, inputs: list[int], outputs: tuple[int, ...], table: _Table
 ) -> Composite:
     inner: list[Node] = []
     made: list[int] = []
@@ -110,7 +111,7 @@ def _composite(
         number = outputs[0] if last else table.number(None, shape)
         made.append(number)
         tensors = tuple(inputs[at] if where == "in" else made[at] for where, at in reads)
-        inner.append(Node(f"step{i}", "", Kind.OTHER, type(op).__name__, op, tensors, (number,)))
+        inner.append(Node(f"{name}:{i}", "", Kind.OTHER, type(op).__name__, op, tensors, (number,)))
     return Composite(tuple(inner))
 
 
