@@ -47,9 +47,11 @@ def dual(values: Array, rho: Array) -> Array:
     """
     squares = (values @ _HERMITE.T) ** 2
     rest = np.maximum(expect(values**2) - squares.sum(axis=1), 0.0)
-    shape = (len(values),) + (1,) * (rho.ndim - 1)
-    total = np.zeros_like(rho)
-    for k in range(_ORDER - 1, -1, -1):
-        total = total * rho + squares[:, k].reshape(shape)
-    found: Array = total + rest.reshape(shape) * np.abs(rho) ** (2 * _ORDER)
-    return found
+    flat = rho.reshape(len(rho), -1)
+    powers = np.empty((*flat.shape, _ORDER))
+    powers[..., 0] = 1.0
+    powers[..., 1:] = flat[..., None]
+    np.multiply.accumulate(powers, axis=-1, out=powers)
+    found: Array = (powers @ squares[..., None])[..., 0]
+    found += rest[:, None] * np.abs(flat) ** (2 * _ORDER)
+    return found.reshape((len(found), *rho.shape[1:]))

@@ -106,6 +106,7 @@ class _Run:
         self.spec = spec
         self.fields: dict[int, Field] = {}
         self.signals: dict[int, dict[object, Signal]] = {}
+        self.wholes: dict[int, Signal] = {}
         self.passages: dict[str, Passage] = {}
         self.unknown: dict[str, str] = {}
         self.nodes = list(_opened(spec.nodes))
@@ -156,14 +157,20 @@ class _Run:
         if source in here:
             signal = replace(here[source], slope=here[source].slope + signal.slope)
         here[source] = signal
+        self.wholes.pop(tensor, None)
+
+    def whole(self, tensor: int) -> Signal | None:
+        """All that has arrived at a tensor, as one."""
+        if tensor not in self.wholes and self.signals.get(tensor):
+            self.wholes[tensor] = total(list(self.signals[tensor].values()), self.fields[tensor])
+        return self.wholes.get(tensor)
 
     def level(self, tensor: int) -> Level:
         """By all paths."""
-        signals = list(self.signals.get(tensor, {}).values())
-        return self._level(signals, tensor) if signals else NOTHING
+        whole = self.whole(tensor)
+        return NOTHING if whole is None else self._level(whole, tensor)
 
-    def _level(self, signals: list[Signal], tensor: int) -> Level:
-        whole = total(signals, self.fields[tensor])
+    def _level(self, whole: Signal, tensor: int) -> Level:
         size = self._size(tensor) * energy(whole, self.fields[tensor])
         return Level(size, whole.spread, whole.depth)
 
@@ -184,7 +191,9 @@ class _Run:
         for tensor, parts in zip(node.inputs, sent, strict=True):
             if tensor not in data:
                 continue
-            here = self._level(list(parts.values()), tensor) if parts else NOTHING
+            here = NOTHING
+            if parts:
+                here = self._level(total(list(parts.values()), self.fields[tensor]), tensor)
             passage.below[tensor] = together([here, passage.below.get(tensor, NOTHING)])
             passage.grown = max(passage.grown, here.spread - top)
             for source, signal in parts.items():
@@ -199,9 +208,7 @@ class _Run:
         phi = _elementwise(node, fields, [f.shape for f in outputs])
         if phi is not None:
             return _through(phi, [f for f in fields if f is not None], arrived[0] or {})
-        whole = [
-            total(list(s.values()), f) if s else None for s, f in zip(arrived, outputs, strict=True)
-        ]
+        whole = [self.whole(t) for t in node.outputs]
         rule = self._rule(node)
         if rule is None or node.name in self.unknown:
             return self._let_through(node, whole)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -102,19 +103,38 @@ def _combine(op: Combine, inputs: Sequence[Field], shapes: Sequence[Shape]) -> l
 _STRIDE = 10  # every tenth node: 200 x 200 pairs have the law of the result to 1%
 
 
+_BELOW: Array = np.cumsum(WEIGHTS) - WEIGHTS / 2
+_SOME = slice(_STRIDE // 2, None, _STRIDE)
+_PAIRS: Array = np.outer(WEIGHTS[_SOME], WEIGHTS[_SOME]).ravel()
+
+
 def _quantiles(op: Combine, left: Field, right: Field) -> Array:
     """The law of an elementwise function of two independent variables, by part, at the nodes."""
     rows = []
-    weights = np.outer(WEIGHTS[_STRIDE // 2 :: _STRIDE], WEIGHTS[_STRIDE // 2 :: _STRIDE]).ravel()
-    below = np.cumsum(WEIGHTS) - WEIGHTS / 2
     for part in range(max(len(left.values), len(right.values))):
-        x = left.values[min(part, len(left.values) - 1)][_STRIDE // 2 :: _STRIDE]
-        y = right.values[min(part, len(right.values) - 1)][_STRIDE // 2 :: _STRIDE]
-        found = np.asarray(op.phi(x[:, None], y[None, :]), dtype=float).ravel()
-        order = np.argsort(found)
-        reached = np.cumsum(weights[order])
-        rows.append(np.interp(below, reached / reached[-1], found[order]))
+        x = left.values[min(part, len(left.values) - 1)][_SOME]
+        y = right.values[min(part, len(right.values) - 1)][_SOME]
+        if op.name != "multiply":
+            rows.append(_ranked(np.asarray(op.phi(x[:, None], y[None, :]), dtype=float)))
+            continue
+        scales = [float(np.abs(v).max()) or 1.0 for v in (x, y)]
+        plain = [np.round(v / s, 9) + 0.0 for v, s in zip((x, y), scales, strict=True)]
+        rows.append(_product(plain[0].tobytes(), plain[1].tobytes()) * (scales[0] * scales[1]))
     return np.array(rows)
+
+
+@lru_cache(maxsize=256)
+def _product(x: bytes, y: bytes) -> Array:
+    """Of two factors; the layers of a deep network have the same ones but for their scale."""
+    return _ranked(np.outer(np.frombuffer(x), np.frombuffer(y)))
+
+
+def _ranked(pairs: Array) -> Array:
+    found = pairs.ravel()
+    order = np.argsort(found)
+    reached = np.cumsum(_PAIRS[order])
+    quantiles: Array = np.interp(_BELOW, reached / reached[-1], found[order])
+    return quantiles
 
 
 def _reciprocal(source: Field) -> Field:

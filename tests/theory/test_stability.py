@@ -1,0 +1,91 @@
+"""Edges of stability against simulated quadratics, and the search for the critical rate."""
+
+import math
+
+import numpy as np
+import pytest
+
+from evengrad.probe import Method, Rate
+from evengrad.theory.stability import (
+    CATAPULT,
+    PASSES,
+    critical_rate,
+    edge,
+    largest_stable,
+    verdict,
+)
+
+HEAVY_BALL = Method("sgd", 0.9)
+NESTEROV = Method("sgd", 0.9, nesterov=True)
+ADAM = Method("adam", 0.9)
+
+
+def simulated(method: Method, product: float) -> bool:
+    """Whether an optimizer diverges on a quadratic of curvature 1 at that rate; Adam's preconditioner is 1."""
+    b, x, v = method.momentum, 1.0, 0.0
+    for _ in range(20_000):
+        if method.family == "adam":
+            v = b * v + (1 - b) * x
+            x -= product * v
+        elif method.nesterov:
+            v = b * v + x
+            x -= product * (x + b * v)
+        else:
+            v = b * v + x
+            x -= product * v
+        if abs(x) > 1e8:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [(Method("sgd"), 2.0), (HEAVY_BALL, 3.8), (NESTEROV, 1.357), (ADAM, 38.0)],
+)
+def test_edges(method: Method, expected: float) -> None:
+    low, high = 0.1, 100.0
+    while high / low > 1.00005:
+        middle = math.sqrt(low * high)
+        if simulated(method, middle):
+            high = middle
+        else:
+            low = middle
+    assert edge(method) == pytest.approx(low, rel=1e-3)
+    assert edge(method) == pytest.approx(expected, rel=5e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("off", [1e-4, 1e-2, 1.0, 50.0, 1e4])
+def test_critical_rate_of_a_quadratic(off: float, seed: int) -> None:
+    """Along the gradient: eta_c = 2 g.g / (g.H g)."""
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(6, 6))
+    hessian, x = root @ root.T, rng.normal(size=6)
+    g = hessian @ x
+    exact = 2 * float(g @ g) / float(g @ hessian @ g)
+
+    def loss(step: float) -> float:
+        y = x - step * g
+        return 0.5 * float(y @ hessian @ y)
+
+    found, passes = critical_rate(loss, exact * off)
+    assert passes <= PASSES
+    assert 1 / 1.5 < found / exact < 1.5
+
+
+def test_a_loss_that_never_rises_and_one_that_breaks() -> None:
+    assert critical_rate(lambda step: -step, 1e-3)[0] == math.inf
+    found, passes = critical_rate(lambda step: math.nan if step > 0.7 else -step, 1e-3)
+    assert passes <= PASSES
+    assert 0.4 < found < 1.1
+
+
+def test_verdicts() -> None:
+    stable = largest_stable(Rate(1.0, 2.0, 5, Method("sgd")))
+    for factor, expected in ((0.9, "safe"), (1.5, "catapult"), (CATAPULT * 1.1, "diverges")):
+        assert verdict(Rate(stable * factor, 2.0, 5, Method("sgd"))) == expected
+    assert verdict(Rate(1e6, math.inf, 5, Method("sgd"))) == "safe"
+
+
+def test_the_sharpness_counts_where_it_is_known() -> None:
+    assert largest_stable(Rate(1.0, 99.0, 5, HEAVY_BALL, sharpness=2.0)) == pytest.approx(1.9)
