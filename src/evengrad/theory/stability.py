@@ -11,7 +11,10 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
+
 from evengrad.probe import Method, Rate
+from evengrad.spec import Array
 
 Verdict = Literal["safe", "catapult", "diverges"]
 
@@ -100,6 +103,26 @@ def critical_rate(
     if math.isinf(high):
         return math.inf, used
     return (math.sqrt(low * high) if low > 0.0 else high), used
+
+
+def largest_eigenvalue(product: Callable[[Array], Array], size: int) -> float:
+    """Of a symmetric matrix, by the size of the eigenvalue, from at most 40 matrix-vector products."""
+    vector = np.random.default_rng(0).normal(size=size)
+    largest = 0.0
+    for _ in range(_PRODUCTS):
+        norm = float(np.linalg.norm(vector))
+        if norm == 0.0 or not math.isfinite(norm):
+            break
+        unit = vector / norm
+        vector = product(unit)
+        value = float(unit @ vector)
+        if abs(value - largest) <= _CLOSE * abs(value):
+            return abs(value)
+        largest = value
+    return abs(largest)
+
+
+_PRODUCTS, _CLOSE = 40, 1e-3
 
 
 def _raised(value: float, at_rest: float) -> bool:

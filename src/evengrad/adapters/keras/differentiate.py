@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -42,6 +43,48 @@ def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) ->
     """Run forward once and backward once. The values are those of Keras variables, in order."""
     found: Gradients = _backend().differentiate(run, weights, others, data)
     return found
+
+
+def forward(run: Run, others: list[Any], data: Any) -> Callable[[list[Any]], float]:
+    """The scalar as a function of the trainable values, without gradients; compiled where that pays."""
+    made: Callable[[list[Any]], float] = _backend().forward(run, others, data)
+    return made
+
+
+def curvature(
+    run: Run, weights: list[Any], others: list[Any], data: Any
+) -> Callable[[list[Any]], list[Any]]:
+    """Hessian-vector products of the scalar at those trainable values."""
+    made: Callable[[list[Any]], list[Any]] = _backend().curvature(run, weights, others, data)
+    return made
+
+
+def along(
+    run: Run, weights: list[Any], moves: list[Any], others: list[Any], data: Any
+) -> Callable[[float], float]:
+    """The scalar as a function of t, at weights + t * moves, forward only. moves: arrays of the weights'
+    shapes, None for a weight that stays. At t = 0 the weights are bit-equal; random numbers are the same
+    in each pass.
+    """
+    made: Callable[[float], float] = _backend().along(run, weights, moves, others, data)
+    return made
+
+
+def curvature(
+    run: Run, weights: list[Any], moving: list[int], others: list[Any], data: Any
+) -> Callable[[list[npt.NDArray[Any]]], list[Any]]:
+    """Products of the Hessian of the scalar by the moving weights (indices) with a vector: one array of
+    each one's shape in, one tensor out, None where it does not hang on them.
+    """
+    made: Callable[[list[npt.NDArray[Any]]], list[Any]] = _backend().curvature(
+        run, weights, moving, others, data
+    )
+    return made
+
+
+def untapped(_key: str, tensor: Any, _fresh: bool = False, /) -> Any:
+    """A tap that marks nothing."""
+    return tensor
 
 
 def isolated() -> AbstractContextManager[None]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
 
-from evengrad.adapters.keras.differentiate import Gradients, Run
+from evengrad.adapters.keras.differentiate import Gradients, Run, untapped
 
 
 def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) -> Gradients:
@@ -41,6 +41,84 @@ def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) ->
     function = jax.jit(function) if compiled else function
     (value, kept), (taps, found) = function(zeros, weights, others, data)
     return Gradients(value, kept, taps, list(found))
+
+
+def _untapped(_key: str, tensor: Any, _fresh: bool = False) -> Any:
+    return tensor
+
+
+def forward(run: Run, others: list[Any], data: Any) -> Any:
+    """As ``differentiate.forward``."""
+
+    def value(weights: Any, others: Any, data: Any) -> Any:
+        return run(_untapped, weights, others, data)[0]
+
+    compiled = jax.jit(value)
+
+    def at(weights: list[Any]) -> float:
+        try:
+            return float(compiled(weights, others, data))
+        except jax.errors.JAXTypeError:  # its flow hangs on values
+            return float(value(weights, others, data))
+
+    return at
+
+
+def curvature(run: Run, weights: list[Any], others: list[Any], data: Any) -> Any:
+    """As ``differentiate.curvature``: forward over reverse."""
+
+    def value(weights: Any) -> Any:
+        return run(_untapped, weights, others, data)[0]
+
+    return jax.jit(lambda vector: jax.jvp(jax.grad(value), (weights,), (vector,))[1])
+
+
+def along(
+    run: Run, weights: list[Any], moves: list[Any], others: list[Any], data: Any
+) -> Callable[[float], float]:
+    """As ``differentiate.along``. Compiled once where the model can be."""
+    plain = [None if m is None else np.asarray(m, np.float32) for m in moves]
+
+    def forward(t: Any, weights: Any, moves: Any, others: Any, data: Any) -> Any:
+        moved = [
+            w if m is None else (w + t * m).astype(w.dtype)
+            for w, m in zip(weights, moves, strict=True)
+        ]
+        return run(untapped, moved, others, data)[0]
+
+    call = _compiled(forward, np.float32(0.0), weights, plain, others, data)
+    return lambda t: float(call(np.float32(t), weights, plain, others, data))
+
+
+def curvature(
+    run: Run, weights: list[Any], moving: list[int], others: list[Any], data: Any
+) -> Callable[[list[Any]], list[Any]]:
+    """As ``differentiate.curvature``: forward over reverse."""
+
+    def product(vector: Any, weights: Any, others: Any, data: Any) -> Any:
+        def scalar(moved: Any) -> Any:
+            values = list(weights)
+            for i, value in zip(moving, moved, strict=True):
+                values[i] = value
+            return run(untapped, values, others, data)[0]
+
+        return jax.jvp(jax.grad(scalar), ([weights[i] for i in moving],), (vector,))[1]
+
+    def ready(vector: list[Any]) -> list[Any]:
+        return [v.astype(weights[i].dtype) for i, v in zip(moving, vector, strict=True)]
+
+    at_rest = [np.zeros(weights[i].shape, weights[i].dtype) for i in moving]
+    call = _compiled(product, at_rest, weights, others, data)
+    return lambda vector: list(call(ready(vector), weights, others, data))
+
+
+def _compiled(function: Any, *args: Any) -> Any:
+    """Compiled, unless its shape or its flow hangs on values."""
+    try:
+        jax.eval_shape(function, *args)
+    except jax.errors.JAXTypeError:
+        return function
+    return jax.jit(function)
 
 
 @contextmanager

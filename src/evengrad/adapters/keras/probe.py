@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from evengrad.adapters.keras.differentiate import Gradients, array, differentiat
 from evengrad.adapters.keras.losses import DataLoss, Reading, in_range, targets
 from evengrad.adapters.keras.measure import HEADS, Measured
 from evengrad.adapters.keras.replay import Replay
+from evengrad.adapters.keras.sharpness import rate_of, trained_loss, with_rate
 from evengrad.adapters.keras.specify import model_name, specify, versions
 from evengrad.adapters.keras.state import untouched
 from evengrad.adapters.keras.trace import trace
@@ -25,12 +27,22 @@ from evengrad.spec import ModelSpec
 from evengrad.statistics import summarise
 
 
-def probe(model: Any, *, loss: Any = None, batch: Any, optimizer: Any = None) -> Probe:
+def probe(
+    model: Any,
+    *,
+    loss: Any = None,
+    batch: Any,
+    optimizer: Any = None,
+    rate: bool = False,
+    precise: bool = False,
+) -> Probe:
     """Measure a model on one batch (x, y) or (x, y, sample_weight) in training mode.
 
     loss: a name, a ``keras.losses.Loss``, a function, or None for the compiled one. optimizer: None for
-    the compiled one, if any. A model not yet built is built on the batch, as ``fit`` would; nothing else
-    of it is changed. Raises CannotCheckError where there is nothing to measure.
+    the compiled one, if any. rate: also how large a learning rate the loss bears, at most 10 forward
+    passes; precise: with the largest eigenvalue of the Hessian. A model not yet built is built on the
+    batch, as ``fit`` would; nothing else of it is changed. Raises CannotCheckError where there is nothing
+    to measure.
     """
     if not isinstance(model, keras.Model):
         raise CannotCheckError(
@@ -40,9 +52,10 @@ def probe(model: Any, *, loss: Any = None, batch: Any, optimizer: Any = None) ->
     data_loss = DataLoss(model, loss)
     _build(model, data[0])
     with untouched(model):
-        return _Probing(
-            model, data, data_loss, optimizer or getattr(model, "optimizer", None)
-        ).result()
+        optimizer = optimizer or getattr(model, "optimizer", None)
+        probing = _Probing(model, data, data_loss, optimizer)
+        found = probing.result()
+        return probing.with_rate(found, precise) if rate and optimizer is not None else found
 
 
 def _tensors(batch: Any) -> tuple[Any, Any, Any]:
@@ -93,11 +106,13 @@ class _Probing:
             )
         ours = {id(v) for v in self.trainable}
         self.others = [v for v in model.variables if id(v) not in ours]
+        self.totals: list[Any] = []
         self.trace = trace(model, data[0])
         self.notes = list(self.trace.notes)
         self.reading = self.loss.build(data[1], self.trace.outputs)
         self.targets = targets(data[1])
         self.data = (data[0], self._usable(data[1]), data[2])
+        self.totals: list[Any] = []  # gradients of the loss and its penalties, once measured
 
     def _usable(self, y: Any) -> Any:
         outputs = keras.tree.flatten(self.trace.outputs)
@@ -135,6 +150,19 @@ class _Probing:
             optimizer=None if self.optimizer is None else describe(self.optimizer),
             notes=tuple(self.notes),
             spec=spec,
+        )
+
+    def with_rate(self, found: Probe, precise: bool) -> Probe:
+        """The result with the rate that this loss bears."""
+        replay = Replay(self.trace, (self.trainable, self.others), self.loss)
+        return with_rate(
+            found,
+            self.optimizer,
+            trained_loss(replay.run, self.trainable),
+            ([v.value for v in self.trainable], [v.value for v in self.others]),
+            self.data,
+            (self.trainable, self.totals),
+            precise,
         )
 
     def _spec(self, weights: tuple[Weight, ...]) -> ModelSpec | None:
@@ -185,16 +213,32 @@ class _Probing:
             )
         return tuple(made)
 
+    def with_rate(self, found: Probe, precise: bool) -> Probe:
+        """How large a learning rate the loss bears; whatever goes wrong with that, the probe stands."""
+        if not self.totals:
+            return found
+        run = Replay(self.trace, (self.trainable, self.others), self.loss).run
+        others = [v.value for v in self.others]
+        try:
+            rate = rate_of(
+                self.optimizer, self.trainable, self.totals, run, others, self.data, precise=precise
+            )
+        except Exception as error:
+            note = f"the largest stable learning rate could not be worked out: {error}"
+            return replace(found, notes=(*found.notes, note))
+        return replace(found, rate=rate)
+
     def _updates(
         self, found: Gradients, penalties: Gradients | None, scale: float
     ) -> list[float | None]:
         nothing: list[float | None] = [None] * len(self.trainable)
         if self.optimizer is None:
             return nothing
-        total: list[Any] = [g if g is None or scale == 1.0 else g / scale for g in found.weights]
+        self.totals = total = [g if g is None or scale == 1.0 else g / scale for g in found.weights]
         for i, term in enumerate(penalties.weights if penalties is not None else ()):
             if term is not None:
                 total[i] = term if total[i] is None else total[i] + term
+        self.totals = total
         try:
             return coming_update(self.optimizer, self.trainable, total)
         except Exception as error:

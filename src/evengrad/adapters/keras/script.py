@@ -77,7 +77,7 @@ def _stepping_in(session: Session, original: Any, first_batch: Callable[..., Any
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 batch = first_batch(bound.arguments)
-            found = probe(model, batch=batch)
+            found = probe(model, batch=batch, rate=True, precise=session.precise)
         except EvengradError as error:
             session.fail(error)
         except Exception as error:
