@@ -12,14 +12,14 @@ pytestmark = pytest.mark.keras
 
 @pytest.mark.parametrize(("rule", "network"), SICK, ids=name)
 def test_fires_on_its_sick_networks(rule, network):
-    assert_fires(rule, probe(**build(network, 1)))
+    assert_fires(rule, probe(**build(network, 1), rate=True))
 
 
 @pytest.mark.parametrize(("rule", "network"), HEALTHY, ids=name)
 def test_silent_on_its_healthy_networks(rule, network):
-    assert_silent(rule, probe(**build(network, 1)))
+    assert_silent(rule, probe(**build(network, 1), rate=True))
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_healthy_networks_give_no_finding(network):
-    assert diagnose(probe(**build(network, 11))).findings == ()
+    assert diagnose(probe(**build(network, 11), rate=True)).findings == ()

@@ -59,34 +59,6 @@ def curvature(
     return made
 
 
-def along(
-    run: Run, weights: list[Any], moves: list[Any], others: list[Any], data: Any
-) -> Callable[[float], float]:
-    """The scalar as a function of t, at weights + t * moves, forward only. moves: arrays of the weights'
-    shapes, None for a weight that stays. At t = 0 the weights are bit-equal; random numbers are the same
-    in each pass.
-    """
-    made: Callable[[float], float] = _backend().along(run, weights, moves, others, data)
-    return made
-
-
-def curvature(
-    run: Run, weights: list[Any], moving: list[int], others: list[Any], data: Any
-) -> Callable[[list[npt.NDArray[Any]]], list[Any]]:
-    """Products of the Hessian of the scalar by the moving weights (indices) with a vector: one array of
-    each one's shape in, one tensor out, None where it does not hang on them.
-    """
-    made: Callable[[list[npt.NDArray[Any]]], list[Any]] = _backend().curvature(
-        run, weights, moving, others, data
-    )
-    return made
-
-
-def untapped(_key: str, tensor: Any, _fresh: bool = False, /) -> Any:
-    """A tap that marks nothing."""
-    return tensor
-
-
 def isolated() -> AbstractContextManager[None]:
     """Keeps random states, and other listeners of the backend away, where it has any."""
     context: AbstractContextManager[None] = _backend().isolated()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
 
-from evengrad.adapters.keras.differentiate import Gradients, Run, untapped
+from evengrad.adapters.keras.differentiate import Gradients, Run
 
 
 def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) -> Gradients:
@@ -71,54 +71,6 @@ def curvature(run: Run, weights: list[Any], others: list[Any], data: Any) -> Any
         return run(_untapped, weights, others, data)[0]
 
     return jax.jit(lambda vector: jax.jvp(jax.grad(value), (weights,), (vector,))[1])
-
-
-def along(
-    run: Run, weights: list[Any], moves: list[Any], others: list[Any], data: Any
-) -> Callable[[float], float]:
-    """As ``differentiate.along``. Compiled once where the model can be."""
-    plain = [None if m is None else np.asarray(m, np.float32) for m in moves]
-
-    def forward(t: Any, weights: Any, moves: Any, others: Any, data: Any) -> Any:
-        moved = [
-            w if m is None else (w + t * m).astype(w.dtype)
-            for w, m in zip(weights, moves, strict=True)
-        ]
-        return run(untapped, moved, others, data)[0]
-
-    call = _compiled(forward, np.float32(0.0), weights, plain, others, data)
-    return lambda t: float(call(np.float32(t), weights, plain, others, data))
-
-
-def curvature(
-    run: Run, weights: list[Any], moving: list[int], others: list[Any], data: Any
-) -> Callable[[list[Any]], list[Any]]:
-    """As ``differentiate.curvature``: forward over reverse."""
-
-    def product(vector: Any, weights: Any, others: Any, data: Any) -> Any:
-        def scalar(moved: Any) -> Any:
-            values = list(weights)
-            for i, value in zip(moving, moved, strict=True):
-                values[i] = value
-            return run(untapped, values, others, data)[0]
-
-        return jax.jvp(jax.grad(scalar), ([weights[i] for i in moving],), (vector,))[1]
-
-    def ready(vector: list[Any]) -> list[Any]:
-        return [v.astype(weights[i].dtype) for i, v in zip(moving, vector, strict=True)]
-
-    at_rest = [np.zeros(weights[i].shape, weights[i].dtype) for i in moving]
-    call = _compiled(product, at_rest, weights, others, data)
-    return lambda vector: list(call(ready(vector), weights, others, data))
-
-
-def _compiled(function: Any, *args: Any) -> Any:
-    """Compiled, unless its shape or its flow hangs on values."""
-    try:
-        jax.eval_shape(function, *args)
-    except jax.errors.JAXTypeError:
-        return function
-    return jax.jit(function)
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
 
-from evengrad.adapters.keras.differentiate import Gradients, Run, untapped
+from evengrad.adapters.keras.differentiate import Gradients, Run
 from evengrad.adapters.keras.native import call_symbolic, has_symbolic
 
 
@@ -55,46 +55,6 @@ def curvature(run: Run, weights: list[Any], others: list[Any], data: Any) -> Any
             first, leaves, output_gradients=list(vector), unconnected_gradients="zero"
         )
         return [tf.convert_to_tensor(h) for h in found]
-
-    return product
-
-
-def along(
-    run: Run, weights: list[Any], moves: list[Any], others: list[Any], data: Any
-) -> Callable[[float], float]:
-    """As ``differentiate.along``, eagerly: ten passes are done before a graph were traced."""
-    values = [tf.identity(w) for w in weights]
-    plain = [None if m is None else tf.constant(m, tf.float32) for m in moves]
-
-    def at(t: float) -> float:
-        moved = [
-            w if m is None else tf.cast(tf.cast(w, m.dtype) + t * m, w.dtype)
-            for w, m in zip(values, plain, strict=True)
-        ]
-        return float(run(untapped, moved, others, data)[0])
-
-    return at
-
-
-def curvature(
-    run: Run, weights: list[Any], moving: list[int], others: list[Any], data: Any
-) -> Callable[[list[Any]], list[Any]]:
-    """As ``differentiate.curvature``: reverse over reverse, the forward pass taken once."""
-    values = [tf.identity(w) for w in weights]
-    leaves = [values[i] for i in moving]
-    with tf.GradientTape(persistent=True) as outer:
-        outer.watch(leaves)
-        with tf.GradientTape() as inner:
-            inner.watch(leaves)
-            value = run(untapped, values, others, data)[0]
-        found = inner.gradient(value, leaves)
-        dense = [None if g is None else tf.convert_to_tensor(g) for g in found]
-    used = [i for i, g in enumerate(dense) if g is not None]
-
-    def product(vector: list[Any]) -> list[Any]:
-        seeds = [tf.cast(vector[i], dense[i].dtype) for i in used]
-        made = outer.gradient([dense[i] for i in used], leaves, output_gradients=seeds)
-        return [None if h is None else tf.convert_to_tensor(h) for h in made]
 
     return product
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from keras.src.backend.torch.core import to_torch_dtype
 from torch.utils._device import DeviceContext
 
-from evengrad.adapters.keras.differentiate import Gradients, Run, untapped
+from evengrad.adapters.keras.differentiate import Gradients, Run
 from evengrad.adapters.keras.native import call_symbolic
 
 
@@ -76,53 +76,6 @@ def curvature(run: Run, weights: list[Any], others: list[Any], data: Any) -> Any
             allow_unused=True,
         )
         return [torch.zeros_like(w) if h is None else h for h, w in zip(found, leaves, strict=True)]
-
-    return product
-
-
-def along(
-    run: Run, weights: list[Any], moves: list[Any], others: list[Any], data: Any
-) -> Callable[[float], float]:
-    """As ``differentiate.along``."""
-    state = torch.get_rng_state()
-    values, rest = [w.detach() for w in weights], [w.detach() for w in others]
-    plain = [
-        None if m is None else torch.as_tensor(m, dtype=torch.float32, device=w.device)
-        for m, w in zip(moves, values, strict=True)
-    ]
-
-    def at(t: float) -> float:
-        torch.set_rng_state(state)
-        with torch.no_grad():
-            moved = [
-                w if m is None else (w + t * m).to(w.dtype)
-                for w, m in zip(values, plain, strict=True)
-            ]
-            return float(run(untapped, moved, rest, data)[0])
-
-    return at
-
-
-def curvature(
-    run: Run, weights: list[Any], moving: list[int], others: list[Any], data: Any
-) -> Callable[[list[Any]], list[Any]]:
-    """As ``differentiate.curvature``: reverse over reverse, the forward pass taken once."""
-    values = [w.detach() for w in weights]
-    leaves = [values[i].requires_grad_() for i in moving]
-    with torch.enable_grad():
-        value = run(untapped, values, [w.detach() for w in others], data)[0]
-        found = torch.autograd.grad(value, leaves, create_graph=True, allow_unused=True)
-    used = [i for i, g in enumerate(found) if g is not None and g.requires_grad]
-
-    def product(vector: list[Any]) -> list[Any]:
-        seeds = [torch.as_tensor(vector[i]).to(found[i]) for i in used]
-        if not seeds:
-            return [None] * len(leaves)
-        return list(
-            torch.autograd.grad(
-                [found[i] for i in used], leaves, seeds, retain_graph=True, allow_unused=True
-            )
-        )
 
     return product
 

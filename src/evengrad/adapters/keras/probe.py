@@ -15,7 +15,7 @@ from evengrad.adapters.keras.differentiate import Gradients, array, differentiat
 from evengrad.adapters.keras.losses import DataLoss, Reading, in_range, targets
 from evengrad.adapters.keras.measure import HEADS, Measured
 from evengrad.adapters.keras.replay import Replay
-from evengrad.adapters.keras.sharpness import rate_of, trained_loss, with_rate
+from evengrad.adapters.keras.sharpness import rate_of
 from evengrad.adapters.keras.specify import model_name, specify, versions
 from evengrad.adapters.keras.state import untouched
 from evengrad.adapters.keras.trace import trace
@@ -112,7 +112,6 @@ class _Probing:
         self.reading = self.loss.build(data[1], self.trace.outputs)
         self.targets = targets(data[1])
         self.data = (data[0], self._usable(data[1]), data[2])
-        self.totals: list[Any] = []  # gradients of the loss and its penalties, once measured
 
     def _usable(self, y: Any) -> Any:
         outputs = keras.tree.flatten(self.trace.outputs)
@@ -150,19 +149,6 @@ class _Probing:
             optimizer=None if self.optimizer is None else describe(self.optimizer),
             notes=tuple(self.notes),
             spec=spec,
-        )
-
-    def with_rate(self, found: Probe, precise: bool) -> Probe:
-        """The result with the rate that this loss bears."""
-        replay = Replay(self.trace, (self.trainable, self.others), self.loss)
-        return with_rate(
-            found,
-            self.optimizer,
-            trained_loss(replay.run, self.trainable),
-            ([v.value for v in self.trainable], [v.value for v in self.others]),
-            self.data,
-            (self.trainable, self.totals),
-            precise,
         )
 
     def _spec(self, weights: tuple[Weight, ...]) -> ModelSpec | None:
@@ -234,7 +220,7 @@ class _Probing:
         nothing: list[float | None] = [None] * len(self.trainable)
         if self.optimizer is None:
             return nothing
-        self.totals = total = [g if g is None or scale == 1.0 else g / scale for g in found.weights]
+        total: list[Any] = [g if g is None or scale == 1.0 else g / scale for g in found.weights]
         for i, term in enumerate(penalties.weights if penalties is not None else ()):
             if term is not None:
                 total[i] = term if total[i] is None else total[i] + term
