@@ -7,9 +7,10 @@ may catapult to a flatter region and recover; far beyond, the loss rises until i
 
 How it decides: by critical sharpness, the step along the actual coming update that leaves the loss where it
 was (at most 10 forward passes), or with --precise by the largest eigenvalue of the preconditioned Hessian;
-times a factor of the optimizer (a theorem for the Hessian, measured for the update; docs/learning-rate.md has how
-well that holds). Up to 6 times the edge training often catapults: the report says so, and this finding
-does not. Where the update is unusable anyway (a gradient that explodes or does not arrive), that comes first.
+times a factor of the optimizer (a theorem for the Hessian, measured for the update; docs/learning-rate.md
+has how well that holds). Up to 6 times the edge training often catapults: the report says so, and this
+finding does not. Where the update is unusable anyway (a gradient that explodes or does not arrive), that
+comes first.
 
 What to do: set the rate given, or warm up from a small one to it over some hundred steps.
 
