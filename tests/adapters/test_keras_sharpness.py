@@ -5,6 +5,10 @@ import numpy as np
 import pytest
 
 import evengrad
+from evengrad.adapters.keras.differentiate import forward
+from evengrad.adapters.keras.losses import DataLoss
+from evengrad.adapters.keras.probe import _Probing
+from evengrad.adapters.keras.replay import Replay
 from evengrad.theory.stability import PASSES
 
 pytestmark = pytest.mark.keras
@@ -71,3 +75,20 @@ def test_nothing_is_changed_and_dropout_keeps_its_coins():
         not model.optimizer.built
         or int(keras.ops.convert_to_numpy(model.optimizer.iterations)) == 0
     )
+
+
+def test_dropout_tosses_the_same_coins_in_each_pass():
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((6,)), layers.Dense(30), layers.Dropout(0.5), layers.Dense(1)]
+    )
+    model.compile(optimizer="sgd", loss="mse")
+    x = np.random.default_rng(1).normal(size=(16, 6)).astype("float32")
+    data = (keras.ops.convert_to_tensor(x), keras.ops.ones((16, 1)), None)
+    probing = _Probing(model, data, DataLoss(model, None), model.optimizer)
+    run = Replay(probing.trace, (probing.trainable, probing.others), probing.loss).run
+    here = [v.value for v in probing.trainable]
+    loss = forward(run, [v.value for v in probing.others], probing.data)
+    first, moved, again = loss(here), loss([w + 0.1 for w in here]), loss(here)
+    assert first == again
+    assert moved != first

@@ -57,7 +57,7 @@ def normalise(x, w, axes):
     return z * w["gamma"] + w["beta"], back
 
 
-def operation(kind, x, w):  # noqa: PLR0911
+def operation(kind, x, w):
     if kind == "conv":
         return conv(x, w)
     if kind == "depthwise":

@@ -89,3 +89,14 @@ def test_verdicts() -> None:
 
 def test_the_sharpness_counts_where_it_is_known() -> None:
     assert largest_stable(Rate(1.0, 99.0, 5, HEAVY_BALL, sharpness=2.0)) == pytest.approx(1.9)
+
+
+def test_a_second_moment_of_one_gradient_does_not_count() -> None:
+    method = Method("adam", 0.9)
+    precise, plain = Rate(1.0, 2.0, 5, method, sharpness=1e6), Rate(1.0, 2.0, 5, method)
+    assert largest_stable(precise) == largest_stable(plain)
+
+
+def test_a_loss_that_is_not_finite_at_rest() -> None:
+    with pytest.raises(ValueError, match="nan"):
+        critical_rate(lambda _: math.nan, 1.0)

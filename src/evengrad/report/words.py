@@ -95,7 +95,7 @@ def learning_rate(probe: Probe) -> str | None:
     stable = largest_stable(rate)
     how = f"{rate.passes} forward passes"
     if rate.sharpness is not None:
-        how = f"sharpness {number(rate.sharpness)}"
+        how = f"sharpness {number(rate.sharpness)}, {how}"
     if math.isinf(stable):
         return f"Learning rate {rate.learning_rate:g}: safe, no step along the update raises the loss ({how})."
     told = {"safe": "safe", "catapult": "beyond the edge, may catapult", "diverges": "diverges"}

@@ -50,8 +50,12 @@ def edge(method: Method) -> float:
 
 
 def largest_stable(rate: Rate) -> float:
-    """The learning rate at the edge, from the sharpness where it is known, else from the critical rate."""
-    if rate.sharpness is not None:
+    """The learning rate at the edge, from the sharpness where it is known, else from the critical rate.
+
+    The sharpness counts for SGD alone: a second moment of one gradient has weights with next to none, and
+    the Hessian preconditioned by it says nothing of training.
+    """
+    if rate.sharpness is not None and rate.method.family in ("sgd", "other"):
         return edge(rate.method) / rate.sharpness if rate.sharpness > 0 else math.inf
     return rate.critical * _of_critical(rate.method)
 
@@ -80,8 +84,11 @@ def critical_rate(
 
     loss: of the step. start: the first step to try. Exponential search, then bisection of the logarithm;
     a loss that is not finite is raised. inf where steps as large as 1e8 times the first raise nothing.
+    Raises ValueError where the loss is not finite at rest.
     """
     at_rest = loss(0.0)
+    if not math.isfinite(at_rest):
+        raise ValueError(f"the loss of this batch is {at_rest}")
     used, low, high = 1, 0.0, math.inf
     step, factor = start, 4.0
     while used < passes and (low == 0.0 or math.isinf(high)):

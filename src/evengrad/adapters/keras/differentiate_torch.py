@@ -49,8 +49,10 @@ def _untapped(_key: str, tensor: Any, _fresh: bool = False) -> Any:
 
 def forward(run: Run, others: list[Any], data: Any) -> Any:
     """As ``differentiate.forward``."""
+    state = torch.get_rng_state()  # Keras' dropout draws from it on PyTorch
 
     def at(weights: list[Any]) -> float:
+        torch.set_rng_state(state)
         with torch.no_grad():
             return float(run(_untapped, weights, others, data)[0])
 

@@ -50,7 +50,7 @@ def coming_step(
 
 
 def _scale(optimizer: Any, i: int) -> Any:
-    """sqrt of the second moment plus epsilon, as Adam, RMSprop and Adagrad divide by it; else None."""
+    """Root of the second moment plus epsilon, as Adam, RMSprop and Adagrad divide by it; else None."""
     epsilon = float(getattr(optimizer, "epsilon", 1e-7) or 0.0)
     if hasattr(optimizer, "_velocities") and hasattr(optimizer, "beta_2"):
         steps = int(array(optimizer.iterations))

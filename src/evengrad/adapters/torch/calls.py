@@ -57,6 +57,7 @@ PASSED = frozenset(
         "get_device",
     ]
 )
+ASKED = frozenset({"__bool__", "__int__", "__float__", "__index__", "item", "tolist", "is_nonzero"})
 VIEWED = frozenset({"T", "mT", "H", "mH", "real", "imag"})
 SUMS = frozenset(
     [

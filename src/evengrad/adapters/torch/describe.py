@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from evengrad.adapters.torch.constants import LARGEST
 from evengrad.adapters.torch.ends import path_to_any, where_the_budget_begins
-from evengrad.adapters.torch.laws import initialise_again, listening, measured
+from evengrad.adapters.torch.laws import heard, initialise_again, listening, measured
 from evengrad.adapters.torch.naming import assign, parameter_names, prefixes
 from evengrad.adapters.torch.record import Recorder
 from evengrad.adapters.torch.specify import specify
 from evengrad.adapters.torch.state import eagerly
 from evengrad.errors import CannotCheckError
-from evengrad.spec import ModelSpec, Shape
+from evengrad.spec import Kind, ModelSpec, Shape
 
 Typed = tuple[Shape, str]
 Inputs = tuple[Typed, ...] | dict[str, Typed] | None
@@ -41,7 +42,7 @@ def describe(model: Any, inputs: Inputs, **_: Any) -> ModelSpec:
         )
     twin, values = _twin(model)
     recorder = Recorder(describing=True)
-    recorder.laws = {id(p): measured(value) for p, value in values}
+    recorder.laws = {id(p): measured(value) for p, value in values if isinstance(p, nn.Parameter)}
     recorder.reals.update(values)
     returned = _forward(twin, inputs, recorder)
     return _spec(model, twin, recorder, returned)
@@ -68,8 +69,6 @@ def _expect_ready(model: Any) -> None:
 
 def _twin(model: Any) -> tuple[Any, list[tuple[Any, Any]]]:
     """The same modules with ``meta`` tensors; of those that have values, (meta tensor, values)."""
-    if any(p.is_meta for p in model.parameters()):
-        initialise_again(model)
     memo: dict[int, Any] = {}
     values: list[tuple[Any, Any]] = []
     with torch.no_grad():
@@ -82,15 +81,19 @@ def _twin(model: Any) -> tuple[Any, list[tuple[Any, Any]]]:
             values.append((memo[id(tensor)], tensor))
         for tensor in model.buffers():
             memo[id(tensor)] = torch.empty_like(tensor, device="meta")
+            if not tensor.is_meta and tensor.numel() <= LARGEST:
+                values.append((memo[id(tensor)], tensor.clone()))  # counters are counted up
     twin = copy.deepcopy(model, memo)
     twin.train()
+    if any(heard(p) is None for p in model.parameters() if p.is_meta):
+        initialise_again(twin)
     return twin, values
 
 
 def _forward(twin: Any, inputs: Any, recorder: Recorder) -> list[Any]:
     parts = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
     tensors = [torch.empty(s, dtype=getattr(torch, d), device="meta") for s, d in parts]
-    with eagerly(), torch.enable_grad(), torch.device("meta"):
+    with eagerly(), torch.enable_grad():
         recorder.enter()
         try:
             if isinstance(inputs, dict):
@@ -108,7 +111,11 @@ def _forward(twin: Any, inputs: Any, recorder: Recorder) -> list[Any]:
 
 def _could_not(twin: Any, parts: list[Typed], error: Exception) -> CannotCheckError:
     given = ", ".join(f"{shape} {dtype}" for shape, dtype in parts)
-    line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    line = (
+        str(error).strip().splitlines()[0][:200].rstrip(".")
+        if str(error).strip()
+        else type(error).__name__
+    )
     if isinstance(error, NotImplementedError) or "meta" in str(error) or "item()" in str(error):
         return CannotCheckError(
             f"{type(twin).__name__} needs values on its way ({line}{_where(error)}), and a forecast has only "
@@ -132,12 +139,24 @@ def _where(error: BaseException) -> str:
     return found
 
 
+def _expect_floats(model: Any, recorder: Recorder) -> None:
+    """Shapes alone let integers through a dense layer."""
+    integers = any(i.number is None for i in recorder.inputs)
+    for node in recorder.nodes:
+        if integers and node.kind is Kind.WEIGHTS and not node.reads:
+            raise CannotCheckError(
+                f"{type(model).__name__} puts integers into {node.path or node.function}, which takes floats. "
+                'Give dtype="float32".'
+            )
+
+
 def _spec(model: Any, twin: Any, recorder: Recorder, returned: list[Any]) -> ModelSpec:
     ends = list(dict.fromkeys(recorder.modules.returned))
     if not ends:
         raise CannotCheckError(
             f"{type(model).__name__} returned nothing that hangs on its parameters. Expected float tensors."
         )
+    _expect_floats(model, recorder)
     logits = recorder.number(getattr(returned[0], "logits", None))
     ends = ends if logits is None else [logits]
     nodes = path_to_any(ends, recorder.nodes)
@@ -145,4 +164,5 @@ def _spec(model: Any, twin: Any, recorder: Recorder, returned: list[Any]) -> Mod
     names = parameter_names([twin], nodes)
     outputs, _ = where_the_budget_begins(nodes, ends, None)
     outputs = [n for n in outputs if n in recorder.shapes] or ends
+    nodes = path_to_any(outputs, nodes)
     return specify(recorder, nodes, recorder.inputs, outputs, names, type(model).__name__)

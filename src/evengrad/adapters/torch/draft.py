@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.utils._pytree import tree_map
 
-from evengrad.adapters.torch.draft_linear import LINEAR
+from evengrad.adapters.torch.draft_linear import LINEAR, LOOKUPS, lookup
 from evengrad.adapters.torch.draft_moves import MOVES, pool
-from evengrad.adapters.torch.drafts import Call, Draft, Operand
+from evengrad.adapters.torch.drafts import IDENTITY, Call, Draft, Operand
 from evengrad.spec import Array, Combine, Opaque, Pointwise
 from evengrad.theory.activations import FUNCTIONS, canonical, leaky_relu
 
@@ -36,6 +36,7 @@ _BINARY: dict[str, tuple[str, Callable[[Array, Array], Array]]] = {
     "imul": ("multiply", lambda a, b: a * b),
     "itruediv": ("divide", lambda a, b: a / b),
 }
+_HIDES = 1e4  # the rms of a mask that is added to logits
 _REVERSED = {"rsub", "rtruediv"}
 
 
@@ -43,7 +44,7 @@ def draft(name: str, function: Any, args: Any, kwargs: Any, outputs: list[Any]) 
     """An operation for a call that a gradient comes through. args, kwargs: with Operands for tensors."""
     plain = _plain(name)
     call = Call(plain, function, args, kwargs, [tuple(t.shape) for t in outputs])
-    if not call.data() and plain != "embedding":
+    if not call.data() and plain not in LOOKUPS:
         return Draft(Opaque("it reads no activation"), [])
     try:
         return _known(call)
@@ -52,6 +53,8 @@ def draft(name: str, function: Any, args: Any, kwargs: Any, outputs: list[Any]) 
 
 
 def _known(call: Call) -> Draft:
+    if not call.data() and call.name != "embedding":
+        return lookup(call)
     rule = LINEAR.get(call.name) or MOVES.get(call.name)
     if call.name in ("max", "min") and len(call.data()) == 1:
         rule = MOVES["amax"]
@@ -75,12 +78,22 @@ def _plain(name: str) -> str:
 
 def _combined(call: Call, tensors: list[Operand]) -> Draft:
     name, phi = _BINARY[call.name]
-    factor = call.kwargs.get("alpha", 1)
-    if factor != 1:
-        return Draft(Opaque(f"{call.name} with alpha"), call.data())
+    factor = float(call.kwargs.get("alpha", 1))
     if call.name in _REVERSED:
-        tensors, phi = tensors[::-1], _BINARY[name[:3]][1]
-    return Draft(Combine(name, phi), tensors)
+        tensors, phi = tensors[::-1], _BINARY[call.name[1:]][1]
+    if name == "add" and call.x.shape == call.out and _masks(tensors):
+        return Draft(IDENTITY, [call.x])
+    if factor == 1:
+        return Draft(Combine(name, phi), tensors)
+    scaled = Pointwise("multiply", lambda z: factor * z)
+    last = Combine(name, phi), [("in", 0), ("step", 0)], call.out
+    return Draft(None, tensors, [(scaled, [("in", 1)], tensors[1].shape), last])
+
+
+def _masks(tensors: list[Operand]) -> bool:
+    """Whether one of them is minus infinity, or as good as that, wherever it is not zero."""
+    laws = [o.constant() for o in tensors if o.number is None]
+    return any(not law.rms < _HIDES for law in laws)
 
 
 def _pointwise(call: Call) -> Draft:

@@ -132,6 +132,17 @@ def embedding(call: Call) -> Draft:
     return Draft(Embedding(weight.constant()), [])
 
 
+def lookup(call: Call) -> Draft:
+    """Rows of a parameter by integers: table[ids]."""
+    table = call.args[0]
+    index = [o for o in call.operands() if o is not table]
+    if table.number is not None or len(index) != 1 or index[0].tensor.is_floating_point():
+        return Draft(Opaque("an index by tensors"), call.data())
+    if call.out != (*index[0].shape, *table.shape[1:]) or len(table.shape) != 2:
+        return Draft(Opaque("rows of a weight with other than two axes"), [])
+    return Draft(Embedding(table.constant()), [])
+
+
 # --- normalisation --------------------------------------------------------------------------------
 
 
@@ -211,13 +222,14 @@ def is_causal(mask: Any) -> bool:
         return False
     if mask.shape[-1] == 1:
         return False
-    if mask.tensor.is_meta:
+    if mask.values is None:
         return not mask.tensor.requires_grad  # a bias of relative positions is trained
-    last = mask.tensor.reshape(-1, *mask.shape[-2:])[0]
+    last = mask.values.reshape(-1, *mask.shape[-2:])[0]
     hidden = ~last if last.dtype == torch.bool else last < -1e4
     return bool(hidden[0, 1:].all()) and not bool(hidden[-1].any())
 
 
+LOOKUPS = {"embedding", "getitem", "index_select"}
 LINEAR = {
     "linear": linear,
     **dict.fromkeys(("matmul", "mm", "bmm", "rmatmul"), matmul),

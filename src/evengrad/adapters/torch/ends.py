@@ -36,13 +36,15 @@ def where_the_budget_begins(
 ) -> tuple[list[int], str | None]:
     """The tensors where the network ends, and the closing activation that counts as the loss's.
 
-    These are what the outermost module returned and the loss reads; without a module, what the first
-    loss call reads, or the last tensor that is not a number.
+    These are what the outermost module returned and the loss reads, or all of it where there is no loss;
+    without a module, what the first loss call reads, or the last tensor that is not a number.
     """
     made = {number: node for node in nodes for number in node.makes}
     heads = [node.head for node in nodes if node.head is not None]
     read = heads[0].read if heads else None
     read_outside = {n for node in nodes if not node.inside for n in node.reads}
+    if loss is None:
+        read_outside = set(returned)
     numbers = {n for node in nodes if _is_number(node) for n in node.makes}
     ends = [n for n in dict.fromkeys(returned) if n in made and n in read_outside - numbers]
     ends = [n for n in ends if not _goes_on(nodes, n)]

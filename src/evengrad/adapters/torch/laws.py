@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from evengrad.adapters.torch.constants import moved
+from evengrad.adapters.torch.unheard import Questions, pretrained_models_initialise
 from evengrad.spec import Law
 
 _SIGMA = 6.0  # taps that differ by more than sampling explains are taken as they are
@@ -66,58 +68,52 @@ class Listener(TorchDispatchMode):
 
     def law(self, tensor: Any) -> Law | None:
         """What is known of a tensor."""
-        return self.laws.get(_storage(tensor))
+        return self.laws.get(_storage(tensor)) if isinstance(tensor, torch.Tensor) else None
 
     def _note(self, name: str, args: Any, kwargs: Any, result: Any) -> None:
         plain = name.rstrip("_")
         if plain == "linalg_qr":
-            self._set(result[0], Law(0.0, result[0].shape[-2] ** -0.5, "orthogonal"))
+            self.set(result[0], Law(0.0, result[0].shape[-2] ** -0.5, "orthogonal"))
             return
         if not isinstance(result, torch.Tensor) or not result.is_meta:
             return
-        target = args[0] if name.endswith("_") else result
-        if plain in _DRAWN:
-            self._set(target, self._drawn(plain, target, args, kwargs))
-        elif plain in ("mul", "div", "add", "sub", "neg") and isinstance(args[0], torch.Tensor):
-            law, by = self.law(args[0]), args[1] if len(args) > 1 else -1.0
-            if law is not None and isinstance(by, int | float):
-                self._set(target, _moved(plain, law, float(by)))
-        elif plain == "erfinv":
-            low, high = self._uniform.get(_storage(args[0]), (-1.0, 1.0))
-            self._set(target, _truncated(low, high))
-        elif plain == "copy" and isinstance(args[1], torch.Tensor):
-            law = self.law(args[1])
-            if law is not None:
-                self._set(target, law)
-        elif plain in ("clone", "detach", "_to_copy"):
-            law = self.law(args[0])
-            if law is not None:
-                self._set(result, law)
+        within = name.endswith("_") and not name.startswith("__")
+        target = args[0] if within else result
+        law = self._made(plain, target, args, kwargs)
+        if law is not None:
+            self.set(target, law)
+        elif (within and plain not in _STILL) or "out" in kwargs:
+            self.laws.pop(_storage(target), None)
+
+    def _made(self, plain: str, target: Any, args: Any, kwargs: Any) -> Law | None:
+        """Of what a call leaves in its target; None if nobody knows."""
+        if plain in _FROM_NOTHING:
+            return self._drawn(plain, target, args, kwargs)
+        if plain == "copy":
+            return self.law(args[1])
+        law = self.law(args[0])
+        if plain == "erfinv":
+            return _truncated(*self._uniform.get(_storage(args[0]), (-1.0, 1.0)))
+        if law is None or plain in ("clone", "detach", "_to_copy"):
+            return law
+        if plain in ("clamp", "clamp_min", "clamp_max"):
+            return law if law.origin == "truncated normal" else None
+        by = args[1] if len(args) > 1 else -1.0
+        return moved(plain, law, float(by)) if isinstance(by, int | float) else None
 
     def _drawn(self, plain: str, target: Any, args: Any, kwargs: Any) -> Law:
-        def option(place: int, name: str, default: float) -> float:
+        names, law = _FROM_NOTHING[plain]
+        values = []
+        for place, (name, default) in enumerate(names, 1):
             found = kwargs.get(name, args[place] if len(args) > place else default)
-            return float(found)
-
+            values.append(float(found))
         if plain == "uniform":
-            low, high = option(1, "from", 0.0), option(2, "to", 1.0)
-            self._uniform[_storage(target)] = (low, high)
-            mean = (low + high) / 2
-            return Law(
-                mean, math.sqrt(mean**2 + (high - low) ** 2 / 12), f"uniform({low:.3g}, {high:.3g})"
-            )
-        if plain == "normal":
-            mean, sd = option(1, "mean", 0.0), option(2, "std", 1.0)
-            return Law(mean, math.hypot(mean, sd), f"normal({mean:.3g}, {sd:.3g})")
-        if plain in ("randn", "randn_like"):
-            return Law(0.0, 1.0, "normal(0, 1)")
-        if plain in ("rand", "rand_like"):
-            return Law(0.5, math.sqrt(1 / 3), "uniform(0, 1)")
-        constant = {"zero": 0.0, "zeros": 0.0, "zeros_like": 0.0, "ones": 1.0, "ones_like": 1.0}
-        value = constant[plain] if plain in constant else float(args[1])
-        return Law(value, abs(value), f"constant({value:.3g})")
+            self._uniform[_storage(target)] = (values[0], values[1])
+        if plain == "eye":
+            values = [min(target.shape) / max(target.numel(), 1)]
+        return law(*values)
 
-    def _set(self, target: Any, law: Law) -> None:
+    def set(self, target: Any, law: Law) -> None:
         """For a part of a tensor, by the part's share."""
         key = _storage(target)
         size = target.untyped_storage().nbytes() // max(target.element_size(), 1)
@@ -131,23 +127,63 @@ class Listener(TorchDispatchMode):
         self._kept.append(target.untyped_storage())
 
 
-_DRAWN = {
-    *("uniform", "normal", "fill", "zero", "zeros", "ones", "full", "randn", "rand"),
-    *("zeros_like", "ones_like", "full_like", "randn_like", "rand_like"),
+_STILL = {"requires_grad", "detach", "set", "resize", "t", "transpose", "squeeze", "unsqueeze"}
+
+
+def _uniform(low: float, high: float) -> Law:
+    mean = (low + high) / 2
+    rms = math.sqrt(mean**2 + (high - low) ** 2 / 12)
+    return Law(mean, rms, f"uniform({low:.3g}, {high:.3g})")
+
+
+def _normal(mean: float, sd: float) -> Law:
+    return Law(mean, math.hypot(mean, sd), f"normal({mean:.3g}, {sd:.3g})")
+
+
+def _constant(value: float) -> Law:
+    return Law(value, abs(value), f"constant({value:.3g})")
+
+
+def _coins(p: float) -> Law:
+    return Law(p, math.sqrt(p), f"bernoulli({p:.3g})")
+
+
+def _exponential(rate: float) -> Law:
+    return Law(1 / rate, math.sqrt(2) / rate, f"exponential({rate:.3g})")
+
+
+def _log_normal(mean: float, sd: float) -> Law:
+    return Law(math.exp(mean + sd**2 / 2), math.exp(mean + sd**2), "log-normal")
+
+
+def _eye(share: float) -> Law:
+    return Law(share, math.sqrt(share), "eye")
+
+
+def _always(law: Law) -> Callable[[], Law]:
+    return lambda: law
+
+
+_FROM_NOTHING: dict[str, tuple[tuple[tuple[str, float], ...], Callable[..., Law]]] = {
+    "uniform": ((("from", 0.0), ("to", 1.0)), _uniform),
+    "normal": ((("mean", 0.0), ("std", 1.0)), _normal),
+    "bernoulli": ((("p", 0.5),), _coins),
+    "exponential": ((("lambd", 1.0),), _exponential),
+    "log_normal": ((("mean", 1.0), ("std", 2.0)), _log_normal),
+    "fill": ((("value", 0.0),), _constant),
+    "full": ((("fill_value", 0.0),), _constant),
+    "full_like": ((("fill_value", 0.0),), _constant),
+    "eye": ((), _eye),
+    **dict.fromkeys(("zero", "zeros", "zeros_like"), ((), _always(_constant(0.0)))),
+    **dict.fromkeys(("ones", "ones_like"), ((), _always(_constant(1.0)))),
+    **dict.fromkeys(("randn", "randn_like"), ((), _always(_normal(0.0, 1.0)))),
+    **dict.fromkeys(("rand", "rand_like"), ((), _always(_uniform(0.0, 1.0)))),
 }
+"""aten name -> its arguments with their defaults, and the law of what it draws: torch's own words."""
 
 
 def _storage(tensor: Any) -> int:
     return int(tensor.untyped_storage()._cdata)
-
-
-def _moved(plain: str, law: Law, by: float) -> Law:
-    if plain in ("add", "sub"):
-        shift = by if plain == "add" else -by
-        mean = law.mean + shift
-        return Law(mean, math.sqrt(law.variance + mean**2), law.origin)
-    factor = by if plain == "mul" else -1.0 if plain == "neg" else 1 / by
-    return Law(law.mean * factor, law.rms * abs(factor), law.origin)
 
 
 def _truncated(low: float, high: float) -> Law:
@@ -169,7 +205,7 @@ _KEPT: list[Any] = []
 def listening() -> Iterator[Listener]:
     """What is initialised inside is known by its law afterwards."""
     listener = Listener()
-    with listener:
+    with listener, Questions(listener.set), pretrained_models_initialise():
         yield listener
     _TOTAL.update(listener.laws)
     _KEPT.extend(listener._kept)
@@ -186,5 +222,6 @@ def initialise_again(model: Any) -> None:
                 if callable(getattr(module, reset, None)):
                     getattr(module, reset)()
                     break
-        if callable(getattr(model, "_init_weights", None)):
+        unknown = any(p.is_meta and heard(p) is None for p in model.parameters())
+        if unknown and callable(getattr(model, "_init_weights", None)):
             model.apply(model._init_weights)

@@ -200,7 +200,7 @@ class Measurement:
             found.append(
                 Weight(
                     name=name,
-                    value=summary_of(parameter),
+                    value=self.recorder.figures(parameter),
                     fan_in=fan_in.get(key),
                     gradient=None if gradient is None else summary_of(gradient).scaled(1 / scale),
                     penalty=0.0 if penalty is None else summary_of(penalty).rms / scale,

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from evengrad.adapters.torch.calls import PASSED, SUMS, VIEWED, fan_in, flat_ends, source
+from evengrad.adapters.torch.calls import ASKED, PASSED, SUMS, VIEWED, fan_in, flat_ends, source
+from evengrad.adapters.torch.constants import Constants
 from evengrad.adapters.torch.draft import draft
 from evengrad.adapters.torch.drafts import Draft, Operand
 from evengrad.adapters.torch.graph import Node
@@ -30,7 +32,7 @@ from evengrad.adapters.torch.modules import ModelInput, ModuleStack
 from evengrad.adapters.torch.tensors import array, summary_of
 from evengrad.health import activation_health
 from evengrad.spec import Kind, Law
-from evengrad.statistics import nothing
+from evengrad.statistics import Summary, nothing
 
 
 @dataclass(slots=True)
@@ -68,8 +70,10 @@ class Recorder(TorchFunctionMode):
         self._derived: Any = WeakTensorKeyDictionary()  # made of parameters alone -> which
         self._moved: Any = WeakTensorKeyDictionary()  # a parameter transposed or reshaped -> it
         self._constants: Any = WeakTensorKeyDictionary()
-        self.laws: dict[int, Law] = {}  # id(parameter) -> its law
-        self.reals: Any = WeakTensorKeyDictionary()  # on ``meta`` -> the same with values
+        self.laws: dict[int, Law] = {}  # while describing: id(parameter) -> its law
+        self._figures: dict[int, tuple[Any, Summary]] = {}  # by id; the parameter is kept alive
+        self.constants = Constants()
+        self.reals = self.constants.values  # on ``meta`` -> the same with values
         self._real_result: Any = None
         self._count = 0
         self._paused = 0
@@ -126,10 +130,14 @@ class Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Every torch call of the script comes through here, the highest-level one of each."""
         kwargs = kwargs or {}
+        if self.describing and func in _device_constructors() and kwargs.get("device") is None:
+            kwargs["device"] = torch.device("meta")
         if func is torch.Tensor.backward and self.on_backward is not None:
             self.on_backward(args[0])
             return func(*args, **kwargs)
         name = getattr(func, "__name__", "")
+        if self.describing and name in ASKED and args[0] in self.reals:
+            return func(self.reals[args[0]], *args[1:], **kwargs)
         if name == "__get__":
             name = getattr(getattr(func, "__self__", None), "__name__", "")
             if name not in VIEWED:
@@ -141,7 +149,10 @@ class Recorder(TorchFunctionMode):
     def call(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         """One call: recorded if a gradient will come through it on its way to the data."""
         if self.idle:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if self.describing and not self._paused:
+                self._unseen(func, name, args, kwargs, result)
+            return result
         with self.paused():
             try:
                 finish, args, kwargs = self._prepare(func, name, args, kwargs)
@@ -154,6 +165,13 @@ class Recorder(TorchFunctionMode):
             except Exception as error:
                 self.trouble = self.trouble or error
                 return result
+
+    def _unseen(self, func: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
+        """A call under ``no_grad``, where positions are often made."""
+        leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        if self.modules.stack and all(self._constant(t) for t in leaves):
+            with self.paused(), suppress(Exception):
+                self._keep_constant(func, name, args, kwargs, result)
 
     def _prepare(
         self, func: Any, name: str, args: Any, kwargs: Any
@@ -171,7 +189,7 @@ class Recorder(TorchFunctionMode):
             if parameters:
                 self._derive_real(func, name, args, kwargs)
                 return functools.partial(self._derive, name, parameters), args, kwargs
-            inside = functools.partial(self._keep_constant, name)
+            inside = functools.partial(self._keep_constant, func, name, args, kwargs)
             return inside if self.modules.stack else _as_it_is, args, kwargs
         if not data and not parameters:
             return _as_it_is, args, kwargs
@@ -246,11 +264,14 @@ class Recorder(TorchFunctionMode):
         """Number and hook the outputs of a call, and read their figures."""
         outputs = [t for t in results if isinstance(t, torch.Tensor) and t.requires_grad]
         if not outputs:
+            self._made_like(node, results)
             return
         self.nodes.append(node)
         for slot, tensor in enumerate(outputs):
             self._derived.pop(tensor, None)
             node.makes.append(self.register(tensor))
+            if self.describing:
+                continue
             tensor.register_hook(functools.partial(self._above, node, slot))
         node.draft = self._draft(node, outputs)
         if self.describing:
@@ -265,6 +286,15 @@ class Recorder(TorchFunctionMode):
             axis = 1 if values.ndim >= 4 else -1  # channels of maps, else features
             node.health = activation_health(node.label, array(values), axis=axis, flat=node.flat)
 
+    def _made_like(self, node: Node, results: list[Any]) -> None:
+        """No gradient comes through: a mask of an activation, or coins in its shape (rand_like)."""
+        if not self.describing or node.call_made is None:
+            return
+        name, func, _args, kwargs = node.call_made
+        node.call_made = None
+        if name in ("rand_like", "randn_like", "new_empty", "empty_like", "bernoulli"):
+            self._keep_constant(func, name, (), kwargs, results)
+
     def operand(self, value: Any) -> Any:
         """Arguments with tensors as a draft has them."""
         if type(value) in (list, tuple):
@@ -277,20 +307,28 @@ class Recorder(TorchFunctionMode):
         values = self.reals.get(value) if value.is_meta else value
         return Operand(number, tuple(value.shape), value, self.law_of, values)
 
+    def figures(self, parameter: Any) -> Summary:
+        """Of a weight with values, read once: no step is taken while recording."""
+        if id(parameter) not in self._figures:
+            self._figures[id(parameter)] = parameter, summary_of(parameter)
+        return self._figures[id(parameter)][1]
+
     def law_of(self, tensor: Any) -> Law:
         """Of a weight or constant. A weight on its way (transposed) has the law of the weight."""
-        origin = self._moved.get(tensor, tensor)
+        own = isinstance(tensor, torch.nn.Parameter)
+        origin = tensor if own else self._moved.get(tensor, tensor)
         if not tensor.is_meta:
-            if origin is tensor and isinstance(tensor, torch.nn.Parameter):
-                return self.laws.setdefault(id(tensor), measured(tensor))
-            return measured(tensor)
-        if tensor in self.reals and tensor in self._derived:
+            if not isinstance(origin, torch.nn.Parameter):
+                return measured(tensor)
+            figures = self.figures(origin)
+            return Law(figures.mean, figures.rms)
+        if not own and tensor in self.reals:
             return measured(self.reals[tensor])
-        known = self.laws.get(id(origin)) or heard(origin) or self._constants.get(tensor)
+        known = self.laws.get(id(origin)) or heard(origin) or self.constants.law(tensor)
         if known is None and tensor in self._derived:
             first = next(iter(self._derived[tensor].values()))
             known = self.laws.get(id(first)) or heard(first)
-        return known if isinstance(known, Law) else Law(0.0, 1.0, "unknown")
+        return known or Law(0.0, 1.0, "unknown")
 
     def _draft(self, node: Node, outputs: list[Any]) -> Draft | None:
         """The operation as a spec has it; the tensors that the call was given are let go."""
@@ -313,11 +351,7 @@ class Recorder(TorchFunctionMode):
         leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         if not all(t in self.reals for t in leaves):
             return
-        real = tree_map(
-            lambda t: self.reals[t] if isinstance(t, torch.Tensor) else t, (args, kwargs)
-        )
-        with torch.no_grad(), torch.device("cpu"):
-            self._real_result = func(*real[0], **real[1])
+        self._real_result = self.constants.made_again(func, args, kwargs)
 
     def _derive(self, name: str, parameters: list[Any], result: Any) -> Any:
         """Made of parameters alone: a derived weight, or on its way to be a penalty."""
@@ -337,10 +371,12 @@ class Recorder(TorchFunctionMode):
                     self._moved[t] = self._moved.get(p, p)
         return result
 
-    def _keep_constant(self, name: str, result: Any) -> Any:
+    def _keep_constant(self, func: Any, name: str, args: Any, kwargs: Any, result: Any) -> Any:
         for t in tree_leaves(result):
             if isinstance(t, torch.Tensor):
-                self._constants[t] = _WAVE if name in ("cos", "sin") else True
+                self._constants[t] = True
+        if self.describing:
+            self.constants.note(func, name, args, kwargs, result)
         return result
 
     def _constant(self, tensor: Any) -> bool:
@@ -387,6 +423,8 @@ class Recorder(TorchFunctionMode):
         slot = len(node.reads)
         node.reads.append(number)
         view = tensor.view_as(tensor)
+        if self.describing:
+            return view
 
         def below(grad: Any) -> None:
             # With one reader the gradient at its input is the one at the maker's output.
@@ -414,9 +452,6 @@ class Recorder(TorchFunctionMode):
 
         view.register_hook(silence)
         return view
-
-
-_WAVE = Law(0.0, 0.5**0.5, "cos or sin")
 
 
 def _as_it_is(result: Any) -> Any:

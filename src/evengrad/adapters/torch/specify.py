@@ -32,6 +32,7 @@ def specify(
 ) -> ModelSpec:
     """nodes: on the path, named. inputs: the model's. outputs: tensor numbers where the budget begins."""
     table = _Table(recorder.shapes)
+    weights = tuple(_weights(recorder, nodes, names))
     made = [_node(node, table, names) for node in nodes if node.draft is not None]
     found: list[InputSpec] = []
     for i in inputs:
@@ -46,9 +47,9 @@ def specify(
         inputs=tuple(found),
         outputs=tuple(table.number(n, recorder.shapes[n]) for n in outputs),
         nodes=tuple(made),
-        weights=tuple(_weights(recorder, nodes, names)),
+        weights=weights,
         constants=table.constants,
-        notes=(),
+        notes=tuple(_notes(weights)),
     )
 
 
@@ -124,4 +125,15 @@ def _weights(
     return [
         WeightSpec(name, tuple(p.shape), recorder.law_of(p), fan_in.get(key))
         for key, (name, p) in names.items()
+    ]
+
+
+def _notes(weights: tuple[WeightSpec, ...]) -> list[str]:
+    unknown = [w.name for w in weights if w.law.origin == "unknown"]
+    if not unknown:
+        return []
+    some = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+    return [
+        f"the initial values of {some} are not known and are taken for standard normal: build the model with "
+        "values, or initialise it inside the function given to forecast()"
     ]

@@ -12,7 +12,7 @@ from numpy.polynomial.hermite_e import hermegauss
 
 from evengrad.spec import Array, Dropout, Pool, Reduce, Shape
 from evengrad.theory import kernel as k
-from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, united
+from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, shaped, united
 from evengrad.theory.gaussian import NODES, WEIGHTS, dual, expect
 from evengrad.theory.kernel import Kernel
 from evengrad.theory.maps import Rule
@@ -210,7 +210,18 @@ def _reduce(op: Reduce, inputs: Sequence[Field], shapes: Sequence[Shape]) -> lis
     left = [a for a in range(len(kept)) if op.keepdims or a not in op.axes]
     axis = None if source.axis is None else left.index(source.axis)
     profile = {left.index(a): p for a, p in source.profile.items() if a not in op.axes}
-    return [gaussian(shape, kernel, mean, sizes=source.sizes, axis=axis, profile=profile)]
+    found = gaussian(shape, kernel, mean, sizes=source.sizes, axis=axis, profile=profile)
+    if (source.values >= 0).all() and (found.values < 0).any():
+        found = shaped(found, _positive(found))
+    return [found]
+
+
+def _positive(found: Field) -> Array:
+    """Log-normal of the same moments: a mean of squares has a root."""
+    mean = np.maximum(found.mean, 1e-300)
+    width = np.sqrt(np.log1p((found.anchor.sd / mean) ** 2))[:, None]
+    values: Array = mean[:, None] * np.exp(width * NODES - width**2 / 2)
+    return values
 
 
 def _kept(kernel: Kernel, sizes: dict[int, int]) -> Kernel:
