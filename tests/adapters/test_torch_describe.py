@@ -1,6 +1,8 @@
 """A torch model as a ModelSpec: operations, laws and names, without a run."""
 
+import functools
 import math
+import random
 
 import numpy as np
 import pytest
@@ -424,6 +426,31 @@ def test_nothing_of_the_model_is_changed(name):
     ] == before
     assert all(torch.equal(v, kept[k]) for k, v in model.state_dict().items())
     assert nn.Module.__call__ is torch.nn.modules.module.Module.__call__
+
+
+@functools.lru_cache(maxsize=4)
+def indices(n):
+    return torch.arange(n).flip(0)
+
+
+class Remembering(nn.Module):
+    """Positions from a cache that all models share, and a coin of Python's."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(5, 4))
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.layer(x) * (1 + random.random()) + self.table[indices(5)]
+
+
+def test_caches_hold_no_tensors_without_values():
+    state = random.getstate()
+    found = describe(Remembering(), (((5, 4), FLOAT),))
+    assert not any(isinstance(n.op, Opaque) for n in found.nodes)
+    assert random.getstate() == state
+    assert not indices(5).is_meta
 
 
 # --- laws --------------------------------------------------------------------------------------------

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from evengrad.adapters.torch.caches import forget_meta
 from evengrad.adapters.torch.constants import LARGEST
 from evengrad.adapters.torch.ends import path_to_any, where_the_budget_begins
 from evengrad.adapters.torch.laws import heard, initialise_again, listening, measured
 from evengrad.adapters.torch.naming import assign, parameter_names, prefixes
 from evengrad.adapters.torch.record import Recorder
 from evengrad.adapters.torch.specify import specify
-from evengrad.adapters.torch.state import eagerly
+from evengrad.adapters.torch.state import eagerly, noise_kept
 from evengrad.errors import CannotCheckError
 from evengrad.spec import Kind, ModelSpec, Shape
 
@@ -44,7 +45,8 @@ def describe(model: Any, inputs: Inputs, **_: Any) -> ModelSpec:
     recorder = Recorder(describing=True)
     recorder.laws = {id(p): measured(value) for p, value in values if isinstance(p, nn.Parameter)}
     recorder.reals.update(values)
-    returned = _forward(twin, inputs, recorder)
+    with noise_kept():
+        returned = _forward(twin, inputs, recorder)
     return _spec(model, twin, recorder, returned)
 
 
@@ -106,6 +108,8 @@ def _forward(twin: Any, inputs: Any, recorder: Recorder) -> list[Any]:
             raise _could_not(twin, parts, error) from error
         finally:
             recorder.leave()
+            if recorder.made_constants:
+                forget_meta()
     return [result]
 
 

@@ -121,6 +121,11 @@ class Recorder(TorchFunctionMode):
         return torch.is_grad_enabled() and (self.measuring or self._stopped)
 
     @property
+    def made_constants(self) -> bool:
+        """Whether the model made tensors from no data."""
+        return len(self._constants) > 0
+
+    @property
     def idle(self) -> bool:
         """Whether calls go by unrecorded now."""
         return bool(self._paused) or self.measuring or not torch.is_grad_enabled()

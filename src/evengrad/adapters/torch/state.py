@@ -19,10 +19,9 @@ def untouched(model: Any) -> Iterator[None]:
     kept = [t.detach().clone() for t in tensors]
     gradients = [p.grad for p in model.parameters()]
     flags = [(module, module.training) for module in model.modules()]
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     try:
-        yield
+        with noise_kept():
+            yield
     finally:
         with torch.no_grad():
             for tensor, value in zip(tensors, kept, strict=True):
@@ -32,6 +31,16 @@ def untouched(model: Any) -> Iterator[None]:
             parameter.grad = gradient
         for module, training in flags:
             module.training = training
+
+
+@contextmanager
+def noise_kept() -> Iterator[None]:
+    """Random states are what they were."""
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    try:
+        yield
+    finally:
         random.setstate(python)
         np.random.set_state(numpy)
         torch.set_rng_state(cpu)
