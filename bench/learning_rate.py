@@ -16,7 +16,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,7 +30,7 @@ from torch.nn import functional
 import evengrad
 from evengrad.adapters.torch.sharpness import method as method_of
 from evengrad.probe import Rate
-from evengrad.theory.stability import CATAPULT, largest_stable
+from evengrad.theory.stability import largest_stable, verdict
 
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 BEYOND = 8  # doublings or halvings tried past these, to find a real edge outside
@@ -257,15 +257,17 @@ class Row:
     predicted: float
     outcomes: dict[float, str]
     real: float
+    rate: Rate
 
 
 def judge(case: Case, results: Results) -> Row:
     """Train at the multiples; go on outside where none or all diverge."""
     kept = results.probe(case)
     method = method_of(OPTIMIZERS[case.optimizer]([nn.Parameter(torch.zeros(1))], 1e-3))
-    predicted = largest_stable(Rate(1e-3, kept["critical"], int(kept["passes"]), method))
+    rate = Rate(1e-3, kept["critical"], int(kept["passes"]), method)
+    predicted = largest_stable(rate)
     outcomes = {m: results.run(case, m * predicted) for m in MULTIPLES}
-    return Row(case, predicted, outcomes, _real(case, predicted, outcomes, results))
+    return Row(case, predicted, outcomes, _real(case, predicted, outcomes, results), rate)
 
 
 def _real(case: Case, predicted: float, outcomes: dict[float, str], results: Results) -> float:
@@ -283,9 +285,9 @@ def _real(case: Case, predicted: float, outcomes: dict[float, str], results: Res
     return multiple * math.sqrt(2) if bad else multiple / math.sqrt(2)
 
 
-def called(multiple: float) -> str:
+def called(row: Row, multiple: float) -> str:
     """The verdict at a multiple of the predicted edge."""
-    return "safe" if multiple <= 1 else "catapult" if multiple <= CATAPULT else "diverges"
+    return verdict(replace(row.rate, learning_rate=multiple * row.predicted))
 
 
 def report(rows: list[Row]) -> list[str]:
@@ -312,12 +314,12 @@ def _share(hits: list[bool]) -> str:
 def _figures(rows: list[Row]) -> list[str]:
     low = [row.outcomes[m] != "diverged" for row in rows for m in (0.25, 0.5)]
     high = [
-        row.outcomes[16.0] == "diverged" or called(16.0) == "catapult"
+        row.outcomes[16.0] == "diverged" or called(row, 16.0) == "catapult"
         for row in rows
         if row.case.network.relu
     ]
     near = [0.5 <= row.real <= 2.0 for row in rows]
-    grown = Counter((called(m), o) for row in rows for m, o in row.outcomes.items())
+    grown = Counter((called(row, m), o) for row in rows for m, o in row.outcomes.items())
     lines = [
         f"* Runs at 0.25 and 0.5 of the predicted edge that do not diverge: {_share(low)}; goal 95%.",
         f"* ReLU runs at 16 times the predicted edge that diverge, or were called catapult: {_share(high)}; "
@@ -328,9 +330,9 @@ def _figures(rows: list[Row]) -> list[str]:
         "| called | survived | catapulted | diverged |",
         "| --- | ---: | ---: | ---: |",
     ]
-    for verdict in ("safe", "catapult", "diverges"):
-        counts = [grown[verdict, o] for o in ("survived", "catapulted", "diverged")]
-        lines.append(f"| {verdict} | {counts[0]} | {counts[1]} | {counts[2]} |")
+    for word in ("safe", "catapult", "diverges"):
+        counts = [grown[word, o] for o in ("survived", "catapulted", "diverged")]
+        lines.append(f"| {word} | {counts[0]} | {counts[1]} | {counts[2]} |")
     return lines
 
 

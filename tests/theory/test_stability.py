@@ -82,8 +82,12 @@ def test_a_loss_that_never_rises_and_one_that_breaks() -> None:
 
 def test_verdicts() -> None:
     stable = largest_stable(Rate(1.0, 2.0, 5, Method("sgd")))
-    for factor, expected in ((0.9, "safe"), (1.5, "catapult"), (CATAPULT * 1.1, "diverges")):
+    far = 1.1 * max(CATAPULT, 2.0 / stable)
+    for factor, expected in ((0.9, "safe"), (1.5, "catapult"), (far, "diverges")):
         assert verdict(Rate(stable * factor, 2.0, 5, Method("sgd"))) == expected
+    bearable = Rate(1.9, 2.0, 5, Method("sgd", 0.9))
+    assert bearable.learning_rate > CATAPULT * largest_stable(bearable)
+    assert verdict(bearable) == "catapult"
     assert verdict(Rate(1e6, math.inf, 5, Method("sgd"))) == "safe"
 
 

@@ -13,11 +13,14 @@ from evengrad.initialisers import Even
 from evengrad.theory.prediction import Band
 
 _MOST = 3
+_FAR, _LEAST = 2.5, 0.1
+"""How far outside counts: so many times the 95% band's reach (about five standard deviations, since every
+operation is asked), and at least 10%, since real data is not the standard normal data of the theory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """An operation whose measured gain no seed of this initialisation is likely to give."""
+    """An operation whose measured gain no seed of this initialisation would give."""
 
     operation: str
     layer: str
@@ -42,7 +45,10 @@ def outside(check: Check) -> tuple[Outside, ...]:
     found = []
     for op in check.probe.operations:
         band, gain = check.prediction.terms.get(op.name), op.log_gain
-        if band is None or gain is None or not math.isfinite(gain) or band.holds(gain):
+        if band is None or gain is None or not math.isfinite(gain):
+            continue
+        reach = max(_FAR * (band.high - band.median), _LEAST)
+        if abs(gain - band.median) <= reach:
             continue
         found.append(Outside(op.name, op.layer, gain, band))
     return tuple(

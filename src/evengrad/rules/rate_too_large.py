@@ -8,9 +8,9 @@ may catapult to a flatter region and recover; far beyond, the loss rises until i
 How it decides: by critical sharpness, the step along the actual coming update that leaves the loss where it
 was (at most 10 forward passes), or with --precise by the largest eigenvalue of the preconditioned Hessian;
 times a factor of the optimizer (a theorem for the Hessian, measured for the update; docs/learning-rate.md
-has how well that holds). Up to 6 times the edge training often catapults: the report says so, and this
-finding does not. Where the update is unusable anyway (a gradient that explodes or does not arrive), that
-comes first.
+has how well that holds). Up to 6 times the edge, or where the coming step itself still lowers the loss,
+training often catapults: the report says so, and this finding does not. Where the update is unusable
+anyway (a gradient that explodes or does not arrive), that comes first.
 
 What to do: set the rate given, or warm up from a small one to it over some hundred steps.
 
@@ -60,6 +60,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         evidence=(
             f"largest stable rate about {stable:.2g} ({how})",
             f"beyond {CATAPULT:g} times that, training seldom catapults to a flatter region",
+            f"the coming step raises the loss from a rate of {rate.critical:.2g} on",
         ),
         advice=(f"set the learning rate to {stable / 2:.1g}, or warm it up from there",),
         explained_by=_ECHO_OF,

@@ -70,11 +70,12 @@ def _of_critical(method: Method) -> float:
 
 
 def verdict(rate: Rate) -> Verdict:
-    """Of the rate in use."""
+    """Of the rate in use. diverges: beyond the catapult's range, and the coming step itself raises the loss."""
     ratio = rate.learning_rate / largest_stable(rate)
     if ratio <= 1:
         return "safe"
-    return "catapult" if ratio <= CATAPULT else "diverges"
+    bears = rate.learning_rate <= rate.critical
+    return "catapult" if ratio <= CATAPULT or bears else "diverges"
 
 
 def critical_rate(
