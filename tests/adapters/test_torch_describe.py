@@ -99,6 +99,9 @@ CASES = {
         "roll": lambda x, w: torch.roll(x, (1, 1), (2, 3)),
         "flip": lambda x, w: x.flip(2),
         "mean": lambda x, w: x.mean((2, 3)),
+        "vector norm": lambda x, w: torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True),
+        "response norm": lambda x, w: x / (x.norm(p=2, dim=(2, 3), keepdim=True) + 1),
+        "var": lambda x, w: torch.var(x, dim=1, keepdim=True, unbiased=False),
         "mean keep": lambda x, w: x.mean(dim=[2, 3], keepdim=True),
         "sum": lambda x, w: torch.sum(x, (2, 3)),
         "amax": lambda x, w: x.amax((2, 3)),
@@ -181,6 +184,8 @@ CASES = {
         "layer_norm": lambda x, w: F.layer_norm(x, (16,)),
         "rms_norm": lambda x, w: F.rms_norm(x, (16,)),
         "rms by hand": lambda x, w: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6),
+        "std": lambda x, w: (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 1e-3),
+        "baddbmm": lambda x, w: torch.baddbmm(x @ x.mT, x, x.mT, beta=0.5, alpha=0.25),
         "bmm": lambda x, w: torch.bmm(x, x.transpose(1, 2)),
         "einsum": lambda x, w: torch.einsum("bic,bjc->bij", x, x.tanh()),
         "attention": lambda x, w: F.scaled_dot_product_attention(x, x.tanh(), x.relu()),
@@ -588,6 +593,87 @@ def test_derived_weights_are_measured(seed):
     assert found.nodes[0].op.weight.rms == pytest.approx(
         weight.square().mean().sqrt().item(), rel=1e-5
     )
+
+
+class Made(nn.Module):
+    """A dense layer by what is made of its weight, times a number in a buffer."""
+
+    def __init__(self, make, initialise):
+        super().__init__()
+        self.make, self.weight = make, nn.Parameter(torch.empty(40, 60))
+        initialise(self.weight)
+        self.register_buffer("scale", torch.full((), 3.0))
+
+    def forward(self, x):
+        return F.linear(x, self.make(self.weight)) * self.scale
+
+
+def standardised(w):
+    return (w - w.mean(1, keepdim=True)) / w.std(1, keepdim=True) + 0.1
+
+
+MADE = {
+    "shifted": (lambda w: 1 + w, lambda w: init.normal_(w, 0, 0.3)),
+    "of zeros": (lambda w: 1.0 + w.float(), init.zeros_),
+    "squared": (lambda w: w**2, lambda w: init.uniform_(w, -1, 2)),
+    "exponential": (lambda w: -w.exp(), lambda w: init.normal_(w, -1, 0.5)),
+    "standardised": (standardised, lambda w: init.uniform_(w, 1, 2)),
+    "by a view": (lambda w: w.view(2, 20, 60).tanh().view(40, 60), lambda w: init.normal_(w, 1)),
+    "scaled": (lambda w: w * 0.1, init.xavier_uniform_),
+}
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", MADE)
+def test_what_is_made_of_a_weight_without_values_has_its_own_law(name, seed):
+    make, initialise = MADE[name]
+    found = describe(abstract(lambda: Made(make, initialise)), (((5, 60), FLOAT),))
+    law = found.nodes[0].op.weight
+    torch.manual_seed(seed)
+    values = make(Made(make, initialise).weight.detach()).double()
+    error = 6 / math.sqrt(values.numel())
+    assert law.rms == pytest.approx(values.square().mean().sqrt().item(), rel=error)
+    assert law.mean == pytest.approx(values.mean().item(), abs=error * law.rms)
+    assert not found.notes
+    assert found.nodes[-1].op.phi(np.array([2.0])) == pytest.approx([6.0])
+
+
+def test_a_number_that_nobody_knows_is_no_zero():
+    def factory():
+        model = Made(lambda w: w, init.ones_)
+        model.scale.cumsum_(0)
+        return model
+
+    found = describe(abstract(factory), (((5, 60), FLOAT),))
+    assert isinstance(found.nodes[-1].op, Opaque)
+
+
+def by_hand(x, what, unbiased):
+    if what == "norm":
+        return np.sqrt((x**2).sum((2, 3)))
+    return x.var(1, ddof=unbiased) if what == "var" else x.std(1, ddof=unbiased)
+
+
+@pytest.mark.parametrize("unbiased", [0, 1])
+@pytest.mark.parametrize("what", ["norm", "var", "std"])
+def test_the_steps_of_norms_and_deviations(what, unbiased):
+    functions = {
+        "norm": lambda x, w: torch.linalg.vector_norm(x, 2, (2, 3)),
+        "var": lambda x, w: x.var(1, unbiased=bool(unbiased)),
+        "std": lambda x, w: torch.std(x, 1, correction=unbiased),
+    }
+    node = describe(Apply(functions[what], IMAGE), ((IMAGE, FLOAT),)).nodes[-1]
+    values = {node.inputs[0]: np.random.default_rng(unbiased).normal(size=IMAGE) + 1}
+    for step in node.op.nodes:
+        x = [values[t] for t in step.inputs]
+        if isinstance(step.op, ops.Reduce):
+            reduce = np.mean if step.op.reduction == "mean" else np.sum
+            value = reduce(x[0], axis=step.op.axes, keepdims=step.op.keepdims)
+        else:
+            value = step.op.phi(*x)
+        values[step.outputs[0]] = value
+    exact = by_hand(values[node.inputs[0]], what, unbiased)
+    assert values[node.outputs[0]] == pytest.approx(exact)
 
 
 class Transposed(nn.Module):

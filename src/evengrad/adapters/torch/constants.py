@@ -61,6 +61,16 @@ class Constants:
                 if law is not None:
                     self._laws[t] = law
 
+    def follow(self, name: str, law: Law, args: Any, kwargs: Any, result: Any) -> None:
+        """What is made of one tensor by a number has a law if the tensor has."""
+        if law.origin == "unknown" or not isinstance(result, torch.Tensor):
+            return
+        plain = name.strip("_")
+        rows = plain in ("embedding", "index_select")
+        found = law if rows else self._by_chance(plain, [law], args, kwargs)
+        if found is not None:
+            self._laws[result] = found
+
     def made_again(self, func: Any, args: Any, kwargs: Any, result: Any = None) -> Any:
         """The same call on values; None where it is too large."""
         if any(t.numel() > LARGEST for t in tree_leaves(result) if isinstance(t, torch.Tensor)):

@@ -20,6 +20,7 @@ from evengrad.adapters.torch.laws import heard, initialise_again, listening, mea
 from evengrad.adapters.torch.naming import assign, parameter_names, prefixes
 from evengrad.adapters.torch.record import Recorder
 from evengrad.adapters.torch.specify import specify
+from evengrad.adapters.torch.standins import drawn
 from evengrad.adapters.torch.state import eagerly, noise_kept
 from evengrad.errors import CannotCheckError
 from evengrad.spec import Kind, ModelSpec, Shape
@@ -83,8 +84,12 @@ def _twin(model: Any) -> tuple[Any, list[tuple[Any, Any]]]:
             values.append((memo[id(tensor)], tensor))
         for tensor in model.buffers():
             memo[id(tensor)] = torch.empty_like(tensor, device="meta")
-            if not tensor.is_meta and tensor.numel() <= LARGEST:
-                values.append((memo[id(tensor)], tensor.clone()))  # counters are counted up
+            if tensor.is_meta:
+                known = drawn(heard(tensor), tuple(tensor.shape), tensor.dtype)
+            else:  # counters are counted up
+                known = tensor.clone() if tensor.numel() <= LARGEST else None
+            if known is not None:
+                values.append((memo[id(tensor)], known))
     twin = copy.deepcopy(model, memo)
     twin.train()
     if any(heard(p) is None for p in model.parameters() if p.is_meta):

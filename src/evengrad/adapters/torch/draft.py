@@ -144,7 +144,10 @@ def _itself(call: Call) -> Callable[[Array], Array]:
 
 
 def _scalar(operand: Operand) -> float:
-    return operand.constant().mean
+    law = operand.constant()
+    if law.origin == "unknown":
+        raise TypeError("a number that is not known")
+    return law.mean
 
 
 def _expect_elementwise(phi: Callable[[Array], Array]) -> None:

@@ -11,6 +11,7 @@ from evengrad.adapters.torch.drafts import Call, Draft, Operand, axis, law_of, t
 from evengrad.adapters.torch.laws import measured_kernel
 from evengrad.spec import (
     Attention,
+    Combine,
     Convolution,
     Dense,
     Einsum,
@@ -42,6 +43,25 @@ def addmm(call: Call) -> Draft:
     if left.number is not None and right.number is None and bias.number is None:
         return product(call, left, right, bias.constant())
     return Draft(Opaque(f"{call.name} of activations"), call.data())
+
+
+def baddbmm(call: Call) -> Draft:
+    """Beta b + alpha x y, as in attention with a bias."""
+    bias, left, right = call.operands()[:3]
+    inner = product(call, left, right, None)
+    if not isinstance(inner.op, Einsum) or inner.operands != [left, right]:
+        return Draft(Opaque(f"{call.name} with a weight"), call.data())
+    if bias.number is None and bias.constant().rms > 0 and call.option(3, "beta", 1) != 0:
+        return Draft(Opaque(f"{call.name} with a constant that hangs on the place"), call.data())
+    alpha, beta = float(call.option(4, "alpha", 1)), float(call.option(3, "beta", 1))
+    steps: list[Any] = [
+        (inner.op, [("in", 0), ("in", 1)], call.out),
+        (Pointwise("multiply", lambda z: alpha * z), [("step", 0)], call.out),
+    ]
+    if beta == 0 or bias.number is None:
+        return Draft(None, [left, right], steps)
+    steps.append((Combine("add", lambda a, b: a + beta * b), [("step", 1), ("in", 2)], call.out))
+    return Draft(None, [left, right, bias], steps)
 
 
 def product(call: Call, left: Operand, right: Operand, bias: Law | None) -> Draft:
@@ -234,6 +254,7 @@ LINEAR = {
     "linear": linear,
     **dict.fromkeys(("matmul", "mm", "bmm", "rmatmul"), matmul),
     "addmm": addmm,
+    "baddbmm": baddbmm,
     "einsum": einsum,
     **{f"conv{n}d": convolution for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": convolution for n in (1, 2, 3)},

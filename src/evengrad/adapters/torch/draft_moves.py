@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from evengrad.adapters.torch.drafts import IDENTITY, Call, Draft, Operand, axis, chained, tuple_of
 from evengrad.spec import (
     Combine,
@@ -221,6 +223,51 @@ def reduce(call: Call) -> Draft:
     return Draft(Reduce(what, axes, keep), [x])  # type: ignore[arg-type]
 
 
+def norm(call: Call) -> Draft:
+    """The root of a sum of squares along some axes."""
+    x, n = call.x, len(call.x.shape)
+    order = call.option(1, "p" if call.name == "norm" else "ord", 2)
+    dims = call.option(2, "dim")
+    keep = bool(call.option(3, "keepdim", False))
+    if isinstance(order, Operand) or order not in (2, 2.0, "fro", None):
+        return Draft(Opaque(f"{call.name} of order {order}"), [x])
+    axes = tuple(range(n)) if dims is None else tuple(axis(d, n) for d in _listed(dims))
+    steps = [
+        (Pointwise("square", np.square), x.shape),
+        (Reduce("sum", axes, keep), call.out),
+        (Pointwise("sqrt", np.sqrt), call.out),
+    ]
+    return chained(x, steps)
+
+
+def deviation(call: Call) -> Draft:
+    """Variance or standard deviation: the mean square of what differs from the mean."""
+    x, n = call.x, len(call.x.shape)
+    dims = call.option(1, "dim")
+    if isinstance(dims, bool):
+        return Draft(Opaque(f"this form of {call.name}"), [x])
+    taken = call.option(2, "unbiased", call.kwargs.get("correction", 1))
+    axes = tuple(range(n)) if dims is None else tuple(axis(d, n) for d in _listed(dims))
+    count = math.prod(x.shape[a] for a in axes)
+    factor = count / max(count - int(1 if taken is None else taken), 1)
+    one = tuple(1 if i in axes else s for i, s in enumerate(x.shape))
+    keep = bool(call.option(3, "keepdim", False))
+    steps: list[Any] = [
+        (Reduce("mean", axes, True), [("in", 0)], one),
+        (Combine("subtract", lambda a, b: a - b), [("in", 0), ("step", 0)], x.shape),
+        (Pointwise("square", np.square), [("step", 1)], x.shape),
+        (Reduce("mean", axes, keep), [("step", 2)], call.out),
+        (Pointwise("multiply", lambda z: factor * z), [("step", 3)], call.out),
+    ]
+    if call.name == "std":
+        steps.append((Pointwise("sqrt", np.sqrt), [("step", 4)], call.out))
+    return Draft(None, [x], steps)
+
+
+def _listed(dims: Any) -> Any:
+    return dims if isinstance(dims, list | tuple) else [dims]
+
+
 def dropout(call: Call) -> Draft:
     x = call.x
     rate = float(call.option(1, "p", 0.5)) if call.option(2, "training", True) else 0.0
@@ -268,6 +315,8 @@ MOVES = {
     **dict.fromkeys(("narrow", "select"), narrow),
     "getitem": getitem,
     **dict.fromkeys(("mean", "sum", "amax", "amin"), reduce),
+    **dict.fromkeys(("norm", "vector_norm", "linalg_vector_norm", "linalg_norm"), norm),
+    **dict.fromkeys(("var", "std"), deviation),
     **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"), dropout),
     **dict.fromkeys(("alpha_dropout", "feature_alpha_dropout"), dropout),
     "glu": glu,

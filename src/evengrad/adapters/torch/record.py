@@ -29,6 +29,7 @@ from evengrad.adapters.torch.kinds import LOSSES, in_place, kind_of
 from evengrad.adapters.torch.laws import heard, measured
 from evengrad.adapters.torch.losses import read_loss
 from evengrad.adapters.torch.modules import ModelInput, ModuleStack
+from evengrad.adapters.torch.standins import StandIns
 from evengrad.adapters.torch.tensors import array, summary_of
 from evengrad.health import activation_health
 from evengrad.spec import Kind, Law
@@ -75,6 +76,8 @@ class Recorder(TorchFunctionMode):
         self.constants = Constants()
         self.reals = self.constants.values  # on ``meta`` -> the same with values
         self._real_result: Any = None
+        self._stand_ins = StandIns(self.reals, self.law_of)
+        self.guessed: dict[int, Any] = {}  # weights that stand for what was made of them
         self._count = 0
         self._paused = 0
         self._stopped = False
@@ -193,7 +196,8 @@ class Recorder(TorchFunctionMode):
         if not data and all(t.requires_grad or self._constant(t) for t in leaves):
             if parameters:
                 self._derive_real(func, name, args, kwargs)
-                return functools.partial(self._derive, name, parameters), args, kwargs
+                derive = functools.partial(self._derive, (func, args, kwargs), name, parameters)
+                return derive, args, kwargs
             inside = functools.partial(self._keep_constant, func, name, args, kwargs)
             return inside if self.modules.stack else _as_it_is, args, kwargs
         if not data and not parameters:
@@ -327,12 +331,13 @@ class Recorder(TorchFunctionMode):
                 return measured(tensor)
             figures = self.figures(origin)
             return Law(figures.mean, figures.rms)
-        if not own and tensor in self.reals:
+        if not own and tensor in self.reals and not self._stand_ins.drew(tensor):
             return measured(self.reals[tensor])
         known = self.laws.get(id(origin)) or heard(origin) or self.constants.law(tensor)
         if known is None and tensor in self._derived:
             first = next(iter(self._derived[tensor].values()))
             known = self.laws.get(id(first)) or heard(first)
+            self.guessed[id(first)] = first
         return known or Law(0.0, 1.0, "unknown")
 
     def _draft(self, node: Node, outputs: list[Any]) -> Draft | None:
@@ -354,11 +359,16 @@ class Recorder(TorchFunctionMode):
         if not self.describing or in_place(name, kwargs) or "out" in kwargs:
             return
         leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-        if not all(t in self.reals for t in leaves):
-            return
-        self._real_result = self.constants.made_again(func, args, kwargs)
+        again = self.constants.made_again
+        moves = kind_of(name, weighted=True, inputs=0) is Kind.RESHAPE
+        if all(t in self.reals and not self._stand_ins.drew(t) for t in leaves) or (
+            not moves and all(self._stand_ins.provide(t, again) for t in leaves)
+        ):
+            self._real_result = again(func, args, kwargs)
 
-    def _derive(self, name: str, parameters: list[Any], result: Any) -> Any:
+    def _derive(
+        self, call: tuple[Any, Any, Any], name: str, parameters: list[Any], result: Any
+    ) -> Any:
         """Made of parameters alone: a derived weight, or on its way to be a penalty."""
         origins: dict[int, Any] = {}
         for p in parameters:
@@ -368,12 +378,17 @@ class Recorder(TorchFunctionMode):
             values = tree_leaves(self._real_result)
             self.reals.update(zip(tree_leaves(result), values, strict=True))
             self._real_result = None
+        elif self.describing and not moved and len(parameters) == 1:
+            _, args, kwargs = call
+            self.constants.follow(name, self.law_of(parameters[0]), args, kwargs, result)
         for t in tree_leaves(result):
             if isinstance(t, torch.Tensor) and t.requires_grad and not t.is_leaf:
                 self._derived[t] = origins
                 p = parameters[0]
                 if moved and (p in self._moved or p not in self._derived):
                     self._moved[t] = self._moved.get(p, p)
+                    if self.describing and t is result:
+                        self._stand_ins.moved(t, call)
         return result
 
     def _keep_constant(self, func: Any, name: str, args: Any, kwargs: Any, result: Any) -> Any:

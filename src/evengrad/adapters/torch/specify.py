@@ -49,7 +49,7 @@ def specify(
         nodes=tuple(made),
         weights=weights,
         constants=table.constants,
-        notes=tuple(_notes(weights)),
+        notes=(*_notes(weights), *_guesses(recorder, names), *_unknown(made, table.constants)),
     )
 
 
@@ -137,3 +137,20 @@ def _notes(weights: tuple[WeightSpec, ...]) -> list[str]:
         f"the initial values of {some} are not known and are taken for standard normal: build the model with "
         "values, or initialise it inside the function given to forecast()"
     ]
+
+
+def _guesses(recorder: Recorder, names: dict[int, tuple[str, Any]]) -> list[str]:
+    """Weights that a model makes something of which nobody could follow."""
+    known = {k: p for k, p in recorder.guessed.items() if recorder.law_of(p).origin != "unknown"}
+    found = [names[key][0] for key in known if key in names]
+    return [f"what the model makes of {name} is taken to have the law of {name}" for name in found]
+
+
+def _unknown(nodes: list[Node], constants: dict[int, Law]) -> list[str]:
+    """Constants of the model whose values nobody knows."""
+    unknown = {tensor for tensor, law in constants.items() if law.origin == "unknown"}
+    readers = [n.name for n in nodes if unknown.intersection(n.inputs)]
+    if not readers:
+        return []
+    some = ", ".join(readers[:3]) + (", ..." if len(readers) > 3 else "")
+    return [f"constants that {some} read have unknown values and are taken for standard normal"]
