@@ -1,0 +1,136 @@
+"""The black box: what is needed to see a held-back step again, in files that need no unpickling."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evengrad.errors import EvengradError
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One operation of the failing step, as it was seen again. forward, backward: rms of its output and of
+    the gradient there (over the finite elements); *_non_finite: shares, 0 to 1; None: not seen.
+    """
+
+    layer: str
+    type: str
+    forward: float | None
+    forward_non_finite: float
+    backward: float | None = None
+    backward_non_finite: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a step went wrong first. layer: the user's own name, "input", "labels" or "loss". phase: in the
+    forward or the backward pass, in the weights, or in the batch. message: one line for people.
+    """
+
+    layer: str
+    phase: str
+    message: str
+    passages: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BlackBox:
+    """Everything about a step that was held back.
+
+    batch: what the model (and, where it is known, the loss) was given, by name. weights: of the model before
+    the step, buffers included, by the framework's names. optimizer: its state before the step, by
+    "tensor name/slot". noise: random states, by generator. facts: plain values. gradients: norm of each
+    weight's gradient.
+    """
+
+    step: int
+    kind: str
+    batch: Arrays
+    weights: Arrays
+    optimizer: Arrays
+    noise: Arrays
+    gradients: Mapping[str, float]
+    origin: Origin | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save(box: BlackBox, folder: Path) -> Path:
+    """Write a box into a new folder ``step-N`` and return it. Raises OSError."""
+    from safetensors.numpy import save_file
+
+    target = folder / f"step-{box.step}"
+    target.mkdir(parents=True, exist_ok=True)
+    for name, arrays in (("weights", box.weights), ("optimizer", box.optimizer)):
+        whole = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+        save_file(whole, target / f"{name}.safetensors")
+    np.savez(target / "batch.npz", allow_pickle=False, **_positional(box.batch))
+    np.savez(target / "noise.npz", allow_pickle=False, **_positional(box.noise))
+    facts = {
+        "step": box.step,
+        "kind": box.kind,
+        "batch": list(box.batch),
+        "noise": list(box.noise),
+        "gradients": dict(box.gradients),
+        "origin": None if box.origin is None else asdict(box.origin),
+        "facts": dict(box.facts),
+    }
+    (target / "box.json").write_text(json.dumps(facts, indent=1, default=str))
+    return target
+
+
+def load(folder: str | Path) -> BlackBox:
+    """Read a box: its own folder, or a run's, whose last box is taken. Raises EvengradError."""
+    found = _find(Path(folder))
+    try:
+        from safetensors.numpy import load_file
+
+        facts = json.loads((found / "box.json").read_text())
+        origin = facts["origin"]
+        if origin is not None:
+            passages = tuple(Passage(**passage) for passage in origin.pop("passages"))
+            origin = Origin(**origin, passages=passages)
+        return BlackBox(
+            step=facts["step"],
+            kind=facts["kind"],
+            batch=_named(found / "batch.npz", facts["batch"]),
+            weights=load_file(found / "weights.safetensors"),
+            optimizer=load_file(found / "optimizer.safetensors"),
+            noise=_named(found / "noise.npz", facts["noise"]),
+            gradients=facts["gradients"],
+            origin=origin,
+            facts=facts["facts"],
+        )
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise EvengradError(f"The black box {str(found)!r} cannot be read: {error}") from error
+
+
+def _find(folder: Path) -> Path:
+    folder = folder.parent if folder.name == "run.sqlite" else folder
+    if (folder / "box.json").exists():
+        return folder
+    boxes = sorted(folder.glob("step-*/box.json"), key=lambda path: path.stat().st_mtime)
+    if not boxes:
+        raise EvengradError(
+            f"There is no black box in {str(folder)!r}. A run has one where its guard held a step back; "
+            "`evengrad runs` lists the runs."
+        )
+    return boxes[-1].parent
+
+
+def _positional(arrays: Arrays) -> dict[str, Any]:
+    """Members of an npz file may not hold slashes: numbered, the names stand in box.json."""
+    return {f"a{i}": np.asarray(value) for i, value in enumerate(arrays.values())}
+
+
+def _named(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as members:
+        return {name: members[f"a{i}"] for i, name in enumerate(names)}

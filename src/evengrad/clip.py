@@ -1,0 +1,357 @@
+"""The arithmetic of clipping, on whatever computes: NumPy, PyTorch, or Keras' ops inside a compiled step.
+
+A clip turns the gradients' norms, one a tensor, into factors. What it remembers between steps is a dict of
+small arrays that the caller keeps. Norms that are not finite never enter that memory: the published code of
+AutoClip and ZClip lets one NaN poison it for ever.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from evengrad.errors import EvengradError
+
+Array = Any
+State = Mapping[str, Array]
+Scope = Literal["norms", "elements", "units", "updates"]
+"""What a clip works on: the tensors' norms; each element; each output unit with its weights; the update
+that the optimizer makes."""
+
+
+class Namespace(Protocol):
+    """The functions that the arithmetic needs, under NumPy's names; adapters hand in their own."""
+
+    def sqrt(self, x: Array) -> Array: ...
+    def exp(self, x: Array) -> Array: ...
+    def log(self, x: Array) -> Array: ...
+    def abs(self, x: Array) -> Array: ...
+    def sum(self, x: Array) -> Array: ...
+    def sort(self, x: Array) -> Array: ...
+    def where(self, condition: Array, x: Array, y: Array) -> Array: ...
+    def minimum(self, x: Array, y: Array) -> Array: ...
+    def maximum(self, x: Array, y: Array) -> Array: ...
+    def isfinite(self, x: Array) -> Array: ...
+    def arange(self, n: int) -> Array:
+        """0 to n - 1, as floats."""
+
+    def take(self, x: Array, index: Array) -> Array:
+        """The element of a vector at a whole number that is a float scalar."""
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalNorm:
+    """All gradients by one factor, min(1, bound / norm) (Pascanu 2013, 1211.5063).
+
+    bound: of the norm of all gradients together; the field's usual value is 1.
+    """
+
+    name: ClassVar[str] = "norm"
+    scope: ClassVar[Scope] = "norms"
+    bound: float = 1.0
+
+    def start(self, tensors: int) -> dict[str, Any]:
+        """Nothing is remembered."""
+        return {}
+
+    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+        """norms: (tensors,). Returns one factor for all."""
+        return _at_most(xp, _global(xp, norms), self.bound), state
+
+
+@dataclass(frozen=True, slots=True)
+class TensorNorm:
+    """Each tensor by a factor of its own, min(1, bound / norm); Keras' ``clipnorm``.
+
+    Changes the direction of the whole update, unlike the global norm.
+    """
+
+    name: ClassVar[str] = "tensor"
+    scope: ClassVar[Scope] = "norms"
+    bound: float = 1.0
+
+    def start(self, tensors: int) -> dict[str, Any]:
+        """Nothing is remembered."""
+        return {}
+
+    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+        """norms: (tensors,). Returns (tensors,)."""
+        return _at_most(xp, norms, self.bound), state
+
+
+@dataclass(frozen=True, slots=True)
+class AutoClip:
+    """The bound is a percentile of the run's own norms (Seetharaman 2020, 2007.14469).
+
+    percentile: the paper's 10, so that nine of ten steps are clipped. window: norms that are remembered;
+    the paper keeps all.
+    """
+
+    name: ClassVar[str] = "percentile"
+    scope: ClassVar[Scope] = "norms"
+    percentile: float = 10.0
+    window: int = 1024
+
+    def start(self, tensors: int) -> dict[str, Any]:
+        """history: the last norms, inf where there is none yet; count: of finite norms so far."""
+        return {
+            "history": np.full(self.window, np.inf, np.float32),
+            "count": np.zeros((), np.float32),
+        }
+
+    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+        """norms: (tensors,). Returns one factor for all; the present norm is part of the history."""
+        norm = _global(xp, norms)
+        state = _remember(xp, norm, state, self.window)
+        bound = _quantile(xp, state, self.percentile / 100, self.window)
+        return _at_most(xp, norm, bound), state
+
+
+@dataclass(frozen=True, slots=True)
+class ZClip:
+    """Steps whose norm stands out of its running mean are pulled in (2504.02507).
+
+    mean and variance: moving averages with weight alpha on the past, from a warm-up of 25 norms. A norm at
+    z > threshold is clipped to mean + threshold^2 / z * sd, and enters the averages as such.
+    """
+
+    name: ClassVar[str] = "zscore"
+    scope: ClassVar[Scope] = "norms"
+    threshold: float = 2.5
+    alpha: float = 0.97
+    warm_up: int = 25
+
+    def start(self, tensors: int) -> dict[str, Any]:
+        """count: of finite norms so far; mean, square: of the warm-up's norms, then moving averages."""
+        zero = np.zeros((), np.float32)
+        return {"count": zero, "mean": zero.copy(), "variance": zero.copy()}
+
+    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+        """norms: (tensors,). Returns one factor for all."""
+        norm = _global(xp, norms)
+        count, mean, variance = state["count"], state["mean"], state["variance"]
+        warm = count < self.warm_up
+        deviation = xp.maximum(xp.sqrt(variance), mean * 0 + 1e-6)
+        z = (norm - mean) / deviation
+        over = z > self.threshold
+        clipped = mean + self.threshold**2 * deviation / xp.where(over, z, z * 0 + 1)
+        kept = xp.where(warm, norm, xp.where(over, clipped, norm))
+        # Welford in the warm-up, an exponential average after it.
+        weight = xp.where(warm, 1 / (count + 1), count * 0 + (1 - self.alpha))
+        new_mean = mean + weight * (kept - mean)
+        spread = xp.where(warm, (kept - mean) * (kept - new_mean), (kept - new_mean) ** 2)
+        new_variance = variance + weight * (spread - variance)
+        good = xp.isfinite(norm)
+        state = {
+            "count": xp.where(good, count + 1, count),
+            "mean": xp.where(good, new_mean, mean),
+            "variance": xp.where(good, new_variance, variance),
+        }
+        return _at_most(xp, norm, kept), state
+
+
+@dataclass(frozen=True, slots=True)
+class AdaGC:
+    """Each tensor against a moving average of its own clipped norm (2502.11034, algorithm 1).
+
+    limit: the paper's lambda, 1.05. beta: 0.98. warm_up: steps (the paper's 100) of global-norm clipping at
+    ``bound``, in which each average is the smallest norm so far.
+    """
+
+    name: ClassVar[str] = "adagc"
+    scope: ClassVar[Scope] = "norms"
+    limit: float = 1.05
+    beta: float = 0.98
+    warm_up: int = 100
+    bound: float = 1.0
+
+    def start(self, tensors: int) -> dict[str, Any]:
+        """average: of each tensor; count: of finite steps so far."""
+        return {"average": np.full(tensors, np.inf, np.float32), "count": np.zeros((), np.float32)}
+
+    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+        """norms: (tensors,). Returns (tensors,)."""
+        average, count = state["average"], state["count"]
+        warm = count < self.warm_up
+        whole = _at_most(xp, _global(xp, norms), self.bound) + norms * 0
+        own = _at_most(xp, norms, self.limit * average)
+        factors = xp.where(warm, whole, own)
+        clipped = norms * factors
+        moved = self.beta * average + (1 - self.beta) * clipped
+        new = xp.where(warm, xp.minimum(average, clipped), moved)
+        good = xp.isfinite(_global(xp, norms))
+        state = {
+            "average": xp.where(good, new, average),
+            "count": xp.where(good, count + 1, count),
+        }
+        return factors, state
+
+
+@dataclass(frozen=True, slots=True)
+class Auto:
+    """The bound from the run's own history: it binds on what stands out, and on nothing else.
+
+    The bound is exp(median + spread * deviation) of the logarithms of the last norms, deviation being
+    1.4826 times their median absolute deviation, at least 0.05 (gradient norms are close to log-normal, and
+    medians bear outliers). spread: 4, a measured choice: on healthy trainings it binds on about 1 step in a
+    hundred. The first ten norms are only looked at.
+    """
+
+    name: ClassVar[str] = "auto"
+    scope: ClassVar[Scope] = "norms"
+    spread: float = 4.0
+    window: int = 128
+    warm_up: int = 10
+
+    def start(self, tensors: int) -> dict[str, Any]:
+        """history: the last norms, inf where there is none yet; count: of finite norms so far."""
+        return {
+            "history": np.full(self.window, np.inf, np.float32),
+            "count": np.zeros((), np.float32),
+        }
+
+    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+        """norms: (tensors,). Returns one factor for all; the bound is that of the steps before."""
+        norm = _global(xp, norms)
+        middle = xp.log(_quantile(xp, state, 0.5, self.window) + _TINY)
+        away = xp.abs(xp.log(state["history"] + _TINY) - middle)
+        away = xp.where(xp.isfinite(state["history"]), away, state["history"])
+        deviation = 1.4826 * _quantile(xp, {**state, "history": away}, 0.5, self.window)
+        bound = xp.exp(middle + self.spread * xp.maximum(deviation, deviation * 0 + 0.05))
+        warm = state["count"] < self.warm_up
+        factor = xp.where(warm, norm * 0 + 1, _at_most(xp, norm, bound))
+        return factor, _remember(xp, norm, state, self.window)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Each element into [-bound, bound]; changes the direction. Keras' ``clipvalue``."""
+
+    name: ClassVar[str] = "value"
+    scope: ClassVar[Scope] = "elements"
+    bound: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class AGC:
+    """Each output unit's gradient against that unit's weights (NFNets, Brock 2021, 2102.06171).
+
+    g <- g * limit * max(||w||, eps) / ||g|| where ||g|| / max(||w||, eps) exceeds limit. Not on the last
+    matrix of the model: the paper leaves out the final linear layer.
+    """
+
+    name: ClassVar[str] = "agc"
+    scope: ClassVar[Scope] = "units"
+    limit: float = 0.01
+    eps: float = 1e-3
+
+    def unit_factors(self, xp: Namespace, gradients: Array, weights: Array) -> Array:
+        """Factors of one tensor from the norms of its units' gradients and weights, of one shape."""
+        bound = self.limit * xp.maximum(weights, weights * 0 + self.eps)
+        return _at_most(xp, gradients, bound)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateClip:
+    """A tensor's step is divided by max(1, RMS_t), RMS_t = sqrt(mean(g^2 / max(v, eps^2))) with Adam's second
+    moment v of this step, bias-corrected (StableAdamW, Wortsman 2023, 2304.13013).
+
+    eps: the paper's, 1e-8.
+    """
+
+    name: ClassVar[str] = "update"
+    scope: ClassVar[Scope] = "updates"
+    eps: float = 1e-8
+
+    def factor(self, xp: Namespace, rms: Array) -> Array:
+        """The factor of a tensor's update from its RMS_t."""
+        return 1 / xp.maximum(rms, rms * 0 + 1)
+
+
+NormClip = GlobalNorm | TensorNorm | AutoClip | ZClip | AdaGC | Auto
+Clip = NormClip | Value | AGC | UpdateClip
+KINDS: tuple[type[Any], ...] = (
+    GlobalNorm, TensorNorm, Value, AGC, AutoClip, ZClip, AdaGC, UpdateClip, Auto
+)  # fmt: skip
+_TINY = 1e-38
+
+
+def parse(value: str | float | Clip | None) -> Clip | None:
+    """A clip from what a user writes: 1.0 (a global norm), "auto", "agc", "agc:0.02", "zscore:3", None.
+
+    The number after the colon is the kind's first parameter. Raises EvengradError on anything else.
+    """
+    if value is None or isinstance(value, KINDS):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return GlobalNorm(_positive(float(value), value))
+    name, _, number = str(value).partition(":")
+    if _number(name) is not None and not number:
+        return GlobalNorm(_positive(float(name), value))
+    kinds = {kind.name: kind for kind in KINDS}
+    if name not in kinds or (number and _number(number) is None):
+        known = ", ".join(f"{k.name}[:{_first(k)}]" for k in KINDS)
+        raise EvengradError(
+            f"Expected a clip such as 1.0, auto or agc:0.02, got {value!r}. The kinds, each with its "
+            f"default: {known}."
+        )
+    kind = kinds[name]
+    return kind(_positive(float(number), value)) if number else kind()  # type: ignore[no-any-return]
+
+
+def in_words(clip: Clip | None) -> str | None:
+    """Such as "norm 1"; None for no clip."""
+    return None if clip is None else f"{clip.name} {getattr(clip, fields(clip)[0].name):g}"
+
+
+def _first(kind: type[Any]) -> str:
+    return f"{fields(kind)[0].default:g}"
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _positive(number: float, given: object) -> float:
+    if not (math.isfinite(number) and number > 0):
+        raise EvengradError(f"Expected a clip with a positive, finite number, got {given!r}.")
+    return number
+
+
+def _global(xp: Namespace, norms: Array) -> Array:
+    """Norm of all tensors together; scaled by the largest, so that no square overflows."""
+    top = norms[0] * 0 if not norms.shape[0] else xp.sort(norms)[-1]
+    safe = xp.where(top > 0, top, top * 0 + 1)
+    return safe * xp.sqrt(xp.sum((norms / safe) ** 2))
+
+
+def _at_most(xp: Namespace, norm: Array, bound: Array) -> Array:
+    """min(1, bound / norm)."""
+    safe = xp.maximum(norm, norm * 0 + _TINY)
+    return xp.minimum(bound / safe, norm * 0 + 1)
+
+
+def _remember(xp: Namespace, norm: Array, state: State, window: int) -> State:
+    """The history with this norm in the place of the oldest; unchanged where it is not finite."""
+    count = state["count"]
+    good = xp.isfinite(norm)
+    place = xp.arange(window) == count - window * ((count / window) // 1)
+    history = xp.where(place, norm, state["history"])
+    return {
+        "history": xp.where(good, history, state["history"]),
+        "count": xp.where(good, count + 1, count),
+    }
+
+
+def _quantile(xp: Namespace, state: State, q: float, window: int) -> Array:
+    """Quantile of the norms in the history, lower of the two neighbours; inf where there is none."""
+    known = xp.minimum(state["count"], state["count"] * 0 + window)
+    index = xp.maximum((q * (known - 1)) // 1, known * 0)
+    return xp.take(xp.sort(state["history"]), index)

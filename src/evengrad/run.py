@@ -1,0 +1,167 @@
+"""A watched training as values: what was read at each step, and what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from evengrad.errors import EvengradError
+
+Floats = npt.NDArray[np.float64]
+
+TENSOR_FIGURES = ("gradient_rms", "gradient_max", "gradient_zeros", "weight_rms", "update_rms")
+"""Columns of ``Detail.tensors``. gradient_*: before any clip; zeros: a share, 0 to 1. update_rms: of the
+weights' actual change in that step. NaN where not known."""
+
+LAYER_FIGURES = ("activation_rms", "saturated", "dead")
+"""Columns of ``Detail.layers``, of a sample of each activation; shares 0 to 1, as in a probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A trained tensor. name: the framework's. layer: the user's own name of its layer. fan_in: None
+    for biases, scales and embeddings.
+    """
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    fan_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is watched. layers: names of the activations that are sampled, forward order (may be found
+    later, so that a run file's list is the one to read). settings: clip and guard, in words.
+    """
+
+    script: str
+    model: str
+    optimizer: str
+    frontend: Literal["keras", "torch"]
+    backend: Literal["tensorflow", "jax", "torch"]
+    versions: tuple[str, ...]
+    tensors: tuple[Tensor, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step. step: 0-based. time: seconds since the start of the run.
+
+    norm: Euclidean norm of all gradients before the clip; clipped: after it; NaN or inf as they are.
+    coefficient: clipped / norm, 1 where the clip did not bind. non_finite: elements of the gradients that
+    are NaN or inf. applied: whether the weights were updated. loss, rate: NaN where not known.
+    """
+
+    step: int
+    time: float
+    loss: float
+    rate: float
+    norm: float
+    clipped: float
+    coefficient: float = 1.0
+    non_finite: int = 0
+    applied: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """An observed step in full. tensors: (tensors, TENSOR_FIGURES); layers: (layers, LAYER_FIGURES)."""
+
+    step: int
+    tensors: Floats
+    layers: Floats
+    layer_names: tuple[str, ...] = ()
+
+
+class Kind(StrEnum):
+    """What can happen in a run."""
+
+    SPIKE = "spike"
+    NON_FINITE = "non_finite"
+    OVERWRITE = "overwrite"
+    CLIP = "clip"
+    STOP = "stop"
+    SKIP = "skip"
+    ROLLBACK = "rollback"
+    DYING = "dying"
+    VANISHING = "vanishing"
+    DIVERGENCE = "divergence"
+    SCALER = "scaler"
+    NOTE = "note"
+
+
+BAD = {Kind.NON_FINITE, Kind.OVERWRITE, Kind.STOP, Kind.DIVERGENCE}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at a step. message: one line for people. layer: where, if known.
+    values: figures by name.
+    """
+
+    step: int
+    kind: Kind
+    message: str
+    layer: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+Status = Literal["running", "finished", "stopped", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run, read back. steps, details, recent: column name -> array, one row a step (details and recent:
+    a step and a tensor; samples: a step and a layer; recent holds the steps before each thing that
+    happened). The columns are those of Step, TENSOR_FIGURES and LAYER_FIGURES; details, recent and samples
+    have "step" and "tensor" or "layer", an index into ``subject.tensors`` or ``layers``, before them.
+
+    findings: as JSON, as in ``docs/json.md``; empty while the run goes on. ended: seconds since the start.
+    """
+
+    path: Path
+    subject: Subject
+    status: Status
+    started: float
+    layers: tuple[str, ...]
+    steps: Mapping[str, npt.NDArray[Any]]
+    details: Mapping[str, npt.NDArray[Any]]
+    samples: Mapping[str, npt.NDArray[Any]]
+    recent: Mapping[str, npt.NDArray[Any]]
+    events: tuple[Event, ...]
+
+    def frame(self, table: Literal["steps", "details", "samples", "recent", "events"]) -> Any:
+        """A table as a pandas DataFrame, with names in the place of indices. Raises EvengradError
+        where pandas is not installed.
+        """
+        try:
+            import pandas  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise EvengradError(
+                "Run.frame gives a pandas DataFrame: pip install pandas. Without it, Run.steps and the like "
+                "are NumPy arrays by column."
+            ) from error
+        if table == "events":
+            columns = ("step", "kind", "layer", "message")
+            rows = [[getattr(event, name) for name in columns] for event in self.events]
+            return pandas.DataFrame(rows, columns=list(columns))
+        found = pandas.DataFrame(dict(getattr(self, table)))
+        if "tensor" in found:
+            found["tensor"] = [self.subject.tensors[i].name for i in found["tensor"]]
+        if "layer" in found:
+            found["layer"] = [self.layers[i] for i in found["layer"]]
+        return found
+
+    @property
+    def failure(self) -> Event | None:
+        """The event that stopped it, or the first that is bad; None if nothing is."""
+        stops = [event for event in self.events if event.kind is Kind.STOP]
+        return next((e for e in [*stops, *self.events] if e.kind in BAD), None)
