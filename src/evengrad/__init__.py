@@ -8,7 +8,11 @@ from evengrad.check import Check, check
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.forecast import Forecast, forecast
+from evengrad.guard import GuardStopError
 from evengrad.probe import Probe
+from evengrad.run import Run
+from evengrad.store import load
+from evengrad.watch import watch
 
 __version__ = "0.1.0"
 
@@ -19,8 +23,12 @@ __all__ = [
     "EvengradError",
     "Finding",
     "Forecast",
+    "GuardStopError",
     "Probe",
+    "Run",
     "Severity",
     "check",
     "forecast",
+    "load",
+    "watch",
 ]

@@ -43,6 +43,31 @@ class Namespace(Protocol):
         """The element of a vector at a whole number that is a float scalar."""
 
 
+class OnHost:
+    """The arithmetic on NumPy arrays."""
+
+    sqrt = staticmethod(np.sqrt)
+    exp = staticmethod(np.exp)
+    log = staticmethod(np.log)
+    abs = staticmethod(np.abs)
+    sum = staticmethod(np.sum)
+    sort = staticmethod(np.sort)
+    where = staticmethod(np.where)
+    minimum = staticmethod(np.minimum)
+    maximum = staticmethod(np.maximum)
+    isfinite = staticmethod(np.isfinite)
+
+    @staticmethod
+    def arange(n: int) -> Array:
+        """0 to n - 1, as floats."""
+        return np.arange(n, dtype=np.float64)
+
+    @staticmethod
+    def take(x: Array, index: Array) -> Array:
+        """The element at a whole number that is a float."""
+        return x[int(index)]
+
+
 @dataclass(frozen=True, slots=True)
 class GlobalNorm:
     """All gradients by one factor, min(1, bound / norm) (Pascanu 2013, 1211.5063).
@@ -60,7 +85,7 @@ class GlobalNorm:
 
     def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
         """norms: (tensors,). Returns one factor for all."""
-        return _at_most(xp, _global(xp, norms), self.bound), state
+        return _at_most(xp, global_norm(xp, norms), self.bound), state
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +130,7 @@ class AutoClip:
 
     def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
         """norms: (tensors,). Returns one factor for all; the present norm is part of the history."""
-        norm = _global(xp, norms)
+        norm = global_norm(xp, norms)
         state = _remember(xp, norm, state, self.window)
         bound = _quantile(xp, state, self.percentile / 100, self.window)
         return _at_most(xp, norm, bound), state
@@ -132,7 +157,7 @@ class ZClip:
 
     def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
         """norms: (tensors,). Returns one factor for all."""
-        norm = _global(xp, norms)
+        norm = global_norm(xp, norms)
         count, mean, variance = state["count"], state["mean"], state["variance"]
         warm = count < self.warm_up
         deviation = xp.maximum(xp.sqrt(variance), mean * 0 + 1e-6)
@@ -177,13 +202,13 @@ class AdaGC:
         """norms: (tensors,). Returns (tensors,)."""
         average, count = state["average"], state["count"]
         warm = count < self.warm_up
-        whole = _at_most(xp, _global(xp, norms), self.bound) + norms * 0
+        whole = _at_most(xp, global_norm(xp, norms), self.bound) + norms * 0
         own = _at_most(xp, norms, self.limit * average)
         factors = xp.where(warm, whole, own)
         clipped = norms * factors
         moved = self.beta * average + (1 - self.beta) * clipped
         new = xp.where(warm, xp.minimum(average, clipped), moved)
-        good = xp.isfinite(_global(xp, norms))
+        good = xp.isfinite(global_norm(xp, norms))
         state = {
             "average": xp.where(good, new, average),
             "count": xp.where(good, count + 1, count),
@@ -216,7 +241,7 @@ class Auto:
 
     def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
         """norms: (tensors,). Returns one factor for all; the bound is that of the steps before."""
-        norm = _global(xp, norms)
+        norm = global_norm(xp, norms)
         middle = xp.log(_quantile(xp, state, 0.5, self.window) + _TINY)
         away = xp.abs(xp.log(state["history"] + _TINY) - middle)
         away = xp.where(xp.isfinite(state["history"]), away, state["history"])
@@ -277,7 +302,7 @@ Clip = NormClip | Value | AGC | UpdateClip
 KINDS: tuple[type[Any], ...] = (
     GlobalNorm, TensorNorm, Value, AGC, AutoClip, ZClip, AdaGC, UpdateClip, Auto
 )  # fmt: skip
-_TINY = 1e-38
+_TINY = 1e-37
 
 
 def parse(value: str | float | Clip | None) -> Clip | None:
@@ -325,9 +350,9 @@ def _positive(number: float, given: object) -> float:
     return number
 
 
-def _global(xp: Namespace, norms: Array) -> Array:
+def global_norm(xp: Namespace, norms: Array) -> Array:
     """Norm of all tensors together; scaled by the largest, so that no square overflows."""
-    top = norms[0] * 0 if not norms.shape[0] else xp.sort(norms)[-1]
+    top = xp.sort(norms)[-1]
     safe = xp.where(top > 0, top, top * 0 + 1)
     return safe * xp.sqrt(xp.sum((norms / safe) ** 2))
 

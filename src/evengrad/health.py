@@ -21,6 +21,11 @@ _ZERO_REGION = {"relu", "relu6", "threshold"}
 _NOT_ELEMENTWISE = {"softmax", "log_softmax", "logsoftmax", "softmin", "glu", "sparsemax"}
 
 
+def zero_region(name: str) -> bool:
+    """Whether an activation is zero for all that is negative, so that its units can die."""
+    return canonical(name) in _ZERO_REGION
+
+
 def activation_health(
     name: str, output: npt.NDArray[Any], *, axis: int, flat: tuple[float, float] | None = None
 ) -> ActivationHealth | None:

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType, TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import wrapt
 
@@ -64,10 +64,10 @@ def probe_script(
     ScriptFailedError and ScriptExitedError; KeyboardInterrupt passes through.
     """
     session = _Session(starting, precise)
-    with _as_main(target, arguments, module), _armed(session):
-        _expect_module(target) if module else _expect_script(target)
+    with as_main(target, arguments, module), armed(session):
+        expect(target, module)
         try:
-            _execute(target, module)
+            execute(target, module)
             session.flush()
         except _Stopped as stopped:
             return stopped.result()
@@ -101,6 +101,16 @@ class _Stopped(BaseException):
             raise self.error
         assert self.probe is not None
         return self.probe
+
+
+class Arming(Protocol):
+    """What steps into a script: ``arm`` once a framework is imported, ``close`` at the end."""
+
+    open: bool
+
+    def arm(self, framework: str) -> None: ...
+    def fail(self, error: EvengradError) -> NoReturn: ...
+    def close(self) -> None: ...
 
 
 class _Session:
@@ -144,7 +154,7 @@ class _Session:
 
 
 @contextmanager
-def _armed(session: _Session) -> Iterator[None]:
+def armed(session: Arming) -> Iterator[None]:
     """Arm each framework in the moment that the script imports it."""
 
     def keras(module: ModuleType) -> None:
@@ -162,7 +172,7 @@ def _armed(session: _Session) -> Iterator[None]:
         session.close()
 
 
-def _refuse_legacy(session: _Session, module: Any) -> None:
+def _refuse_legacy(session: Arming, module: Any) -> None:
     def fit(*_: Any, **__: Any) -> None:
         session.fail(
             MissingFrameworkError(
@@ -173,6 +183,11 @@ def _refuse_legacy(session: _Session, module: Any) -> None:
 
     if session.open:
         module.Model.fit = fit
+
+
+def expect(target: str, module: bool) -> None:
+    """Raise ScriptError where there is no such script or module, with the way out."""
+    _expect_module(target) if module else _expect_script(target)
 
 
 def _expect_module(target: str) -> None:
@@ -209,7 +224,7 @@ def _expect_script(target: str) -> None:
 
 
 @contextmanager
-def _as_main(target: str, arguments: Sequence[str], module: bool) -> Iterator[None]:
+def as_main(target: str, arguments: Sequence[str], module: bool) -> Iterator[None]:
     """sys.argv and sys.path[0] as ``python target`` would set them."""
     argv, path = sys.argv, sys.path[0]
     sys.argv = [target, *arguments]
@@ -220,7 +235,8 @@ def _as_main(target: str, arguments: Sequence[str], module: bool) -> Iterator[No
         sys.argv, sys.path[0] = argv, path
 
 
-def _execute(target: str, module: bool) -> None:
+def execute(target: str, module: bool) -> None:
+    """Run it as ``python target`` would."""
     if module:
         runpy.run_module(target, run_name="__main__", alter_sys=True)
     else:

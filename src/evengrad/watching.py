@@ -85,7 +85,7 @@ def _safely(
             self.trouble(error)
             return None
 
-    return guarded  # type: ignore[return-value]
+    return guarded
 
 
 class Watching:
@@ -123,8 +123,12 @@ class Watching:
 
     @_safely
     def step(self, step: Step, norms: Floats) -> None:
-        """A step that reached the weights. norms: of the gradients before the clip, (tensors,)."""
+        """A step, with the norms of the gradients before the clip, (tensors,). One that was not applied
+        was skipped by the script's own loss scaler; see ``held`` for those that the guard refuses.
+        """
         self._keep(step, norms)
+        if not step.applied:
+            return
         self._tally.passed()
         for event in self._monitor.step(step):
             self._event(event)
@@ -147,7 +151,7 @@ class Watching:
         recorded, and the action is SKIP, which means nothing to execute.
         """
         action = Action.SKIP if self.settings.guard is None else self._tally.held()
-        message, origin = f"step {held.step.step} was held back ({held.kind})", None
+        message = f"held back ({held.kind})"
         try:
             self._keep(held.step, held.norms)
             origin, saved = self._box(held)
@@ -165,7 +169,7 @@ class Watching:
         except Exception as error:
             self.trouble(error)
         if action is Action.STOP:
-            self.stopped = GuardStopError(message)
+            self.stopped = GuardStopError(f"Step {held.step.step}: {message}")
         return action
 
     @_safely
@@ -280,16 +284,13 @@ class Watching:
 
 
 def _in_words(held: Held, origin: Origin | None, subject: Subject) -> str:
-    step = held.step.step
     if held.kind is Kind.NON_FINITE:
         bad = [t for t, n in zip(subject.tensors, held.norms, strict=True) if not math.isfinite(n)]
-        what = f"step {step}: the gradients of {len(bad)} of {len(subject.tensors)} tensors are not finite"
+        what = f"the gradients of {len(bad)} of {len(subject.tensors)} tensors are not finite"
     elif held.kind is Kind.OVERWRITE:
-        what = f"step {step}: the update is larger than the weights that it would change"
+        what = "the update is larger than the weights that it would change"
     else:
-        what = (
-            f"step {step}: the gradient norm {held.step.norm:.3g} stands far out of the last steps'"
-        )
+        what = f"the gradient norm {held.step.norm:.3g} stands far out of the last steps'"
     return what if origin is None else f"{what}. {origin.message}"
 
 

@@ -12,6 +12,8 @@ from typing import NoReturn, Protocol
 
 from evengrad.errors import EvengradError
 from evengrad.probe import Probe
+from evengrad.run import Subject
+from evengrad.watching import Settings, Watching
 
 
 class Session(Protocol):
@@ -30,6 +32,22 @@ class Session(Protocol):
 
     def fail(self, error: EvengradError) -> NoReturn:
         """Could not measure, for a reason that the user can mend."""
+
+
+class LiveSession(Protocol):
+    """What an adapter that watches a script to its end reports to. script: its name. closed: the script
+    is over.
+    """
+
+    settings: Settings
+    script: str
+    closed: bool
+
+    def watching(self, subject: Subject) -> Watching:
+        """A new run, for one optimizer."""
+
+    def trouble(self, error: BaseException) -> None:
+        """Something of ours went wrong before there was a run: logged once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,134 @@
+"""A sample of every activation's output in an observed step's forward pass."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from evengrad.adapters.torch.calls import flat_ends
+from evengrad.adapters.torch.kinds import kind_of
+from evengrad.adapters.torch.tensors import array
+from evengrad.health import activation_health, zero_region
+from evengrad.run import Floats
+from evengrad.spec import Kind
+from evengrad.statistics import summarise
+
+_POSITIONS = 128
+
+
+class Listener(TorchFunctionMode):
+    """Hears the activation functions of the given modules while it is on; changes no value.
+
+    Names: the module's path, and the function's name behind it where the module calls functions itself.
+    """
+
+    def __init__(self, roots: Sequence[Any]) -> None:
+        super().__init__()
+        self._paths: dict[int, str] = {}
+        for root in roots:
+            for path, module in root.named_modules():
+                self._paths.setdefault(id(module), path)
+        self._heard: dict[str, tuple[float, float, float]] = {}
+        self._active: dict[str, deque[tuple[int, Any]]] = {}
+        self._on = False
+
+    def listen(self) -> None:
+        """From now on, until ``take``."""
+        if not self._on and not _compiling():
+            self._on = True
+            self._heard = {}
+            self.__enter__()
+
+    def take(self) -> tuple[tuple[str, ...], Floats]:
+        """What was heard since ``listen``: names in forward order, and (names, LAYER_FIGURES)."""
+        if self._on:
+            self._on = False
+            self.__exit__(None, None, None)
+        names = tuple(self._heard)
+        return names, np.array([self._heard[n] for n in names], dtype=np.float64).reshape(-1, 3)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Every torch call comes through here, the highest-level one of each."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if torch.is_grad_enabled() and kind_of(name, weighted=False, inputs=1) is Kind.ACTIVATION:
+            layer = self._layer(name)
+            if layer is not None and layer not in self._heard and isinstance(result, torch.Tensor):
+                self._hear(
+                    layer, name, result, flat_ends(args, kwargs) if "hardtanh" in name else None
+                )
+        return result
+
+    def _hear(self, layer: str, name: str, result: Any, ends: tuple[float, float] | None) -> None:
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            values = array(positions(result.detach()))
+        summary = summarise(values)
+        health = activation_health(name.rstrip("_"), values, axis=-1, flat=ends)
+        saturated = np.nan if health is None else health.saturated
+        self._heard[layer] = summary.rms, saturated, self._dead(layer, name, values)
+
+    def _dead(self, layer: str, name: str, values: Any) -> float:
+        """Share of units that were zero at the last 128 positions or more, of several observed steps where one
+        has fewer; NaN until there are so many, and for functions that have no zero region.
+        """
+        if not zero_region(name.rstrip("_")):
+            return np.nan
+        recent = self._active.setdefault(layer, deque())
+        if recent and recent[0][1].shape != values.shape[-1:]:
+            recent.clear()
+        recent.append((len(values), values.any(axis=0)))
+        count = sum(n for n, _ in recent)
+        while count - recent[0][0] >= _POSITIONS:
+            count -= recent.popleft()[0]
+        if count < _POSITIONS:
+            return np.nan
+        return float(1 - np.any([active for _, active in recent], axis=0).mean())
+
+    def _layer(self, function: str) -> str | None:
+        """The module whose code makes the call, from the frames above."""
+        frame = sys._getframe(2)
+        for _ in range(12):
+            if frame is None:
+                return None
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, nn.Module) and id(owner) in self._paths:
+                path = self._paths[id(owner)]
+                if next(owner.children(), None) is None and path:
+                    return path
+                return f"{path}.{function.rstrip('_')}".lstrip(".")
+            frame = frame.f_back  # type: ignore[assignment]
+        return None
+
+
+def positions(values: Any) -> Any:
+    """At most 128 positions (samples, pixels, tokens), each with all its units: (positions, units).
+
+    Units are the channels of maps (batch, channels, ...) and the last axis of all else. Positions lie at equal
+    distances.
+    """
+    if values.ndim >= 4:
+        values = values.movedim(1, -1)
+    elif values.ndim < 2:
+        return values.reshape(-1, 1)
+    batch, units = values.shape[0], values.shape[-1]
+    inner = values[0].numel() // max(units, 1)
+    total = batch * inner
+    if total <= _POSITIONS:
+        return values.reshape(-1, units)
+    index = torch.arange(_POSITIONS, device=values.device) * total // _POSITIONS
+    places = torch.unravel_index(index, values.shape[:-1])
+    return values[places]
+
+
+def _compiling() -> bool:
+    """Whether any code of this process was compiled: a function mode would have it compiled again."""
+    frames = sys.modules.get("torch._dynamo.convert_frame")
+    return frames is not None and getattr(frames, "FRAME_COUNTER", 0) > 0

@@ -1,0 +1,492 @@
+"""The tap on one optimizer: looks at the gradients before each step, clips, and holds back what is bad.
+
+Works by the optimizer's own step hooks; the model is not changed. (Hooks see what ``clip_grad_norm_`` left,
+PEERS trap 8: ``noting_clips`` looks before it.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from evengrad import guard as guards
+from evengrad.adapters.torch import snapshot
+from evengrad.adapters.torch.activations import Listener
+from evengrad.adapters.torch.capture import Capture, arrays_of
+from evengrad.adapters.torch.clipping import (
+    Clipper,
+    UpdateClipper,
+    multiply,
+    release,
+    total_norm,
+)
+from evengrad.adapters.torch.naming import parameter_names
+from evengrad.adapters.torch.origin import find
+from evengrad.adapters.torch.reading import (
+    as_host,
+    exact,
+    gradient_figures,
+    non_finite,
+    norms,
+    rms,
+    rms_between,
+    sample,
+)
+from evengrad.adapters.torch.tensors import array
+from evengrad.blackbox import BlackBox
+from evengrad.clip import OnHost, UpdateClip
+from evengrad.guard import Action
+from evengrad.run import Detail, Floats, Kind, Step, Subject, Tensor
+from evengrad.watching import Held, Settings, Watching
+
+_HOST = OnHost()
+
+
+class Tap:
+    """Watches one optimizer from its next step on, until ``remove``.
+
+    roots: the outermost modules of its parameters; may be empty, and the origin of a bad step is then known by
+    its gradients only. begin: makes the Watching of a subject.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        roots: Sequence[Any],
+        settings: Settings,
+        begin: Callable[[Subject], Watching],
+        script: str = "",
+        capture: Capture | None = None,
+    ) -> None:
+        self.optimizer = optimizer
+        self.settings = settings
+        self.losses: list[Any] = []
+        self.roots = list(roots)
+        self._names = _names(optimizer, self.roots)
+        self._index = {id(p): i for i, p in enumerate(self._names.values())}
+        self.subject = _subject(optimizer, self.roots, self._names, settings, script)
+        self.clipper = Clipper(settings.clip, self.subject.tensors, optimizer)
+        self.watching = begin(self.subject)
+        self.step = 0
+        self._capture = capture or Capture(self.roots)
+        self._listener = Listener(self.roots)
+        self._buffers = snapshot.Buffers(self.roots)
+        self._update_clip = (
+            UpdateClipper(settings.clip) if isinstance(settings.clip, UpdateClip) else None
+        )
+        self._snapshot: snapshot.Snapshot | None = None
+        self._reach: Floats = np.zeros(len(self._names))
+        self._seen: Floats | None = None  # norms, looked at before the script's own clip
+        self._user_factor = 1.0
+        self._now: _Pending | None = None
+        self._overflowed = False
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+        ]
+        if settings.observed(0):
+            self._listener.listen()
+
+    def remove(self) -> None:
+        """Take every hook off."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        self._listener.take()
+        self._capture.remove()
+        release(self.optimizer)
+
+    def owns(self, parameters: Sequence[Any]) -> bool:
+        """Whether any of these is watched here."""
+        return any(id(p) in self._index for p in parameters)
+
+    def look(self, factor: float) -> None:
+        """The script is about to clip by that factor itself; what is there now is what counts."""
+        if self.watching.off:
+            return
+        with self._safely():
+            if self._seen is None:
+                self._seen = self._norms(self._with_gradient())
+            self._user_factor *= factor
+
+    def under_scaler(self, scaler: Any, call: Callable[[], Any]) -> Any:
+        """A GradScaler's step around ours; without our hook being called, it skipped."""
+        if self.watching.off:
+            return call()
+        scale, before = float(scaler.get_scale()), self.step
+        self._overflowed = False
+        with self._safely():
+            states = getattr(scaler, "_per_optimizer_states", {})
+            ready = states[id(self.optimizer)]["stage"].name == "READY"
+            fused = getattr(self.optimizer, "_step_supports_amp_scaling", False)
+            if self._seen is not None and ready and not fused:
+                self._seen = self._seen / scale
+        result = call()
+        with self._safely():
+            skipped = self.step == before or self._overflowed
+            self.watching.scaler(before, scale, skipped)
+            if self.step == before:
+                self._skipped_outside()
+        return result
+
+    def _skipped_outside(self) -> None:
+        row = self._row(_Pending([], None), math.inf, np.ones(()))
+        self.watching.step(
+            replace(row, clipped=math.nan, applied=False), np.full(len(self._names), np.nan)
+        )
+        self._ready_for_next()
+
+    # --- the hooks -----------------------------------------------------------------------------
+
+    def _before(self, _optimizer: Any, args: Any, kwargs: Any) -> Any:
+        if self.watching.off:
+            return None
+        closures = [a for a in [*args[1:], *kwargs.values()] if callable(a)]
+        if closures:
+            return _with_closure(self._decide, args, kwargs)
+        self._decide(folding=True)
+        return None
+
+    def _decide(self, folding: bool) -> None:
+        """Look, clip, and hold the step back if need be; raises GuardStopError alone."""
+        with self._safely():
+            release_stale = self._now is not None and self._now.folded
+            if release_stale:
+                release(self.optimizer)
+            self._look(folding)
+        if self.watching.stopped is not None and not self.watching.off:
+            raise self.watching.stopped
+
+    def _look(self, folding: bool) -> None:
+        parameters = self._with_gradient()
+        scale = getattr(self.optimizer, "grad_scale", None)
+        found_inf = getattr(self.optimizer, "found_inf", None)
+        pending = self._now = _Pending(parameters, scale)
+        if found_inf is not None and float(found_inf):
+            self._overflowed = True  # the script's loss scaler skips this step itself
+            row = self._row(pending, math.inf, np.ones(()))
+            missing = np.full(len(self._names), np.nan)
+            self.watching.step(replace(row, clipped=math.nan, applied=False), missing)
+            return
+        before = self._seen if self._seen is not None else self._norms(parameters)
+        divide = float(scale) if scale is not None else 1.0
+        pending.norms = before / divide
+        observed = self.settings.observed(self.step)
+        if observed:
+            self._observe(pending)
+        total = total_norm(pending.norms)
+        if not math.isfinite(total) or total == 0.0:
+            total = self._exactly(pending, divide)
+        factors = self.clipper.factors(pending.norms)
+        passes = self.settings.guard is None or bool(
+            guards.passes(
+                _HOST,
+                pending.norms,
+                total,
+                factors * self._user_factor,
+                self._reach,
+                self.watching.ceiling,
+            )
+        )
+        pending.step = self._row(pending, total, factors)
+        if not passes:
+            self._hold(pending, factors, total)
+            return
+        if self.settings.guard is None and not math.isfinite(total):
+            self._report(pending, factors, total)
+        self._clip(pending, factors, scale, folding)
+
+    def _after(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
+        pending, self._now = self._now, None
+        if pending is None or self.watching.off:
+            return
+        with self._safely():
+            if pending.folded:
+                release(optimizer)
+            for parameter, gradient in pending.taken:
+                parameter.grad = gradient
+            if pending.step is not None and not pending.held:
+                self._finish(pending)
+            self._ready_for_next()
+
+    # --- a step that passes --------------------------------------------------------------------
+
+    def _clip(self, pending: _Pending, factors: Floats, scale: Any, folding: bool) -> None:
+        parameters = pending.parameters
+        if self.settings.clip is None or not parameters:
+            return
+        indices = [self._index[id(p)] for p in parameters]
+        after = self.clipper.elementwise(indices, parameters)
+        assert pending.step is not None
+        if after is not None:
+            pending.clipped = total_norm(after) / (float(scale) if scale is not None else 1.0)
+        elif self._update_clip is not None:
+            self._update_clip.before(parameters)
+        else:
+            own = factors if factors.ndim == 0 else factors[indices]
+            gradients = [p.grad for p in parameters]
+            if folding:
+                pending.folded = multiply(self.optimizer, gradients, own, scale)
+            elif (own < 1).any():
+                torch._foreach_mul_(gradients, own.tolist() if own.ndim else float(own))
+
+    def _finish(self, pending: _Pending) -> None:
+        step = pending.step
+        assert step is not None
+        if self._update_clip is not None:
+            factor = self._update_clip.after(self.optimizer)
+            step = _clipped(step, step.norm * factor)
+        elif pending.clipped is not None:
+            step = _clipped(step, pending.clipped)
+        if pending.detail is not None:
+            detail = self._detail(pending)
+            self.watching.step(step, pending.norms)
+            self.watching.detail(detail)
+            if self.settings.guard is not None and self.settings.guard.action is Action.ROLLBACK:
+                self._snapshot = snapshot.Snapshot(list(self._names.values()), self.optimizer)
+        else:
+            self.watching.step(step, pending.norms)
+
+    def _ready_for_next(self) -> None:
+        self._buffers.keep()
+        self._capture.forget()
+        self.losses.clear()
+        self._seen, self._user_factor = None, 1.0
+        self.step += 1
+        if self.settings.observed(self.step):
+            self._listener.listen()
+
+    # --- a step that is held back --------------------------------------------------------------
+
+    def _hold(self, pending: _Pending, factors: Floats, total: float) -> None:
+        """Without their gradients all optimizers leave weights, state and step counters as they are."""
+        pending.held = True
+        action = self._report(pending, factors, total)
+        pending.taken = [(p, p.grad) for p in pending.parameters]
+        for parameter in pending.parameters:
+            parameter.grad = None
+        if action is Action.STOP:
+            for parameter, gradient in pending.taken:
+                parameter.grad = gradient
+        elif action is Action.ROLLBACK and self._snapshot is not None:
+            assert self.settings.guard is not None
+            self._snapshot.put_back(self.optimizer, self.settings.guard.lower)
+
+    def _report(self, pending: _Pending, factors: Floats, total: float) -> Action:
+        step = pending.step
+        assert step is not None
+        limit = self.watching.ceiling
+        kind = guards.reason(pending.norms, factors * self._user_factor, self._reach, total, limit)
+        if kind is Kind.NON_FINITE:
+            count = sum(non_finite(p.grad) for p in pending.parameters)
+            step = replace(step, non_finite=count, applied=self.settings.guard is None)
+        else:
+            step = replace(step, applied=False)
+        pending.step = step
+        held = Held(step, pending.norms, kind, lambda why: self._box(pending, why))
+        if self.settings.guard is not None:
+            self._buffers.put_back()
+        return self.watching.held(held)
+
+    def _box(self, pending: _Pending, kind: Kind) -> BlackBox:
+        step = pending.step
+        assert step is not None
+        with self._capture.paused():
+            calls = list(self._capture.calls)
+            origin = find(calls, self._names, self.subject.tensors, pending.norms, step.loss)
+        batch: dict[str, Any] = {}
+        for number, call in enumerate(calls):
+            before = "" if number == 0 else f"pass_{number}/"
+            batch |= {before + k: np.array(array(v)) for k, v in arrays_of(call).items()}
+        arrays, facts = snapshot.noise()
+        if calls:
+            arrays["torch"] = calls[0].noise.numpy()
+        return BlackBox(
+            step=step.step,
+            kind=str(kind),
+            batch=batch,
+            weights=snapshot.weights(self.roots, self._names),
+            optimizer=snapshot.optimizer_state(self.optimizer, self._names),
+            noise=arrays,
+            gradients=dict(zip(self._names, pending.norms.tolist(), strict=True)),
+            origin=origin,
+            facts={
+                "noise": facts,
+                "loss": step.loss,
+                "rate": step.rate,
+                "framework": "torch",
+                "training": [call.training for call in calls],
+                "model": self.subject.model,
+            },
+        )
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def _with_gradient(self) -> list[Any]:
+        return [p for g in self.optimizer.param_groups for p in g["params"] if p.grad is not None]
+
+    def _norms(self, parameters: list[Any]) -> Floats:
+        """Of all tensors, 0 where there is no gradient. The one host read of a step."""
+        found = np.zeros(len(self._names))
+        if parameters:
+            at = [self._index[id(p)] for p in parameters]
+            found[at] = as_host(norms([p.grad for p in parameters]))
+        return found
+
+    def _exactly(self, pending: _Pending, divide: float) -> float:
+        """Where squares overflowed or vanished in float32: once more in float64 (PEERS, trap 2)."""
+        if self._seen is None:
+            for parameter in pending.parameters:
+                i = self._index[id(parameter)]
+                if not math.isfinite(pending.norms[i]) or pending.norms[i] == 0.0:
+                    pending.norms[i] = exact(parameter.grad) / divide
+        return total_norm(pending.norms)
+
+    def _row(self, pending: _Pending, total: float, factors: Floats) -> Step:
+        with np.errstate(all="ignore"):
+            clipped = total_norm(pending.norms * factors * self._user_factor)
+        if self._user_factor == 1.0 and (factors == 1).all():
+            clipped = total
+        rate = self.optimizer.param_groups[0].get("lr")
+        losses = [float(loss) for loss in self.losses]
+        return Step(
+            step=self.step,
+            time=self.watching.now,
+            loss=sum(losses) / len(losses) if losses else math.nan,
+            rate=math.nan if rate is None else float(rate),
+            norm=total,
+            clipped=clipped,
+            coefficient=clipped / total if total and math.isfinite(total) else 1.0,
+        )
+
+    def _observe(self, pending: _Pending) -> None:
+        """What must be read before the step: gradients, and the weights that it will change."""
+        rows = np.full((len(self._names), 5), np.nan)
+        divide = float(pending.scale) if pending.scale is not None else 1.0
+        for name, parameter in self._names.items():
+            i = self._index[id(parameter)]
+            if parameter.grad is not None:
+                figures = gradient_figures(parameter.grad, pending.norms[i] * divide)
+                rows[i, :3] = figures[0] / divide, figures[1] / divide, figures[2]
+                pending.kept[name] = sample(parameter).clone()
+            rows[i, 3] = rms(parameter)
+        pending.detail = rows
+        for group in self.optimizer.param_groups:
+            own = [self._index[id(p)] for p in group["params"] if id(p) in self._index]
+            rate = float(group["lr"]) if isinstance(self.optimizer, torch.optim.SGD) else None
+            tensors = [self.subject.tensors[i] for i in own]
+            self._reach[own] = guards.reach(tensors, rows[own, 3], rate)
+
+    def _detail(self, pending: _Pending) -> Detail:
+        rows = pending.detail
+        assert rows is not None
+        for name, before in pending.kept.items():
+            parameter = self._names[name]
+            rows[self._index[id(parameter)], 4] = rms_between(sample(parameter), before)
+        names, layers = self._listener.take()
+        return Detail(self.step, rows, layers, names)
+
+    @contextmanager
+    def _safely(self) -> Iterator[None]:
+        """An error of our own puts everything back that we hold, and switches the watch off."""
+        try:
+            with torch.no_grad():
+                yield
+        except Exception as error:
+            pending = self._now
+            if pending is not None:
+                for parameter, gradient in pending.taken:
+                    parameter.grad = gradient
+                if pending.folded:
+                    release(self.optimizer)
+            self.watching.trouble(error)
+
+
+class _Pending:
+    """One step between its two hooks."""
+
+    def __init__(self, parameters: list[Any], scale: Any) -> None:
+        self.parameters = parameters
+        self.scale = scale
+        self.norms: Floats = np.zeros(0)
+        self.step: Step | None = None
+        self.clipped: float | None = None
+        self.folded = False
+        self.held = False
+        self.taken: list[tuple[Any, Any]] = []
+        self.detail: Floats | None = None
+        self.kept: dict[str, Any] = {}
+
+
+def _with_closure(decide: Callable[..., None], args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The closure that makes the gradients, with a look at them behind it."""
+
+    def wrapped(closure: Any) -> Any:
+        if not callable(closure):
+            return closure
+
+        def look(*a: Any, **k: Any) -> Any:
+            value = closure(*a, **k)
+            decide(folding=False)
+            return value
+
+        return look
+
+    return (args[0], *map(wrapped, args[1:])), {k: wrapped(v) for k, v in kwargs.items()}
+
+
+def _clipped(step: Step, norm: float) -> Step:
+    return replace(step, clipped=norm, coefficient=norm / step.norm if step.norm else 1.0)
+
+
+def _names(optimizer: Any, roots: Sequence[Any]) -> dict[str, Any]:
+    """The optimizer's parameters by the models' own names, in the models' order."""
+    known = parameter_names(list(roots), [])
+    own = {id(p): p for g in optimizer.param_groups for p in g["params"] if p.requires_grad}
+    found = {name: p for key, (name, p) in known.items() if key in own}
+    missing = [p for p in own.values() if not any(p is q for q in found.values())]
+    return found | {f"parameter_{i + 1}": p for i, p in enumerate(missing)}
+
+
+def _subject(
+    optimizer: Any, roots: Sequence[Any], names: dict[str, Any], settings: Settings, script: str
+) -> Subject:
+    from evengrad import clip
+
+    tables = {
+        id(m.weight)
+        for root in roots
+        for m in root.modules()
+        if isinstance(m, torch.nn.Embedding | torch.nn.EmbeddingBag)
+    }
+    tensors = tuple(
+        Tensor(
+            name,
+            name.rpartition(".")[0] or name,
+            tuple(p.shape),
+            float(p[0].numel()) if p.ndim >= 2 and id(p) not in tables else None,
+        )
+        for name, p in names.items()
+    )
+    guard = settings.guard
+    models = [type(getattr(root, "_orig_mod", root)).__name__ for root in roots]
+    return Subject(
+        script=script,
+        model=", ".join(dict.fromkeys(models)) or "raw tensors",
+        optimizer=type(optimizer).__name__,
+        frontend="torch",
+        backend="torch",
+        versions=(f"torch {torch.__version__}",),
+        tensors=tensors,
+        settings={
+            "clip": clip.in_words(settings.clip),
+            "guard": None if guard is None else str(guard.action),
+            "every": settings.every,
+        },
+    )

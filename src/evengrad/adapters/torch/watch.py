@@ -1,0 +1,79 @@
+"""``evengrad.watch`` for a ``torch.nn.Module`` and its optimizer."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from evengrad.adapters.torch import patches
+from evengrad.adapters.torch.tap import Tap
+from evengrad.errors import EvengradError
+from evengrad.run import Status
+from evengrad.watching import Listener, Settings, Watching
+
+
+class Watch:
+    """A training being watched; a context manager, or a handle with ``remove()``.
+
+    watching: what was seen so far; its ``path`` is the run file.
+    """
+
+    def __init__(
+        self, model: Any, optimizer: Any, settings: Settings, listener: Listener | None = None
+    ) -> None:
+        models = list(model) if isinstance(model, list | tuple) else [model]
+        _expect(models, optimizer)
+        script = settings.name
+        self._tap = Tap(
+            optimizer, models, settings, lambda s: Watching(settings, s, listener), script
+        )
+        self.watching: Watching = self._tap.watching
+        patches.add(self._tap)
+        self._removed = False
+
+    def remove(self, status: Status = "finished") -> None:
+        """Stop watching; the run file is complete after this. Twice is once."""
+        if self._removed:
+            return
+        self._removed = True
+        patches.discard(self._tap)
+        self._tap.remove()
+        self.watching.end(status)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self.remove("interrupted")
+        else:
+            self.remove("finished" if error is None else "failed")
+
+
+def watch(
+    model: Any, optimizer: Any, settings: Settings, listener: Listener | None = None
+) -> Watch:
+    """Watch one optimizer of a model, or of several; see ``evengrad.watch``."""
+    return Watch(model, optimizer, settings, listener)
+
+
+def _expect(models: list[Any], optimizer: Any) -> None:
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise EvengradError(
+            f"Expected a torch.optim.Optimizer, got {type(optimizer).__qualname__}. In a framework of its own "
+            "(Lightning, Accelerate) pass the optimizer that it wraps: optimizer.optimizer."
+        )
+    own = {id(p) for m in models for p in m.parameters()}
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    if not any(id(p) in own for p in trained):
+        raise EvengradError(
+            "The optimizer trains none of this model's parameters. Expected the optimizer that was made from "
+            "model.parameters(), after the model was moved or wrapped."
+        )
