@@ -15,6 +15,9 @@ from torch.utils._pytree import tree_leaves
 from evengrad.adapters.torch.modules import tensors_of
 
 
+_TABLES = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks")
+
+
 @dataclass(slots=True)
 class Call:
     """One forward pass of an outermost module. noise: the random state before it. outputs: what it
@@ -62,6 +65,10 @@ class Capture:
         finally:
             self._paused = False
 
+    def __deepcopy__(self, memo: Any) -> Capture:
+        """A copied model is not watched."""
+        return Capture([])
+
     def _before(self, module: Any, args: Any, kwargs: Any) -> None:
         if self._paused or not torch.is_grad_enabled():
             return
@@ -94,7 +101,27 @@ def outputs_of(output: Any) -> list[Any]:
 
 def compiled(module: Any) -> bool:
     """Whether the module's call is compiled with its hooks inside: a new hook would compile it again."""
-    return any(getattr(m, "_compiled_call_impl", None) is not None for m in module.modules())
+    return any(
+        getattr(m, "_compiled_call_impl", None) is not None
+        or isinstance(m, torch.jit.ScriptModule)
+        for m in module.modules()
+    )
+
+
+def state_without_hooks(module: Any) -> dict[str, Any]:
+    """What is copied or pickled of a module: all but our hooks, which are nobody's state."""
+    state = dict(module.__dict__)
+    ours = {
+        key
+        for table in ("_forward_pre_hooks", "_forward_hooks")
+        for key, hook in state.get(table, {}).items()
+        if isinstance(getattr(hook, "__self__", None), Capture)
+    }
+    if ours:
+        for table in _TABLES:
+            kept = state[table]
+            state[table] = type(kept)((k, v) for k, v in kept.items() if k not in ours)
+    return state
 
 
 def find_roots(parameters: Sequence[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.nn.utils import clip_grad
 
+from evengrad.adapters.torch.capture import find_roots, state_without_hooks
 from evengrad.adapters.torch.tap import Tap
 
 _taps: list[Tap] = []
@@ -39,6 +40,10 @@ def _patch() -> None:
         _wrap(place, "clip_grad_value_", _clip_by_value)
     _wrap(torch.amp.GradScaler, "scale", lambda original: _scale(original, scaled))
     _wrap(torch.amp.GradScaler, "step", _scaler_step)
+    torch.nn.Module.__getstate__ = state_without_hooks
+    _undo.append(lambda: delattr(torch.nn.Module, "__getstate__"))
+    _wrap(torch, "compile", _compile)
+    _wrap(torch.nn.Module, "compile", _compile)
 
 
 def _wrap(place: Any, name: str, make: Callable[[Any], Any]) -> None:
@@ -123,3 +128,17 @@ def _scaler_step(original: Any) -> Any:
         return tap.under_scaler(scaler, lambda: original(scaler, optimizer, *args, **kwargs))
 
     return step
+
+
+def _compile(original: Any) -> Any:
+    """torch.compile and Module.compile: what is compiled must not have our hooks inside."""
+
+    def compile_(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        function = bool(args) and not isinstance(args[0], torch.nn.Module)
+        for tap in _taps:
+            own = [p for group in tap.optimizer.param_groups for p in group["params"]]
+            tap.rewire([] if function else find_roots(own))
+        return result
+
+    return compile_

@@ -49,7 +49,7 @@ _HOST = OnHost()
 
 
 class Tap:
-    """Watches one optimizer from its next step on, until ``remove``.
+    """Watches one optimizer, until ``remove``. The run begins with its first step.
 
     roots: the outermost modules of its parameters; may be empty, and the origin of a bad step is then known by
     its gradients only. begin: makes the Watching of a subject.
@@ -62,26 +62,19 @@ class Tap:
         settings: Settings,
         begin: Callable[[Subject], Watching],
         script: str = "",
-        capture: Capture | None = None,
     ) -> None:
         self.optimizer = optimizer
         self.settings = settings
         self.losses: list[Any] = []
         self.roots = list(roots)
-        self._names = _names(optimizer, self.roots)
-        self._index = {id(p): i for i, p in enumerate(self._names.values())}
-        self.subject = _subject(optimizer, self.roots, self._names, settings, script)
-        self.clipper = Clipper(settings.clip, self.subject.tensors, optimizer)
-        self.watching = begin(self.subject)
         self.step = 0
-        self._capture = capture or Capture(self.roots)
+        self._begin = begin
+        self._script = script
+        self._watching: Watching | None = None
+        self._capture = Capture(self.roots)
         self._listener = Listener(self.roots)
-        self._buffers = snapshot.Buffers(self.roots)
-        self._update_clip = (
-            UpdateClipper(settings.clip) if isinstance(settings.clip, UpdateClip) else None
-        )
+        self._index: dict[int, int] = {}
         self._snapshot: snapshot.Snapshot | None = None
-        self._reach: Floats = np.zeros(len(self._names))
         self._seen: Floats | None = None  # norms, looked at before the script's own clip
         self._user_factor = 1.0
         self._now: _Pending | None = None
@@ -93,6 +86,27 @@ class Tap:
         if settings.observed(0):
             self._listener.listen()
 
+    @property
+    def watching(self) -> Watching:
+        """The run; begun here if it has not been."""
+        if self._watching is None:
+            self._start()
+        assert self._watching is not None
+        return self._watching
+
+    def _start(self) -> None:
+        """A run for the tensors that the optimizer has now."""
+        self._names = _names(self.optimizer, self.roots)
+        self._index = {id(p): i for i, p in enumerate(self._names.values())}
+        subject = _subject(self.optimizer, self.roots, self._names, self.settings, self._script)
+        self.tensors = subject.tensors
+        self.clipper = Clipper(self.settings.clip, self.tensors, self.optimizer)
+        clip = self.settings.clip
+        self._update_clip = UpdateClipper(clip) if isinstance(clip, UpdateClip) else None
+        self._buffers = snapshot.Buffers(self.roots)
+        self._reach: Floats = np.zeros(len(self._names))
+        self._watching = self._begin(subject)
+
     def remove(self) -> None:
         """Take every hook off."""
         for hook in self._hooks:
@@ -102,9 +116,16 @@ class Tap:
         self._capture.remove()
         release(self.optimizer)
 
+    def rewire(self, roots: Sequence[Any]) -> None:
+        """Something was compiled: hooks inside would be compiled with it, so they go to these modules."""
+        self._listener.take()
+        self._capture.remove()
+        self._capture = Capture(roots)
+
     def owns(self, parameters: Sequence[Any]) -> bool:
         """Whether any of these is watched here."""
-        return any(id(p) in self._index for p in parameters)
+        own = self._index or {id(p): 0 for g in self.optimizer.param_groups for p in g["params"]}
+        return any(id(p) in own for p in parameters)
 
     def look(self, factor: float) -> None:
         """The script is about to clip by that factor itself; what is there now is what counts."""
@@ -165,6 +186,9 @@ class Tap:
 
     def _look(self, folding: bool) -> None:
         parameters = self._with_gradient()
+        if any(id(p) not in self._index for p in parameters):  # add_param_group: another run
+            self.watching.end("finished")
+            self._start()
         scale = getattr(self.optimizer, "grad_scale", None)
         found_inf = getattr(self.optimizer, "found_inf", None)
         pending = self._now = _Pending(parameters, scale)
@@ -299,7 +323,7 @@ class Tap:
         assert step is not None
         with self._capture.paused():
             calls = list(self._capture.calls)
-            origin = find(calls, self._names, self.subject.tensors, pending.norms, step.loss)
+            origin = find(calls, self._names, self.tensors, pending.norms, step.loss)
         batch: dict[str, Any] = {}
         for number, call in enumerate(calls):
             before = "" if number == 0 else f"pass_{number}/"
@@ -322,7 +346,7 @@ class Tap:
                 "rate": step.rate,
                 "framework": "torch",
                 "training": [call.training for call in calls],
-                "model": self.subject.model,
+                "models": [type(root).__name__ for root in self.roots],
             },
         )
 
@@ -380,7 +404,7 @@ class Tap:
         for group in self.optimizer.param_groups:
             own = [self._index[id(p)] for p in group["params"] if id(p) in self._index]
             rate = float(group["lr"]) if isinstance(self.optimizer, torch.optim.SGD) else None
-            tensors = [self.subject.tensors[i] for i in own]
+            tensors = [self.tensors[i] for i in own]
             self._reach[own] = guards.reach(tensors, rows[own, 3], rate)
 
     def _detail(self, pending: _Pending) -> Detail:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from evengrad.adapters.torch import patches
+from evengrad.adapters.torch.capture import find_roots
 from evengrad.adapters.torch.tap import Tap
 from evengrad.errors import EvengradError
 from evengrad.run import Status
@@ -26,8 +27,9 @@ class Watch:
         models = list(model) if isinstance(model, list | tuple) else [model]
         _expect(models, optimizer)
         script = settings.name
+        roots = find_roots(list(models[0].parameters())) if len(models) == 1 else models
         self._tap = Tap(
-            optimizer, models, settings, lambda s: Watching(settings, s, listener), script
+            optimizer, roots, settings, lambda s: Watching(settings, s, listener), script
         )
         self.watching: Watching = self._tap.watching
         patches.add(self._tap)
