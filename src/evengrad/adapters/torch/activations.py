@@ -13,6 +13,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from evengrad.adapters.torch.calls import flat_ends
+from evengrad.adapters.torch.capture import compiled
 from evengrad.adapters.torch.kinds import kind_of
 from evengrad.adapters.torch.tensors import array
 from evengrad.health import activation_health, zero_region
@@ -37,11 +38,18 @@ class Listener(TorchFunctionMode):
                 self._paths.setdefault(id(module), path)
         self._heard: dict[str, tuple[float, float, float]] = {}
         self._active: dict[str, deque[tuple[int, Any]]] = {}
+        self._names: dict[tuple[int, str], str] = {}
         self._on = False
+        self._deaf = any(compiled(root) or hasattr(root, "_orig_mod") for root in roots)
+
+    def silence(self) -> None:
+        """Something was compiled: never again, for a function mode would have it compiled once more."""
+        self.take()
+        self._deaf = True
 
     def listen(self) -> None:
-        """From now on, until ``take``."""
-        if not self._on and not _compiling():
+        """From now on, until ``take``; not where any code of this process was compiled."""
+        if not self._on and not self._deaf and not _compiling():
             self._on = True
             self._heard = {}
             self.__enter__()
@@ -92,6 +100,13 @@ class Listener(TorchFunctionMode):
             return np.nan
         return float(1 - np.any([active for _, active in recent], axis=0).mean())
 
+    def _unique(self, maker: tuple[int, str], name: str) -> str:
+        if maker not in self._names:
+            taken = list(self._names.values())
+            count = sum(other.rpartition("_")[0] == name or other == name for other in taken)
+            self._names[maker] = f"{name}_{count + 1}" if name in taken else name
+        return self._names[maker]
+
     def _layer(self, function: str) -> str | None:
         """The module whose code makes the call, from the frames above."""
         frame = sys._getframe(2)
@@ -101,9 +116,9 @@ class Listener(TorchFunctionMode):
             owner = frame.f_locals.get("self")
             if isinstance(owner, nn.Module) and id(owner) in self._paths:
                 path = self._paths[id(owner)]
-                if next(owner.children(), None) is None and path:
-                    return path
-                return f"{path}.{function.rstrip('_')}".lstrip(".")
+                whole = next(owner.children(), None) is None and bool(path)
+                name = path if whole else f"{path}.{function.rstrip('_')}".lstrip(".")
+                return self._unique((id(owner), function), name)
             frame = frame.f_back  # type: ignore[assignment]
         return None
 
@@ -129,6 +144,5 @@ def positions(values: Any) -> Any:
 
 
 def _compiling() -> bool:
-    """Whether any code of this process was compiled: a function mode would have it compiled again."""
     frames = sys.modules.get("torch._dynamo.convert_frame")
     return frames is not None and getattr(frames, "FRAME_COUNTER", 0) > 0

@@ -16,7 +16,7 @@ _DOT = (torch.float32, torch.float64)
 
 
 def flat(tensor: Any) -> Any:
-    """A dense tensor's elements as a vector, in the order of memory where that saves a copy."""
+    """A tensor's elements as a vector, in the order of memory: a view wherever they lie side by side."""
     tensor = tensor.detach()
     if tensor.is_sparse:
         tensor = tensor.coalesce().values()
@@ -24,9 +24,9 @@ def flat(tensor: Any) -> Any:
         tensor = tensor.to_local()
     if tensor.is_contiguous():
         return tensor.view(-1)
-    if torch._prims_common.is_non_overlapping_and_dense(tensor):
-        return tensor.as_strided((tensor.numel(),), (1,), tensor.storage_offset())
-    return tensor.reshape(-1)
+    strides = tensor.stride()
+    ordered = tensor.permute(sorted(range(tensor.ndim), key=lambda axis: -strides[axis]))
+    return ordered.reshape(-1)
 
 
 def norms(gradients: Sequence[Any]) -> Any:

@@ -18,17 +18,13 @@ _SMALL = (
 
 
 class Buffers:
-    """The float buffers of the watched modules (running statistics), which a bad forward pass spoils before
+    """The buffers of the watched modules (running statistics and their counters), which a bad forward pass spoils before
     any optimizer is asked.
     """
 
     def __init__(self, roots: Sequence[Any]) -> None:
         found = {id(b): b for root in roots for b in root.buffers()}
-        self._buffers = [
-            b
-            for b in found.values()
-            if b.is_floating_point() and b.numel() <= _SMALL and not b.is_meta
-        ]
+        self._buffers = [b for b in found.values() if b.numel() <= _SMALL and not b.is_meta]
         self._kept = [b.detach().clone() for b in self._buffers]
 
     def keep(self) -> None:

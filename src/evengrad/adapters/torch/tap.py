@@ -90,11 +90,11 @@ class Tap:
     def watching(self) -> Watching:
         """The run; begun here if it has not been."""
         if self._watching is None:
-            self._start()
+            self.start()
         assert self._watching is not None
         return self._watching
 
-    def _start(self) -> None:
+    def start(self) -> None:
         """A run for the tensors that the optimizer has now."""
         self._names = _names(self.optimizer, self.roots)
         self._index = {id(p): i for i, p in enumerate(self._names.values())}
@@ -118,7 +118,7 @@ class Tap:
 
     def rewire(self, roots: Sequence[Any]) -> None:
         """Something was compiled: hooks inside would be compiled with it, so they go to these modules."""
-        self._listener.take()
+        self._listener.silence()
         self._capture.remove()
         self._capture = Capture(roots)
 
@@ -188,7 +188,7 @@ class Tap:
         parameters = self._with_gradient()
         if any(id(p) not in self._index for p in parameters):  # add_param_group: another run
             self.watching.end("finished")
-            self._start()
+            self.start()
         scale = getattr(self.optimizer, "grad_scale", None)
         found_inf = getattr(self.optimizer, "found_inf", None)
         pending = self._now = _Pending(parameters, scale)
@@ -373,8 +373,7 @@ class Tap:
         return total_norm(pending.norms)
 
     def _row(self, pending: _Pending, total: float, factors: Floats) -> Step:
-        with np.errstate(all="ignore"):
-            clipped = total_norm(pending.norms * factors * self._user_factor)
+        clipped = total_norm(pending.norms * factors * self._user_factor)
         if self._user_factor == 1.0 and (factors == 1).all():
             clipped = total
         rate = self.optimizer.param_groups[0].get("lr")
@@ -420,7 +419,7 @@ class Tap:
     def _safely(self) -> Iterator[None]:
         """An error of our own puts everything back that we hold, and switches the watch off."""
         try:
-            with torch.no_grad():
+            with torch.no_grad(), np.errstate(all="ignore"):
                 yield
         except Exception as error:
             pending = self._now

@@ -31,9 +31,9 @@ class Watch:
         self._tap = Tap(
             optimizer, roots, settings, lambda s: Watching(settings, s, listener), script
         )
-        self.watching: Watching = self._tap.watching
-        patches.add(self._tap)
         self._removed = False
+        self._tap.start()
+        patches.add(self._tap)
 
     def remove(self, status: Status = "finished") -> None:
         """Stop watching; the run file is complete after this. Twice is once."""
@@ -43,6 +43,11 @@ class Watch:
         patches.discard(self._tap)
         self._tap.remove()
         self.watching.end(status)
+
+    @property
+    def watching(self) -> Watching:
+        """The run so far."""
+        return self._tap.watching
 
     def __enter__(self) -> Watch:
         return self
