@@ -314,11 +314,11 @@ def parse(value: str | float | Clip | None) -> Clip | None:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return GlobalNorm(_positive(float(value), value))
-    name, _, number = str(value).partition(":")
-    if _number(name) is not None and not number:
+    name, colon, number = str(value).partition(":")
+    if _number(name) is not None and not colon:
         return GlobalNorm(_positive(float(name), value))
     kinds = {kind.name: kind for kind in KINDS}
-    if name not in kinds or (number and _number(number) is None):
+    if name not in kinds or (colon and _number(number) is None):
         known = ", ".join(f"{k.name}[:{_first(k)}]" for k in KINDS)
         raise EvengradError(
             f"Expected a clip such as 1.0, auto or agc:0.02, got {value!r}. The kinds, each with its "

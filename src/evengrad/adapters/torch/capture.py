@@ -14,7 +14,6 @@ from torch.utils._pytree import tree_leaves
 
 from evengrad.adapters.torch.modules import tensors_of
 
-
 _TABLES = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks")
 
 

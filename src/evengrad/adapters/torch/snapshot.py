@@ -18,8 +18,8 @@ _SMALL = (
 
 
 class Buffers:
-    """The buffers of the watched modules (running statistics and their counters), which a bad forward pass spoils before
-    any optimizer is asked.
+    """The buffers of the watched modules (running statistics, counters), which a bad forward pass spoils
+    before any optimizer is asked.
     """
 
     def __init__(self, roots: Sequence[Any]) -> None:
