@@ -168,7 +168,7 @@ def test_an_error_of_our_own_never_ends_the_training(monkeypatch, caplog):
     plain = build("conv", 0)
     chosen = OPTIMIZERS["adam fused"](plain.parameters())
     expected = train(plain, chosen)
-    for place in ("norms", "gradient_figures", "sample", "rms_between"):
+    for place in ("norms", "Observation", "together", "total_norm"):
         model = build("conv", 0)
         own = OPTIMIZERS["adam fused"](model.parameters())
         caplog.clear()

@@ -15,7 +15,6 @@ from torch.overrides import TorchFunctionMode
 from evengrad.adapters.torch.calls import flat_ends
 from evengrad.adapters.torch.capture import compiled
 from evengrad.adapters.torch.kinds import kind_of
-from evengrad.adapters.torch.tensors import array
 from evengrad.health import activation_health, zero_region
 from evengrad.run import Floats
 from evengrad.spec import Kind
@@ -36,7 +35,7 @@ class Listener(TorchFunctionMode):
         for root in roots:
             for path, module in root.named_modules():
                 self._paths.setdefault(id(module), path)
-        self._heard: dict[str, tuple[float, float, float]] = {}
+        self._heard: dict[str, tuple[str, tuple[float, float] | None, Any]] = {}
         self._active: dict[str, deque[tuple[int, Any]]] = {}
         self._names: dict[tuple[int, str], str] = {}
         self._on = False
@@ -54,13 +53,18 @@ class Listener(TorchFunctionMode):
             self._heard = {}
             self.__enter__()
 
-    def take(self) -> tuple[tuple[str, ...], Floats]:
-        """What was heard since ``listen``: names in forward order, and (names, LAYER_FIGURES)."""
+    def take(self) -> list[Any]:
+        """Stop; the samples that were heard since ``listen``, in forward order, where they are."""
         if self._on:
             self._on = False
             self.__exit__(None, None, None)
+        return [values for _, _, values in self._heard.values()]
+
+    def figures(self, host: Sequence[Floats]) -> tuple[tuple[str, ...], Floats]:
+        """The names of what was taken, and (names, LAYER_FIGURES) of its values on the host."""
         names = tuple(self._heard)
-        return names, np.array([self._heard[n] for n in names], dtype=np.float64).reshape(-1, 3)
+        rows = [self._figures(n, v) for n, v in zip(names, host, strict=True)]
+        return names, np.array(rows, dtype=np.float64).reshape(-1, 3)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Every torch call comes through here, the highest-level one of each."""
@@ -77,17 +81,19 @@ class Listener(TorchFunctionMode):
 
     def _hear(self, layer: str, name: str, result: Any, ends: tuple[float, float] | None) -> None:
         with torch._C.DisableTorchFunction(), torch.no_grad():
-            values = array(positions(result.detach()))
-        summary = summarise(values)
-        health = activation_health(name.rstrip("_"), values, axis=-1, flat=ends)
+            self._heard[layer] = name.rstrip("_"), ends, positions(result.detach()).clone()
+
+    def _figures(self, layer: str, values: Floats) -> tuple[float, float, float]:
+        name, ends, _ = self._heard[layer]
+        health = activation_health(name, values, axis=-1, flat=ends)
         saturated = np.nan if health is None else health.saturated
-        self._heard[layer] = summary.rms, saturated, self._dead(layer, name, values)
+        return summarise(values).rms, saturated, self._dead(layer, name, values)
 
     def _dead(self, layer: str, name: str, values: Any) -> float:
         """Share of units that were zero at the last 128 positions or more, of several observed steps where one
         has fewer; NaN until there are so many, and for functions that have no zero region.
         """
-        if not zero_region(name.rstrip("_")):
+        if not zero_region(name):
             return np.nan
         recent = self._active.setdefault(layer, deque())
         if recent and recent[0][1].shape != values.shape[-1:]:

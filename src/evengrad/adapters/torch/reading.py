@@ -35,6 +35,8 @@ def norms(gradients: Sequence[Any]) -> Any:
     By dot products: faster than ``torch._foreach_norm`` and more exact. Short floats are summed in float32.
     Where squares overflow float32 a norm is inf, where they vanish it is 0; ``exact`` tells.
     """
+    if gradients[0].device.type != "cpu" and all(_plain(g) for g in gradients):
+        return torch.stack(torch._foreach_norm(list(gradients)))
     parts = []
     for gradient in gradients:
         if hasattr(gradient, "full_tensor"):  # sharded: the norm over all shards
@@ -49,6 +51,10 @@ def norms(gradients: Sequence[Any]) -> Any:
     if any(part.device != device or part.dtype != dtype for part in parts):
         parts = [part.to(device, torch.float64) for part in parts]
     return torch.stack(parts).sqrt_()
+
+
+def _plain(gradient: Any) -> bool:
+    return gradient.dtype is torch.float32 and type(gradient) in (torch.Tensor, torch.nn.Parameter)
 
 
 def exact(gradient: Any) -> float:
@@ -68,37 +74,84 @@ def sample(tensor: Any) -> Any:
     return values[:: -(-values.numel() // _SAMPLE)] if values.numel() > _SAMPLE else values
 
 
-def gradient_figures(gradient: Any | None, norm: float) -> tuple[float, float, float]:
-    """Rms, largest absolute value, and the share of zeros (of ``sample``); NaN where there is none."""
-    if gradient is None:
-        return math.nan, math.nan, math.nan
-    values = flat(gradient)
-    if values.numel() == 0:
-        return 0.0, 0.0, 0.0
-    low, high = torch.aminmax(values)
-    part = sample(gradient)
-    zeros = 1 - int(torch.count_nonzero(part)) / part.numel()
-    return norm / math.sqrt(values.numel()), max(abs(float(low)), abs(float(high))), zeros
-
-
-def rms(tensor: Any) -> float:
-    """Root mean square of all elements."""
-    values = flat(tensor)
-    if values.numel() == 0:
-        return 0.0
-    norm = float(norms([tensor])[0])
-    norm = norm if 0 < norm < math.inf else exact(tensor)
-    return norm / math.sqrt(values.numel())
-
-
-def rms_between(after: Any, before: Any) -> float:
-    """Root mean square of the difference of two vectors."""
-    if after.numel() == 0:
-        return 0.0
-    return exact(after.double() - before.double()) / math.sqrt(after.numel())
-
-
 def as_host(packed: Any) -> Floats:
     """A packed tensor as float64 on the host: the one read of a step."""
     found: Floats = packed.detach().cpu().numpy().astype(np.float64)
     return found
+
+
+def together(parts: Sequence[Any]) -> list[Floats]:
+    """Several tensors on the host, each in its shape, by one read."""
+    sizes = [part.numel() for part in parts]
+    flat_parts = [part.detach().reshape(-1).float() for part in parts]
+    if not flat_parts:
+        return []
+    whole = as_host(torch.cat(flat_parts))
+    ends = np.cumsum(sizes)[:-1]
+    return [
+        values.reshape(tuple(part.shape))
+        for values, part in zip(np.split(whole, ends), parts, strict=True)
+    ]
+
+
+class Observation:
+    """An observed step's figures, one row a tensor; made before the step, ``after`` it, and then read.
+
+    Shares of zeros and the actual update are of ``sample``.
+    """
+
+    def __init__(self, parameters: Sequence[Any], indices: Sequence[int], rows: int) -> None:
+        self._parameters = parameters
+        self._indices = list(indices)
+        self._rows = rows
+        with_gradient = [p for p in parameters if p.grad is not None]
+        self._own = [i for i, p in zip(indices, parameters, strict=True) if p.grad is not None]
+        self._weights = torch.stack(
+            [torch.linalg.vector_norm(flat(p), dtype=torch.float64).float() for p in parameters]
+        )
+        self._figures = [_figures(p.grad) for p in with_gradient]
+        self._before = [(p, sample(p).clone()) for p in with_gradient]
+
+    def weight_rms(self, host: Floats) -> Floats:
+        """(rows,), from ``weights`` on the host."""
+        found = np.full(self._rows, np.nan)
+        sizes = [max(p.numel(), 1) for p in self._parameters]
+        found[self._indices] = host / np.sqrt(sizes)
+        return found
+
+    @property
+    def weights(self) -> Any:
+        """Norms of the weights, (parameters,), where they are."""
+        return self._weights
+
+    def after(self) -> list[Any]:
+        """After the step: what ``rows`` needs, where it is."""
+        moved = [_rms_between(sample(p), before) for p, before in self._before]
+        return [self._weights, *map(torch.stack, (self._figures, moved) if moved else ())]
+
+    def rows(self, host: Sequence[Floats], gradient_rms: Floats, divide: float) -> Floats:
+        """(rows, TENSOR_FIGURES). divide: the gradients are too large by that."""
+        found = np.full((self._rows, 5), np.nan)
+        found[:, 3] = self.weight_rms(host[0])
+        if self._own:
+            found[self._own, 0] = gradient_rms[self._own]
+            found[self._own, 1] = host[1][:, 0] / divide
+            found[self._own, 2] = host[1][:, 1]
+            found[self._own, 4] = host[2]
+        return found
+
+
+def _figures(gradient: Any) -> Any:
+    """Largest absolute value, and the share of zeros."""
+    values = flat(gradient)
+    if values.numel() == 0:
+        return torch.zeros(2, device=values.device)
+    low, high = torch.aminmax(values)
+    part = sample(gradient)
+    zeros = 1 - torch.count_nonzero(part) / part.numel()
+    return torch.stack([torch.maximum(low.abs(), high.abs()).float(), zeros.float()])
+
+
+def _rms_between(after: Any, before: Any) -> Any:
+    difference = after.double() - before.double()
+    return (torch.linalg.vector_norm(difference) / math.sqrt(max(after.numel(), 1))).float()

@@ -29,19 +29,18 @@ from evengrad.adapters.torch.clipping import (
 from evengrad.adapters.torch.naming import parameter_names
 from evengrad.adapters.torch.origin import find
 from evengrad.adapters.torch.reading import (
+    Observation,
     as_host,
     exact,
-    gradient_figures,
     non_finite,
     norms,
-    rms,
-    rms_between,
-    sample,
+    together,
 )
 from evengrad.adapters.torch.tensors import array
 from evengrad.blackbox import BlackBox
 from evengrad.clip import OnHost, UpdateClip
 from evengrad.guard import Action
+from evengrad.monitor import gradient_rms
 from evengrad.run import Detail, Floats, Kind, Step, Subject, Tensor
 from evengrad.watching import Held, Settings, Watching
 
@@ -105,6 +104,7 @@ class Tap:
         self._update_clip = UpdateClipper(clip) if isinstance(clip, UpdateClip) else None
         self._buffers = snapshot.Buffers(self.roots)
         self._reach: Floats = np.zeros(len(self._names))
+        self._late = None
         self._watching = self._begin(subject)
 
     def remove(self) -> None:
@@ -199,7 +199,7 @@ class Tap:
             self.watching.step(replace(row, clipped=math.nan, applied=False), missing)
             return
         before = self._seen if self._seen is not None else self._norms(parameters)
-        divide = float(scale) if scale is not None else 1.0
+        divide = pending.divide = float(scale) if scale is not None else 1.0
         pending.norms = before / divide
         observed = self.settings.observed(self.step)
         if observed:
@@ -268,10 +268,9 @@ class Tap:
             step = _clipped(step, step.norm * factor)
         elif pending.clipped is not None:
             step = _clipped(step, pending.clipped)
-        if pending.detail is not None:
-            detail = self._detail(pending)
+        if pending.observation is not None:
             self.watching.step(step, pending.norms)
-            self.watching.detail(detail)
+            self.watching.detail(self._detail(pending)[0])
             if self.settings.guard is not None and self.settings.guard.action is Action.ROLLBACK:
                 self._snapshot = snapshot.Snapshot(list(self._names.values()), self.optimizer)
         else:
@@ -390,30 +389,31 @@ class Tap:
 
     def _observe(self, pending: _Pending) -> None:
         """What must be read before the step: gradients, and the weights that it will change."""
-        rows = np.full((len(self._names), 5), np.nan)
-        divide = float(pending.scale) if pending.scale is not None else 1.0
-        for name, parameter in self._names.items():
-            i = self._index[id(parameter)]
-            if parameter.grad is not None:
-                figures = gradient_figures(parameter.grad, pending.norms[i] * divide)
-                rows[i, :3] = figures[0] / divide, figures[1] / divide, figures[2]
-                pending.kept[name] = sample(parameter).clone()
-            rows[i, 3] = rms(parameter)
-        pending.detail = rows
+        names = list(self._names.values())
+        pending.observation = Observation(names, range(len(names)), len(names))
+        if self._late is None:
+            weights = pending.observation.weight_rms(as_host(pending.observation.weights))
+            self._reach = self._reaches(weights)
+
+    def _reaches(self, weights: Floats) -> Floats:
+        """See ``guard.reach``; weights: rms of each tensor."""
+        found = np.zeros(len(self._names))
         for group in self.optimizer.param_groups:
             own = [self._index[id(p)] for p in group["params"] if id(p) in self._index]
             rate = float(group["lr"]) if isinstance(self.optimizer, torch.optim.SGD) else None
-            tensors = [self.tensors[i] for i in own]
-            self._reach[own] = guards.reach(tensors, rows[own, 3], rate)
+            found[own] = guards.reach([self.tensors[i] for i in own], weights[own], rate)
+        return found
 
-    def _detail(self, pending: _Pending) -> Detail:
-        rows = pending.detail
-        assert rows is not None
-        for name, before in pending.kept.items():
-            parameter = self._names[name]
-            rows[self._index[id(parameter)], 4] = rms_between(sample(parameter), before)
-        names, layers = self._listener.take()
-        return Detail(self.step, rows, layers, names)
+    def _detail(self, pending: _Pending, more: Sequence[Any] = ()) -> tuple[Detail, list[Floats]]:
+        """The observed step, and what ``more`` is on the host: all of it by one read."""
+        observation, divide = pending.observation, pending.divide * self._user_factor
+        assert observation is not None
+        own, samples = observation.after(), self._listener.take()
+        host = together([*own, *samples, *more])
+        rms = gradient_rms(self.tensors, pending.norms)
+        rows = observation.rows(host[: len(own)], rms, divide)
+        names, layers = self._listener.figures(host[len(own) : len(own) + len(samples)])
+        return Detail(self.step, rows, layers, names), host[len(own) + len(samples) :]
 
     @contextmanager
     def _safely(self) -> Iterator[None]:
@@ -443,8 +443,8 @@ class _Pending:
         self.folded = False
         self.held = False
         self.taken: list[tuple[Any, Any]] = []
-        self.detail: Floats | None = None
-        self.kept: dict[str, Any] = {}
+        self.observation: Observation | None = None
+        self.divide = 1.0 if scale is None else math.nan  # how much too large the gradients are
 
 
 def _with_closure(decide: Callable[..., None], args: Any, kwargs: Any) -> tuple[Any, Any]:
