@@ -39,21 +39,26 @@ class Capture:
     def __init__(self, roots: Sequence[Any]) -> None:
         self.roots = [root for root in roots if not compiled(root)]
         self.calls: list[Call] = []
+        self.past: dict[int, list[Call]] = {}
         self._hooks: list[Any] = []
         self._paused = False
         for root in self.roots:
             self._hooks.append(root.register_forward_pre_hook(self._before, with_kwargs=True))
             self._hooks.append(root.register_forward_hook(self._after))
 
-    def forget(self) -> None:
-        """The step is over."""
-        self.calls.clear()
+    def forget(self, step: int, kept: int) -> None:
+        """The step is over. kept: how many of the last steps may still be asked for in ``past``."""
+        if kept:
+            self.past[step] = self.calls
+            self.past.pop(step - kept, None)
+        self.calls = []
 
     def remove(self) -> None:
         """Take the hooks off."""
         for hook in self._hooks:
             hook.remove()
         self.calls.clear()
+        self.past.clear()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -101,8 +106,7 @@ def outputs_of(output: Any) -> list[Any]:
 def compiled(module: Any) -> bool:
     """Whether the module's call is compiled with its hooks inside: a new hook would compile it again."""
     return any(
-        getattr(m, "_compiled_call_impl", None) is not None
-        or isinstance(m, torch.jit.ScriptModule)
+        getattr(m, "_compiled_call_impl", None) is not None or isinstance(m, torch.jit.ScriptModule)
         for m in module.modules()
     )
 

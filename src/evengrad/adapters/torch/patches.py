@@ -97,7 +97,7 @@ def _scale(original: Any, scaled: dict[int, tuple[Any, Any]]) -> Any:
 def _clip_by_norm(original: Any) -> Any:
     def clip(parameters: Any, max_norm: float, total_norm: Any, *args: Any, **kwargs: Any) -> Any:
         given = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
-        _look(given, lambda: min(1.0, float(max_norm) / (float(total_norm) + 1e-6)))
+        _look(given, lambda: torch.clamp(float(max_norm) / (total_norm + 1e-6), max=1.0))
         return original(given, max_norm, total_norm, *args, **kwargs)
 
     return clip
@@ -106,13 +106,13 @@ def _clip_by_norm(original: Any) -> Any:
 def _clip_by_value(original: Any) -> Any:
     def clip(parameters: Any, *args: Any, **kwargs: Any) -> Any:
         given = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
-        _look(given, lambda: 1.0)
+        _look(given, lambda: torch.ones(()))
         return original(given, *args, **kwargs)
 
     return clip
 
 
-def _look(parameters: list[Any], factor: Callable[[], float]) -> None:
+def _look(parameters: list[Any], factor: Callable[[], Any]) -> None:
     for tap in _taps:
         if tap.owns(parameters):
             tap.look(factor())

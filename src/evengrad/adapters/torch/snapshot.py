@@ -19,24 +19,26 @@ _SMALL = (
 
 class Buffers:
     """The buffers of the watched modules (running statistics, counters), which a bad forward pass spoils
-    before any optimizer is asked.
+    before any optimizer is asked. depth: how many steps back they are kept.
     """
 
-    def __init__(self, roots: Sequence[Any]) -> None:
+    def __init__(self, roots: Sequence[Any], depth: int = 1) -> None:
         found = {id(b): b for root in roots for b in root.buffers()}
         self._buffers = [b for b in found.values() if b.numel() <= _SMALL and not b.is_meta]
-        self._kept = [b.detach().clone() for b in self._buffers]
+        self._kept = [[b.detach().clone() for b in self._buffers] for _ in range(depth)]
 
     def keep(self) -> None:
-        """They are good as they are now."""
+        """A step is over: this is what they are after it."""
         if self._buffers:
-            torch._foreach_copy_(self._kept, self._buffers)
+            self._kept.insert(0, self._kept.pop())
+            torch._foreach_copy_(self._kept[0], self._buffers)
 
-    def put_back(self) -> None:
-        """To what they were when they were last kept."""
+    def put_back(self, age: int = 0) -> None:
+        """To what they were when they were last kept, or ``age`` times before that."""
+        kept = self._kept[min(age, len(self._kept) - 1)]
         with torch.no_grad():
-            for buffer, kept in zip(self._buffers, self._kept, strict=True):
-                buffer.copy_(kept)
+            for buffer, value in zip(self._buffers, kept, strict=True):
+                buffer.copy_(value)
 
 
 class Snapshot:

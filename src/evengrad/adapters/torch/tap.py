@@ -18,7 +18,7 @@ import torch
 from evengrad import guard as guards
 from evengrad.adapters.torch import snapshot
 from evengrad.adapters.torch.activations import Listener
-from evengrad.adapters.torch.capture import Capture, arrays_of
+from evengrad.adapters.torch.capture import Call, Capture, arrays_of
 from evengrad.adapters.torch.clipping import (
     Clipper,
     UpdateClipper,
@@ -26,6 +26,7 @@ from evengrad.adapters.torch.clipping import (
     release,
     total_norm,
 )
+from evengrad.adapters.torch.late import Late, Row, fits
 from evengrad.adapters.torch.naming import parameter_names
 from evengrad.adapters.torch.origin import find
 from evengrad.adapters.torch.reading import (
@@ -45,13 +46,15 @@ from evengrad.run import Detail, Floats, Kind, Step, Subject, Tensor
 from evengrad.watching import Held, Settings, Watching
 
 _HOST = OnHost()
+_PAST = 3  # steps that can still be looked into when they are read late
 
 
 class Tap:
     """Watches one optimizer, until ``remove``. The run begins with its first step.
 
     roots: the outermost modules of its parameters; may be empty, and the origin of a bad step is then known by
-    its gradients only. begin: makes the Watching of a subject.
+    its gradients only. begin: makes the Watching of a subject. late: decide on the device and read later
+    (``late.py``); None: where that saves waiting, on an accelerator.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Tap:
         settings: Settings,
         begin: Callable[[Subject], Watching],
         script: str = "",
+        late: bool | None = None,
     ) -> None:
         self.optimizer = optimizer
         self.settings = settings
@@ -68,14 +72,16 @@ class Tap:
         self.roots = list(roots)
         self.step = 0
         self._begin = begin
+        self._wants_late = late
         self._script = script
         self._watching: Watching | None = None
         self._capture = Capture(self.roots)
         self._listener = Listener(self.roots)
         self._index: dict[int, int] = {}
         self._snapshot: snapshot.Snapshot | None = None
-        self._seen: Floats | None = None  # norms, looked at before the script's own clip
-        self._user_factor = 1.0
+        self._snapshot_used = 0
+        self._seen: Any = None  # norms, looked at before the script's own clip
+        self._user_factor: Any = 1.0
         self._now: _Pending | None = None
         self._overflowed = False
         self._hooks = [
@@ -102,10 +108,22 @@ class Tap:
         self.clipper = Clipper(self.settings.clip, self.tensors, self.optimizer)
         clip = self.settings.clip
         self._update_clip = UpdateClipper(clip) if isinstance(clip, UpdateClip) else None
-        self._buffers = snapshot.Buffers(self.roots)
         self._reach: Floats = np.zeros(len(self._names))
-        self._late = None
+        self._late = self._on_device()
+        self._buffers = snapshot.Buffers(self.roots, 1 if self._late is None else _PAST + 1)
         self._watching = self._begin(subject)
+
+    def _on_device(self) -> Late | None:
+        parameters = list(self._names.values())
+        device = parameters[0].device
+        wanted = device.type != "cpu" if self._wants_late is None else self._wants_late
+        if not wanted or not fits(self.optimizer, self.settings.clip, device):
+            return None
+        with torch.no_grad():
+            observation = Observation(parameters, range(len(parameters)), len(parameters))
+            reach = self._reaches(observation.weight_rms(as_host(observation.weights)))
+        guard = self.settings.guard
+        return Late(self.settings.clip, guard, len(parameters), device, reach)
 
     def remove(self) -> None:
         """Take every hook off."""
@@ -113,6 +131,9 @@ class Tap:
             hook.remove()
         self._hooks = []
         self._listener.take()
+        if self._watching is not None and not self._watching.off:
+            with self._safely():
+                self._read_late()
         self._capture.remove()
         release(self.optimizer)
 
@@ -127,18 +148,22 @@ class Tap:
         own = self._index or {id(p): 0 for g in self.optimizer.param_groups for p in g["params"]}
         return any(id(p) in own for p in parameters)
 
-    def look(self, factor: float) -> None:
-        """The script is about to clip by that factor itself; what is there now is what counts."""
+    def look(self, factor: Any) -> None:
+        """The script is about to clip by that factor (a tensor) itself; what is there now is what counts."""
         if self.watching.off:
             return
         with self._safely():
             if self._seen is None:
-                self._seen = self._norms(self._with_gradient())
-            self._user_factor *= factor
+                parameters = self._with_gradient()
+                late = self._late is not None
+                self._seen = self._packed(parameters) if late else self._norms(parameters)
+            self._user_factor = self._user_factor * (
+                factor if self._late is not None else float(factor)
+            )
 
     def under_scaler(self, scaler: Any, call: Callable[[], Any]) -> Any:
         """A GradScaler's step around ours; without our hook being called, it skipped."""
-        if self.watching.off:
+        if self.watching.off or self._late is not None:
             return call()
         scale, before = float(scaler.get_scale()), self.step
         self._overflowed = False
@@ -192,6 +217,11 @@ class Tap:
         scale = getattr(self.optimizer, "grad_scale", None)
         found_inf = getattr(self.optimizer, "found_inf", None)
         pending = self._now = _Pending(parameters, scale)
+        if self._late is not None:
+            if folding:
+                self._look_late(pending)
+                return
+            self._late = None  # a closure: its gradients are made inside step()
         if found_inf is not None and float(found_inf):
             self._overflowed = True  # the script's loss scaler skips this step itself
             row = self._row(pending, math.inf, np.ones(()))
@@ -235,7 +265,9 @@ class Tap:
                 release(optimizer)
             for parameter, gradient in pending.taken:
                 parameter.grad = gradient
-            if pending.step is not None and not pending.held:
+            if self._late is not None:
+                self._finish_late(pending)
+            elif pending.step is not None and not pending.held:
                 self._finish(pending)
             self._ready_for_next()
 
@@ -276,9 +308,108 @@ class Tap:
         else:
             self.watching.step(step, pending.norms)
 
+    # --- decided on the device -----------------------------------------------------------------
+
+    def _look_late(self, pending: _Pending) -> None:
+        late = self._late
+        assert late is not None
+        was = self._snapshot_used
+        if late.alarmed:
+            self._read_late()
+            if self.watching.stopped is not None:
+                return
+        drop = self._snapshot_used != was
+        if self.settings.observed(self.step):
+            self._observe(pending)
+        norms = self._packed(pending.parameters) if self._seen is None else self._seen
+        rate = self.optimizer.param_groups[0].get("lr")
+        known = (self.step, self.watching.now, math.nan if rate is None else float(rate))
+        pending.folded = late.decide(
+            norms,
+            self._user_factor,
+            self.losses,
+            self.optimizer,
+            known,
+            self.watching.ceiling,
+            drop,
+        )
+
+    def _finish_late(self, pending: _Pending) -> None:
+        if pending.observation is None or self._late is None:
+            return
+        detail, (unread,) = self._detail(pending, [self._late.unread()])
+        rows = self._late.read(unread)
+        self._deliver(rows)
+        if rows[-1].held or rows[-1].overflowed:
+            return
+        self.watching.detail(detail)
+        self._late.reach = torch.as_tensor(
+            self._reaches(detail.tensors[:, 3]), dtype=torch.float32, device=self._late.reach.device
+        )
+        if self.settings.guard is not None and self.settings.guard.action is Action.ROLLBACK:
+            self._snapshot = snapshot.Snapshot(list(self._names.values()), self.optimizer)
+
+    def _read_late(self) -> None:
+        if self._late is not None and self._late.waiting:
+            self._deliver(self._late.read(as_host(self._late.unread())))
+
+    def _deliver(self, rows: list[Row]) -> None:
+        """Steps that were read back, in order; the first one held back under stop or rollback ends it."""
+        for row in rows:
+            step = Step(
+                step=row.step,
+                time=row.time,
+                loss=row.loss,
+                rate=row.rate,
+                norm=row.total,
+                clipped=row.total * row.coefficient,
+                coefficient=row.coefficient if math.isfinite(row.total) else 1.0,
+                applied=not (row.held or row.overflowed),
+            )
+            if row.scale != 1.0:
+                self.watching.scaler(row.step, row.scale, row.overflowed)
+            if not row.held:
+                self.watching.step(step, row.norms)
+                continue
+            action = self._held_late(row, step)
+            if action is not Action.SKIP:
+                return
+
+    def _held_late(self, row: Row, step: Step) -> Action:
+        assert self._late is not None
+        reach, limit = as_host(self._late.reach), self.watching.ceiling
+        kind = guards.reason(row.norms, np.asarray(row.coefficient), reach, row.total, limit)
+        bad = int(
+            np.count_nonzero(~np.isfinite(row.norms))
+        )  # tensors; their elements are gone by now
+        pending = _Pending([], None)
+        pending.norms, pending.step = row.norms, replace(step, non_finite=bad)
+        calls = self._capture.past.get(row.step, self._capture.calls)
+        action = self.watching.held(
+            Held(pending.step, row.norms, kind, lambda why: self._box(pending, why, calls))
+        )
+        self._buffers.put_back(self.step - row.step)
+        if action is Action.ROLLBACK and self._snapshot is not None:
+            assert self.settings.guard is not None
+            self._snapshot.put_back(self.optimizer, self.settings.guard.lower)
+            self._snapshot_used += 1
+            self._late.resume()
+        return action
+
+    def _packed(self, parameters: list[Any]) -> Any:
+        """Norms of all tensors where they are, 0 where there is no gradient."""
+        found = norms([p.grad for p in parameters]).float()
+        if len(parameters) == len(self._names):
+            order = [self._index[id(p)] for p in parameters]
+            if order == sorted(order):
+                return found
+        whole = torch.zeros(len(self._names), device=found.device)
+        at = torch.tensor([self._index[id(p)] for p in parameters], device=found.device)
+        return whole.index_copy(0, at, found)
+
     def _ready_for_next(self) -> None:
         self._buffers.keep()
-        self._capture.forget()
+        self._capture.forget(self.step, 0 if self._late is None else _PAST)
         self.losses.clear()
         self._seen, self._user_factor = None, 1.0
         self.step += 1
@@ -317,11 +448,11 @@ class Tap:
             self._buffers.put_back()
         return self.watching.held(held)
 
-    def _box(self, pending: _Pending, kind: Kind) -> BlackBox:
+    def _box(self, pending: _Pending, kind: Kind, given: list[Call] | None = None) -> BlackBox:
         step = pending.step
         assert step is not None
         with self._capture.paused():
-            calls = list(self._capture.calls)
+            calls = list(self._capture.calls if given is None else given)
             origin = find(calls, self._names, self.tensors, pending.norms, step.loss)
         batch: dict[str, Any] = {}
         for number, call in enumerate(calls):
@@ -406,10 +537,14 @@ class Tap:
 
     def _detail(self, pending: _Pending, more: Sequence[Any] = ()) -> tuple[Detail, list[Floats]]:
         """The observed step, and what ``more`` is on the host: all of it by one read."""
-        observation, divide = pending.observation, pending.divide * self._user_factor
+        observation = pending.observation
+        divide = pending.divide if more else pending.divide * self._user_factor
         assert observation is not None
         own, samples = observation.after(), self._listener.take()
         host = together([*own, *samples, *more])
+        if more:  # read late, the norms come with the rest
+            pending.norms = host[-1][-1][: len(self._names)]
+            divide = float(host[-1][-1][-1])
         rms = gradient_rms(self.tensors, pending.norms)
         rows = observation.rows(host[: len(own)], rms, divide)
         names, layers = self._listener.figures(host[len(own) : len(own) + len(samples)])

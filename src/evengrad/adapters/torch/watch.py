@@ -22,14 +22,20 @@ class Watch:
     """
 
     def __init__(
-        self, model: Any, optimizer: Any, settings: Settings, listener: Listener | None = None
+        self,
+        model: Any,
+        optimizer: Any,
+        settings: Settings,
+        listener: Listener | None = None,
+        *,
+        late: bool | None = None,
     ) -> None:
         models = list(model) if isinstance(model, list | tuple) else [model]
         _expect(models, optimizer)
         script = settings.name
         roots = find_roots(list(models[0].parameters())) if len(models) == 1 else models
         self._tap = Tap(
-            optimizer, roots, settings, lambda s: Watching(settings, s, listener), script
+            optimizer, roots, settings, lambda s: Watching(settings, s, listener), script, late
         )
         self._removed = False
         self._tap.start()
@@ -62,6 +68,8 @@ class Watch:
             self.remove("interrupted")
         else:
             self.remove("finished" if error is None else "failed")
+        if error is None and self.watching.stopped is not None:
+            raise self.watching.stopped  # the last step of all, read late
 
 
 def watch(
