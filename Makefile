@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-probe bench-zoo bench-rate clean
+.PHONY: help demo test lint bench bench-probe bench-zoo bench-rate clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +26,11 @@ test: $(VENV)/.installed-dev  ## lint, types, import rules, tests with each fram
 
 lint: $(VENV)/.installed-dev  ## only lint, types and import rules
 	@$(PY) tests/run_all.py lint
+
+bench: $(VENV)/.installed-dev  ## cost of watching against clips and other tools, into docs/watching-cost.md
+	@$(PY) -m pip install -qq -c constraints.txt -r bench/peers.txt || \
+		echo "Not all of bench/peers.txt could be installed; those rows are left out." >&2
+	@$(PY) -m bench.watching --write
 
 bench-probe: $(VENV)/.installed-dev  ## cost of one probe as a ratio to one training step
 	@$(PY) bench/probe_cost.py

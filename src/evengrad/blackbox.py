@@ -87,8 +87,17 @@ def save(box: BlackBox, folder: Path) -> Path:
     return target
 
 
-def load(folder: str | Path) -> BlackBox:
-    """Read a box: its own folder, or a run's, whose last box is taken. Raises EvengradError."""
+def boxes(folder: str | Path) -> list[Path]:
+    """The folders of a run's black boxes, in the order of their steps."""
+    found = [path.parent for path in Path(folder).glob("step-*/box.json")]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def load(folder: str | Path, *, tensors: bool = True) -> BlackBox:
+    """Read a box: its own folder, or a run's, whose last box is taken. Raises EvengradError.
+
+    tensors: whether to read the weights and the optimizer's state, too, which may be large.
+    """
     found = _find(Path(folder))
     try:
         from safetensors.numpy import load_file
@@ -102,8 +111,8 @@ def load(folder: str | Path) -> BlackBox:
             step=facts["step"],
             kind=facts["kind"],
             batch=_named(found / "batch.npz", facts["batch"]),
-            weights=load_file(found / "weights.safetensors"),
-            optimizer=load_file(found / "optimizer.safetensors"),
+            weights=load_file(found / "weights.safetensors") if tensors else {},
+            optimizer=load_file(found / "optimizer.safetensors") if tensors else {},
             noise=_named(found / "noise.npz", facts["noise"]),
             gradients=facts["gradients"],
             origin=origin,

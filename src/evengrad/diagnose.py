@@ -9,6 +9,8 @@ from evengrad.evidence import evidence
 from evengrad.finding import Cause, Finding
 from evengrad.probe import Probe
 from evengrad.rules import all_rules
+from evengrad.run import Run
+from evengrad.run_rules import all_run_rules
 from evengrad.spec import Law
 from evengrad.theory.prediction import Prediction, predict
 
@@ -79,6 +81,19 @@ def judge(probe: Probe) -> tuple[Finding, ...]:
     """The findings of every rule, ranked and folded."""
     seen = evidence(probe)
     return fold([finding for rule in all_rules() for finding in rule.check(seen)])
+
+
+def judge_run(run: Run) -> tuple[Finding, ...]:
+    """The findings of every rule of a watched training, ranked and folded; also while it goes on."""
+    if not len(run.steps["step"]):
+        return ()
+    return fold([finding for rule in all_run_rules() for finding in rule.check(run)])
+
+
+def explanations() -> dict[str, str]:
+    """What each finding means, by its code: of a check and of a run."""
+    checked = {rule.code: rule.explanation.strip() for rule in all_rules()}
+    return checked | {rule.code: rule.explanation.strip() for rule in all_run_rules()}
 
 
 def fold(found: list[Finding]) -> tuple[Finding, ...]:

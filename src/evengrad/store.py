@@ -240,13 +240,13 @@ def load(path: str | Path) -> Run:
             f"{NAME} in it; `evengrad runs` lists them."
         )
     try:
-        with contextlib.closing(_open(found)) as connection:
+        with contextlib.closing(reading(found)) as connection:
             return _read(found, connection)
     except (sqlite3.DatabaseError, KeyError, ValueError) as error:
         raise EvengradError(f"{str(found)!r} is not a run of evengrad: {error}") from error
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def reading(path: Path) -> sqlite3.Connection:
     """Read-only; where the folder is read-only too, without the lock that a writer would need."""
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10.0)
     try:

@@ -8,24 +8,7 @@ from typing import Any
 from evengrad import clip as clips
 from evengrad import guard as guards
 from evengrad.check import adapter_of
-from evengrad.errors import EvengradError
-from evengrad.watching import Settings
-
-
-def settings(
-    clip: str | float | clips.Clip | None,
-    guard: str | guards.Guard | None,
-    every: int,
-    folder: str | Path | None,
-    name: str,
-) -> Settings:
-    """Settings from what a user writes. Raises EvengradError on what is not understood."""
-    if every < 1:
-        raise EvengradError(
-            f"Expected every=, steps between two observed ones, at least 1; got {every}."
-        )
-    where = None if folder is None else Path(folder)
-    return Settings(every, clips.parse(clip), guards.parse(guard), where, name)
+from evengrad.watching import settings_of
 
 
 def watch(
@@ -54,6 +37,6 @@ def watch(
 
     Raises EvengradError for settings that are not understood, CannotCheckError for what is no model.
     """
-    chosen = settings(clip, guard, every, folder, name)
+    chosen = settings_of(clip, guard, every, folder, name)
     one = model[0] if isinstance(model, list | tuple) and model else model
     return adapter_of(one, "watch")(model, optimizer, chosen)

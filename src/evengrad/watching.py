@@ -22,6 +22,7 @@ import numpy as np
 
 from evengrad import blackbox, clip, guard
 from evengrad.blackbox import BlackBox, Origin
+from evengrad.errors import EvengradError
 from evengrad.guard import Action, GuardStopError, ScalerWatch, Tally
 from evengrad.monitor import Monitor, gradient_rms
 from evengrad.run import Detail, Event, Floats, Kind, Status, Step, Subject
@@ -48,6 +49,22 @@ class Settings:
     def observed(self, step: int) -> bool:
         """Whether this step is read in full."""
         return step < 10 or step % self.every == 0
+
+
+def settings_of(
+    given_clip: str | float | clip.Clip | None,
+    given_guard: str | guard.Guard | None,
+    every: int,
+    folder: str | Path | None,
+    name: str,
+) -> Settings:
+    """Settings from what a user writes. Raises EvengradError on what is not understood."""
+    if every < 1:
+        raise EvengradError(
+            f"Expected every=, steps between two observed ones, at least 1; got {every}."
+        )
+    where = None if folder is None else Path(folder)
+    return Settings(every, clip.parse(given_clip), guard.parse(given_guard), where, name)
 
 
 class Listener(Protocol):

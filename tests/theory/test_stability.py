@@ -11,6 +11,7 @@ from evengrad.theory.stability import (
     PASSES,
     critical_rate,
     edge,
+    first_step,
     largest_stable,
     verdict,
 )
@@ -104,3 +105,40 @@ def test_a_second_moment_of_one_gradient_does_not_count() -> None:
 def test_a_loss_that_is_not_finite_at_rest() -> None:
     with pytest.raises(ValueError, match="nan"):
         critical_rate(lambda _: math.nan, 1.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("small", [1.0, 1e-6, 1e-12])
+def test_the_search_begins_where_the_loss_shows_more_than_its_rounding(
+    small: float, seed: int
+) -> None:
+    """A quadratic of float32: steps too small to see are skipped, and the edge is found all the same."""
+    rng = np.random.default_rng(seed)
+    root, x = rng.normal(size=(6, 6)), rng.normal(size=6)
+    hessian = root @ root.T
+    g = hessian @ x
+    exact = 2 * float(g @ g) / float(g @ hessian @ g)
+    now = small * exact
+
+    def loss(step: float) -> float:
+        y = (x - step * g).astype(np.float32).astype(float)
+        return float(np.float32(0.5 * y @ hessian @ y + 3.0))
+
+    first = now * first_step(float(np.linalg.norm(x)), float(now * np.linalg.norm(g)))
+    assert first >= now
+    found, passes = critical_rate(loss, first)
+    assert passes <= PASSES
+    assert 1 / 1.5 < found / exact < 1.5
+
+
+def test_an_update_of_nothing_has_no_first_step() -> None:
+    for move, told in (
+        (0.0, "moves no weight"),
+        (math.inf, "not finite"),
+        (math.nan, "not finite"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            first_step(1.0, move)
+    assert first_step(1000.0, 1e-2) == pytest.approx(100.0)
+    assert first_step(1000.0, 1e-2, eps=2.0**-7) == pytest.approx(781.25)
+    assert first_step(1.0, 1.0) == 1.0

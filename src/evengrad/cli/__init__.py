@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from evengrad.cli import check, explain, forecast
+from evengrad.cli import check, explain, forecast, replay, report, run, runs
 
 app = typer.Typer(
     name="evengrad",
@@ -15,6 +15,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command("check", cls=check.CheckCommand, no_args_is_help=True)(check.check)
+app.command("run", cls=check.CheckCommand, no_args_is_help=True)(run.run)
+app.command("report", no_args_is_help=True)(report.report)
+app.command("runs")(runs.runs)
+app.command("replay", no_args_is_help=True)(replay.replay)
 app.command("forecast", no_args_is_help=True)(forecast.forecast)
 app.command("explain", no_args_is_help=False)(explain.explain)
 

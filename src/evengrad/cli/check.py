@@ -39,7 +39,7 @@ class CheckCommand(TyperCommand):
             if type(error).__name__ == "NoSuchOption":
                 error.message += (  # type: ignore[attr-defined]
                     ". Options of the script itself go after --, as in: "
-                    "evengrad check train.py -- --epochs 3"
+                    f"evengrad {ctx.info_name} train.py -- --epochs 3"
                 )
             raise
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from evengrad.rules import all_rules, explanation
+from evengrad.diagnose import explanations
 
 
 def explain(
@@ -24,18 +24,19 @@ def explain(
     - evengrad explain EG102: one of them
     """
     out = Console(highlight=False)
+    known = explanations()
     if code is None:
-        for rule in all_rules():
-            title = rule.explanation.splitlines()[0].removeprefix(f"{rule.code} ")
-            out.print(f"[bold]{rule.code}[/]  {escape(title)}")
+        for one, text in known.items():
+            out.print(f"[bold]{one}[/]  {escape(text.splitlines()[0].removeprefix(f'{one} '))}")
         return
-    try:
-        text = explanation(code)
-    except KeyError:
-        known = ", ".join(rule.code for rule in all_rules())
-        typer.echo(f"evengrad: no finding has the code {code!r}. The codes are {known}.", err=True)
-        raise typer.Exit(2) from None
-    title, *paragraphs = text.split("\n\n")
+    found = known.get(code.upper())
+    if found is None:
+        typer.echo(
+            f"evengrad: no finding has the code {code!r}. The codes are {', '.join(known)}.",
+            err=True,
+        )
+        raise typer.Exit(2)
+    title, *paragraphs = found.split("\n\n")
     out.print(f"[bold]{escape(title)}[/]")
     for paragraph in paragraphs:
         out.print(f"\n{escape(' '.join(paragraph.split()))}")

@@ -38,13 +38,13 @@ def profile(rows: Sequence[ProfileRow]) -> Spec:
     """Gradient norm over depth, log scale; within three decades of the output shaded."""
     import altair as alt
 
-    base = alt.Chart(_data(rows)).encode(x=_depth("operation", [row["operation"] for row in rows]))
-    y = alt.Y("decades:Q", title="norm / norm at output", axis=_powers())
+    base = alt.Chart(data(rows)).encode(x=_depth("operation", [row["operation"] for row in rows]))
+    y = alt.Y("decades:Q", title="norm / norm at output", axis=powers())
     tooltip = _tooltip("operation", "layer", norm="norm / norm at output", forecast="forecast")
     forecast = (
         base.transform_filter("isValid(datum.low) && isValid(datum.high)")
         .mark_rule(color=FORECAST, opacity=0.35, strokeWidth=7)
-        .encode(y=alt.Y("low:Q", title="norm / norm at output", axis=_powers()), y2="high:Q")
+        .encode(y=alt.Y("low:Q", title="norm / norm at output", axis=powers()), y2="high:Q")
     )
     finite = base.transform_filter("isValid(datum.decades)")
     line = finite.transform_filter("datum.cut").mark_line(color=PLAIN, strokeWidth=1.5).encode(y=y)
@@ -60,7 +60,7 @@ def profile(rows: Sequence[ProfileRow]) -> Spec:
         .mark_point(shape="cross", angle=45, filled=True, size=80, color=BAD, opacity=1)
         .encode(y=alt.value("height"), tooltip=tooltip)
     )
-    return _spec(alt.layer(_band(-3, 3), forecast, line, points, gone), 280)
+    return finished(alt.layer(band(-3, 3), forecast, line, points, gone), 280)
 
 
 def operations(rows: Sequence[BarRow]) -> Spec:
@@ -68,14 +68,14 @@ def operations(rows: Sequence[BarRow]) -> Spec:
     import altair as alt
 
     names = list(dict.fromkeys(row["operation"] for row in rows))
-    bars = alt.Chart(_data(rows)).mark_bar()
+    bars = alt.Chart(data(rows)).mark_bar()
     bars = bars.encode(
         x=_depth("operation", names),
         y=alt.Y("decades:Q", title="decades (+ grows, - shrinks)"),
         color=_cause_colour(list(dict.fromkeys(row["cause"] for row in rows))),
         tooltip=_tooltip("operation", "cause", factor="factor"),
     )
-    return _spec(alt.layer(bars, _rule(0)), 240)
+    return finished(alt.layer(bars, _rule(0)), 240)
 
 
 def causes(rows: Sequence[BarRow]) -> Spec:
@@ -85,13 +85,13 @@ def causes(rows: Sequence[BarRow]) -> Spec:
     names = [row["cause"] for row in rows]
     sizes = [row["decades"] for row in rows]
     ends = [min(-0.5, *sizes), max(0.5, *sizes)]
-    base = alt.Chart(_data(rows)).encode(
+    base = alt.Chart(data(rows)).encode(
         x=alt.X("decades:Q", title="decades (+ grows, - shrinks)", scale=alt.Scale(domain=ends)),
         y=alt.Y("cause:N", title=None, scale=alt.Scale(domain=names)),
         tooltip=_tooltip("cause", factor="factor"),
     )
     bars = base.mark_bar(size=24).encode(color=_cause_colour(names, legend=False))
-    return _spec(alt.layer(bars, _upright(0)), 240)
+    return finished(alt.layer(bars, _upright(0)), 240)
 
 
 def health(rows: Sequence[HealthRow]) -> Spec:
@@ -100,7 +100,7 @@ def health(rows: Sequence[HealthRow]) -> Spec:
 
     names = list(dict.fromkeys(row["operation"] for row in rows))
     measures = ["zeros", "dead units", "saturated"]
-    lines = alt.Chart(_data(rows)).mark_line(point=alt.OverlayMarkDef(size=36), strokeWidth=1.2)
+    lines = alt.Chart(data(rows)).mark_line(point=alt.OverlayMarkDef(size=36), strokeWidth=1.2)
     lines = lines.encode(
         x=_depth("operation", names),
         y=alt.Y(
@@ -116,7 +116,7 @@ def health(rows: Sequence[HealthRow]) -> Spec:
         ),
         tooltip=_tooltip("operation", "measure", told="share"),
     )
-    return _spec(lines, 200)
+    return finished(lines, 200)
 
 
 def updates(rows: Sequence[UpdateRow]) -> Spec:
@@ -125,13 +125,13 @@ def updates(rows: Sequence[UpdateRow]) -> Spec:
     """
     import altair as alt
 
-    base = alt.Chart(_data(rows)).encode(x=_depth("weight", [row["weight"] for row in rows]))
+    base = alt.Chart(data(rows)).encode(x=_depth("weight", [row["weight"] for row in rows]))
     tooltip = _tooltip("weight", ratio="update / weight")
     points = (
         base.transform_filter("isValid(datum.decades)")
         .mark_circle(size=50, opacity=1)
         .encode(
-            y=alt.Y("decades:Q", title="update / weight", axis=_powers()),
+            y=alt.Y("decades:Q", title="update / weight", axis=powers()),
             color=alt.condition(
                 "datum.decades < -4 || datum.decades > -1", alt.value(ODD), alt.value(PLAIN)
             ),
@@ -143,10 +143,10 @@ def updates(rows: Sequence[UpdateRow]) -> Spec:
         .mark_point(shape="cross", angle=45, filled=True, size=80, color=BAD, opacity=1)
         .encode(y=alt.value("height"), tooltip=tooltip)
     )
-    return _spec(alt.layer(_band(-4, -1), points, gone), 200)
+    return finished(alt.layer(band(-4, -1), points, gone), 200)
 
 
-def _data(rows: Sequence[Any]) -> Any:
+def data(rows: Sequence[Any]) -> Any:
     import altair as alt
 
     return alt.Data(values=[dict(row) for row in rows])
@@ -160,13 +160,13 @@ def _depth(field: str, names: list[str]) -> Any:
     return alt.X(f"{field}:N", title=None, scale=alt.Scale(domain=names), axis=axis)
 
 
-def _powers() -> Any:
+def powers() -> Any:
     import altair as alt
 
     return alt.Axis(labelExpr=_POWER, tickMinStep=1)
 
 
-def _band(low: float, high: float) -> Any:
+def band(low: float, high: float) -> Any:
     import altair as alt
 
     data = alt.Data(values=[{"low": low, "high": high}])
@@ -202,7 +202,7 @@ def _cause_colour(names: list[str], *, legend: bool = True) -> Any:
     )
 
 
-def _spec(chart: Any, height: int) -> Spec:
+def finished(chart: Any, height: int) -> Spec:
     """Container-wide, transparent, and free of numbers that JSON cannot hold."""
     sized = chart.properties(width="container", height=height, background="transparent")
     config = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import evengrad
 from evengrad import wording
-from evengrad.diagnose import Check
+from evengrad.diagnose import Check, explanations
 from evengrad.evidence import evidence
 from evengrad.finding import Finding
 from evengrad.report import expected, rows, words
@@ -18,7 +18,7 @@ _LABELS = ("What it finds", "Why it matters", "How it decides", "What to do", "R
 
 
 @dataclass(frozen=True, slots=True)
-class _Figure:
+class Figure:
     """A chart with its heading. spec: None where there is nothing to draw; why says so."""
 
     id: str
@@ -29,18 +29,10 @@ class _Figure:
 
 def render(check: Check) -> str:
     """The whole page, about 1 MB: most of it is the charts' JavaScript, inlined once."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("evengrad.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     seen = evidence(check.probe)
     profile, *others = _figures(check)
-    return environment.get_template("page.html.j2").render(
+    return fill(
+        "page.html.j2",
         check=check,
         words=words,
         wording=wording,
@@ -52,18 +44,27 @@ def render(check: Check) -> str:
         table=rows.table(check, seen),
         explanations={f.code: explained(f.code) for f in _all(check.findings)},
         version=evengrad.__version__,
-        javascript=_javascript(),
+        javascript=javascript(),
     )
+
+
+def fill(template: str, **values: Any) -> str:
+    """A page from its template: all values escaped, and strict about names."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("evengrad.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return str(environment.get_template(template).render(**values))
 
 
 def explained(code: str) -> list[tuple[str, str]]:
     """A rule's explanation as (label, paragraph); empty for a code without one."""
-    from evengrad.rules import explanation
-
-    try:
-        paragraphs = explanation(code).split("\n\n")[1:]
-    except KeyError:
-        return []
+    paragraphs = explanations().get(code, "").split("\n\n")[1:]
     return [_labelled(" ".join(paragraph.split())) for paragraph in paragraphs]
 
 
@@ -76,7 +77,7 @@ def _all(findings: tuple[Finding, ...]) -> list[Finding]:
     return [one for finding in findings for one in (finding, *_all(finding.echoes))]
 
 
-def _figures(check: Check) -> list[_Figure]:
+def _figures(check: Check) -> list[Figure]:
     from evengrad.report import charts
 
     seen = evidence(check.probe)
@@ -123,7 +124,7 @@ def _figures(check: Check) -> list[_Figure]:
         ),
     )
     return [
-        _Figure(name, title, caption, draw(data) if _finite(data) else None)
+        Figure(name, title, caption, draw(data) if _finite(data) else None)
         for name, title, caption, data, draw in parts
     ]
 
@@ -133,7 +134,7 @@ def _finite(data: list[Any]) -> bool:
 
 
 @cache
-def _javascript() -> str:
+def javascript() -> str:
     """Vega, Vega-Lite and vega-embed in one bundle, from vl-convert."""
     import altair as alt
     import vl_convert

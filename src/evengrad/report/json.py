@@ -34,31 +34,32 @@ def to_dict(check: Check) -> dict[str, Any]:
     Logs are natural. ``budget.total`` is log(norm at the inputs / norm at the outputs).
     """
     seen = evidence(check.probe)
-    plain: dict[str, Any] = _plain(
+    told: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
             "evengrad": evengrad.__version__,
             "healthy": check.healthy,
-            "findings": [_finding(finding) for finding in check.findings],
+            "findings": [finding(one) for one in check.findings],
             "budget": asdict(seen.budget),
             "causes": seen.shares.by_cause,
             "forecast": _forecast(check),
             "probe": _probe(check.probe),
         }
     )
-    return plain
+    return told
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding(found: Finding) -> dict[str, Any]:
+    """A finding as plain values."""
     return {
-        "code": finding.code,
-        "cause": finding.cause,
-        "severity": finding.severity.name.lower(),
-        "title": finding.title,
-        "layers": finding.layers,
-        "evidence": finding.evidence,
-        "advice": finding.advice,
-        "echoes": [_finding(echo) for echo in finding.echoes],
+        "code": found.code,
+        "cause": found.cause,
+        "severity": found.severity.name.lower(),
+        "title": found.title,
+        "layers": found.layers,
+        "evidence": found.evidence,
+        "advice": found.advice,
+        "echoes": [finding(echo) for echo in found.echoes],
     }
 
 
@@ -76,14 +77,14 @@ def _forecast(check: Check) -> dict[str, Any] | None:
 
 
 def _probe(probe: Probe) -> dict[str, Any]:
-    plain = asdict(replace(probe, spec=None))
-    del plain["spec"]
+    told = asdict(replace(probe, spec=None))
+    del told["spec"]
     if probe.rate is not None:
-        plain["rate"] |= {
+        told["rate"] |= {
             "largest_stable": largest_stable(probe.rate),
             "verdict": verdict(probe.rate),
         }
-    return plain | {
+    return told | {
         "operations": [_operation(operation) for operation in probe.operations],
         "weights": [_weight(weight) for weight in probe.weights],
     }
@@ -104,13 +105,14 @@ def update_ratio(weight: Weight) -> float | None:
     return weight.update / weight.value.rms
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """With strings in the place of what JSON has no words for."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, dict):
-        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+        return {str(plain(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -18,7 +18,7 @@ from evengrad.finding import Finding, Severity
 from evengrad.report import expected, profile, words
 from evengrad.report.profile import Row
 
-_STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
+STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 _FACTS = 3
 _FULL = 3  # findings told in full; the others get a line each
 
@@ -33,15 +33,17 @@ def panel(check: Check, more: Sequence[str] = ()) -> RenderableType:
 
 
 @dataclass(frozen=True, slots=True)
-class _Glyphs:
+class Glyphs:
+    """What a screen draws with."""
+
     bar: str
     axis: str
     mark: str
     dot: str
 
 
-_UNICODE = _Glyphs("█", "│", "◂", " · ")
-_ASCII = _Glyphs("#", "|", "<", " - ")
+UNICODE = Glyphs("█", "│", "◂", " · ")
+ASCII = Glyphs("#", "|", "<", " - ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class _Screen:
     more: Sequence[str] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        glyphs = _ASCII if options.ascii_only else _UNICODE
+        glyphs = ASCII if options.ascii_only else UNICODE
         seen = evidence(self.check.probe)
         yield _verdict(self.check)
         yield Text(glyphs.dot.join(words.setting(self.check)), style="dim")
@@ -69,17 +71,17 @@ class _Screen:
         rate = words.learning_rate(self.check.probe)
         for line in (*([] if rate is None else [rate]), *self.more):
             yield Text(line)
-        yield from _findings(self.check, glyphs)
+        yield from findings(self.check.findings, glyphs)
         for note in self.check.probe.notes:
             yield Text(f"Note: {note}", style="dim")
 
 
 def _verdict(check: Check) -> Text:
-    style = "bold green" if check.healthy else _STYLE[max(f.severity for f in check.findings)]
+    style = "bold green" if check.healthy else STYLE[max(f.severity for f in check.findings)]
     return Text(words.verdict(check), style=style)
 
 
-def _bars(rows: tuple[Row, ...], glyphs: _Glyphs, width: int) -> RenderableType:
+def _bars(rows: tuple[Row, ...], glyphs: Glyphs, width: int) -> RenderableType:
     """Horizontal bars on a log scale, from an axis that is the norm at the output."""
     names = min(max((len(row.name) for row in rows), default=0), 28)
     span = max(width - names - 16, 8)
@@ -90,7 +92,7 @@ def _bars(rows: tuple[Row, ...], glyphs: _Glyphs, width: int) -> RenderableType:
     zero = round(span * -low / (high - low))
     table = Table.grid(padding=(0, 1))
     table.add_column(
-        width=names, no_wrap=True, overflow="ellipsis" if glyphs is _UNICODE else "crop"
+        width=names, no_wrap=True, overflow="ellipsis" if glyphs is UNICODE else "crop"
     )
     table.add_column(width=span + 1, no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
@@ -110,16 +112,17 @@ def _bars(rows: tuple[Row, ...], glyphs: _Glyphs, width: int) -> RenderableType:
     return table
 
 
-def _findings(check: Check, glyphs: _Glyphs) -> Iterator[RenderableType]:
-    for rank, finding in enumerate(check.findings, start=1):
+def findings(found: Sequence[Finding], glyphs: Glyphs) -> Iterator[RenderableType]:
+    """The findings, the first ones in full."""
+    for rank, finding in enumerate(found, start=1):
         yield Text()
         yield _headline(rank, finding, glyphs)
         if rank <= _FULL:
             yield Padding(_details(finding), (0, 0, 0, 3))
 
 
-def _headline(rank: int, finding: Finding, glyphs: _Glyphs) -> RenderableType:
-    tag = Text(f"{finding.code} {words.severity(finding.severity)}", style=_STYLE[finding.severity])
+def _headline(rank: int, finding: Finding, glyphs: Glyphs) -> RenderableType:
+    tag = Text(f"{finding.code} {words.severity(finding.severity)}", style=STYLE[finding.severity])
     table = Table.grid(padding=(0, 1))
     table.add_row(
         Text(f"{rank}."), tag, Text(glyphs.dot.strip()), Text(finding.title, style="bold")

@@ -57,15 +57,18 @@ def growth(probe: Probe, split: Budget) -> str:
 
 def verdict(check: Check) -> str:
     """Healthy, or how many findings of which severity."""
-    if check.healthy:
-        return "Healthy: nothing found"
-    counts = {level: sum(f.severity is level for f in check.findings) for level in Severity}
+    return "Healthy: nothing found" if check.healthy else f"Not healthy: {counted(check.findings)}"
+
+
+def counted(findings: Sequence[Finding]) -> str:
+    """Such as "1 error, 2 warnings"."""
+    counts = {level: sum(f.severity is level for f in findings) for level in Severity}
     parts = [
         f"{count} {severity(level)}{'s' if count > 1 else ''}"
         for level, count in sorted(counts.items(), reverse=True)
         if count
     ]
-    return "Not healthy: " + ", ".join(parts)
+    return ", ".join(parts)
 
 
 def setting(check: Check) -> tuple[str, ...]:

@@ -78,13 +78,27 @@ def verdict(rate: Rate) -> Verdict:
     return "catapult" if ratio <= CATAPULT or bears else "diverges"
 
 
+def first_step(weights: float, move: float, eps: float = 0.0) -> float:
+    """How many coming updates the search for the critical rate begins with: 1, or as many as move the
+    weights by a thousandth, since of less a float32 loss shows its rounding alone.
+
+    weights, move: Euclidean norms of all that moves, and of its update. eps: of the weights' dtype, where
+    it is coarser. Raises ValueError where the update is not finite or moves nothing.
+    """
+    if not math.isfinite(move):
+        raise ValueError("the coming update is not finite")
+    if move == 0.0:
+        raise ValueError("the coming update moves no weight")
+    return max(1.0, max(_MOVED, eps) * weights / move)
+
+
 def critical_rate(
     loss: Callable[[float], float], start: float, passes: int = PASSES
 ) -> tuple[float, int]:
     """The smallest step along a direction that raises the loss, and the forward passes it took.
 
     loss: of the step. start: the first step to try. Exponential search, then bisection of the logarithm;
-    a loss that is not finite is raised. inf where steps as large as 1e8 times the first raise nothing.
+    a loss that is not finite is raised. inf where steps as large as 1e13 times the first raise nothing.
     Raises ValueError where the loss is not finite at rest.
     """
     at_rest = loss(0.0)
@@ -115,12 +129,17 @@ def critical_rate(
 
 
 def largest_eigenvalue(product: Callable[[Array], Array], size: int) -> float:
-    """Of a symmetric matrix, by the size of the eigenvalue, from at most 40 matrix-vector products."""
+    """Of a symmetric matrix, by the size of the eigenvalue, from at most 40 matrix-vector products.
+
+    Raises ArithmeticError where one is not finite.
+    """
     vector = np.random.default_rng(0).normal(size=size)
     largest = 0.0
     for _ in range(_PRODUCTS):
         norm = float(np.linalg.norm(vector))
-        if norm == 0.0 or not math.isfinite(norm):
+        if not math.isfinite(norm):
+            raise ArithmeticError("a product with the Hessian is not finite")
+        if norm == 0.0:
             break
         unit = vector / norm
         vector = product(unit)
@@ -132,6 +151,7 @@ def largest_eigenvalue(product: Callable[[Array], Array], size: int) -> float:
 
 
 _PRODUCTS, _CLOSE = 40, 1e-3
+_MOVED = 1e-3
 
 
 def _raised(value: float, at_rest: float) -> bool:

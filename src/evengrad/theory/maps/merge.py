@@ -6,6 +6,7 @@ branch or a gate does. ``E[(x+y)(x'+y')] = K_x + K_y + 2 E[x] E[y]``; products m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -98,9 +99,16 @@ def _combine(op: Combine, inputs: Sequence[Field], shapes: Sequence[Shape]) -> l
         made = shaped(found, _quantiles(op, left, right))
     if op.name not in _SUMS:
         return [made]
+    return [replace(made, unrest=_unrest(left, right))]
+
+
+def _unrest(left: Field, right: Field) -> float:
+    """Of a sum: each one's by its share of the energy, which may be too large to be squared."""
     x, y = left.square, right.square
-    unrest = (x * x * left.unrest + y * y * right.unrest + 2 * x * y) / max((x + y) ** 2, 1e-300)
-    return [replace(made, unrest=unrest)]
+    whole = x + y
+    share = x / whole if 0.0 < whole < math.inf else 0.5
+    rest = 1.0 - share
+    return share * share * left.unrest + rest * rest * right.unrest + 2 * share * rest
 
 
 _STRIDE = 10  # every tenth node: 200 x 200 pairs have the law of the result to 1%

@@ -1,0 +1,1 @@
+"""What watching a training costs, against what PyTorch, Keras and others take for the like."""

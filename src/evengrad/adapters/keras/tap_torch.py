@@ -1,0 +1,73 @@
+"""The tap where Keras runs on PyTorch: each step is run by the host, so it is decided there, by one read."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from keras import ops
+
+from evengrad.adapters.keras.arithmetic import more
+from evengrad.adapters.keras.ring import HostRing
+from evengrad.adapters.keras.tap import Tap
+from evengrad.clip import NormClip, OnHost, global_norm
+from evengrad.guard import Action, passes
+from evengrad.run import Floats
+
+_XP = OnHost()
+
+
+class TorchTap(Tap):
+    """See ``Tap``; kept and ring are used in the same way."""
+
+    def look(self, grads: list[Any], variables: list[Any]) -> tuple[Any, Any]:
+        """The clip's factors, as tensors, and whether this step may reach the weights."""
+        with np.errstate(all="ignore"):
+            return self._look(grads, variables)
+
+    def _look(self, grads: list[Any], variables: list[Any]) -> tuple[Any, Any]:
+        ring: HostRing = self.ring
+        places, known = self.known(grads, variables)
+        read, rest = self._read(places, known, self.settings.observed(ring.begun - 1))
+        total = float(global_norm(_XP, read))
+        clip = self.settings.clip
+        factors: Any = np.ones(())
+        if isinstance(clip, NormClip):
+            factors, ring.memory = clip.factors(_XP, read, ring.memory)
+        rate = float(ops.convert_to_numpy(self.optimizer.learning_rate))
+        passed = bool(
+            passes(_XP, read, total, factors, ring.reach_values * rate, ring.ceiling_value)
+        )
+        guard = self.settings.guard
+        if guard is not None and guard.action is not Action.SKIP:
+            passed = passed and not ring.halted
+            ring.halted = not passed
+        ring.refused += not passed
+        share = float(global_norm(_XP, read * factors)) / total if total > 0 else 1.0
+        loss = math.nan if self.loss is None else float(self.loss)
+        ring.write(np.concatenate([read, *rest, [total, share, passed, 1.0, loss, rate]]))
+        return torch.as_tensor(factors, dtype=torch.float32, device=_device(known)), passed
+
+    def _read(self, places: list[int], known: list[Any], observed: bool) -> tuple[Floats, Floats]:
+        count = len(self.tensors)
+        read, rest = np.zeros(count), np.full((2, count), np.nan)
+        if not known:
+            return read, rest
+        scale = self.optimizer.loss_scale_factor or 1.0
+        own = torch.stack([n.float() for n in torch._foreach_norm(known)])
+        own = torch.cat([own[None], more(known)]) if observed else own[None]
+        host = own.cpu().numpy().astype(np.float64)
+        for i, norm in enumerate(host[0]):
+            if not math.isfinite(norm) or norm == 0.0:
+                host[0, i] = float(torch.linalg.vector_norm(known[i], dtype=torch.float64))
+        read[places] = host[0] / scale
+        if observed:
+            rest[:, places] = host[1:]
+            rest[0] /= scale
+        return read, rest
+
+
+def _device(known: list[Any]) -> Any:
+    return known[0].device if known else None

@@ -1,0 +1,268 @@
+"""What is seen of a training while it goes on: a panel under the script's own output, or plain lines."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.rule import Rule
+from rich.text import Text
+
+from evengrad.report.run_text import sparkline
+from evengrad.report.run_words import duration, short
+from evengrad.run import BAD, Detail, Event, Kind, Status, Step, Subject
+from evengrad.watching import Listener
+
+_EVERY = 10.0  # seconds between two plain lines of progress
+_MOST = 50  # plain lines of events
+_REFRESH = 0.5  # seconds
+_LINES = 5
+_ROOM = 15  # rows that a terminal must have
+
+
+class View(Listener, Protocol):
+    """A listener that is closed at the end."""
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def viewing() -> Iterator[Listener]:
+    """A panel where stderr is a terminal, else plain lines; gone at the end."""
+    console = Console(stderr=True, highlight=False)
+    fits = console.is_terminal and not console.legacy_windows and console.size.height >= _ROOM
+    fits = fits and not console.options.ascii_only
+    view: View = Panel(console) if fits else Lines()
+    try:
+        yield view
+    finally:
+        view.close()
+
+
+class Seen:
+    """The latest of everything that a listener is told."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.subject: Subject | None = None
+        self.path: Path | None = None
+        self.count = 0
+        self.started = time.monotonic()
+        self.last: Step | None = None
+        self.detail: Detail | None = None
+        self.norms: deque[float] = deque(maxlen=400)
+        self.events: deque[Event] = deque(maxlen=2)
+        self._times: deque[float] = deque(maxlen=50)
+
+    def begun(self, subject: Subject, path: Path | None) -> None:
+        """A run begins; speeds count from its first step."""
+        self.runs += 1
+        self.subject, self.path = subject, path
+
+    def step(self, step: Step) -> None:
+        """A step."""
+        self.count += 1
+        self.last = step
+        self.norms.append(step.norm)
+        self._times.append(time.monotonic())
+
+    @property
+    def speed(self) -> float | None:
+        """Steps a second, of the last ones."""
+        if len(self._times) < 2 or self._times[-1] == self._times[0]:
+            return None
+        return (len(self._times) - 1) / (self._times[-1] - self._times[0])
+
+    def progress(self) -> str:
+        """Step, speed, loss, gradient norm, in one line."""
+        if self.last is None:
+            return "waiting for the first step"
+        speed = "" if self.speed is None else f" ({self.speed:.3g}/s)"
+        loss = f", loss {self.last.loss:.4g}" if np.isfinite(self.last.loss) else ""
+        clip = f", clipped to {self.last.clipped:.3g}" if self.last.coefficient < 1 else ""
+        return f"step {self.last.step:,}{speed}{loss}, gradient norm {self.last.norm:.3g}{clip}"
+
+
+class Lines:
+    """One line at the beginning, one for each event, and one of progress at most every ten seconds."""
+
+    def __init__(self, say: Callable[[str], None] | None = None) -> None:
+        self._say = say or _say
+        self._seen = Seen()
+        self._told = 0
+        self._next = time.monotonic() + _EVERY
+
+    def begun(self, subject: Subject, path: Path | None) -> None:
+        """A run begins."""
+        self._seen.begun(subject, path)
+        where = "" if path is None else f"; the run file is {path}"
+        self._say(f"watching {subject.model} with {subject.optimizer}{where}")
+
+    def step(self, step: Step) -> None:
+        """A step; a line where it is time for one."""
+        self._seen.step(step)
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _EVERY
+            self._say(self._seen.progress())
+
+    def detail(self, detail: Detail) -> None:
+        """Not shown."""
+
+    def event(self, event: Event) -> None:
+        """A line; after many of them, none."""
+        self._told += 1
+        if self._told <= _MOST:
+            self._say(f"step {event.step:,}: {event.message}")
+        if self._told == _MOST:
+            self._say("further events are in the run file only")
+
+    def ended(self, status: Status) -> None:
+        """Not shown: the findings follow."""
+
+    def close(self) -> None:
+        """Nothing to take back."""
+
+
+class Panel:
+    """A few lines kept at the bottom of the terminal, as apt does: the script's output scrolls above them,
+    untouched, so that its progress bars work as ever. Redrawn twice a second by a thread of its own.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._seen = Seen()
+        self._height = 0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def begun(self, subject: Subject, path: Path | None) -> None:
+        """A run begins: the panel appears."""
+        self._seen.begun(subject, path)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="evengrad-live", daemon=True)
+            self._thread.start()
+
+    def step(self, step: Step) -> None:
+        """A step."""
+        self._seen.step(step)
+
+    def detail(self, detail: Detail) -> None:
+        """An observed step."""
+        self._seen.detail = detail
+
+    def event(self, event: Event) -> None:
+        """Something happened: seen with the next redraw."""
+        self._seen.events.append(event)
+
+    def ended(self, status: Status) -> None:
+        """Not shown: the findings follow."""
+
+    def close(self) -> None:
+        """Take the panel off, and give the terminal its rows back."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2.0)
+        with self._lock:
+            if self._height:
+                # Save the cursor, all rows scroll again, clear the panel's, restore the cursor.
+                top = self._height - _LINES + 1
+                self._write(f"\x1b7\x1b[r\x1b[{top};1H\x1b[J\x1b8")
+                self._height = 0
+
+    def _work(self) -> None:
+        while not self._stop.wait(_REFRESH):
+            with suppress(Exception), self._lock:  # a view never ends a training
+                self._draw()
+
+    def _draw(self) -> None:
+        width, height = self._console.size
+        if height < _ROOM:
+            return
+        top = height - _LINES + 1
+        out = ""
+        if height != self._height:
+            # Room below the cursor first, so that the panel covers nothing; then rows above it scroll alone.
+            out += "\n" * _LINES + f"\x1b[{_LINES}A" + f"\x1b7\x1b[1;{top - 1}r\x1b8"
+            self._height = height
+        lines = self._lines(width)
+        out += "\x1b7\x1b[?25l"
+        for row in range(_LINES):
+            out += f"\x1b[{top + row};1H\x1b[2K" + (lines[row] if row < len(lines) else "")
+        self._write(out + "\x1b[0m\x1b8\x1b[?25h")
+
+    def _lines(self, width: int) -> list[str]:
+        """The panel as text with escape codes."""
+        system: Any = self._console.color_system
+        paper = Console(
+            file=io.StringIO(),
+            width=width,
+            force_terminal=True,
+            color_system=system,
+            highlight=False,
+        )
+        with paper.capture() as drawn:
+            paper.print(_panel(self._seen))
+        return drawn.get().splitlines()
+
+    def _write(self, text: str) -> None:
+        self._console.file.write(text)
+        self._console.file.flush()
+
+
+def _panel(seen: Seen) -> RenderableType:
+    """The panel's lines: a rule, progress, the gradient over time and layers, the last events."""
+    last, subject = seen.last, seen.subject
+    name = "" if subject is None else f" {subject.model} · {subject.optimizer}"
+    more = f" · {seen.runs} optimizers" if seen.runs > 1 else ""
+    elapsed = duration(time.monotonic() - seen.started)
+    first = Text(no_wrap=True, overflow="ellipsis")
+    if last is None:
+        first.append("waiting for the first step", "dim")
+    else:
+        speed = "" if seen.speed is None else f"{seen.speed:.3g}/s"
+        for label, value in (
+            ("step", f"{last.step:,}"),
+            ("", speed),
+            ("", elapsed),
+            ("loss", short(last.loss)),
+            ("rate", short(last.rate)),
+        ):
+            first.append(f"{label} ", "dim").append(f"{value}  ")
+    second = Text(no_wrap=True, overflow="ellipsis")
+    if last is not None:
+        second.append("gradient ", "dim").append(f"{last.norm:<9.3g}")
+        second.append(sparkline(np.array(seen.norms), 30, most=True), "blue")
+    if seen.detail is not None and len(seen.detail.tensors):
+        second.append("  layers ", "dim").append(_profile(seen), "cyan")
+    events = [_event(event) for event in seen.events] or [Text("no warnings", style="dim")]
+    return Group(Rule(f"evengrad{name}{more}", style="dim", align="left"), first, second, *events)
+
+
+def _profile(seen: Seen) -> str:
+    """A block for each weight matrix, first layer first, by its gradient's rms."""
+    assert seen.detail is not None and seen.subject is not None  # noqa: PT018
+    gradient = seen.detail.tensors[:, 0]
+    own = [i for i, tensor in enumerate(seen.subject.tensors) if tensor.fan_in]
+    own = [i for i in own if i < len(gradient)]
+    return sparkline(np.where(gradient[own] > 0, gradient[own], np.nan), 32)
+
+
+def _event(event: Event) -> Text:
+    style = "red" if event.kind in BAD else "" if event.kind is Kind.NOTE else "yellow"
+    line = Text(no_wrap=True, overflow="ellipsis")
+    return line.append(f"{event.step:,} ", "dim").append(event.message.splitlines()[0], style)
+
+
+def _say(message: str) -> None:
+    with suppress(OSError, ValueError):  # a closed pipe or stream never ends a training
+        print(f"evengrad: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,201 @@
+"""``evengrad replay``: a step that the guard held back, from its black box."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from evengrad import blackbox
+from evengrad.blackbox import BlackBox, Passage
+from evengrad.cli.check import say
+from evengrad.errors import EvengradError
+from evengrad.report import words
+from evengrad.wording import percent
+
+_ROWS = 30
+_SHORT = 100  # characters; longer facts, such as random states, are for machines
+_WHAT = {
+    "non_finite": "its gradients were not finite",
+    "overwrite": "its update was larger than the weights that it would change",
+    "spike": "its gradient stood far out of the last steps'",
+}
+
+
+def replay(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a black box in it (step-N).")],
+    step: Annotated[
+        int | None, typer.Option(help="Which step, where several were held back.  [default: first]")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Every layer and every tensor.")] = False,
+) -> None:
+    """Show a step that the guard held back: what it was given, and where it went wrong.
+
+    Examples:
+    - evengrad replay runs/20260101-120000-train
+
+    - evengrad replay runs/20260101-120000-train --step 40 --full
+
+    Exit status: 0, or 2 if there is no such black box.
+    """
+    try:
+        box, folder, others = _chosen(run, step)
+    except EvengradError as error:
+        say(str(error))
+        raise typer.Exit(2) from None
+    out = Console(highlight=False)
+    for part in _screen(box, full):
+        out.print(part)
+    out.print(Text(f"\nFiles: {folder}", style="dim"))
+    if others:
+        told = ", ".join(map(str, others))
+        out.print(Text(f"Also held back: step {told} (--step N)", style="dim"))
+
+
+def _chosen(run: Path, step: int | None) -> tuple[BlackBox, Path, list[int]]:
+    """The box, where it lies, and the steps of the run's other ones."""
+    folder = run.parent if run.name == "run.sqlite" else run
+    found = {int(box.name.removeprefix("step-")): box for box in blackbox.boxes(folder)}
+    if step is not None and step not in found:
+        known = ", ".join(map(str, found)) or "none"
+        raise EvengradError(f"There is no black box of step {step} in {folder}; there is: {known}.")
+    place = found[step] if step is not None else next(iter(found.values()), folder)
+    box = blackbox.load(place, tensors=False)
+    return box, place, [other for other in found if other != box.step]
+
+
+def _screen(box: BlackBox, full: bool) -> Iterator[RenderableType]:
+    why = _WHAT.get(box.kind, box.kind)
+    yield Text(f"Step {box.step:,} was held back: {why}", style="bold red")
+    if box.origin is None:
+        yield Text("Its origin was not found.", style="dim")
+    else:
+        yield Text(f"Origin: {box.origin.layer} ({box.origin.phase}). {box.origin.message}")
+    yield from _section("Batch", _batch(box))
+    if box.origin is not None and box.origin.passages:
+        rows = _passages(box.origin.passages, box.origin.layer, full)
+        yield from _section("The step again: rms forward and backward", rows)
+    if box.gradients:
+        yield from _section("Gradient norm by tensor", _gradients(box, full))
+    short = {name: str(value) for name, value in box.facts.items() if len(str(value)) <= _SHORT}
+    if short:
+        facts = _table("left", "left")
+        for name, value in short.items():
+            facts.add_row(str(name), value)
+        yield from _section("Also", facts)
+
+
+def _section(title: str, body: RenderableType) -> Iterator[RenderableType]:
+    yield Text(f"\n{title}", style="dim")
+    yield Padding(body, (0, 0, 0, 2))
+
+
+def _table(*justify: Any) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for side in justify:
+        table.add_column(justify=side, no_wrap=side == "right")
+    return table
+
+
+def _batch(box: BlackBox) -> RenderableType:
+    if not box.batch:
+        return Text("not kept", style="dim")
+    table = _table("left", "left", "left", "left", "left")
+    for name, array in box.batch.items():
+        table.add_row(
+            name, str(array.dtype), "x".join(map(str, array.shape)) or "scalar", *_range(array)
+        )
+    return table
+
+
+def _range(array: Any) -> tuple[str, Text]:
+    """From the smallest to the largest finite value; how many are not finite."""
+    if not np.issubdtype(array.dtype, np.number) or not array.size:
+        return "", Text("")
+    finite = array[np.isfinite(array)]
+    bad = array.size - finite.size
+    ends = (
+        f"{_number(float(finite.min()))} to {_number(float(finite.max()))}" if finite.size else "-"
+    )
+    if not bad:
+        return ends, Text("all finite", style="dim")
+    where = np.unique(np.argwhere(~np.isfinite(array))[:, 0]) if array.ndim else np.array([0])
+    rows = ", ".join(map(str, where[:5])) + (", ..." if len(where) > 5 else "")
+    return ends, Text(f"{bad:,} not finite, in rows {rows}", style="red")
+
+
+def _passages(passages: tuple[Passage, ...], origin: str, full: bool) -> Table:
+    """Forward order; the first bad one marked; far from it left out where there are many."""
+    table = _table("left", "left", "left", "right", "right", "right", "right")
+    table.show_header = True
+    heads = ("", "layer", "type", "forward", "not finite", "backward", "not finite")
+    for column, head in zip(table.columns, heads, strict=True):
+        column.header = Text(head, style="dim")
+    at = _first(passages, origin)
+    shown = range(len(passages)) if full else _near(len(passages), at)
+    left_out = 0
+    for i, passage in enumerate(passages):
+        if i not in shown:
+            left_out += 1
+            continue
+        style = "bold red" if i == at else ""
+        table.add_row(
+            ">" if i == at else "",
+            passage.layer,
+            passage.type,
+            _number(passage.forward),
+            _share(passage.forward_non_finite),
+            _number(passage.backward),
+            _share(passage.backward_non_finite),
+            style=style,
+        )
+    if left_out:
+        table.add_row("", f"({left_out} more: --full)", style="dim")
+    return table
+
+
+def _first(passages: tuple[Passage, ...], origin: str) -> int | None:
+    """The origin's place; else the first that is not finite, going forward and then backward."""
+    named = [i for i, p in enumerate(passages) if p.layer == origin]
+    bad = [i for i, p in enumerate(passages) if p.forward_non_finite]
+    back = [i for i, p in reversed(list(enumerate(passages))) if p.backward_non_finite]
+    wrong = [i for i in named if passages[i].forward_non_finite or passages[i].backward_non_finite]
+    return next(iter([*wrong, *named, *bad, *back]), None)
+
+
+def _near(count: int, at: int | None) -> range:
+    if count <= _ROWS:
+        return range(count)
+    start = min(max((at or 0) - _ROWS // 2, 0), count - _ROWS)
+    return range(start, start + _ROWS)
+
+
+def _number(value: float | None) -> str:
+    """A figure; "-" where it was not seen."""
+    return "-" if value is None else words.number(value)
+
+
+def _share(value: float) -> str:
+    return percent(value) if value else ""
+
+
+def _gradients(box: BlackBox, full: bool) -> Table:
+    """Those that are not finite first, then the largest."""
+    table = _table("left", "right")
+    norms = {name: float(value) for name, value in box.gradients.items()}
+    order = sorted(norms, key=lambda name: (math.isfinite(norms[name]), -norms[name]))
+    shown = order if full else order[:10]
+    for name in shown:
+        style = "" if math.isfinite(norms[name]) else "red"
+        table.add_row(name, Text(_number(norms[name]), style=style))
+    if len(order) > len(shown):
+        table.add_row(f"({len(order) - len(shown)} more: --full)", "", style="dim")
+    return table

@@ -1,0 +1,82 @@
+"""``evengrad runs``: the runs in a folder."""
+
+from __future__ import annotations
+
+import json as machine
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evengrad.cli.check import say
+from evengrad.listing import Glance, runs_in
+from evengrad.report.json import plain
+from evengrad.report.run_words import duration
+from evengrad.run import BAD
+
+_SILENT = 300.0  # seconds after which a run that says it is running may be dead
+_STYLES = {"stopped": "red", "failed": "red", "interrupted": "yellow", "running": "cyan"}
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="The folder of the runs.")] = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="For machines: a list as JSON.")] = False,
+) -> None:
+    """List the runs in a folder, newest first.
+
+    Examples:
+    - evengrad runs
+
+    - evengrad runs elsewhere/runs --json
+
+    Exit status: 0, or 2 if there is no such folder.
+    """
+    if not folder.is_dir():
+        say(f"There is no folder {str(folder)!r}. Expected one with runs, as `evengrad run` makes.")
+        raise typer.Exit(2)
+    found, broken = runs_in(folder)
+    if json:
+        rows = [plain(asdict(run) | {"path": str(run.path)}) for run in found]
+        print(machine.dumps(rows, indent=2, allow_nan=False, ensure_ascii=False))
+    elif found:
+        Console(highlight=False).print(_table(found))
+    else:
+        say(f"there is no run in {folder}; `evengrad run train.py` makes one")
+    for path in broken:
+        say(f"{path} holds a run file that cannot be read")
+
+
+def _table(found: list[Glance]) -> Table:
+    """A row a run; its name begins with its time."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("run", no_wrap=True, overflow="ellipsis")
+    table.add_column("steps", justify="right", no_wrap=True)
+    table.add_column("loss", justify="right", no_wrap=True)
+    table.add_column("ended")
+    table.add_column("what happened")
+    for run in found:
+        status = run.status
+        if status == "running" and run.silent > _SILENT:
+            status = f"running? silent for {duration(run.silent)}"
+        table.add_row(
+            run.path.name or str(run.path),
+            f"{run.steps:,}",
+            "-" if run.loss is None else f"{run.loss:.4g}",
+            Text(status, style=_STYLES.get(run.status, "")),
+            _events(run),
+        )
+    return table
+
+
+def _events(run: Glance) -> Text:
+    """Bad ones first, in red."""
+    text = Text()
+    for kind, count in sorted(run.events.items(), key=lambda item: item[0] not in BAD):
+        text.append(", " if text else "")
+        times = f" x{count}" if count > 1 else ""
+        text.append(kind.replace("_", " ") + times, "red" if kind in BAD else "")
+    return text

@@ -1,0 +1,66 @@
+"""A run as strict JSON, for machines; see ``report.json`` for numbers that are not finite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import evengrad
+from evengrad.finding import Finding
+from evengrad.readings import by_layer, gradient_profile, middle, ratios, sampled
+from evengrad.report.json import finding, plain
+from evengrad.report.run_words import figures
+from evengrad.run import Event, Run
+
+SCHEMA = 1
+
+
+def dumps(run: Run, findings: Sequence[Finding]) -> str:
+    """The run as JSON text, indented by two."""
+    return json.dumps(to_dict(run, findings), indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def to_dict(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
+    """The run as values that JSON has. Its steps are not in it: they are in the run file."""
+    subject = asdict(run.subject)
+    del subject["tensors"]
+    told: dict[str, Any] = plain(
+        {
+            "schema": SCHEMA,
+            "evengrad": evengrad.__version__,
+            "path": str(run.path),
+            "status": run.status,
+            "started": run.started,
+            "healthy": not findings,
+            "findings": [finding(one) for one in findings],
+            "subject": subject,
+            "figures": asdict(figures(run)),
+            "layers": _layers(run),
+            "activations": _activations(run),
+            "events": [_event(event) for event in run.events],
+        }
+    )
+    return told
+
+
+def _layers(run: Run) -> list[dict[str, Any]]:
+    names, start, now = gradient_profile(run)
+    ratio = middle(by_layer(run, ratios(run)[1][-10:])[1])
+    return [
+        {"layer": name, "gradient_start": a, "gradient_now": b, "update_ratio": c}
+        for name, a, b, c in zip(names, start.tolist(), now.tolist(), ratio.tolist(), strict=True)
+    ]
+
+
+def _activations(run: Run) -> list[dict[str, Any]]:
+    now = {name: middle(sampled(run, name)[1][-5:]).tolist() for name in ("dead", "saturated")}
+    return [
+        {"layer": layer, **{name: values[i] for name, values in now.items()}}
+        for i, layer in enumerate(run.layers)
+    ]
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return asdict(event) | {"kind": event.kind.value, "values": dict(event.values)}

@@ -1,0 +1,138 @@
+"""The wording of a run that text and HTML share: how it ended, its setting, its figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evengrad.finding import Finding, Severity
+from evengrad.readings import happened, losses
+from evengrad.report.words import counted, number
+from evengrad.run import Kind, Run
+from evengrad.wording import percent
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A run in a few numbers; NaN where not known. norm: of all gradients, before the clip, over the
+    steps that were finite. clip_share: of the steps, 0 to 1.
+    """
+
+    steps: int
+    seconds: float
+    first_loss: float
+    last_loss: float
+    median_norm: float
+    largest_norm: float
+    largest_at: int
+    clip_share: float
+    not_applied: int
+    not_finite: int
+
+
+def figures(run: Run) -> Figures:
+    """Worked out from the steps; losses are medians of up to 20 of them, so that one batch decides nothing."""
+    norm, loss = run.steps["norm"], losses(run)[1]
+    finite = np.isfinite(norm) & (run.steps["applied"] > 0)
+    few = max(1, min(20, len(loss) // 5))
+    times = run.steps["time"]
+    at = int(np.argmax(np.where(finite, norm, -1))) if len(norm) else 0
+    return Figures(
+        steps=len(norm),
+        seconds=float(times[-1]) if len(times) else 0.0,
+        first_loss=float(np.median(loss[:few])) if len(loss) else math.nan,
+        last_loss=float(np.median(loss[-few:])) if len(loss) else math.nan,
+        median_norm=float(np.median(norm[finite])) if finite.any() else math.nan,
+        largest_norm=float(norm[at]) if finite.any() else math.nan,
+        largest_at=int(run.steps["step"][at]) if finite.any() else 0,
+        clip_share=float((run.steps["coefficient"] < 1).mean()) if len(norm) else 0.0,
+        not_applied=int((run.steps["applied"] == 0).sum()),
+        not_finite=int((~np.isfinite(norm)).sum()),
+    )
+
+
+def outcome(run: Run, findings: Sequence[Finding]) -> str:
+    """One line: how it ended, and what was found."""
+    last = int(run.steps["step"][-1]) if len(run.steps["step"]) else 0
+    stops = happened(run, Kind.STOP)
+    found = counted(findings) if findings else "nothing found"
+    if run.status == "stopped" or stops:
+        at = stops[0].step if stops else last
+        return f"Stopped by the guard at step {at:,}, before it reached the weights: {found}"
+    ends = {
+        "running": f"Still running, step {last:,}: {found} so far",
+        "failed": f"The script failed after step {last:,}: {found}",
+        "interrupted": f"Interrupted after step {last:,}: {found}",
+    }
+    healthy = "Finished, healthy: nothing found"
+    return ends.get(run.status, f"Finished, not healthy: {found}" if findings else healthy)
+
+
+def level(run: Run, findings: Sequence[Finding]) -> str:
+    """The word for the worst of it: healthy, warning or error."""
+    worst = max((finding.severity for finding in findings), default=None)
+    if worst is Severity.ERROR or run.status in ("stopped", "failed"):
+        return "error"
+    return "healthy" if worst is None else "warning"
+
+
+def setting(run: Run) -> tuple[str, ...]:
+    """What was watched: framework, script, model, optimizer, clip and guard."""
+    subject = run.subject
+    versions = ", ".join(subject.versions) or subject.frontend
+    if subject.frontend == "keras" and not any(subject.backend in v for v in subject.versions):
+        versions += f" on {subject.backend}"
+    rates = run.steps["rate"][np.isfinite(run.steps["rate"])]
+    rate = ""
+    if len(rates):
+        rate = f", learning rate {rates[0]:g}"
+        rate += f" to {rates[-1]:g}" if rates[-1] != rates[0] else ""
+    clip, guard = subject.settings.get("clip"), subject.settings.get("guard")
+    return (
+        versions,
+        subject.script,
+        subject.model,
+        subject.optimizer + rate,
+        f"clip: {clip or 'none'}",
+        f"guard: {guard or 'none'}",
+    )
+
+
+def duration(seconds: float) -> str:
+    """Such as "42 s", "3 min 5 s", "2 h 10 min"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """The figures as (label, value), in the order in which they matter."""
+    seen = figures(run)
+    speed = f" ({seen.steps / seen.seconds:.3g}/s)" if seen.seconds > 0 else ""
+    told = [
+        ("steps", f"{seen.steps:,} in {duration(seen.seconds)}{speed}"),
+        ("loss", f"{number(seen.first_loss)} → {number(seen.last_loss)}"),
+        ("gradient norm", f"{number(seen.median_norm)}, at most {number(seen.largest_norm)}"),
+    ]
+    if seen.clip_share or run.subject.settings.get("clip"):
+        told.append(("clipped", f"{percent(seen.clip_share)} of the steps"))
+    if seen.not_finite:
+        told.append(("not finite", _count(seen.not_finite)))
+    if seen.not_applied:
+        told.append(("held back or skipped", _count(seen.not_applied)))
+    return told
+
+
+def short(value: float) -> str:
+    """A figure over many decades: three digits, with an exponent where that is shorter."""
+    return number(value) if math.isfinite(value) else str(value)
+
+
+def _count(steps: int) -> str:
+    return f"{steps:,} step{'' if steps == 1 else 's'}"
