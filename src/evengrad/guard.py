@@ -15,7 +15,7 @@ from evengrad.errors import EvengradError
 from evengrad.run import Floats, Kind, Tensor
 
 _NO_CEILING = 3e38
-_SQUARES = 1.8e19  # its square is the largest float32
+SQUARES = 1.8e19  # its square is the largest float32
 
 
 class Action(StrEnum):
@@ -75,7 +75,7 @@ def passes(
     What is left after the clip may not overflow when it is squared, as Adam does. A NaN fails each comparison.
     """
     clipped = norms * factors
-    good = xp.isfinite(norms) & (clipped <= _SQUARES) & (clipped * reach <= 1)
+    good = xp.isfinite(norms) & (clipped <= SQUARES) & (clipped * reach <= 1)
     refused = xp.sum(xp.where(good, reach * 0, reach * 0 + 1))
     return (total <= ceiling) & (refused == 0)
 
@@ -107,7 +107,7 @@ def ceiling(guard: Guard | None, norms: Sequence[float]) -> float:
 
 def reason(norms: Floats, factors: Floats, reach: Floats, total: float, limit: float) -> Kind:
     """Why ``passes`` said no."""
-    if not (np.isfinite(norms) & (norms * factors <= _SQUARES)).all():
+    if not (np.isfinite(norms) & (norms * factors <= SQUARES)).all():
         return Kind.NON_FINITE
     if (norms * factors * reach > 1).any():
         return Kind.OVERWRITE

@@ -30,6 +30,7 @@ class Monitor:
         self._first_loss: float | None = None
         self._bound: deque[bool] = deque(maxlen=200)
         self._spiking = False
+        self._median, self._since = 0.0, 0  # of the last norms, and steps since it was worked out
         self._drift: float | None = None
         self._dead: dict[str, float] = {}
         self._told: set[str] = set()
@@ -53,9 +54,12 @@ class Monitor:
         """
         if not math.isfinite(step.norm) or step.norm <= 0:
             return
-        if len(self.norms) >= _ENOUGH:
+        self._since += 1
+        near = step.norm < 2 * self._median and self._since < 16
+        if len(self.norms) >= _ENOUGH and not near:
             logs = np.log(np.array(self.norms))
             middle = float(np.median(logs))
+            self._median, self._since = math.exp(middle), 0
             spread = max(1.4826 * float(np.median(np.abs(logs - middle))), 0.1)
             out = (math.log(step.norm) - middle) / spread
             spiking = out > 8 and step.norm > 3 * math.exp(middle)
@@ -69,6 +73,8 @@ class Monitor:
                     values={"norm": step.norm, "median": math.exp(middle), "deviations": out},
                 )
             self._spiking = spiking
+        elif near:
+            self._spiking = False
         self.norms.append(step.norm)
 
     def _divergence(self, step: Step) -> Iterator[Event]:
@@ -76,7 +82,7 @@ class Monitor:
         if not math.isfinite(step.loss):
             return
         self._losses.append(step.loss)
-        if len(self._losses) < _ENOUGH:
+        if len(self._losses) < _ENOUGH or step.step % 5:  # a median of 20 need not be worked out each step
             return
         now = float(np.median(self._losses))
         if self._first_loss is None:

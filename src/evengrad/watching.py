@@ -252,7 +252,7 @@ class Watching:
             self._listener.begun(self.subject, self.path)
 
     def _keep(self, step: Step, norms: Floats) -> None:
-        self._recent.append((step.step, gradient_rms(self.subject.tensors, norms)))
+        self._recent.append((step.step, norms))
         if self._writer is not None:
             self._writer.step(step)
         if self._listener is not None:
@@ -267,9 +267,10 @@ class Watching:
             log.warning("step %d: %s", event.step, event.message)
 
     def _write_recent(self) -> None:
-        new = [(step, values) for step, values in self._recent if step > self._written]
+        new = [(step, norms) for step, norms in self._recent if step > self._written]
         if self._writer is not None and new:
-            self._writer.recent(new)
+            tensors = self.subject.tensors
+            self._writer.recent([(step, gradient_rms(tensors, norms)) for step, norms in new])
             self._written = new[-1][0]
 
     def _box(self, held: Held) -> tuple[Origin | None, Path | None]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from evengrad.adapters.torch.calls import flat_ends
+from evengrad.adapters.torch.calls import PASSED, flat_ends
 from evengrad.adapters.torch.capture import compiled
 from evengrad.adapters.torch.kinds import kind_of
 from evengrad.health import activation_health, zero_region
@@ -43,7 +43,7 @@ class Listener(TorchFunctionMode):
 
     def silence(self) -> None:
         """Something was compiled: never again, for a function mode would have it compiled once more."""
-        self.take()
+        self.stop()
         self._deaf = True
 
     def listen(self) -> None:
@@ -53,11 +53,15 @@ class Listener(TorchFunctionMode):
             self._heard = {}
             self.__enter__()
 
-    def take(self) -> list[Any]:
-        """Stop; the samples that were heard since ``listen``, in forward order, where they are."""
+    def stop(self) -> None:
+        """Hear no more; what was heard is kept."""
         if self._on:
             self._on = False
             self.__exit__(None, None, None)
+
+    def take(self) -> list[Any]:
+        """Stop; the samples that were heard since ``listen``, in forward order, where they are."""
+        self.stop()
         return [values for _, _, values in self._heard.values()]
 
     def figures(self, host: Sequence[Floats]) -> tuple[tuple[str, ...], Floats]:
@@ -71,7 +75,9 @@ class Listener(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
-        if torch.is_grad_enabled() and kind_of(name, weighted=False, inputs=1) is Kind.ACTIVATION:
+        if name in PASSED or not torch.is_grad_enabled():
+            return result
+        if kind_of(name, weighted=False, inputs=1) is Kind.ACTIVATION:
             layer = self._layer(name)
             if layer is not None and layer not in self._heard and isinstance(result, torch.Tensor):
                 self._hear(

@@ -93,6 +93,10 @@ class Capture:
         ):
             return
         call = self.calls[-1]
+        if isinstance(output, torch.Tensor):
+            if output.requires_grad:
+                output.register_hook(lambda g: call.gradients.__setitem__(0, g))
+            return
         for slot, tensor in enumerate(outputs_of(output)):
             if tensor.requires_grad:
                 tensor.register_hook(lambda g, slot=slot: call.gradients.__setitem__(slot, g))

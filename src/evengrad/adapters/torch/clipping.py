@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import torch
 
 from evengrad.adapters.torch.reading import as_host, exact
-from evengrad.clip import AGC, Clip, NormClip, OnHost, State, UpdateClip, Value, global_norm
+from evengrad.clip import AGC, Clip, GlobalNorm, NormClip, OnHost, State, UpdateClip, Value
 from evengrad.errors import EvengradError
 from evengrad.run import Floats, Tensor
 
 _HOST = OnHost()
+_ONE = np.ones(())
 
 
 class Clipper:
@@ -32,10 +34,17 @@ class Clipper:
                 "Expected Adam, AdamW or the like; for this optimizer take auto, norm or agc."
             )
 
-    def factors(self, norms: Floats) -> Floats:
-        """Of a clip by norms: what each gradient is to be multiplied by, (tensors,) or (); 1 otherwise."""
+    def factors(self, norms: Floats, total: float) -> Floats:
+        """Of a clip by norms: what each gradient is to be multiplied by, (tensors,) or (); 1 otherwise.
+
+        total: norm of all together.
+        """
         if not isinstance(self.clip, NormClip):
-            return np.ones(())
+            return _ONE
+        if isinstance(
+            self.clip, GlobalNorm
+        ):  # the same as its own arithmetic, without going through it
+            return np.asarray(self.clip.bound / total) if total > self.clip.bound else _ONE
         with np.errstate(all="ignore"):
             factors, self._state = self.clip.factors(_HOST, norms, self._state)
         return np.asarray(factors, dtype=np.float64)
@@ -76,7 +85,7 @@ def multiply(optimizer: Any, gradients: Sequence[Any], factors: Floats, scale: A
     if factors.ndim == 0:
         if folds(optimizer, gradients):
             device = gradients[0].device
-            inverse = torch.tensor(1 / float(factors), dtype=torch.float32, device=device)
+            inverse = torch.full((), 1 / float(factors), dtype=torch.float32, device=device)
             if hasattr(optimizer, "grad_scale"):
                 optimizer.grad_scale = inverse if scale is None else scale * inverse
                 return False
@@ -148,5 +157,10 @@ class UpdateClipper:
 
 def total_norm(norms: Floats) -> float:
     """Norm of all gradients together."""
-    with np.errstate(all="ignore"):
-        return float(global_norm(_HOST, norms)) if norms.size else 0.0
+    if not norms.size:
+        return 0.0
+    top = float(norms.max())
+    if not (0.0 < top < math.inf):
+        return top
+    scaled = norms / top
+    return top * math.sqrt(float(np.dot(scaled, scaled)))

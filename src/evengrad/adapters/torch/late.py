@@ -45,7 +45,9 @@ class OnDevice:
 
     def take(self, x: Array, index: Array) -> Array:
         """The element at a whole number that is a float."""
-        return x.index_select(0, index.long().reshape(1)).reshape(())  # x[index] would wait for the host
+        return x.index_select(0, index.long().reshape(1)).reshape(
+            ()
+        )  # x[index] would wait for the host
 
 
 @dataclass(frozen=True, slots=True)

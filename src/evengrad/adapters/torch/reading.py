@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from evengrad.run import Floats
 
 _SAMPLE = 1 << 16
+_LARGE = 1 << 14
 _DOT = (torch.float32, torch.float64)
 
 
@@ -32,29 +33,65 @@ def flat(tensor: Any) -> Any:
 def norms(gradients: Sequence[Any]) -> Any:
     """L2 norm of each gradient, packed into one tensor (len(gradients),) on their device.
 
-    By dot products: faster than ``torch._foreach_norm`` and more exact. Short floats are summed in float32.
-    Where squares overflow float32 a norm is inf, where they vanish it is 0; ``exact`` tells.
+    By dot products where they are large: faster than ``torch._foreach_norm`` and more exact. Short floats are
+    summed in float32. Where squares overflow float32 a norm is inf, where they vanish it is 0; ``exact`` tells.
     """
-    if gradients[0].device.type != "cpu" and all(_plain(g) for g in gradients):
-        return torch.stack(torch._foreach_norm(list(gradients)))
+    if all(_plain(g) for g in gradients):
+        return plain_norms(gradients, large_ones(gradients))
     parts = []
     for gradient in gradients:
         if hasattr(gradient, "full_tensor"):  # sharded: the norm over all shards
-            parts.append(torch.linalg.vector_norm(gradient).full_tensor().square())
+            parts.append(torch.linalg.vector_norm(gradient).full_tensor())
             continue
         values = flat(gradient)
         if values.dtype in _DOT:
-            parts.append(torch.dot(values, values))
+            parts.append(torch.dot(values, values).sqrt())
         else:
-            parts.append(torch.linalg.vector_norm(values, dtype=torch.float32).square())
+            parts.append(torch.linalg.vector_norm(values, dtype=torch.float32))
     device, dtype = parts[0].device, parts[0].dtype
     if any(part.device != device or part.dtype != dtype for part in parts):
         parts = [part.to(device, torch.float64) for part in parts]
-    return torch.stack(parts).sqrt_()
+    return torch.stack(parts)
+
+
+def plain_norms(gradients: Sequence[Any], large: Sequence[int]) -> Any:
+    """Of dense float32 tensors: those named by one dot product each, all others together."""
+    small = [g for i, g in enumerate(gradients) if i not in large] if large else gradients
+    parts = list(torch._foreach_norm(small)) if small else []
+    for i in large:
+        values = gradients[i].detach().view(-1)
+        parts.insert(i, torch.dot(values, values).sqrt_())
+    return torch.stack(parts)
+
+
+def large_ones(tensors: Sequence[Any]) -> list[int]:
+    """Which of them a dot product reads faster, on the CPU; ascending."""
+    if tensors[0].device.type != "cpu":
+        return []
+    return [i for i, t in enumerate(tensors) if t.numel() > _LARGE and t.is_contiguous()]
+
+
+class Plan:
+    """How the gradients of one list of parameters are read, worked out once. places: of each in a row."""
+
+    def __init__(self, parameters: Sequence[Any], index: Mapping[int, int]) -> None:
+        self.ids = [id(p) for p in parameters]
+        places = [index[i] for i in self.ids]
+        whole = places == list(range(len(index)))
+        self.places: Any = slice(None) if whole else np.array(places, dtype=np.int64)
+        gradients = [p.grad for p in parameters]
+        self._plain = bool(gradients) and all(_plain(g) for g in gradients)
+        self._large = large_ones(gradients) if self._plain else []
+
+    def norms(self, gradients: Sequence[Any]) -> Any:
+        """As ``norms``."""
+        return plain_norms(gradients, self._large) if self._plain else norms(gradients)
 
 
 def _plain(gradient: Any) -> bool:
-    return gradient.dtype is torch.float32 and type(gradient) in (torch.Tensor, torch.nn.Parameter)
+    kind = type(gradient)
+    plain = kind is torch.Tensor or kind is torch.nn.Parameter
+    return plain and gradient.dtype is torch.float32 and gradient.layout is torch.strided
 
 
 def exact(gradient: Any) -> float:
@@ -106,9 +143,7 @@ class Observation:
         self._rows = rows
         with_gradient = [p for p in parameters if p.grad is not None]
         self._own = [i for i, p in zip(indices, parameters, strict=True) if p.grad is not None]
-        self._weights = torch.stack(
-            [torch.linalg.vector_norm(flat(p), dtype=torch.float64).float() for p in parameters]
-        )
+        self._weights = norms(parameters)
         self._figures = [_figures(p.grad) for p in with_gradient]
         self._before = [(p, sample(p).clone()) for p in with_gradient]
 

@@ -31,6 +31,7 @@ from evengrad.adapters.torch.naming import parameter_names
 from evengrad.adapters.torch.origin import find
 from evengrad.adapters.torch.reading import (
     Observation,
+    Plan,
     as_host,
     exact,
     non_finite,
@@ -109,8 +110,10 @@ class Tap:
         clip = self.settings.clip
         self._update_clip = UpdateClipper(clip) if isinstance(clip, UpdateClip) else None
         self._reach: Floats = np.zeros(len(self._names))
+        self._reaching = False
         self._late = self._on_device()
         self._buffers = snapshot.Buffers(self.roots, 1 if self._late is None else _PAST + 1)
+        self._plan = Plan([], self._index)
         self._watching = self._begin(subject)
 
     def _on_device(self) -> Late | None:
@@ -193,6 +196,7 @@ class Tap:
     def _before(self, _optimizer: Any, args: Any, kwargs: Any) -> Any:
         if self.watching.off:
             return None
+        self._listener.stop()
         closures = [a for a in [*args[1:], *kwargs.values()] if callable(a)]
         if closures:
             return _with_closure(self._decide, args, kwargs)
@@ -211,9 +215,11 @@ class Tap:
 
     def _look(self, folding: bool) -> None:
         parameters = self._with_gradient()
-        if any(id(p) not in self._index for p in parameters):  # add_param_group: another run
-            self.watching.end("finished")
-            self.start()
+        if [id(p) for p in parameters] != self._plan.ids or self.settings.observed(self.step):
+            if any(id(p) not in self._index for p in parameters):  # add_param_group: another run
+                self.watching.end("finished")
+                self.start()
+            self._plan = Plan(parameters, self._index)
         scale = getattr(self.optimizer, "grad_scale", None)
         found_inf = getattr(self.optimizer, "found_inf", None)
         pending = self._now = _Pending(parameters, scale)
@@ -237,17 +243,8 @@ class Tap:
         total = total_norm(pending.norms)
         if not math.isfinite(total) or total == 0.0:
             total = self._exactly(pending, divide)
-        factors = self.clipper.factors(pending.norms)
-        passes = self.settings.guard is None or bool(
-            guards.passes(
-                _HOST,
-                pending.norms,
-                total,
-                factors * self._user_factor,
-                self._reach,
-                self.watching.ceiling,
-            )
-        )
+        factors = self.clipper.factors(pending.norms, total)
+        passes = self.settings.guard is None or self._passes(pending.norms, total, factors)
         pending.step = self._row(pending, total, factors)
         if not passes:
             self._hold(pending, factors, total)
@@ -255,6 +252,18 @@ class Tap:
         if self.settings.guard is None and not math.isfinite(total):
             self._report(pending, factors, total)
         self._clip(pending, factors, scale, folding)
+
+    def _passes(self, norms: Floats, total: float, factors: Floats) -> bool:
+        ceiling = self.watching.ceiling
+        if not self._reaching:  # each norm is at most the total, and each factor at most 1
+            return total <= min(ceiling, guards.SQUARES) or self._passes_in_full(
+                norms, total, factors, ceiling
+            )
+        return self._passes_in_full(norms, total, factors, ceiling)
+
+    def _passes_in_full(self, norms: Floats, total: float, factors: Floats, ceiling: float) -> bool:
+        factors = factors * self._user_factor
+        return bool(guards.passes(_HOST, norms, total, factors, self._reach, ceiling))
 
     def _after(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
         pending, self._now = self._now, None
@@ -489,8 +498,9 @@ class Tap:
         """Of all tensors, 0 where there is no gradient. The one host read of a step."""
         found = np.zeros(len(self._names))
         if parameters:
-            at = [self._index[id(p)] for p in parameters]
-            found[at] = as_host(norms([p.grad for p in parameters]))
+            if [id(p) for p in parameters] != self._plan.ids:
+                self._plan = Plan(parameters, self._index)
+            found[self._plan.places] = as_host(self._plan.norms([p.grad for p in parameters]))
         return found
 
     def _exactly(self, pending: _Pending, divide: float) -> float:
@@ -503,9 +513,11 @@ class Tap:
         return total_norm(pending.norms)
 
     def _row(self, pending: _Pending, total: float, factors: Floats) -> Step:
-        clipped = total_norm(pending.norms * factors * self._user_factor)
-        if self._user_factor == 1.0 and (factors == 1).all():
-            clipped = total
+        clipped = total
+        if factors.ndim:
+            clipped = total_norm(pending.norms * factors) * self._user_factor
+        elif self._user_factor != 1.0 or factors != 1.0:
+            clipped = total * float(factors) * self._user_factor
         rate = self.optimizer.param_groups[0].get("lr")
         losses = [float(loss) for loss in self.losses]
         return Step(
@@ -525,6 +537,7 @@ class Tap:
         if self._late is None:
             weights = pending.observation.weight_rms(as_host(pending.observation.weights))
             self._reach = self._reaches(weights)
+            self._reaching = bool(self._reach.any())
 
     def _reaches(self, weights: Floats) -> Floats:
         """See ``guard.reach``; weights: rms of each tensor."""
