@@ -27,6 +27,18 @@ from tests.adapters.torch_trainings import (
     train,
 )
 
+GAN = '''
+import torch
+from torch import nn
+torch.manual_seed(0)
+make, judge = nn.Linear(3, 5), nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1))
+one = torch.optim.Adam(make.parameters()); other = torch.optim.SGD(judge.parameters(), lr=0.1)
+for step in range(4):
+    fake = make(torch.randn(8, 3))
+    other.zero_grad(); judge(fake.detach()).mean().backward(); other.step()
+    one.zero_grad(); (-judge(fake).mean()).backward(); one.step()
+'''  # fmt: skip
+
 
 def both(run, network="dense", optimizer="adamw", seed=0, **watching):
     """The same training bare and watched: (result, everything) of each."""
@@ -168,14 +180,14 @@ def test_an_error_of_our_own_never_ends_the_training(monkeypatch, caplog):
     plain = build("conv", 0)
     chosen = OPTIMIZERS["adam fused"](plain.parameters())
     expected = train(plain, chosen)
-    for place in ("norms", "Observation", "together", "total_norm"):
+    for place in ("as_host", "Observation", "together", "total_norm"):
         model = build("conv", 0)
         own = OPTIMIZERS["adam fused"](model.parameters())
         caplog.clear()
         with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, "evengrad"):
             patched.setattr(f"evengrad.adapters.torch.tap.{place}", lambda *a: 1 / 0)
             with evengrad.watch(
-                model, own, folder=None, clip=0.5 if place == "norms" else None
+                model, own, folder=None, clip=0.5 if place == "as_host" else None
             ) as watch:
                 assert train(model, own) == expected
         assert watch.watching.off
@@ -424,25 +436,33 @@ def test_wrong_settings_say_what_was_expected(given, expected):
         evengrad.watch(model, OPTIMIZERS["sgd"](model.parameters()), folder=None, **given)
 
 
+def test_wrong_settings_leave_no_trace_and_never_end_a_script(tmp_path):
+    model = build("dense", 0)
+    chosen = OPTIMIZERS["sgd"](model.parameters())
+    with pytest.raises(evengrad.EvengradError):
+        evengrad.watch(model, chosen, folder=None, clip="update")
+    assert not chosen._optimizer_step_pre_hooks
+    assert torch._C._len_torch_function_stack() == 0
+    (tmp_path / "gan.py").write_text(GAN)
+    code = (
+        "from evengrad.running import run_script; from evengrad.watching import settings_of; "
+        "print(run_script('gan.py', settings=settings_of('update', 'stop', 10, None, 'x')).error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "None", done.stderr
+    assert done.stderr.count("cannot watch this training") == 1, (
+        "SGD has no second moment, Adam has"
+    )
+
+
 def test_wrong_things_say_what_was_expected():
     model, other = build("dense", 0), build("dense", 0)
     with pytest.raises(evengrad.EvengradError, match=r"Expected a torch\.optim\.Optimizer"):
         evengrad.watch(model, model, folder=None)
     with pytest.raises(evengrad.EvengradError, match="trains none"):
         evengrad.watch(model, OPTIMIZERS["sgd"](other.parameters()), folder=None)
-
-
-GAN = '''
-import torch
-from torch import nn
-torch.manual_seed(0)
-make, judge = nn.Linear(3, 5), nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1))
-one = torch.optim.Adam(make.parameters()); other = torch.optim.SGD(judge.parameters(), lr=0.1)
-for step in range(4):
-    fake = make(torch.randn(8, 3))
-    other.zero_grad(); judge(fake.detach()).mean().backward(); other.step()
-    one.zero_grad(); (-judge(fake).mean()).backward(); one.step()
-'''  # fmt: skip
 
 
 def test_every_optimizer_of_a_script_has_its_run(tmp_path):

@@ -44,7 +44,7 @@ from evengrad.clip import OnHost, UpdateClip
 from evengrad.guard import Action
 from evengrad.monitor import gradient_rms
 from evengrad.run import Detail, Floats, Kind, Step, Subject, Tensor
-from evengrad.watching import Held, Settings, Watching
+from evengrad.watching import Held, Settings, Watching, log
 
 _HOST = OnHost()
 _PAST = 3  # steps that can still be looked into when they are read late
@@ -85,6 +85,7 @@ class Tap:
         self._user_factor: Any = 1.0
         self._now: _Pending | None = None
         self._overflowed = False
+        self._failed = False
         self._hooks = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
@@ -153,7 +154,7 @@ class Tap:
 
     def look(self, factor: Any) -> None:
         """The script is about to clip by that factor (a tensor) itself; what is there now is what counts."""
-        if self.watching.off:
+        if not self._alive():
             return
         with self._safely():
             if self._seen is None:
@@ -166,7 +167,7 @@ class Tap:
 
     def under_scaler(self, scaler: Any, call: Callable[[], Any]) -> Any:
         """A GradScaler's step around ours; without our hook being called, it skipped."""
-        if self.watching.off or self._late is not None:
+        if not self._alive() or self._late is not None:
             return call()
         scale, before = float(scaler.get_scale()), self.step
         self._overflowed = False
@@ -194,7 +195,7 @@ class Tap:
     # --- the hooks -----------------------------------------------------------------------------
 
     def _before(self, _optimizer: Any, args: Any, kwargs: Any) -> Any:
-        if self.watching.off:
+        if not self._alive():
             return None
         self._listener.stop()
         closures = [a for a in [*args[1:], *kwargs.values()] if callable(a)]
@@ -202,6 +203,18 @@ class Tap:
             return _with_closure(self._decide, args, kwargs)
         self._decide(folding=True)
         return None
+
+    def _alive(self) -> bool:
+        """Whether to look at this step; begins the run at the first one, whatever comes of that."""
+        if self._watching is None and not self._failed:
+            try:
+                self.start()
+            except Exception as error:
+                self._failed = True
+                self._listener.silence()
+                self._capture.remove()
+                log.warning("evengrad cannot watch this training (%s); it goes on without.", error)
+        return self._watching is not None and not self._watching.off
 
     def _decide(self, folding: bool) -> None:
         """Look, clip, and hold the step back if need be; raises GuardStopError alone."""
@@ -267,7 +280,7 @@ class Tap:
 
     def _after(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
         pending, self._now = self._now, None
-        if pending is None or self.watching.off:
+        if pending is None or self._watching is None or self._watching.off:
             return
         with self._safely():
             if pending.folded:

@@ -38,7 +38,11 @@ class Watch:
             optimizer, roots, settings, lambda s: Watching(settings, s, listener), script, late
         )
         self._removed = False
-        self._tap.start()
+        try:
+            self._tap.start()
+        except BaseException:
+            self._tap.remove()
+            raise
         patches.add(self._tap)
 
     def remove(self, status: Status = "finished") -> None:
