@@ -1,4 +1,4 @@
-"""What `make test` runs: every step in a process of its own, all of them, then a summary."""
+"""What `make test` runs: every step in a process of its own, two at a time, then a summary."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,31 +43,44 @@ LINT = [
     Step("mypy", [PYTHON, "-m", "mypy"]),
     Step("import rules", LINT_IMPORTS),
 ]
-TESTS = [
+TESTS = [  # the longest first
     Step("tests: torch", _pytest("not keras and not examples")),
     *(
         Step(f"tests: keras on {backend}", _pytest("keras"), backend)
-        for backend in ("tensorflow", "jax", "torch")
+        for backend in ("jax", "tensorflow", "torch")
     ),
     Step("examples", _pytest("examples")),
 ]
 
 
 def run(step: Step) -> Outcome:
-    """Run one step with its output passed through."""
-    print(f"\n== {step.name}", flush=True)
-    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
+    """Run one step, on one thread, and show its output when it is over."""
+    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", OMP_NUM_THREADS="1")
     environment.pop("KERAS_BACKEND", None)
     if step.backend is not None:
         environment["KERAS_BACKEND"] = step.backend
+    print(f"-- {step.name} ...", flush=True)
     start = time.monotonic()
-    status = subprocess.run(step.command, cwd=ROOT, env=environment, check=False).returncode
-    return Outcome(step, status, time.monotonic() - start)
+    done = subprocess.run(
+        step.command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    outcome = Outcome(step, done.returncode, time.monotonic() - start)
+    print(f"\n== {step.name} ({outcome.seconds:.0f} s)\n{done.stdout}", flush=True)
+    return outcome
 
 
 def main(arguments: list[str]) -> int:
     """Run the lint steps, and unless told `lint` the tests; 1 if any of them failed."""
-    outcomes = [run(step) for step in (LINT if arguments == ["lint"] else LINT + TESTS)]
+    steps = LINT if arguments == ["lint"] else LINT + TESTS
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        outcomes = list(pool.map(run, steps))
     print("\n== summary")
     for outcome in outcomes:
         verdict = "ok" if outcome.status == 0 else f"FAILED ({outcome.status})"
