@@ -39,10 +39,8 @@ def find(
                 and not name.startswith("output_gradient")
                 and (bad := non_finite(value))
             ):
-                share = percent(bad / value.numel())
-                return Origin(
-                    "input", "batch", f"The batch itself is not finite: {share} of {name}."
-                )
+                what = f"{bad:,} of {value.numel():,} values of {name}"
+                return Origin("input", "batch", f"The batch itself is not finite: {what}.")
     for tensor, parameter in zip(tensors, parameters.values(), strict=True):
         if bad := non_finite(parameter):
             share = percent(bad / parameter.numel())
