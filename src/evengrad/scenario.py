@@ -39,8 +39,8 @@ class Scenario:
     step. spikes: steps, and what the norm is multiplied by there. after_spike: what the loss is multiplied
     by from the first spike on. clip: a bound for the global norm. held: why the last step was held back, with
     the origin's layer. dead: share of the middle layer's units at the end; vanishing: factor that the first
-    layer's gradient has lost by then. saturated: share at the end. ratio: rms(update) / rms(weights).
-    skips: steps that a loss scaler skipped.
+    layer's gradient has lost by then; vanished: from the start. saturated: share at the end. ratio:
+    rms(update) / rms(weights). skips: steps that a loss scaler skipped.
     """
 
     steps: int = 600
@@ -63,6 +63,8 @@ class Scenario:
     dead: float = 0.1
     saturated: float = 0.0
     vanishing: float = 1.0
+    vanished: float = 1.0
+    vanished: float = 1.0
     ratio: float = 1e-3
     skips: tuple[int, ...] = ()
     scale: float = 65536.0
@@ -180,7 +182,7 @@ class Scenario:
         """The norm over the tensors, alike but for what the first layer loses."""
         done = number / max(self.steps - 1, 1)
         weights = np.ones(len(self.tensors))
-        weights[:2] = self.vanishing**-done
+        weights[:2] = self.vanishing**-done / self.vanished
         split: Floats = norm * weights / np.sqrt((weights**2).sum())
         return split
 

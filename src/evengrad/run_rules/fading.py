@@ -1,13 +1,13 @@
-"""EG806 vanishing onset: the first layers lost their gradient while training.
+"""EG806 vanishing in a run: the first layers get next to no gradient.
 
-What it finds: a gradient of the first weight matrix that fell, against the last one's, a thousandfold since
-the start of the run.
+What it finds: a gradient of the first weight matrix that is a thousandth of the last one's: since an onset
+while training, or from the start.
 
 Why it matters: the first layers stop learning, and the loss may look as if it had converged.
 
-How it decides: relative to the last matrix and to the run's own beginning, never by an absolute size: both the
-ratio itself and its change since the first look are below 1e-3 (AutoTrainer's figure), and it still is in the
-last looks. A gradient that shrinks everywhere, as in every training that converges, does not count.
+How it decides: relative to the last matrix, never by an absolute size: the ratio is below 1e-3 (AutoTrainer's
+figure) in the last looks, and either it fell by as much since the first one (an onset) or was below from there.
+A gradient that shrinks everywhere, as in every training that converges, does not count.
 
 What to do: look at the activations between both: saturated tanh or sigmoid, dead units. Lower the rate that
 drove them there; normalise, or add skip connections.
@@ -28,20 +28,29 @@ from evengrad.scenario import Scenario
 from evengrad.wording import percent
 
 CODE = "EG806"
-SICK = (Scenario(vanishing=1e8), Scenario(vanishing=1e8, saturated=0.9))
+SICK = (
+    Scenario(vanishing=1e8),
+    Scenario(vanishing=1e8, saturated=0.9),
+    Scenario(vanished=1e6),
+)
 HEALTHY = (Scenario(), Scenario(vanishing=100.0), Scenario(norm=1e-6))
 _LOW = 1e-3
 
 
 def check(run: Run) -> Iterable[Finding]:
-    """Fire where the monitor saw it begin and it has not mended."""
+    """Fire where it is so at the end, and the monitor saw it begin or it was so from the start."""
     events = happened(run, Kind.VANISHING)
     own = matrices(run)
-    if not events or len(own) < 2:
+    if len(own) < 2:
         return
-    last = middle(grid(run, "gradient_rms")[1][-5:])
-    first, end = last[own[0]], last[own[-1]]
+    looks = grid(run, "gradient_rms")[1]
+    first, end = middle(looks[-5:])[[own[0], own[-1]]]
     if not (end > 0 and first / end < _LOW):
+        return
+    if not events:
+        was, other = middle(looks[:5])[[own[0], own[-1]]]
+        if other > 0 and was / other < _LOW:
+            yield _from_the_start(run, own, first / end)
         return
     cause, fact = _why(run)
     yield Finding(
@@ -55,6 +64,23 @@ def check(run: Run) -> Iterable[Finding]:
         advice=(
             "lower the learning rate or warm it up: it drove the activations where they have no slope",
             "normalise between the layers, or add skip connections",
+        ),
+    )
+
+
+def _from_the_start(run: Run, own: list[int], ratio: float) -> Finding:
+    tensors = run.subject.tensors
+    return Finding(
+        CODE,
+        f"the gradient of {tensors[own[0]].layer} is {ratio:.2g} of that of {tensors[own[-1]].layer}, "
+        "from the start",
+        Cause.ARCHITECTURE,
+        Severity.ERROR,
+        layers=(tensors[own[0]].layer,),
+        evidence=("it was so in the first steps, before anything was learnt",),
+        advice=(
+            f"evengrad check {run.subject.script or 'the script'}: one probe tells by how much it is the "
+            "initialisation, the activations or the depth",
         ),
     )
 
