@@ -82,7 +82,8 @@ class Monitor:
         if not math.isfinite(step.loss):
             return
         self._losses.append(step.loss)
-        if len(self._losses) < _ENOUGH or step.step % 5:  # a median of 20 need not be worked out each step
+        # A median of 20 need not be worked out each step.
+        if len(self._losses) < _ENOUGH or step.step % 5:
             return
         now = float(np.median(self._losses))
         if self._first_loss is None:

@@ -64,7 +64,6 @@ class Scenario:
     saturated: float = 0.0
     vanishing: float = 1.0
     vanished: float = 1.0
-    vanished: float = 1.0
     ratio: float = 1e-3
     skips: tuple[int, ...] = ()
     scale: float = 65536.0

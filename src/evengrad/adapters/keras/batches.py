@@ -1,122 +1,94 @@
-"""The last batch that a model trained on, kept so that a bad step can be seen again."""
+"""Keeps the batches of the last steps, so that one that was held back can be looked into."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 from keras.src.trainers.data_adapters import data_adapter_utils
+
+_KEPT = 3
 
 
 class Batches:
-    """By reference on JAX and PyTorch. On TensorFlow, where a batch lives inside a graph, by one copy into
-    variables beside the compiled step; ``frozen`` says in the graph that the batch there is still wanted.
+    """By step. Where the host sees each batch (JAX, PyTorch) a reference to the last ones is kept; inside a
+    TensorFlow graph only those that the graph hands over.
     """
 
-    def __init__(self, model: Any, frozen: Callable[[], Any]) -> None:
-        self._model = model
-        self._frozen = frozen
-        self._last: deque[Any] = deque(maxlen=max(1, model.steps_per_execution))
-        self._stores: list[tuple[Any, list[Any]]] = []
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self._kept: OrderedDict[int, Any] = OrderedDict()
 
-    def note(self, data: Any) -> None:
-        """Inside the step, on the backends that run it or trace it with its data at hand."""
-        backend = keras.backend.backend()
-        if backend == "torch":
-            self._last.append(data)
-        elif backend == "tensorflow" and not self._model.jit_compile:
-            self._store(data)
+    def keep(self, step: int, data: Any) -> None:
+        """The batch of a step."""
+        self._kept[step] = data
+        while len(self._kept) > self._depth:
+            self._kept.popitem(last=False)
 
-    def last(self, age: int = 0) -> Any:
-        """(x, y, sample_weight) of ``age`` batches ago; None where it is not known."""
-        if keras.backend.backend() == "tensorflow":
-            if not self._stores:
-                return None
-            structure, variables = self._stores[-1]
-            data = keras.tree.pack_sequence_as(structure, [v.numpy() for v in variables])
-        elif age < len(self._last):
-            data = self._last[-1 - age]
-        else:
+    def of(self, step: int) -> tuple[Any, Any, Any] | None:
+        """(x, y, sample_weight) as NumPy arrays."""
+        data = self._kept.get(step)
+        if data is None:
             return None
-        return data_adapter_utils.unpack_x_y_sample_weight(data)
+        unpacked = data_adapter_utils.unpack_x_y_sample_weight(data)
+        return tuple(keras.tree.map_structure(_plain, part) for part in unpacked)
 
-    @contextmanager
-    def making(self) -> Iterator[None]:
-        """While Keras makes its train function."""
-        if keras.backend.backend() != "tensorflow" or not self._model.jit_compile:
-            yield
-            return
-        import tensorflow as tf
+    def forget(self) -> None:
+        """All of them."""
+        self._kept.clear()
 
-        original = tf.function
-
-        def function(*args: Any, **kwargs: Any) -> Any:
-            made = original(*args, **kwargs)
-            if not kwargs.get("jit_compile"):
-                return made
-
-            def stored(data: Any) -> Any:  # XLA cannot change a variable's shape: outside of it
-                self._store(data)
-                return made(data)
-
-            return tf.autograph.experimental.do_not_convert(stored)
-
-        tf.function = function
-        try:
-            yield
-        finally:
-            tf.function = original
-
-    def wrap(self, train_function: Any) -> Any:
-        """On JAX: the train function, which takes its batches from an iterator."""
-        if keras.backend.backend() != "jax":
-            return train_function
-
-        def noting(state: Any, iterator: Any) -> Any:
-            return train_function(state, self._teed(iterator))
-
-        return noting
-
-    def _teed(self, iterator: Any) -> Iterator[Any]:
-        for data in iterator:
-            self._last.append(data)
+    def passing(self, iterator: Any, first: int) -> Iterator[Any]:
+        """The same batches, kept as they pass; the first is that step's."""
+        for number, data in enumerate(iterator):
+            self.keep(first + number, data)
             yield data
 
-    def _store(self, data: Any) -> None:
-        import tensorflow as tf
 
-        leaves = keras.tree.flatten(data)
-        if not all(isinstance(leaf, tf.Tensor) for leaf in leaves):
-            return
-        variables = self._variables(data, leaves)
+def in_graph(batches: Batches, status: Any, every: int | None) -> Callable[..., Any]:
+    """In the place of a TensorFlow model's ``_autoconvert_optionals``: outside of what is compiled by XLA, the
+    batch of a step that was refused since the host last looked is handed over; with ``every`` also those of
+    observed steps.
+    """
+    import tensorflow as tf
 
-        def keep() -> None:
-            for variable, leaf in zip(variables, leaves, strict=True):
-                variable.assign(leaf)
+    def convert(original: Any, step_function: Any) -> Any:
+        step = original(step_function)
 
-        tf.cond(self._frozen(), lambda: None, keep)
+        def call(data: Any) -> Any:
+            result = step(data)
+            if tf.executing_eagerly():
+                batches.keep(int(status.numpy()[0]) - 1, data)
+                return result
+            leaves = keras.tree.flatten(data)
+            tensors = [v for v in leaves if isinstance(v, tf.Tensor)]
+            here = {id(v): i for i, v in enumerate(tensors)}
 
-    def _variables(self, data: Any, leaves: list[Any]) -> list[Any]:
-        import tensorflow as tf
+            def keep(now: Any, *values: Any) -> None:
+                plain = [values[here[id(v)]] if id(v) in here else None for v in leaves]
+                batches.keep(int(now[0]) - 1, keras.tree.pack_sequence_as(data, plain))
 
-        shapes = [tf.TensorShape([None, *leaf.shape[1:]]) for leaf in leaves]
-        for _, variables in self._stores:
-            same = len(variables) == len(leaves)
-            if same and all(
-                v.dtype == leaf.dtype and v.shape.is_compatible_with(shape)
-                for v, leaf, shape in zip(variables, leaves, shapes, strict=True)
-            ):
-                return variables
-        with tf.init_scope():
-            variables = [
-                tf.Variable(
-                    tf.zeros([n or 0 for n in shape], leaf.dtype), trainable=False, shape=shape
-                )
-                for shape, leaf in zip(shapes, leaves, strict=True)
-            ]
-        empty = keras.tree.map_structure(lambda _: 0, data)
-        self._stores.append((empty, variables))
-        return variables
+            def hand_over() -> Any:
+                tf.py_function(keep, [now, *tensors], [])
+                return tf.constant(0)
+
+            now = tf.identity(status.value)
+            wanted = now[1] > now[3]
+            if every is not None:
+                begun = now[0] - 1
+                wanted = wanted | (begun < 10) | tf.equal(tf.math.mod(begun, float(every)), 0)
+            tf.cond(wanted, hand_over, lambda: tf.constant(0))
+            return result
+
+        return call
+
+    return convert
+
+
+def _plain(value: Any) -> Any:
+    if value is None or type(value).__name__ == "Optional":
+        return None
+    return np.array(ops.convert_to_numpy(value))

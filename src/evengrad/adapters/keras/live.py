@@ -1,114 +1,119 @@
-"""Watches every model that the user's own script fits."""
+"""Watches every model that the user's own script trains by ``fit`` or ``train_on_batch``."""
 
 from __future__ import annotations
 
+import inspect
 from functools import wraps
 from typing import Any
 
 import keras
 
 from evengrad.adapters import Armed, LiveSession
-from evengrad.adapters.keras.watcher import Watcher
-
-_PATCHED = ("fit", "train_on_batch")
+from evengrad.adapters.keras.deferred import Deferred
+from evengrad.adapters.keras.watch import Watch
+from evengrad.adapters.keras.watched import Watched
+from evengrad.run import Status
 
 
 def arm(session: LiveSession) -> Armed:
-    """From now on: each model is watched from its first ``fit`` or ``train_on_batch`` to the end."""
+    """From now on: each model is watched from its first training step on, one run for each optimizer."""
     live = _Live(session)
-    return Armed(disarm=live.disarm, flush=lambda: None)
+    originals = {name: getattr(keras.Model, name) for name in ("fit", "train_on_batch")}
+    keras.Model.fit = _fitting(live, originals["fit"])
+    keras.Model.train_on_batch = _stepping(live, originals["train_on_batch"])
+
+    def disarm() -> None:
+        live.remove()
+        for name in originals:
+            if hasattr(keras.Model.__dict__.get(name), "__wrapped__"):
+                delattr(keras.Model, name)
+
+    return Armed(disarm=disarm, flush=lambda: None)
 
 
 class _Live:
     def __init__(self, session: LiveSession) -> None:
         self.session = session
-        self.watchers: dict[int, Watcher] = {}
-        self._originals = {name: getattr(keras.Model, name) for name in _PATCHED}
-        keras.Model.fit = self._fit(self._originals["fit"])
-        keras.Model.train_on_batch = self._single(self._originals["train_on_batch"])
+        self._watched: list[Watched] = []
+        self._now: list[Deferred] = []
 
-    def disarm(self) -> None:
-        """Take everything off."""
-        for name in _PATCHED:
-            if hasattr(keras.Model.__dict__.get(name), "__wrapped__"):
-                delattr(keras.Model, name)
-        for watcher in self.watchers.values():
-            watcher.finish()
-            watcher.detach()
+    def begin(self, model: Any) -> None:
+        """Watch this model's training function."""
+        if self.session.closed or model.optimizer is None:
+            return
+        session = self.session
 
-    def attach(self, model: Any) -> Watcher | None:
-        """The model's watcher; made now, as soon as the model is built."""
-        if id(model) not in self.watchers and not self.session.closed:
-            try:
-                session = self.session
-                watcher = Watcher(model, session.settings, session.watching, session.script)
-                self.watchers[id(model)] = watcher
-            except Exception as error:
-                self.session.trouble(error)
-        return self.watchers.get(id(model))
+        def start() -> tuple[Watched, Any]:
+            same = [w for w in self._watched if w.optimizer is model.optimizer]
+            last = same[-1] if same else None
+            if last is not None and last.fits(model, session.settings):
+                return last, last.put_on(last.watching)
+            new = Watched(model, session.settings, session.watching, session.script)
+            self._watched.append(new)
+            return new, new.put_on()
 
-    def _fit(self, original: Any) -> Any:
-        live = self
+        self._now.append(Deferred(model, start, session.trouble, self._ended))
 
-        @wraps(original)
-        def fit(model: Any, *args: Any, **kwargs: Any) -> Any:
-            given = kwargs.pop("callbacks", None)
-            place = 5  # of ``callbacks`` after the model: x, y, batch_size, epochs, verbose
-            if given is None and len(args) > place:
-                given, args = args[place], (*args[:place], None, *args[place + 1 :])
-            callback = _Callback(live)
-            if isinstance(given, keras.callbacks.CallbackList):
-                given.append(callback)
-                callback.set_model(given.model)
-            else:
-                given = [*(keras.tree.flatten(given) if given else []), callback]
-            if len(args) > place:
-                args = (*args[:place], given, *args[place + 1 :])
-            else:
-                kwargs["callbacks"] = given
-            return original(model, *args, **kwargs)
+    def watches(self, model: Any) -> bool:
+        """Whether it is watched now."""
+        return any(d.model is model and d.installed for d in self._now)
 
-        return fit
+    def remove(self, model: Any = None) -> None:
+        """Leave this model, or all; their runs stay open for the session to end."""
+        going = [d for d in self._now if model is None or d.model is model]
+        self._now = [d for d in self._now if d not in going]
+        for deferred in going:
+            deferred.remove()
 
-    def _single(self, original: Any) -> Any:
-        live = self
-
-        @wraps(original)
-        def train_on_batch(model: Any, *args: Any, **kwargs: Any) -> Any:
-            watcher = live.watchers.get(id(model))
-            if watcher is None and model.built and model.compiled:
-                watcher = live.attach(model)
-            if watcher is not None:
-                watcher.batch_begin()
-            result = original(model, *args, **kwargs)
-            if watcher is not None:
-                watcher.batch_end()
-            return result
-
-        return train_on_batch
+    def _ended(self, _status: Status) -> None:
+        """The session says how the runs ended, when the script is over."""
 
 
-class _Callback(keras.callbacks.Callback):
-    """Rides along in one ``fit`` of the script's."""
+class _Begin(keras.callbacks.Callback):
+    """Lets the watch begin when ``fit`` has its training function."""
 
     def __init__(self, live: _Live) -> None:
         super().__init__()
         self._live = live
-        self._watcher: Watcher | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._watcher = self._live.attach(self.model)
-        if self._watcher is not None:
-            self.model.make_train_function()
+        self._live.begin(self.model)
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if self._watcher is not None:
-            self._watcher.batch_begin()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self._watcher is not None:
-            self._watcher.batch_end()
+def _fitting(live: _Live, original: Any) -> Any:
+    signature = inspect.signature(original)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self._watcher is not None:
-            self._watcher.finish()
+    @wraps(original)
+    def fit(model: Any, *args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(model, *args, **kwargs)
+        given = bound.arguments.get("callbacks")
+        own = given.callbacks if isinstance(given, keras.callbacks.CallbackList) else given
+        flat = keras.tree.flatten(own) if own else []
+        if live.session.closed or any(isinstance(c, Watch) for c in flat):
+            return original(*bound.args, **bound.kwargs)
+        live.remove(model)
+        begin = _Begin(live)
+        if isinstance(given, keras.callbacks.CallbackList):
+            begin.set_model(model)
+            given.callbacks.append(begin)
+        else:
+            bound.arguments["callbacks"] = [*flat, begin]
+        try:
+            return original(*bound.args, **bound.kwargs)
+        finally:
+            live.remove(model)
+            if isinstance(given, keras.callbacks.CallbackList):
+                given.callbacks.remove(begin)
+
+    return fit
+
+
+def _stepping(live: _Live, original: Any) -> Any:
+    @wraps(original)
+    def train_on_batch(model: Any, *args: Any, **kwargs: Any) -> Any:
+        if not live.watches(model) and model.compiled:
+            model.make_train_function()
+            live.begin(model)
+        return original(model, *args, **kwargs)
+
+    return train_on_batch

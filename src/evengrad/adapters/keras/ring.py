@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -73,10 +74,18 @@ class Ring:
     """Variables added to an optimizer, so that each backend carries them through its compiled step.
 
     status: steps begun, steps refused, whether all are held back now, and what of the second the host has
-    seen.
+    seen. spoilt: variables that a bad step may spoil before the optimizer is asked; before: each with a copy of
+    before the first step that was refused since the host last looked.
     """
 
-    def __init__(self, optimizer: Any, tensors: int, size: int, settings: Settings) -> None:
+    def __init__(
+        self,
+        optimizer: Any,
+        tensors: int,
+        size: int,
+        settings: Settings,
+        spoilt: Sequence[Any] = (),
+    ) -> None:
         self.tensors, self.size = tensors, size
         self.variables: list[Any] = []
         self._starts: list[Any] = []
@@ -99,6 +108,7 @@ class Ring:
         clip = settings.clip
         start = clip.start(tensors) if isinstance(clip, NormClip) else {}
         self.memory = {name: add(name, value) for name, value in start.items()}
+        self.before = [(v, add("before", np.zeros(tuple(v.shape)))) for v in spoilt]
 
     def restart(self) -> None:
         """As at the start of a run."""
@@ -129,6 +139,10 @@ class Ring:
 
     # --- inside the step -----------------------------------------------------------------------
 
+    def unseen(self) -> Any:
+        """Whether a step was refused since the host last looked."""
+        return self.status[1] > self.status[3]
+
     def begin(self) -> None:
         """A step begins; its row is empty."""
         self.status.assign_add([1.0, 0.0, 0.0, 0.0])
@@ -137,14 +151,19 @@ class Ring:
         self.write(ops.convert_to_tensor(empty))
 
     def write(self, row: Any) -> None:
-        """This step's row."""
+        """Put in the row of this step."""
         rows = ops.convert_to_tensor(self.rows)
         self.rows.assign(ops.where(self._here(self.status), ops.expand_dims(row, 0), rows))
 
-    def with_loss(self, rows: Any, status: Any, loss: Any) -> Any:
-        """The rows with this step's loss, as values."""
-        column = np.arange(3 * self.tensors + COLUMNS) == 3 * self.tensors + LOSS
-        return ops.where(self._here(status) & column[None], ops.cast(loss, "float32"), rows)
+    def amend(self, column: int, value: Any) -> None:
+        """One of the last columns of this step's row."""
+        rows = ops.convert_to_tensor(self.rows)
+        self.rows.assign(self.amended(rows, self.status, column, value))
+
+    def amended(self, rows: Any, status: Any, column: int, value: Any) -> Any:
+        """The same, as values."""
+        here = np.arange(3 * self.tensors + COLUMNS) == 3 * self.tensors + column
+        return ops.where(self._here(status) & here[None], ops.cast(value, "float32"), rows)
 
     def _here(self, status: Any) -> Any:
         now = ops.mod(ops.cast(status[0], "int32") - 1, self.size)
@@ -175,16 +194,23 @@ class Ring:
 class HostRing:
     """The same for PyTorch, where each step is run by the host: nothing is added to the optimizer."""
 
-    def __init__(self, tensors: int, size: int, settings: Settings) -> None:
+    def __init__(
+        self, tensors: int, size: int, settings: Settings, spoilt: Sequence[Any] = ()
+    ) -> None:
         self.tensors, self.size = tensors, size
+        self.variables: list[Any] = []
         self._settings = settings
+        self.before = [
+            (v, keras.Variable(np.zeros(tuple(v.shape)), dtype=v.dtype, trainable=False))
+            for v in spoilt
+        ]
         self.restart()
 
     def restart(self) -> None:
         """As at the start of a run."""
         clip = self._settings.clip
         self.rows: list[Any] = [None] * self.size
-        self.begun, self.refused, self.halted = 0, 0, False
+        self.begun, self.refused, self.halted, self._seen = 0, 0, False, 0
         self.reach_values: Floats = np.zeros(self.tensors)
         self.ceiling_value = NO_CEILING
         self.memory: Any = clip.start(self.tensors) if isinstance(clip, NormClip) else {}
@@ -200,6 +226,10 @@ class HostRing:
         """The optimizer is as if it were not watched."""
         yield
 
+    def unseen(self) -> bool:
+        """Whether a step was refused since the host last looked."""
+        return self.refused > self._seen
+
     def begin(self) -> None:
         """A step begins; its row is empty."""
         self.begun += 1
@@ -208,25 +238,28 @@ class HostRing:
         self.write(empty)
 
     def write(self, row: Any) -> None:
-        """This step's row."""
+        """Put in the row of this step."""
         self.rows[(self.begun - 1) % self.size] = row
 
-    def read_status(self, access: Access) -> Status:
+    def amend(self, column: int, value: Any) -> None:
+        """One of the last columns of this step's row."""
+        self.rows[(self.begun - 1) % self.size][3 * self.tensors + column] = float(value)
+
+    def read_status(self, _access: Access) -> Status:
         """What the last step left."""
         return Status(self.begun, self.refused, self.halted)
 
-    def read(self, access: Access, steps: range) -> list[Row]:
+    def read(self, _access: Access, steps: range) -> list[Row]:
         """The rows of the given steps."""
         return [row_of(self.rows[step % self.size], self.tensors) for step in steps]
 
-    def resume(self, access: Access, begun: int, refused: int) -> None:
+    def resume(self, _access: Access, begun: int, refused: int) -> None:
         """The host has dealt with what was held back."""
-        self.begun, self.refused, self.halted = begun, refused, False
+        self.begun, self.refused, self.halted, self._seen = begun, refused, False, refused
 
-    def limits(self, access: Access, reach: Floats, ceiling: float) -> None:
+    def limits(self, _access: Access, reach: Floats, ceiling: float) -> None:
         """For the steps to come."""
         self.reach_values, self.ceiling_value = reach, ceiling
 
 
 AnyRing = Ring | HostRing
-Maker = Callable[[], AnyRing]

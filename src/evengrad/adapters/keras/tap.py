@@ -1,9 +1,7 @@
 """The tap on one Keras optimizer: what is computed inside the step, on any backend.
 
 ``apply`` of the instance is replaced, never its class: on PyTorch Keras chooses its fast path by the exact
-class. Under a LossScaleOptimizer it is the inner optimizer's. Watching changes no bit of the update: TensorFlow
-runs it in a ``cond``, PyTorch under an ``if``; on JAX, where a second reader of a gradient would have XLA fuse
-otherwise, the figures read it behind an optimization barrier, and a ``where`` chooses afterwards.
+class. Under a LossScaleOptimizer it is the inner optimizer's. Watching changes no bit of the update: ``apart``.
 """
 
 from __future__ import annotations
@@ -14,8 +12,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from evengrad.adapters.keras import apart
 from evengrad.adapters.keras.arithmetic import InStep, dense, more, norms
-from evengrad.adapters.keras.ring import AnyRing, Ring
+from evengrad.adapters.keras.ring import FACTOR, AnyRing, Ring
 from evengrad.adapters.keras.update import unscaled
 from evengrad.clip import AGC, NormClip, UpdateClip, Value, global_norm
 from evengrad.guard import Action, passes
@@ -28,9 +27,8 @@ _XP = InStep()
 class Tap:
     """Patches an optimizer instance, from ``put_on`` to ``take_off``.
 
-    kept: the model's own variables that a bad step may spoil before the optimizer is asked (moving
-    statistics, the running loss), each with a copy of after the last good step; not on JAX, whose step hands
-    them round. loss: set by whoever hears this step's loss.
+    loss: set by whoever hears this step's loss. failed: told of an error of our own. jit: whether
+    TensorFlow compiles the step by XLA.
     """
 
     def __init__(
@@ -40,16 +38,18 @@ class Tap:
         tensors: Sequence[Tensor],
         ring: AnyRing,
         settings: Settings,
-        kept: Sequence[tuple[Any, Any]],
+        failed: Callable[[Exception], None],
+        jit: bool = False,
     ) -> None:
         self.outer, self.optimizer = optimizer, unscaled(optimizer)
         self.ring: Any = ring
         self.loss: Any = None
+        self.jit = jit
+        self.failed = failed
         self.settings = settings
         self.index = {id(v): i for i, v in enumerate(variables)}
         self.tensors = tensors
         self._last = next((t.layer for t in reversed(tensors) if t.fan_in), None)
-        self._kept = kept
         self._apply: Callable[..., Any] = self.optimizer.apply
         self._entry = "stateless_apply" if keras.backend.backend() == "jax" else "apply"
 
@@ -75,13 +75,19 @@ class Tap:
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """In the place of ``Optimizer.apply``."""
-        grads = list(grads)
         own = trainable_variables
+        whole = list(grads)
         variables = list(self.optimizer._trainable_variables if own is None else own)
-        if not self.scaled:
-            self.ring.begin()
-        factors, passed = self.look(grads, variables)
-        grads = self._clipped(grads, variables, factors)
+        try:
+            if not self.scaled:
+                self.ring.begin()
+            grads, passed = self.look(whole, variables)
+        except Exception as error:  # of our own: the training goes on
+            self.failed(error)
+            self._apply(whole, own)
+            return
+        finally:
+            self.loss = None
 
         def update() -> None:
             if isinstance(self.settings.clip, UpdateClip):
@@ -96,8 +102,8 @@ class Tap:
 
     # --- looking -------------------------------------------------------------------------------
 
-    def look(self, grads: list[Any], variables: list[Any]) -> tuple[Any, Any]:
-        """The clip's factors, and whether this step may reach the weights; leaves its row in the ring."""
+    def look(self, grads: list[Any], variables: list[Any]) -> tuple[list[Any], Any]:
+        """The clipped gradients, and whether this step may reach the weights; leaves its row in the ring."""
         ring: Ring = self.ring
         status = ops.convert_to_tensor(ring.status)
         read, largest, zeros = self._figures(grads, variables, status[0] - 1)
@@ -107,12 +113,17 @@ class Tap:
         factors = one
         if isinstance(clip, NormClip):
             memory = {name: ops.convert_to_tensor(v) for name, v in ring.memory.items()}
-            factors, memory = clip.factors(_XP, read, memory)
-            for name, value in memory.items():
+            factors, after_it = clip.factors(_XP, read, memory)
+            for name, value in after_it.items():
                 ring.memory[name].assign(value)
+        own = self.clipped(grads, variables, factors)
+        after = read * factors
+        if isinstance(clip, Value | AGC):
+            after = self._norms(own, variables)
         rate = ops.cast(self.optimizer.learning_rate, "float32")
         reach = ops.convert_to_tensor(ring.reach) * rate
         ceiling = ops.convert_to_tensor(ring.ceiling)
+        factors = after / ops.where(read > 0, read, one)
         passed = ops.cast(passes(_XP, read, total, factors, reach, ceiling), "float32")
         guard = self.settings.guard
         if guard is not None and guard.action is not Action.SKIP:
@@ -121,35 +132,40 @@ class Tap:
         else:
             halted = status[2]
         ring.status.assign(ops.stack([status[0], status[1] + 1 - passed, halted, status[3]]))
-        clipped = global_norm(_XP, read * factors)
+        clipped = global_norm(_XP, after)
         share = ops.where(total > 0, clipped / ops.where(total > 0, total, one), one)
         loss = one * float("nan") if self.loss is None else self.loss
         rest = ops.stack([total, share, passed, one, loss, rate])
         ring.write(ops.concatenate([read, largest, zeros, rest]))
-        return factors, passed > 0
+        return own, passed > 0
 
     def _figures(self, grads: list[Any], variables: list[Any], step: Any) -> tuple[Any, Any, Any]:
         """Norms, largest values and shares of zeros, each (tensors,); the last two on observed steps only."""
         places, known = self.known(grads, variables)
-        known = _apart([dense(g) for g in known])
-        count = len(self.tensors)
+        known = apart.copies([dense(g) for g in known], self.jit)
         if not known:
-            zero = ops.zeros((count,), "float32")
+            zero = ops.zeros((len(self.tensors),), "float32")
             return zero, zero, zero
         observed = (step < 10) | ops.equal(ops.mod(step, float(self.settings.every)), 0)
         nothing = ops.zeros((2, len(known)), "float32") + float("nan")
         rest = ops.cond(observed, lambda: more(known), lambda: nothing)
-        found = norms(known)
-        scale = self.optimizer.loss_scale_factor
-        if scale is not None:
-            found, rest = found / scale, ops.stack([rest[0] / scale, rest[1]])
-        if places == list(range(count)):
-            return found, rest[0], rest[1]
+        scale = self.optimizer.loss_scale_factor or 1.0
+        found = (norms(known) / scale, rest[0] / scale, rest[1])
+        return tuple(self._placed(places, values) for values in found)
+
+    def _norms(self, grads: list[Any], variables: list[Any]) -> Any:
+        """Of each tensor, (tensors,)."""
+        places, known = self.known(grads, variables)
+        scale = self.optimizer.loss_scale_factor or 1.0
+        return self._placed(places, norms([dense(g) for g in known]) / scale)
+
+    def _placed(self, places: list[int], values: Any) -> Any:
+        """Values of some tensors among all, (tensors,), 0 for those that have none."""
+        if places == list(range(len(self.tensors))):
+            return values
         one = {place: i for i, place in enumerate(places)}
-        order = [one.get(i, len(known)) for i in range(count)]
-        padded = ops.pad(ops.concatenate([found[None], rest]), ((0, 0), (0, 1)))
-        padded = ops.take(padded, ops.convert_to_tensor(order), axis=1)
-        return padded[0], padded[1], padded[2]
+        order = [one.get(i, len(places)) for i in range(len(self.tensors))]
+        return ops.take(ops.pad(values, (0, 1)), ops.convert_to_tensor(order))
 
     def known(self, grads: list[Any], variables: list[Any]) -> tuple[list[int], list[Any]]:
         """Which tensors have a gradient here, and those."""
@@ -162,7 +178,8 @@ class Tap:
 
     # --- clipping ------------------------------------------------------------------------------
 
-    def _clipped(self, grads: list[Any], variables: list[Any], factors: Any) -> list[Any]:
+    def clipped(self, grads: list[Any], variables: list[Any], factors: Any) -> list[Any]:
+        """The gradients as the optimizer is to see them."""
         clip = self.settings.clip
         if clip is None or isinstance(clip, UpdateClip):
             return grads
@@ -176,7 +193,9 @@ class Tap:
                 found.append(ops.clip(dense(gradient), -clip.bound * scale, clip.bound * scale))
             elif isinstance(clip, AGC):
                 last = self.tensors[i].layer == self._last
-                found.append(gradient if last else _by_units(clip, dense(gradient), variable, scale))
+                found.append(
+                    gradient if last else _by_units(clip, dense(gradient), variable, scale)
+                )
             else:
                 factor = factors if len(factors.shape) == 0 else factors[i]
                 found.append(dense(gradient) * ops.cast(factor, gradient.dtype))
@@ -189,7 +208,7 @@ class Tap:
         before = [ops.copy(ops.convert_to_tensor(v)) for v in variables]
         self._apply(grads, own)
         step = ops.cast(optimizer.iterations, "float32")
-        scale = optimizer.loss_scale_factor or 1.0
+        scale, least = optimizer.loss_scale_factor or 1.0, ops.ones((), "float32")
         for variable, gradient, old in zip(variables, grads, before, strict=True):
             if gradient is None:
                 continue
@@ -201,33 +220,15 @@ class Tap:
             factor = clip.factor(_XP, ops.sqrt(ops.mean(ops.cast(ratio, "float32"))))
             new = ops.convert_to_tensor(variable)
             variable.assign(old + ops.cast(factor, new.dtype) * (new - old))
+            least = ops.minimum(least, factor)
+        self.ring.amend(FACTOR, least)
 
     # --- holding back --------------------------------------------------------------------------
 
     def _choose(self, passed: Any, update: Callable[[], None], variables: list[Any]) -> None:
-        """Update, or leave weights, optimizer state and moving statistics as before this step."""
-        if keras.backend.backend() == "jax":
-            ours = {id(v) for v in self.ring.variables}
-            held = [v for v in self.optimizer.variables if id(v) not in ours] + variables
-            old = [v.value for v in held]
-            update()
-            for variable, value in zip(held, old, strict=True):
-                variable.assign(ops.where(passed, variable.value, value))
-            return
-
-        def good() -> None:
-            update()
-            for variable, copy in self._kept:
-                copy.assign(variable)
-
-        def bad() -> None:
-            for variable, copy in self._kept:
-                variable.assign(copy)
-
-        if keras.backend.backend() == "torch":
-            good() if bool(passed) else bad()
-        else:
-            ops.cond(passed, good, bad)
+        ours = {id(v) for v in self.ring.variables}
+        state = [v for v in self.optimizer.variables if id(v) not in ours]
+        apart.choose(passed, update, state + variables, self.optimizer, self.jit)
 
     # --- under a loss scaler -------------------------------------------------------------------
 
@@ -243,15 +244,6 @@ class Tap:
             value = scope.get_current_value(variable)
             values[i] = values[i] if value is None else value
         return self._outer_apply(values, grads, trained)
-
-
-def _apart(gradients: list[Any]) -> list[Any]:
-    """The same, read where it changes nothing of how XLA fuses the update."""
-    if keras.backend.backend() != "jax" or not gradients:
-        return gradients
-    import jax
-
-    return list(jax.lax.optimization_barrier([ops.convert_to_tensor(g) for g in gradients]))
 
 
 def _by_units(clip: AGC, gradient: Any, variable: Any, scale: float) -> Any:

@@ -12,7 +12,7 @@ from keras import ops
 from evengrad.adapters.keras.arithmetic import more
 from evengrad.adapters.keras.ring import HostRing
 from evengrad.adapters.keras.tap import Tap
-from evengrad.clip import NormClip, OnHost, global_norm
+from evengrad.clip import AGC, NormClip, OnHost, Value, global_norm
 from evengrad.guard import Action, passes
 from evengrad.run import Floats
 
@@ -22,12 +22,12 @@ _XP = OnHost()
 class TorchTap(Tap):
     """See ``Tap``; kept and ring are used in the same way."""
 
-    def look(self, grads: list[Any], variables: list[Any]) -> tuple[Any, Any]:
-        """The clip's factors, as tensors, and whether this step may reach the weights."""
+    def look(self, grads: list[Any], variables: list[Any]) -> tuple[list[Any], Any]:
+        """The clipped gradients, and whether this step may reach the weights."""
         with np.errstate(all="ignore"):
             return self._look(grads, variables)
 
-    def _look(self, grads: list[Any], variables: list[Any]) -> tuple[Any, Any]:
+    def _look(self, grads: list[Any], variables: list[Any]) -> tuple[list[Any], Any]:
         ring: HostRing = self.ring
         places, known = self.known(grads, variables)
         read, rest = self._read(places, known, self.settings.observed(ring.begun - 1))
@@ -36,6 +36,10 @@ class TorchTap(Tap):
         factors: Any = np.ones(())
         if isinstance(clip, NormClip):
             factors, ring.memory = clip.factors(_XP, read, ring.memory)
+        own, after = grads, read * factors
+        if clip is not None and np.isfinite(read).all():
+            own, after = self._apply_clip(grads, variables, factors, after)
+        factors = after / np.where(read > 0, read, 1.0)
         rate = float(ops.convert_to_numpy(self.optimizer.learning_rate))
         passed = bool(
             passes(_XP, read, total, factors, ring.reach_values * rate, ring.ceiling_value)
@@ -45,10 +49,23 @@ class TorchTap(Tap):
             passed = passed and not ring.halted
             ring.halted = not passed
         ring.refused += not passed
-        share = float(global_norm(_XP, read * factors)) / total if total > 0 else 1.0
+        share = float(global_norm(_XP, after)) / total if total > 0 else 1.0
         loss = math.nan if self.loss is None else float(self.loss)
         ring.write(np.concatenate([read, *rest, [total, share, passed, 1.0, loss, rate]]))
-        return torch.as_tensor(factors, dtype=torch.float32, device=_device(known)), passed
+        return own, passed
+
+    def _apply_clip(
+        self, grads: list[Any], variables: list[Any], factors: Floats, after: Floats
+    ) -> tuple[list[Any], Floats]:
+        """Clipped gradients, and their norms."""
+        if isinstance(self.settings.clip, Value | AGC):
+            own = self.clipped(grads, variables, None)
+            return own, self._read(*self.known(own, variables), False)[0]
+        if (factors < 1).any():
+            device = next((g.device for g in grads if g is not None), None)
+            tensors = torch.as_tensor(factors, dtype=torch.float32, device=device)
+            return self.clipped(grads, variables, tensors), after
+        return grads, after
 
     def _read(self, places: list[int], known: list[Any], observed: bool) -> tuple[Floats, Floats]:
         count = len(self.tensors)
@@ -67,7 +84,3 @@ class TorchTap(Tap):
             rest[:, places] = host[1:]
             rest[0] /= scale
         return read, rest
-
-
-def _device(known: list[Any]) -> Any:
-    return known[0].device if known else None

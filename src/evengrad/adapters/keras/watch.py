@@ -1,15 +1,107 @@
-"""``evengrad.watch`` for a Keras model: says where the way in is."""
+"""``evengrad.keras.Watch``: a callback for ``Model.fit``."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import logging
+from pathlib import Path
+from typing import Any
 
+import keras
+
+from evengrad.adapters.keras.deferred import Deferred
+from evengrad.adapters.keras.watched import Watched
+from evengrad.clip import Clip
 from evengrad.errors import EvengradError
+from evengrad.guard import Guard
+from evengrad.run import Status, Subject
+from evengrad.watching import Listener, Watching, log, settings_of
 
 
-def watch(model: Any, _optimizer: Any, _settings: Any) -> NoReturn:
-    """Keras trains in ``fit``, which has a place for callbacks."""
-    raise EvengradError(
-        f"{type(model).__name__} is a Keras model. Expected, for Keras: "
-        "model.fit(..., callbacks=[evengrad.keras.Watch()])."
-    )
+class Watch(keras.callbacks.Callback):
+    """Statistics, clip and guard in ``model.fit(callbacks=[Watch(...)])``, on every backend.
+
+    clip, guard, every, folder, name: as in ``evengrad.watch``. Each fit writes a run of its own, whose file is
+    ``watch.watching.path``. The logs that Keras hands on get grad_norm, grad_norm_clipped and
+    grad_clipped_share, as they were last read. A step that the guard holds back raises
+    ``evengrad.GuardStopError`` out of ``fit`` with guard="stop"; weights, optimizer state and moving statistics
+    are then those of before that step.
+
+    With gradient_accumulation_steps each batch counts as a step. Raises EvengradError for settings that are
+    not understood.
+    """
+
+    async_safe = True  # it reads nothing at the ends of batches
+
+    def __init__(
+        self,
+        clip: str | float | Clip | None = None,
+        guard: str | Guard | None = "stop",
+        every: int = 10,
+        folder: str | Path | None = "runs",
+        name: str | None = None,
+        *,
+        listener: Listener | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings = settings_of(clip, guard, every, folder, name or "fit")
+        self.watching: Watching | None = None
+        self._listener = listener
+        self._deferred: Deferred | None = None
+        self._watched: Watched | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Watch from the first batch on."""
+        self.remove("interrupted")
+
+        self._deferred = Deferred(self.model, self._start, self._failed, self._end)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Hand the figures on."""
+        self._add(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Hand the figures on."""
+        self._add(logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """The run is complete."""
+        self.remove("finished")
+
+    def remove(self, status: Status = "finished") -> None:
+        """Stop watching, and leave no trace in the model. Twice is once."""
+        if self._deferred is not None:
+            self._deferred.remove()
+            self._end(status)
+            self._deferred = None
+
+    def _start(self) -> tuple[Watched, Any]:
+        if self._watched is None or not self._watched.fits(self.model, self.settings):
+            self._watched = Watched(self.model, self.settings, self._begin, self.settings.name)
+        return self._watched, self._watched.put_on()
+
+    def _begin(self, subject: Subject) -> Watching:
+        self.watching = Watching(self.settings, subject, self._listener)
+        return self.watching
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, EvengradError):
+            raise error
+        log.warning(
+            "evengrad cannot watch this training (%s: %s); it goes on without.",
+            type(error).__name__,
+            error,
+            exc_info=log.isEnabledFor(logging.DEBUG),
+        )
+
+    def _end(self, status: Status) -> None:
+        if self.watching is not None:
+            self.watching.end(status)
+
+    def _add(self, logs: Any) -> None:
+        watched = None if self._deferred is None else self._deferred.watched
+        if isinstance(logs, dict) and watched is not None and watched.latest is not None:
+            latest = watched.latest
+            logs["grad_norm"] = latest.norm
+            if self.settings.clip is not None:
+                logs["grad_norm_clipped"] = latest.clipped
+                logs["grad_clipped_share"] = watched.bound / max(watched.counted, 1)

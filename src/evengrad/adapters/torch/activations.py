@@ -87,7 +87,7 @@ class Listener(TorchFunctionMode):
 
     def _hear(self, layer: str, name: str, result: Any, ends: tuple[float, float] | None) -> None:
         with torch._C.DisableTorchFunction(), torch.no_grad():
-            self._heard[layer] = name.rstrip("_"), ends, positions(result.detach()).clone()
+            self._heard[layer] = name.rstrip("_"), ends, positions(result.detach())
 
     def _figures(self, layer: str, values: Floats) -> tuple[float, float, float]:
         name, ends, _ = self._heard[layer]
@@ -136,7 +136,7 @@ class Listener(TorchFunctionMode):
 
 
 def positions(values: Any) -> Any:
-    """At most 128 positions (samples, pixels, tokens), each with all its units: (positions, units).
+    """A copy of at most 128 positions (samples, pixels, tokens), each with all its units: (positions, units).
 
     Units are the channels of maps (batch, channels, ...) and the last axis of all else. Positions lie at equal
     distances.
@@ -144,12 +144,12 @@ def positions(values: Any) -> Any:
     if values.ndim >= 4:
         values = values.movedim(1, -1)
     elif values.ndim < 2:
-        return values.reshape(-1, 1)
+        return values.reshape(-1, 1).clone()
     batch, units = values.shape[0], values.shape[-1]
     inner = values[0].numel() // max(units, 1)
     total = batch * inner
     if total <= _POSITIONS:
-        return values.reshape(-1, units)
+        return values.reshape(-1, units).clone()
     index = torch.arange(_POSITIONS, device=values.device) * total // _POSITIONS
     places = torch.unravel_index(index, values.shape[:-1])
     return values[places]

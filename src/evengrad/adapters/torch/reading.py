@@ -188,5 +188,5 @@ def _figures(gradient: Any) -> Any:
 
 
 def _rms_between(after: Any, before: Any) -> Any:
-    difference = after.double() - before.double()
-    return (torch.linalg.vector_norm(difference) / math.sqrt(max(after.numel(), 1))).float()
+    norm = torch.linalg.vector_norm(after.float() - before.float())
+    return norm / math.sqrt(max(after.numel(), 1))
