@@ -158,3 +158,13 @@ def test_a_loss_that_stands_still_because_the_gradient_vanishes_says_so():
     run = Scenario(loss="flat", noise=0.01, vanishing=1e8, ratio=1e-7).run()
     found = {f.code: f for root in judge_run(run) for f in (root, *root.echoes)}
     assert found["EG809"].cause is Cause.ACTIVATION
+
+
+def test_a_gradient_that_is_exactly_zero_is_told_apart():
+    base = Scenario(loss="flat", noise=0.01).run()
+    steps = dict(base.steps)
+    for since, cause in ((0, Cause.LOSS_HEAD), (7, Cause.LEARNING_RATE)):
+        steps["norm"] = np.where(np.arange(len(steps["norm"])) < since, 1.0, 0.0)
+        found = {f.code: f for f in judge_run(dataclasses.replace(base, steps=steps))}
+        assert found["EG809"].cause is cause
+        assert any("exactly 0" in line for line in found["EG809"].evidence)

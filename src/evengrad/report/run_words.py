@@ -37,6 +37,7 @@ def figures(run: Run) -> Figures:
     """Worked out from the steps; losses are medians of up to 20 of them, so that one batch decides nothing."""
     norm, loss = run.steps["norm"], losses(run)[1]
     finite = np.isfinite(norm) & (run.steps["applied"] > 0)
+    finite = finite if finite.any() else np.isfinite(norm)
     few = max(1, min(20, len(loss) // 5))
     times = run.steps["time"]
     at = int(np.argmax(np.where(finite, norm, -1))) if len(norm) else 0

@@ -12,10 +12,12 @@ the fall is below 2% of the level at the start and its lower limit below 0, over
 measured choice). A noisy run gives no finding; nor does one that falls slowly but surely, nor one that fell
 fast and stays low, since its first losses stand out.
 
-What to do: where the first layer's gradient is a thousandth of the last one's it vanishes: `evengrad check`
-says why. Else by the size of the updates. Far below 1e-4 of the weights: raise the rate. Above 1e-1: lower it.
-Of usual size: what the batches teach cancels out; look whether the labels belong to their inputs, whether the
-model gets its inputs at all (`evengrad check`), and try to learn one single batch by heart.
+What to do: where no gradient is left at all, the model has come where every path to the loss is flat: the
+first steps were too large, or the loss is clipped. Where the first layer's gradient is a thousandth of the
+last one's it vanishes: `evengrad check` says why. Else by the size of the updates. Far below 1e-4 of the
+weights: raise the rate. Above 1e-1: lower it. Of usual size: what the batches teach cancels out; look whether
+the labels belong to their inputs, whether the model gets its inputs at all (`evengrad check`), and try to
+learn one single batch by heart.
 
 References: two one-sided tests, Schuirmann 1987; TheDeepChecker (2204.00694).
 """
@@ -37,6 +39,7 @@ SICK = (
     Scenario(loss="flat", steps=1000, noise=0.01),
     Scenario(loss="flat", noise=0.01, ratio=1e-7),
     Scenario(loss="flat", noise=0.01, ratio=0.5),
+    Scenario(loss="flat", noise=0.01, norm=0.0),
 )
 HEALTHY = (
     Scenario(),
@@ -85,7 +88,12 @@ def levels(loss: Floats) -> tuple[float, float, float]:
 
 
 def _why(run: Run) -> tuple[Cause, list[str], tuple[str, ...]]:
-    """By the size of the updates, the last ten times that they were observed."""
+    """By what is left of the gradient, then by the size of the updates, the last ten times that they were
+    observed.
+    """
+    norms = run.steps["norm"]
+    if (norms[-(len(norms) // 5) :] == 0).all():
+        return _flat(run)
     ratio = middle(ratios(run)[1][-10:])[matrices(run)]
     ratio = ratio[np.isfinite(ratio)]
     if not len(ratio):
@@ -105,6 +113,27 @@ def _why(run: Run) -> tuple[Cause, list[str], tuple[str, ...]]:
     if size > 0.1:
         return Cause.LEARNING_RATE, fact, ("lower the learning rate tenfold, and see",)
     return Cause.INPUT_DATA, fact, _look()
+
+
+def _flat(run: Run) -> tuple[Cause, list[str], tuple[str, ...]]:
+    """No gradient at all, since some step or ever."""
+    moved = np.flatnonzero(run.steps["norm"] > 0)
+    if not len(moved):
+        return (
+            Cause.LOSS_HEAD,
+            ["no gradient left the loss in any step: it is exactly 0"],
+            ("evengrad check the script: it names where the gradient ends",),
+        )
+    last = int(run.steps["step"][moved[-1]])
+    return (
+        Cause.LEARNING_RATE,
+        [f"since step {last + 1} the gradient is exactly 0: nothing can change any more"],
+        (
+            f"lower the learning rate at least tenfold and start anew: the steps up to {last} drove the model "
+            "where its outputs are saturated or its units dead",
+            "evengrad check the script: weights that are too large at the start do the same",
+        ),
+    )
 
 
 def _faded(run: Run) -> float:
