@@ -42,7 +42,8 @@ class Law:
     mean: E[w]. rms: sqrt(E[w^2]). origin: "he_normal", "uniform(-0.1, 0.1)", "measured", ...
     taps: of a convolution kernel, the share of the energy at each of its positions, row-major,
     summing to 1; None where all are alike. centred: the weights of each unit sum to zero (weight
-    standardisation), so that what all its inputs share does not get through.
+    standardisation), so that what all its inputs share does not get through. bounds: the least and the
+    largest value, where known: a decay that is never positive.
     """
 
     mean: float
@@ -50,6 +51,7 @@ class Law:
     origin: str = "measured"
     taps: tuple[float, ...] | None = None
     centred: bool = False
+    bounds: tuple[float, float] | None = field(default=None, compare=False)
 
     @property
     def variance(self) -> float:

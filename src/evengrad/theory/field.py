@@ -99,6 +99,19 @@ def shaped(like: Field, values: Array) -> Field:
     return replace(like, anchor=anchor, values=values)
 
 
+def is_normal(field: Field) -> bool:
+    """Whether it is its own anchor: a Gaussian."""
+    own = field.anchor
+    return bool(np.allclose(field.values, own.mean[:, None] + own.sd[:, None] * NODES, atol=0.0))
+
+
+def part_of(source: Field, part: Field) -> Field:
+    """Some places of a tensor: their moments are given, their law is that of all."""
+    if is_normal(source) or len(source.values) != len(part.values):
+        return part
+    return shaped(part, source.values)
+
+
 def function_of(source: Field, values: Array) -> Field:
     """A tensor that is an elementwise function of the source's anchor."""
     anchor = source.anchor

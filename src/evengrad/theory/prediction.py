@@ -18,6 +18,7 @@ from evengrad.spec import Composite, Law, ModelSpec, Node, Shape
 from evengrad.statistics import Summary
 from evengrad.theory.field import Field
 from evengrad.theory.gaussian import WEIGHTS
+from evengrad.theory.notes import steep_constants
 from evengrad.theory.propagate import NOTHING, Level, Passage, Propagation, propagate, together
 
 _QUANTILE = 1.959964  # of 97.5%
@@ -137,10 +138,23 @@ class _Predicting:
         )
 
     def _notes(self) -> tuple[str, ...]:
-        return tuple(
+        unknown = tuple(
             f"no rule for {name}: {reason}; its term carries a wide band"
             for name, reason in self.found.unknown.items()
         )
+        return unknown + self._overflow() + steep_constants(self.spec)
+
+    def _overflow(self) -> tuple[str, ...]:
+        """Infinite is an answer, NaN is none."""
+        if not any(
+            math.isnan(level.energy) for p in self.passages.values() for level in p.above.values()
+        ):
+            return ()
+        fields = self.found.fields
+        for node in self.spec.nodes:
+            if not all(math.isfinite(fields[t].square) for t in node.outputs):
+                return (f"the forecast overflows at {node.name}: some levels are not known",)
+        return ("the forecast overflows on the way back: some levels are not known",)
 
     def _inputs(self) -> list[Input]:
         found = []

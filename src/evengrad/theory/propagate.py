@@ -115,9 +115,7 @@ class _Run:
         for tensor, law in {**spec.constants, **inputs}.items():
             if tensor in self.integer:
                 continue
-            shape = spec.tensors[tensor]
-            kernel = independent(shape, law.rms**2, law.mean)
-            self.fields[tensor] = gaussian(shape, kernel, np.array([law.mean]))
+            self.fields[tensor] = _of_law(spec.tensors[tensor], law)
 
     # --- forwards -------------------------------------------------------------------------------
 
@@ -240,6 +238,17 @@ class _Run:
             kernel = independent(shape, level / len(data) / max(self._size(t), 1))
             sent.append({object(): Signal(kernel, ONES, {}, spread)})
         return sent
+
+
+def _of_law(shape: Shape, law: Law) -> Field:
+    """Normal; but values known to have one sign keep it, since an exponential of a tail on the other side
+    would outweigh all else.
+    """
+    kernel = independent(shape, law.rms**2, law.mean)
+    made = gaussian(shape, kernel, np.array([law.mean]))
+    if law.bounds is None or law.bounds[0] < 0.0 < law.bounds[1]:
+        return made
+    return replace(made, values=np.clip(made.values, *law.bounds))
 
 
 def _opened(nodes: Sequence[Node]) -> list[Node]:

@@ -70,7 +70,18 @@ def curvature(run: Run, weights: list[Any], others: list[Any], data: Any) -> Any
     def value(weights: Any) -> Any:
         return run(_untapped, weights, others, data)[0]
 
-    return jax.jit(lambda vector: jax.jvp(jax.grad(value), (weights,), (vector,))[1])
+    def product(vector: Any) -> Any:
+        return jax.jvp(jax.grad(value), (weights,), (vector,))[1]
+
+    compiled = jax.jit(product)
+
+    def at(vector: list[Any]) -> list[Any]:
+        try:
+            return list(compiled(vector))
+        except jax.errors.JAXTypeError:  # its flow hangs on values
+            return list(product(vector))
+
+    return at
 
 
 @contextmanager

@@ -31,6 +31,9 @@ def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) ->
     return Gradients(value, kept, dict(zip(taps, dense, strict=False)), dense[len(taps) :])
 
 
+_ZERO = tf.UnconnectedGradients.ZERO
+
+
 def _untapped(_key: str, tensor: Any, _fresh: bool = False) -> Any:
     return tensor
 
@@ -41,20 +44,21 @@ def forward(run: Run, others: list[Any], data: Any) -> Any:
 
 
 def curvature(run: Run, weights: list[Any], others: list[Any], data: Any) -> Any:
-    """As ``differentiate.curvature``: the gradient differentiated again."""
+    """As ``differentiate.curvature``: the gradient differentiated again, the forward pass taken once."""
     leaves = [tf.convert_to_tensor(w) for w in weights]
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch(leaves)
+        with tf.GradientTape() as inner:
+            inner.watch(leaves)
+            value, _ = run(_untapped, leaves, others, data)
+        found = inner.gradient(value, leaves, unconnected_gradients=_ZERO)
+        first = [tf.convert_to_tensor(g) for g in found]
 
     def product(vector: list[Any]) -> list[Any]:
-        with tf.GradientTape() as outer:
-            outer.watch(leaves)
-            with tf.GradientTape() as inner:
-                inner.watch(leaves)
-                value, _ = run(_untapped, leaves, others, data)
-            first = inner.gradient(value, leaves, unconnected_gradients="zero")
-        found = outer.gradient(
-            first, leaves, output_gradients=list(vector), unconnected_gradients="zero"
-        )
-        return [tf.convert_to_tensor(h) for h in found]
+        return [
+            tf.convert_to_tensor(h)
+            for h in outer.gradient(first, leaves, list(vector), unconnected_gradients=_ZERO)
+        ]
 
     return product
 

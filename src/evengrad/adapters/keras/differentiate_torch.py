@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import torch
 from keras.src.backend.torch.core import to_torch_dtype
+from torch.backends import cudnn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._device import DeviceContext
 
 from evengrad.adapters.keras.differentiate import Gradients, Run
@@ -60,9 +62,11 @@ def forward(run: Run, others: list[Any], data: Any) -> Any:
 
 
 def curvature(run: Run, weights: list[Any], others: list[Any], data: Any) -> Any:
-    """As ``differentiate.curvature``: the gradient differentiated again."""
+    """As ``differentiate.curvature``: the gradient differentiated again, without fused attention, which has
+    no second derivative.
+    """
     leaves = [w.detach().requires_grad_() for w in weights]
-    with torch.enable_grad():
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), cudnn.flags(enabled=False):
         value, _ = run(_untapped, leaves, [w.detach() for w in others], data)
         first = torch.autograd.grad(value, leaves, create_graph=True, allow_unused=True)
 

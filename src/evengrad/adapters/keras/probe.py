@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -15,7 +14,7 @@ from evengrad.adapters.keras.differentiate import Gradients, array, differentiat
 from evengrad.adapters.keras.losses import DataLoss, Reading, in_range, targets
 from evengrad.adapters.keras.measure import HEADS, Measured
 from evengrad.adapters.keras.replay import Replay
-from evengrad.adapters.keras.sharpness import rate_of
+from evengrad.adapters.keras.sharpness import with_rate
 from evengrad.adapters.keras.specify import model_name, specify, versions
 from evengrad.adapters.keras.state import untouched
 from evengrad.adapters.keras.trace import trace
@@ -200,19 +199,13 @@ class _Probing:
         return tuple(made)
 
     def with_rate(self, found: Probe, precise: bool) -> Probe:
-        """How large a learning rate the loss bears; whatever goes wrong with that, the probe stands."""
+        """How large a learning rate the loss bears."""
         if not self.totals:
             return found
         run = Replay(self.trace, (self.trainable, self.others), self.loss).run
         others = [v.value for v in self.others]
-        try:
-            rate = rate_of(
-                self.optimizer, self.trainable, self.totals, run, others, self.data, precise=precise
-            )
-        except Exception as error:
-            note = f"the largest stable learning rate could not be worked out: {error}"
-            return replace(found, notes=(*found.notes, note))
-        return replace(found, rate=rate)
+        step = self.optimizer, self.trainable, self.totals
+        return with_rate(found, *step, run, others, self.data, precise=precise)
 
     def _updates(
         self, found: Gradients, penalties: Gradients | None, scale: float

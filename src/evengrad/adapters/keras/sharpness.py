@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,11 +12,13 @@ import numpy as np
 
 from evengrad.adapters.keras.differentiate import Run, array, curvature, forward
 from evengrad.adapters.keras.update import coming_step, unscaled
-from evengrad.probe import Method, Rate
-from evengrad.theory.stability import critical_rate, largest_eigenvalue
+from evengrad.adapters.keras.weights import penalty
+from evengrad.probe import Method, Probe, Rate
+from evengrad.theory.stability import critical_rate, first_step, largest_eigenvalue
 
 
-def rate_of(
+def with_rate(
+    found: Probe,
     optimizer: Any,
     variables: list[Any],
     gradients: list[Any],
@@ -24,19 +27,60 @@ def rate_of(
     data: Any,
     *,
     precise: bool = False,
-) -> Rate | None:
-    """gradients: of the whole loss, None where there is none. run: the forward pass, which assigns nothing.
+) -> Probe:
+    """The probe with the rate that its loss bears; the probe stands, whatever becomes of this.
 
-    None without a positive learning rate.
+    gradients: of the whole loss, penalties included, None where there is none. run: the forward pass to the
+    loss without penalties, which assigns nothing.
     """
-    inner = unscaled(optimizer)
-    now = float(array(inner.learning_rate))
-    if now <= 0.0:
-        return None
+    run = _penalised(run, variables)
     here = [v.value for v in variables]
-    after, scales = coming_step(optimizer, variables, gradients)
-    moves = [None if a is None else array(a) - array(h) for a, h in zip(after, here, strict=True)]
-    loss = forward(run, others, data)
+    try:
+        now = float(array(unscaled(optimizer).learning_rate))
+        if now <= 0.0:
+            return found
+        moves, scales = coming_step(optimizer, variables, gradients)
+        loss = forward(run, others, data)
+        critical, passes = critical_rate(_along(loss, here, moves, now), now * _first(here, moves))
+    except Exception as error:
+        return _noted(found, f"the largest stable learning rate could not be worked out: {error}")
+    rate = Rate(now, critical, passes, method(unscaled(optimizer)))
+    if precise:
+        try:
+            product = _preconditioned(curvature(run, here, others, data), here, scales)
+            sharpness = largest_eigenvalue(product, sum(math.prod(h.shape) for h in here))
+            rate = replace(rate, sharpness=sharpness)
+        except Exception as error:
+            note = (
+                "the Hessian's largest eigenvalue could not be worked out, the learning rate is judged by "
+                f"forward passes alone: {error}"
+            )
+            found = _noted(found, note)
+    return replace(found, rate=rate)
+
+
+def _noted(found: Probe, note: str) -> Probe:
+    return replace(found, notes=(*found.notes, note.splitlines()[0]))
+
+
+def _penalised(run: Run, variables: list[Any]) -> Run:
+    """With the regularisers' penalties on top, as Keras trains."""
+    if not any(v.regularizer is not None for v in variables):
+        return run
+    penalties = penalty(variables)
+
+    def total(tap: Any, weights: list[Any], others: list[Any], data: Any) -> tuple[Any, Any]:
+        value, kept = run(tap, weights, others, data)
+        term, _ = penalties(tap, weights, others, data)
+        return value + keras.ops.cast(term, value.dtype), kept
+
+    return total
+
+
+def _along(
+    loss: Callable[[list[Any]], float], here: list[Any], moves: list[Any], now: float
+) -> Callable[[float], float]:
+    """The loss of a rate; now: the one of the moves."""
 
     def at(step: float) -> float:
         moved = [
@@ -45,25 +89,38 @@ def rate_of(
         ]
         return loss(moved)
 
-    critical, passes = critical_rate(at, now)
-    sharpness = None
-    if precise:
-        product = _preconditioned(curvature(run, here, others, data), here, scales)
-        sharpness = largest_eigenvalue(product, sum(math.prod(h.shape) for h in here))
-    return Rate(now, critical, passes, method(inner), sharpness)
+    return at
+
+
+def _first(here: list[Any], moves: list[Any]) -> float:
+    """How many coming updates the search's first step is."""
+    pairs = [(h, m) for h, m in zip(here, moves, strict=True) if m is not None]
+    weights, move = (
+        math.hypot(*(float(np.linalg.norm(part)) for part in parts)) if pairs else 0.0
+        for parts in ([array(h) for h, _ in pairs], [m for _, m in pairs])
+    )
+    return first_step(weights, move, max((_eps(h) for h, _ in pairs), default=0.0))
+
+
+def _eps(tensor: Any) -> float:
+    short = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+    return short.get(keras.backend.standardize_dtype(tensor.dtype), 0.0)
 
 
 def method(optimizer: Any) -> Method:
     """What of an optimizer decides the edge."""
-    name = type(optimizer).__name__.lower()
-    if hasattr(optimizer, "beta_1") and "adam" in name:
-        return Method("adam", float(optimizer.beta_1), "nadam" in name, float(optimizer.beta_2))
-    if name == "rmsprop":
-        return Method("rmsprop", float(optimizer.momentum or 0.0), False, float(optimizer.rho))
-    if name == "adagrad":
+    known = keras.optimizers
+    by_name = hasattr(optimizer, "beta_1") and "adam" in type(optimizer).__name__.lower()
+    if by_name or isinstance(optimizer, known.Adam | known.Nadam | known.Adamax):
+        nesterov = isinstance(optimizer, known.Nadam)
+        return Method("adam", float(optimizer.beta_1), nesterov, float(optimizer.beta_2))
+    momentum = getattr(optimizer, "momentum", 0.0) or 0.0
+    momentum = float(momentum) if isinstance(momentum, int | float) else 0.0
+    if isinstance(optimizer, known.RMSprop):
+        return Method("rmsprop", momentum, False, float(optimizer.rho))
+    if isinstance(optimizer, known.Adagrad):
         return Method("adagrad")
-    momentum = float(getattr(optimizer, "momentum", 0.0) or 0.0)
-    if name == "sgd":
+    if isinstance(optimizer, known.SGD):
         return Method("sgd", momentum, bool(optimizer.nesterov))
     return Method("other", momentum)
 

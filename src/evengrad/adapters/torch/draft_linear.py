@@ -51,14 +51,12 @@ def baddbmm(call: Call) -> Draft:
     inner = product(call, left, right, None)
     if not isinstance(inner.op, Einsum) or inner.operands != [left, right]:
         return Draft(Opaque(f"{call.name} with a weight"), call.data())
-    if bias.number is None and bias.constant().rms > 0 and call.option(3, "beta", 1) != 0:
-        return Draft(Opaque(f"{call.name} with a constant that hangs on the place"), call.data())
     alpha, beta = float(call.option(4, "alpha", 1)), float(call.option(3, "beta", 1))
     steps: list[Any] = [
         (inner.op, [("in", 0), ("in", 1)], call.out),
         (Pointwise("multiply", lambda z: alpha * z), [("step", 0)], call.out),
     ]
-    if beta == 0 or bias.number is None:
+    if beta == 0 or (bias.number is None and bias.constant().rms == 0):
         return Draft(None, [left, right], steps)
     steps.append((Combine("add", lambda a, b: a + beta * b), [("step", 1), ("in", 2)], call.out))
     return Draft(None, [left, right, bias], steps)

@@ -21,14 +21,15 @@ _TOTAL: dict[int, Law] = {}
 
 
 def measured(tensor: Any) -> Law:
-    """Mean and rms of a tensor with values."""
+    """Mean, rms and bounds of a tensor with values."""
     values = tensor.detach()
     if values.is_complex():
         values = torch.view_as_real(values)
     if not values.numel():
         return Law(0.0, 0.0)
     values = values.double() if values.numel() < 1 << 16 else values.float()
-    return Law(float(values.mean()), float(values.square().mean().sqrt()))
+    rms = float(values.square().mean().sqrt())
+    return Law(float(values.mean()), rms, bounds=(float(values.min()), float(values.max())))
 
 
 def measured_kernel(weight: Any, law: Law) -> Law:

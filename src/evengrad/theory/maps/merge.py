@@ -22,6 +22,7 @@ from evengrad.theory.field import (
     Signal,
     function_of,
     gaussian,
+    is_normal,
     shaped,
     united,
 )
@@ -93,7 +94,7 @@ def _combine(op: Combine, inputs: Sequence[Field], shapes: Sequence[Shape]) -> l
         axis=parted.axis,
         profile=_profile([left, right], shape, product=op.name not in _SUMS),
     )
-    if op.name in _SUMS and _normal(left) and _normal(right):
+    if op.name in _SUMS and is_normal(left) and is_normal(right):
         made = found
     else:
         made = shaped(found, _quantiles(op, left, right))
@@ -150,12 +151,6 @@ def _with_a_constant(op: Combine, x: Array, y: Array) -> Array | None:
         return found
     reverse: Array = found[::-1]
     return reverse if (steps <= 0).all() else None
-
-
-def _normal(field: Field) -> bool:
-    """Whether it is its own anchor: a Gaussian."""
-    own = field.anchor
-    return bool(np.allclose(field.values, own.mean[:, None] + own.sd[:, None] * NODES, atol=0.0))
 
 
 @lru_cache(maxsize=256)

@@ -20,7 +20,7 @@ from evengrad.spec import (
     Upsample,
 )
 from evengrad.theory import kernel as k
-from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, united
+from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, part_of, united
 from evengrad.theory.kernel import Kernel
 from evengrad.theory.maps import Rule
 
@@ -181,16 +181,15 @@ def _slice(op: Slice, inputs: Fields, shapes: Sequence[Shape]) -> list[Field]:
     for shape in shapes:
         kernel = source.kernel
         profile = {a: p for a, p in source.profile.items() if a != op.axis}
-        found.append(
-            gaussian(
-                shape,
-                _short(kernel, shape),
-                source.mean,
-                sizes=source.sizes,
-                axis=source.axis,
-                profile=profile,
-            )
+        part = gaussian(
+            shape,
+            _short(kernel, shape),
+            source.mean,
+            sizes=source.sizes,
+            axis=source.axis,
+            profile=profile,
         )
+        found.append(part_of(source, part))
     return found
 
 
@@ -242,8 +241,9 @@ def _select(op: Select, inputs: Fields, shapes: Sequence[Shape]) -> list[Field]:
         return [gaussian(shapes[0], kernel, inputs[0].mean[part : part + 1])]
     source = united(inputs[0]) if inputs[0].axis == op.axis else inputs[0]
     left = [a for a in range(len(source.shape)) if a != op.axis]
-    return [
-        gaussian(
+    found = []
+    for shape in shapes:  # each an anchor of its own: they are no functions of one another
+        made = gaussian(
             shape,
             k.same(source.kernel, (op.axis,)),
             source.mean,
@@ -251,8 +251,8 @@ def _select(op: Select, inputs: Fields, shapes: Sequence[Shape]) -> list[Field]:
             axis=None if source.axis is None else left.index(source.axis),
             profile={left.index(a): p for a, p in source.profile.items() if a in left},
         )
-        for shape in shapes
-    ]
+        found.append(part_of(source, made))
+    return found
 
 
 def _to_part(op: Select, source: Field, signal: Signal, part: int) -> Signal:

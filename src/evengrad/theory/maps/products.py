@@ -11,6 +11,7 @@ import numpy as np
 
 from evengrad.spec import Array, Attention, Einsum, Shape, Softmax
 from evengrad.theory import kernel as k
+from evengrad.theory.concentration import causal_passed, causal_squares, passed, squares
 from evengrad.theory.field import ONES, Field, Signal, gaussian, united
 from evengrad.theory.kernel import Kernel
 from evengrad.theory.maps import Rule
@@ -62,23 +63,33 @@ def _einsum_back(
 # --- softmax --------------------------------------------------------------------------------------
 
 
-def softmax(logits: Kernel, axis: int, count: float) -> Kernel:
-    """Second moments of softmax over an axis of so many places, the logits Gaussian:
-    ``E[a a'] = exp(cov) / count^2``, at most 1 / count, and what makes rows sum to one elsewhere.
+def softmax(logits: Kernel, axis: int, count: float, tokens: int = 0) -> Kernel:
+    """Second moments of softmax over an axis of so many places, the logits Gaussian: E[a a'] of one place
+    by the covariance of the two logits, and what makes rows sum to one elsewhere. tokens: under a causal
+    mask, how many; count is their harmonic mean then.
     """
-    first, other = np.take(logits, 0, axis + 1), np.take(logits, 1, axis + 1)
-    here = np.minimum(np.exp(np.minimum(first - other, 50.0)) / count**2, 1 / count)
+    shared = np.take(logits, 0, axis + 1) - np.take(logits, 1, axis + 1)
+    here = np.empty_like(shared)
+    for index, covariance in np.ndenumerate(shared):
+        shared_by, below = float(covariance), math.exp(min(float(covariance), 0.0))
+        found = causal_squares(shared_by, tokens) if tokens else squares(shared_by, count)
+        here[index] = below * found / count
     there = (1 - count * here) / (count * max(count - 1, 1)) if count > 1 else here
     return np.stack([here, np.maximum(there, 0.0)], axis + 1)
 
 
-def softmax_back(weights: Kernel, delta: Kernel, axis: int, count: int) -> Kernel:
-    """Of dl = a (d - sum(a d)), whose sum over the axis is zero."""
+def softmax_back(weights: Kernel, delta: Kernel, axis: int, places: int, left: float) -> Kernel:
+    """Of dl = a (d - sum(a d)), whose sum over the axis is zero. left: as ``concentration.passed``."""
     here = np.take(weights, 0, axis + 1)
-    here = here * (np.take(delta, 0, axis + 1) - np.take(delta, 1, axis + 1))
-    concentration = count * weights.reshape(len(weights), -1)[:, 0]  # E[sum(a^2)]
-    here = here * np.maximum(1 - concentration, 0.0).reshape((-1,) + (1,) * (here.ndim - 1))
-    return np.stack([here, -here / max(count - 1, 1)], axis + 1)
+    here = here * (np.take(delta, 0, axis + 1) - np.take(delta, 1, axis + 1)) * left
+    return np.stack([here, -here / max(places - 1, 1)], axis + 1)
+
+
+def _variance(logits: Kernel, axis: int) -> float:
+    """Of the logits along an axis, what all of them share taken off."""
+    index: tuple[Any, ...] = (0,) * logits.ndim
+    other = (*index[: axis + 1], 1, *index[axis + 2 :])
+    return float(logits[index] - logits[other])
 
 
 def _softmax(op: Softmax, inputs: Fields, shapes: Sequence[Shape]) -> list[Field]:
@@ -100,7 +111,8 @@ def _softmax_back(
     if op.log:
         kernel = signal.kernel - k.pair_mean(signal.kernel, {op.axis: n}, keep=True)
     else:
-        kernel = softmax_back(outputs[0].kernel, signal.kernel, op.axis, n)
+        left = passed(_variance(united(source).kernel, op.axis), n)
+        kernel = softmax_back(outputs[0].kernel, signal.kernel, op.axis, n, left)
     return [replace(signal, kernel=kernel, slope=ONES, profile={})]
 
 
@@ -127,7 +139,10 @@ class _Attend:
         logits = k.contract(q.kernel, key.kernel, self.scores, self.sizes) * scale**2
         self.axis = len(q.shape) - 1
         self.count = _effective(self.sizes["j"]) if op.causal else float(self.sizes["j"])
-        self.weights = softmax(logits, self.axis, self.count)
+        tokens = self.sizes["j"] if op.causal else 0
+        self.weights = softmax(logits, self.axis, self.count, tokens)
+        variance = _variance(logits, self.axis)
+        self.left = causal_passed(variance, tokens) if tokens else passed(variance, self.count)
         if op.causal:  # a row has so many weights on average, the rest are zero
             share = self.count / self.sizes["j"]
             factor = np.array([share, share**2])
@@ -144,9 +159,8 @@ class _Attend:
         q, key, v = self.fields
         at_v = k.contract(delta, self.weights, _adjoint(self.mixing, 1), self.sizes)
         at_weights = k.contract(delta, v.kernel, _adjoint(self.mixing, 0), self.sizes)
-        at_logits = (
-            softmax_back(self.weights, at_weights, self.axis, self.sizes["j"]) * self.scale**2
-        )
+        at_logits = softmax_back(self.weights, at_weights, self.axis, self.sizes["j"], self.left)
+        at_logits = at_logits * self.scale**2
         # k_j and v_j come from one token: E[(x_j x_j')^2] = 1/width adds up over the other tokens.
         width = math.prod(key.shape[1:-2]) * key.shape[-1]
         seen = 1 + (self.count - 1) / width
