@@ -21,6 +21,11 @@ def find(model: Any, batch: Any, tensors: Sequence[Tensor], norms: Floats) -> Or
     batch: (x, y, sample_weight) or None, when the gradients alone have to tell.
     """
     if batch is not None:
+        weights = [v for v in keras.tree.flatten(batch[2]) if v is not None]
+        if not all(np.isfinite(v).all() for v in weights):
+            return Origin(
+                "sample_weight", "batch", "the sample weights of the batch are not finite"
+            )
         try:
             found = origin_of(probe(model, batch=batch))
         except Exception:  # a model that cannot be probed still has its gradients
