@@ -137,6 +137,41 @@ def test_figures_of_the_observed_steps(tmp_path):
         assert details["weight_rms"][i] == pytest.approx(np.sqrt(np.mean(new**2)), rel=1e-5)
 
 
+@pytest.mark.parametrize("style", ["fused", "apart"])
+def test_activations_are_sampled(style, tmp_path):
+    """Against the activations themselves, of a training that does not move."""
+    keras.utils.set_random_seed(4)
+    fused = style == "fused"
+    found = keras.Sequential(
+        [
+            keras.Input((7,)),
+            layers.Dense(20, activation="relu" if fused else None, name="one"),
+            *([] if fused else [layers.ReLU(name="relu")]),
+            layers.Dense(5, activation="tanh", name="two"),
+            layers.Dense(4, name="head"),
+        ]
+    )
+    found.compile(keras.optimizers.SGD(0.0), LOSS)
+    bias = np.zeros(20, "float32")
+    bias[:5] = -100.0
+    kernel, _ = found.get_layer("one").get_weights()
+    found.get_layer("one").set_weights([kernel, bias])
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(24 * 64, 7)).astype("float32"), rng.integers(0, 4, 24 * 64)
+    watch = evengrad.keras.Watch(folder=tmp_path, every=10)
+    found.fit(x, y, 64, shuffle=False, verbose=0, callbacks=[watch])
+    run = evengrad.load(watch.watching.path)
+    assert run.layers == (("one" if fused else "relu"), "two")
+    assert run.samples["step"].tolist() == [10, 10, 20, 20]
+    batch = x[20 * 64 : 21 * 64]
+    one = np.maximum(batch @ kernel + bias, 0)
+    two = np.tanh(one @ found.get_layer("two").get_weights()[0])
+    rms = [np.sqrt(np.mean(a**2)) for a in (one, two)]
+    assert run.samples["activation_rms"][-2:] == pytest.approx(rms, rel=1e-4)
+    assert run.samples["dead"][-2] == pytest.approx(0.25)
+    assert run.samples["saturated"][-1] == pytest.approx(np.mean(np.abs(two) > 0.99), abs=0.02)
+
+
 def bad_log(x):
     return ops.log(ops.abs(x) - 1e9)
 

@@ -11,7 +11,12 @@ import numpy as np
 from keras import ops
 from keras.src.trainers.data_adapters import data_adapter_utils
 
-_KEPT = 3
+_FROM = 10
+
+
+def sampled(step: int, every: int) -> bool:
+    """Whether activations are sampled at this step."""
+    return step >= _FROM and step % every == 0
 
 
 class Batches:
@@ -48,10 +53,9 @@ class Batches:
             yield data
 
 
-def in_graph(batches: Batches, status: Any, every: int | None) -> Callable[..., Any]:
+def in_graph(batches: Batches, status: Any, every: int) -> Callable[..., Any]:
     """In the place of a TensorFlow model's ``_autoconvert_optionals``: outside of what is compiled by XLA, the
-    batch of a step that was refused since the host last looked is handed over; with ``every`` also those of
-    observed steps.
+    batch of a step that was refused since the host last looked is handed over, and of those that are sampled.
     """
     import tensorflow as tf
 
@@ -77,9 +81,8 @@ def in_graph(batches: Batches, status: Any, every: int | None) -> Callable[..., 
 
             now = tf.identity(status.value)
             wanted = now[1] > now[3]
-            if every is not None:
-                begun = now[0] - 1
-                wanted = wanted | (begun < 10) | tf.equal(tf.math.mod(begun, float(every)), 0)
+            begun = now[0] - 1
+            wanted = wanted | (begun >= _FROM) & tf.equal(tf.math.mod(begun, float(every)), 0)
             tf.cond(wanted, hand_over, lambda: tf.constant(0))
             return result
 

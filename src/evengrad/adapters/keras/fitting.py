@@ -34,7 +34,7 @@ class Fitting:
         model: Any,
         tap: Tap,
         batches: Batches,
-        every: int | None,
+        every: int,
     ) -> None:
         self.model, self.tap, self.batches = model, tap, batches
         self._every = every

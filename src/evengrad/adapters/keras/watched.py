@@ -12,7 +12,8 @@ import numpy as np
 from evengrad import guard as guards
 from evengrad.adapters.keras import origin, saving
 from evengrad.adapters.keras.access import InState, access_to
-from evengrad.adapters.keras.batches import Batches
+from evengrad.adapters.keras.activations import Sampler
+from evengrad.adapters.keras.batches import Batches, sampled
 from evengrad.adapters.keras.describing import box_of, subject_of, watched_variables
 from evengrad.adapters.keras.fitting import Fitting
 from evengrad.adapters.keras.ring import AnyRing, HostRing, Ring, Row, Status
@@ -25,7 +26,7 @@ from evengrad.errors import EvengradError
 from evengrad.guard import Action, GuardStopError
 from evengrad.monitor import gradient_rms
 from evengrad.run import Detail, Floats, Kind, Step, Subject, Tensor
-from evengrad.watching import Held, Settings, Watching
+from evengrad.watching import Held, Settings, Watching, log
 
 _LATEST = 32  # steps until the ring is read
 
@@ -79,7 +80,8 @@ class Watched:
             self._failed,
             bool(self.model.jit_compile),
         )
-        self.fitting = Fitting(self.model, self.tap, self.batches, None)
+        self.fitting = Fitting(self.model, self.tap, self.batches, settings.every)
+        self._sampler, self._unsampled = Sampler(self.model), False
         self.ring.take_out()
 
     def _restart(self) -> None:
@@ -250,12 +252,26 @@ class Watched:
             weights, updates = figures(self.access, self.variables, self._before)
         rms = gradient_rms(self.tensors, row.norms)
         values = np.stack([rms, row.largest, row.zeros, weights, updates], axis=1)
-        self._watching.detail(Detail(number, values, np.zeros((0, 3))))
+        self._watching.detail(Detail(number, values, *self._samples(number)))
         if last:
             self._limits(weights)
             guard = self.settings.guard
             if guard is not None and guard.action is Action.ROLLBACK:
                 self._snapshot = Snapshot(self.access, self.model, self.inner, self.ring)
+
+    def _samples(self, number: int) -> tuple[Floats, tuple[str, ...]]:
+        """Of the activations; not in the first steps, so that a short training pays for no trace."""
+        batch = self.batches.of(number) if sampled(number, self.settings.every) else None
+        if batch is None or self._unsampled:
+            return np.zeros((0, 3)), ()
+        try:
+            with self.access.filled():
+                names, figures = self._sampler.figures(batch[0])
+        except Exception as error:  # a model that cannot be traced has no samples
+            self._unsampled = True
+            log.info("activations are not sampled: %s", error)
+            return np.zeros((0, 3)), ()
+        return figures, names
 
     def _limits(self, weights: Floats) -> None:
         plain = type(self.inner).__name__ == "SGD"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,15 +11,12 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from evengrad.activity import POSITIONS, Activity
 from evengrad.adapters.torch.calls import PASSED, flat_ends
 from evengrad.adapters.torch.capture import compiled
 from evengrad.adapters.torch.kinds import kind_of
-from evengrad.health import activation_health, zero_region
 from evengrad.run import Floats
 from evengrad.spec import Kind
-from evengrad.statistics import summarise
-
-_POSITIONS = 128
 
 
 class Listener(TorchFunctionMode):
@@ -36,7 +32,7 @@ class Listener(TorchFunctionMode):
             for path, module in root.named_modules():
                 self._paths.setdefault(id(module), path)
         self._heard: dict[str, tuple[str, tuple[float, float] | None, Any]] = {}
-        self._active: dict[str, deque[tuple[int, Any]]] = {}
+        self._activity = Activity()
         self._names: dict[tuple[int, str], str] = {}
         self._on = False
         self._deaf = any(compiled(root) or hasattr(root, "_orig_mod") for root in roots)
@@ -67,7 +63,10 @@ class Listener(TorchFunctionMode):
     def figures(self, host: Sequence[Floats]) -> tuple[tuple[str, ...], Floats]:
         """The names of what was taken, and (names, LAYER_FIGURES) of its values on the host."""
         names = tuple(self._heard)
-        rows = [self._figures(n, v) for n, v in zip(names, host, strict=True)]
+        rows = [
+            self._activity.figures(n, self._heard[n][0], v, self._heard[n][1])
+            for n, v in zip(names, host, strict=True)
+        ]
         return names, np.array(rows, dtype=np.float64).reshape(-1, 3)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -88,29 +87,6 @@ class Listener(TorchFunctionMode):
     def _hear(self, layer: str, name: str, result: Any, ends: tuple[float, float] | None) -> None:
         with torch._C.DisableTorchFunction(), torch.no_grad():
             self._heard[layer] = name.rstrip("_"), ends, positions(result.detach())
-
-    def _figures(self, layer: str, values: Floats) -> tuple[float, float, float]:
-        name, ends, _ = self._heard[layer]
-        health = activation_health(name, values, axis=-1, flat=ends)
-        saturated = np.nan if health is None else health.saturated
-        return summarise(values).rms, saturated, self._dead(layer, name, values)
-
-    def _dead(self, layer: str, name: str, values: Any) -> float:
-        """Share of units that were zero at the last 128 positions or more, of several observed steps where one
-        has fewer; NaN until there are so many, and for functions that have no zero region.
-        """
-        if not zero_region(name):
-            return np.nan
-        recent = self._active.setdefault(layer, deque())
-        if recent and recent[0][1].shape != values.shape[-1:]:
-            recent.clear()
-        recent.append((len(values), values.any(axis=0)))
-        count = sum(n for n, _ in recent)
-        while count - recent[0][0] >= _POSITIONS:
-            count -= recent.popleft()[0]
-        if count < _POSITIONS:
-            return np.nan
-        return float(1 - np.any([active for _, active in recent], axis=0).mean())
 
     def _unique(self, maker: tuple[int, str], name: str) -> str:
         if maker not in self._names:
@@ -148,9 +124,9 @@ def positions(values: Any) -> Any:
     batch, units = values.shape[0], values.shape[-1]
     inner = values[0].numel() // max(units, 1)
     total = batch * inner
-    if total <= _POSITIONS:
+    if total <= POSITIONS:
         return values.reshape(-1, units).clone()
-    index = torch.arange(_POSITIONS, device=values.device) * total // _POSITIONS
+    index = torch.arange(POSITIONS, device=values.device) * total // POSITIONS
     places = torch.unravel_index(index, values.shape[:-1])
     return values[places]
 
