@@ -146,6 +146,7 @@ def test_agc(seed):
 
 def test_update_clip():
     found = [float(clip.UpdateClip().factor(HOST, np.float64(rms))) for rms in (0.1, 1.0, 4.0)]
+    assert clip.parse("update:2").factor(HOST, np.float64(4.0)) == 0.5
     assert found == pytest.approx([1, 1, 0.25])
 
 

@@ -150,3 +150,15 @@ def test_a_scale_below_one_is_not():
 )
 def test_parses_what_a_user_writes(written, expected):
     assert guard.parse(written) == expected
+
+
+def test_the_search_for_a_scale_does_not_count_against_later_skips():
+    watch, skips = ScalerWatch(2000), {0, 1, 300, 900, 1200}
+    verdicts = {step: watch.step(step, 2.0**14, step in skips) for step in range(1300)}
+    assert [verdicts[s] for s in sorted(skips)] == [
+        "calibrating",
+        "calibrating",
+        "normal",
+        "normal",
+        "overflow",
+    ]

@@ -4,6 +4,7 @@
 says which layer, which cause and what to change. Importing evengrad loads no framework.
 """
 
+from evengrad import keras as keras  # loads no framework until it is used
 from evengrad.check import Check, check
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.finding import Cause, Finding, Severity

@@ -282,19 +282,21 @@ class AGC:
 
 @dataclass(frozen=True, slots=True)
 class UpdateClip:
-    """A tensor's step is divided by max(1, RMS_t), RMS_t = sqrt(mean(g^2 / max(v, eps^2))) with Adam's second
-    moment v of this step, bias-corrected (StableAdamW, Wortsman 2023, 2304.13013).
+    """A tensor's step is divided by max(1, RMS_t / limit), RMS_t = sqrt(mean(g^2 / max(v, eps^2))) with Adam's
+    second moment v of this step, bias-corrected (StableAdamW, Wortsman 2023, 2304.13013; the limit d is that of
+    Adafactor, 1804.04235).
 
-    eps: the paper's, 1e-8.
+    limit, eps: the papers', 1 and 1e-8.
     """
 
     name: ClassVar[str] = "update"
     scope: ClassVar[Scope] = "updates"
+    limit: float = 1.0
     eps: float = 1e-8
 
     def factor(self, xp: Namespace, rms: Array) -> Array:
         """The factor of a tensor's update from its RMS_t."""
-        return 1 / xp.maximum(rms, rms * 0 + 1)
+        return 1 / xp.maximum(rms / self.limit, rms * 0 + 1)
 
 
 NormClip = GlobalNorm | TensorNorm | AutoClip | ZClip | AdaGC | Auto

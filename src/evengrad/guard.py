@@ -156,6 +156,7 @@ class ScalerWatch:
         self.fits = False  # a step has gone through since the start
         self.skips: list[int] = []
         self.first: float | None = None
+        self._later: list[int] = []  # skips that are not of the search for the first scale
 
     def step(self, step: int, scale: float, skipped: bool) -> ScalerVerdict | None:
         """After a step under a scaler. Returns a verdict where it skipped, else None."""
@@ -168,7 +169,8 @@ class ScalerWatch:
             return "overflow"
         if not self.fits:
             return "calibrating"
-        since = [s for s in self.skips if s > step - self.interval]
+        self._later.append(step)
+        since = [s for s in self._later if s > step - self.interval]
         # The scaler doubles after `interval` good steps and takes that back at once: one skip. A second in
         # the same interval happens when the gradients grow by more than 2.
         return "normal" if len(since) <= 2 else "overflow"

@@ -172,6 +172,13 @@ def test_activations_are_sampled(style, tmp_path):
     assert run.samples["saturated"][-1] == pytest.approx(np.mean(np.abs(two) > 0.99), abs=0.02)
 
 
+def test_wrong_use_says_what_to_do():
+    with pytest.raises(evengrad.EvengradError, match=r"evengrad\.keras\.Watch"):
+        evengrad.watch(model(), None)
+    with pytest.raises(evengrad.EvengradError, match="hop"):
+        evengrad.keras.Watch(guard="hop")
+
+
 def bad_log(x):
     return ops.log(ops.abs(x) - 1e9)
 

@@ -495,3 +495,19 @@ def test_exact_norm_of_any_layout():
         expected = float(value.double().square().sum().sqrt())
         assert float(reading.norms([value])[0]) == pytest.approx(expected, rel=1e-5)
         assert reading.exact(value) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "memory"),
+    [
+        (torch.optim.AdamW, {"betas": (0.9, 0.95)}, 0.95),
+        (torch.optim.RMSprop, {"alpha": 0.9}, 0.9),
+        (torch.optim.SGD, {}, None),
+    ],
+)
+def test_the_run_knows_how_long_the_optimizer_remembers(kind, given, memory, tmp_path):
+    model = build("dense", 0)
+    chosen = kind(model.parameters(), lr=1e-3, **given)
+    with evengrad.watch(model, chosen, folder=tmp_path) as watch:
+        train(model, chosen, steps=2)
+    assert evengrad.load(watch.watching.path).subject.settings["beta2"] == memory

@@ -51,6 +51,7 @@ def subject_of(
             "clip": clip.in_words(settings.clip),
             "guard": None if guard is None else str(guard.action),
             "every": settings.every,
+            "beta2": getattr(optimizer, "beta_2", getattr(optimizer, "rho", None)),
         },
     )
 

@@ -17,6 +17,14 @@ from evengrad.run import Status, Subject
 from evengrad.watching import Listener, Watching, log, settings_of
 
 
+def watch(model: Any, _optimizer: Any, _settings: Any) -> Any:
+    """What ``evengrad.watch`` says to a Keras model. Raises EvengradError."""
+    raise EvengradError(
+        f"Expected a torch.nn.Module, got {type(model).__name__}, a Keras model. Watch it by a callback: "
+        "model.fit(..., callbacks=[evengrad.keras.Watch()])."
+    )
+
+
 class Watch(keras.callbacks.Callback):
     """Statistics, clip and guard in ``model.fit(callbacks=[Watch(...)])``, on every backend.
 

@@ -659,6 +659,7 @@ def _subject(
         for name, p in names.items()
     )
     guard = settings.guard
+    first = optimizer.param_groups[0] if optimizer.param_groups else {}
     models = [type(getattr(root, "_orig_mod", root)).__name__ for root in roots]
     return Subject(
         script=script,
@@ -672,5 +673,6 @@ def _subject(
             "clip": clip.in_words(settings.clip),
             "guard": None if guard is None else str(guard.action),
             "every": settings.every,
+            "beta2": first["betas"][1] if "betas" in first else first.get("alpha"),
         },
     )
