@@ -11,7 +11,7 @@ from keras.src.backend.common import global_state
 
 from evengrad.adapters.keras.probe import probe
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.optimised]
 
 
 def values(variables):

@@ -86,6 +86,7 @@ if BACKEND != "torch":
     SETTINGS["steps_per_execution"] = {"steps_per_execution": 3}
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", SETTINGS)
 def test_watching_changes_no_bit(name, tmp_path):
     given = {k: v() if callable(v) else v for k, v in SETTINGS[name].items()}
@@ -242,6 +243,7 @@ def without(x, y, *steps):
     return x[keep], y[keep]
 
 
+@pytest.mark.optimised
 def test_skip_is_a_training_without_that_batch(tmp_path):
     x, y = data(6, 80)
     plain, watched = (model(6) for _ in range(2))
