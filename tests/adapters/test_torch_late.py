@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import evengrad
 from evengrad import clip, guard
-from evengrad.adapters.torch.late import Late
+from evengrad.adapters.torch.deferred import Deferred
 from evengrad.adapters.torch.watch import Watch
 from evengrad.run import Kind
 from evengrad.watching import Settings
@@ -34,7 +34,7 @@ FUSED = [name for name in OPTIMIZERS if "fused" in name]
 def watching(model, chosen, folder=None, clipping=None, action="stop", every=4):
     settings = Settings(every, clip.parse(clipping), guard.parse(action), folder)
     watch = Watch(model, chosen, settings, late=True)
-    assert isinstance(watch._tap._late, Late)
+    assert isinstance(watch._tap._way, Deferred)
     return watch
 
 

@@ -7,6 +7,7 @@ us, and put back where it is not to be.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,10 @@ _ELEMENTWISE = {
     "Sub",
 }  # what Grappler reorders where it is read once
 _DEEP = 8
+_IN_A_BRANCH = {"Adadelta", "Adagrad", "Adam", "Adamax", "Ftrl", "RMSprop", "SGD"}
+_LARGE = 4096
+_KERNELS = {"dot_general", "conv_general_dilated"}
+_MOVES = {"transpose", "reshape", "squeeze", "rev"}
 _OWN_SLOTS = {
     "Adadelta",
     "Adafactor",
@@ -51,23 +56,27 @@ def copies(values: Sequence[Any], jit: bool) -> list[Any]:
 
 
 def choose(
-    passed: Any, update: Callable[[], None], variables: list[Any], optimizer: Any, jit: bool
+    passed: Any,
+    update: Callable[[], None],
+    variables: list[Any],
+    pairs: Sequence[tuple[Any, Any]],
+    optimizer: Any,
+    jit: bool,
+    exact: bool,
 ) -> None:
-    """Update the variables, which are weights and optimizer state, or leave them as they are."""
+    """Update the variables, which are weights and optimizer state, or leave them as they are.
+
+    pairs: gradients and weights, of those whose update may stand in a branch. exact: to the last bit what the
+    update would be without us; a clip changes it anyway.
+    """
     backend = keras.backend.backend()
     if backend == "torch":
         if bool(passed):
             update()
         return
     if backend == "jax":
-        import jax
-
-        old = [v.value for v in variables]
-        update()
-        new = jax.lax.optimization_barrier([v.value for v in variables])
-        found = jax.lax.cond(passed, lambda new, _: new, lambda _, old: old, new, old)
-        for variable, value in zip(variables, found, strict=True):
-            variable.assign(value)
+        shapes = _separate(pairs, exact) if not exact or _plain(optimizer) else set()
+        _choose_jax(passed, update, variables, shapes)
         return
     if not jit and type(optimizer).__name__ in _OWN_SLOTS and not optimizer.use_ema:
         ops.cond(passed, update, lambda: None)
@@ -82,6 +91,69 @@ def choose(
             variable.assign(value)
 
     ops.cond(passed, lambda: None, put_back)
+
+
+def _choose_jax(
+    passed: Any, update: Callable[[], None], variables: list[Any], shapes: set[tuple[int, ...]]
+) -> None:
+    """The update stands in a branch for variables of these shapes, in place; for all others it is computed as
+    it would be without us, and put back where it is not to be. (What is not used of either goes.)
+    """
+    import jax
+
+    old = [v.value for v in variables]
+    inner = [v for v in variables if tuple(v.shape) in shapes]
+    outer = [v for v in variables if tuple(v.shape) not in shapes]
+
+    def restore() -> None:
+        for variable, value in zip(variables, old, strict=True):
+            variable.assign(value)
+
+    def branch(_: Any) -> Any:
+        restore()
+        update()
+        return [v.value for v in inner]
+
+    found: list[Any] = []
+    if inner:
+        found = jax.lax.cond(passed, branch, lambda values: values, [v.value for v in inner])
+        restore()
+    before = [v.value for v in outer]
+    update()
+    after = jax.lax.optimization_barrier([v.value for v in outer])
+    kept = jax.lax.cond(passed, lambda new, _: new, lambda _, old: old, after, before)
+    for variable, value in zip([*inner, *outer], [*found, *kept], strict=True):
+        variable.assign(value)
+
+
+def _plain(optimizer: Any) -> bool:
+    """Whether its update is the same in a branch: measured, with nothing of Keras' own around it."""
+    around = ("centered", "use_ema", "clipnorm", "clipvalue", "global_clipnorm", "weight_decay")
+    return type(optimizer).__name__ in _IN_A_BRANCH and not any(
+        getattr(optimizer, name, None) for name in around
+    )
+
+
+def _separate(pairs: Sequence[tuple[Any, Any]], exact: bool) -> set[tuple[int, ...]]:
+    """Shapes of large weights whose gradients XLA makes in a kernel of their own, so that an update in a
+    branch is the same to the last bit. One behind a multiplication would be fused with the update, and rounded
+    once less.
+    """
+    large = [(g, tuple(v.shape)) for g, v in pairs if math.prod(v.shape) > _LARGE]
+    fused = {shape for g, shape in large if exact and not _own_kernel(g)}
+    return {shape for _, shape in large} - fused
+
+
+def _own_kernel(gradient: Any) -> bool:
+    for _ in range(_DEEP):
+        equation = getattr(gradient, "parent", None)
+        name = str(getattr(equation, "primitive", None))
+        if name in _KERNELS:
+            return True
+        if name not in _MOVES:
+            return False
+        gradient = equation.in_tracers[0]  # type: ignore[union-attr]
+    return False
 
 
 def _again(value: Any, jit: bool, depth: int) -> Any:

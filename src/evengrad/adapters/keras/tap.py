@@ -98,7 +98,7 @@ class Tap:
         if self.settings.guard is None:
             update()
         else:
-            self._choose(passed, update, variables)
+            self._choose(passed, update, grads, variables)
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -225,10 +225,15 @@ class Tap:
 
     # --- holding back --------------------------------------------------------------------------
 
-    def _choose(self, passed: Any, update: Callable[[], None], variables: list[Any]) -> None:
+    def _choose(
+        self, passed: Any, update: Callable[[], None], grads: list[Any], variables: list[Any]
+    ) -> None:
         ours = {id(v) for v in self.ring.variables}
         state = [v for v in self.optimizer.variables if id(v) not in ours]
-        apart.choose(passed, update, state + variables, self.optimizer, self.jit)
+        clip = self.settings.clip
+        pairs = [] if isinstance(clip, UpdateClip) else list(zip(grads, variables, strict=True))
+        exact = clip is None
+        apart.choose(passed, update, state + variables, pairs, self.optimizer, self.jit, exact)
 
     # --- under a loss scaler -------------------------------------------------------------------
 

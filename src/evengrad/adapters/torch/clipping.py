@@ -78,13 +78,13 @@ def multiply(optimizer: Any, gradients: Sequence[Any], factors: Floats, scale: A
     """Multiply the gradients by a factor each or by one for all, (gradients,) or (): by the optimizer's own
     kernel where it is fused, else in place and only those that the clip binds on.
 
-    scale: what a GradScaler set as ``grad_scale``, if anything; it takes that off again itself. Returns whether
-    ``release`` must be called.
+    optimizer: None to leave its kernel alone. scale: what a GradScaler set as ``grad_scale``, if anything; it
+    takes that off again itself. Returns whether ``release`` must be called.
     """
     if (factors >= 1).all():
         return False
     if factors.ndim == 0:
-        if folds(optimizer, gradients):
+        if optimizer is not None and folds(optimizer, gradients):
             device = gradients[0].device
             inverse = torch.full((), 1 / float(factors), dtype=torch.float32, device=device)
             if hasattr(optimizer, "grad_scale"):

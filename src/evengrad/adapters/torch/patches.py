@@ -58,8 +58,7 @@ def _note(loss: Any, scaled: dict[int, tuple[Any, Any]]) -> None:
     known = scaled.pop(id(loss), None)
     value = loss if known is None else known[1]
     for tap in _taps:
-        tap.losses.append(value.detach())
-        del tap.losses[:-1024]
+        tap.note_loss(value)
 
 
 def _backward(original: Any, scaled: dict[int, tuple[Any, Any]]) -> Any:

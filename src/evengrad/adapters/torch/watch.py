@@ -57,7 +57,9 @@ class Watch:
     @property
     def watching(self) -> Watching:
         """The run so far."""
-        return self._tap.watching
+        found = self._tap.watching
+        assert found is not None
+        return found
 
     def __enter__(self) -> Watch:
         return self
