@@ -15,3 +15,7 @@ class MissingFrameworkError(EvengradError):
 
 class ScriptError(EvengradError):
     """The user's script could not be started, or never came to a training step."""
+
+
+class CannotChangeError(EvengradError):
+    """A change does not fit this model, this optimizer or this source; the message says why."""

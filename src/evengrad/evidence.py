@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from evengrad.budget import Budget, budget
+from evengrad.budget import Block, Budget, budget
 from evengrad.causes import Shares, attribute
 from evengrad.finding import Cause
 from evengrad.probe import Probe
@@ -23,6 +23,16 @@ class Evidence:
     probe: Probe
     budget: Budget
     shares: Shares
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The budget's blocks, forward order, from the first one with weights on: what becomes of the gradient
+        behind that (a division of the inputs by 255) trains nothing.
+        """
+        weighted = {op.name for op in self.probe.operations if op.weights}
+        found = self.budget.blocks
+        first = next((i for i, b in enumerate(found) if weighted & set(b.operations)), len(found))
+        return found[first:]
 
     def share(self, cause: Cause) -> float:
         """That cause's part of the total log growth, 0 if it has none."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from evengrad.advice import initialiser
 from evengrad.causes import Scale, attribute
 from evengrad.probe import Probe
+from evengrad.theory.activations import canonical
 
 _CLOSE = 0.05  # a scale within 5% of the one that keeps the variance is that one
 
@@ -16,11 +17,13 @@ _CLOSE = 0.05  # a scale within 5% of the one that keeps the variance is that on
 class Even:
     """The weights that keep the variance in some layers (He 2015, 1502.01852; THEORY section 2).
 
-    layers: their names, forward order. gain: g of ``Var W = g^2 / fan_in``. actual: the geometric mean of
-    what they have now, in the same unit. code: how to write it.
+    layers: their names, forward order. activation: the type that follows them, "linear" for none. gain: g of
+    ``Var W = g^2 / fan_in``. actual: the geometric mean of what they have now, in the same unit. code: how
+    to write it.
     """
 
     layers: tuple[str, ...]
+    activation: str
     gain: float
     actual: float
     code: str
@@ -34,16 +37,17 @@ class Even:
 def even_initialisation(probe: Probe) -> tuple[Even, ...]:
     """For all layers whose scale matters (no normalisation behind them), one entry a way to write it."""
     types = {op.name: op.type for op in probe.operations}
-    groups: dict[str, list[Scale]] = {}
+    groups: dict[tuple[str, str], list[Scale]] = {}
     for scale in attribute(probe).scales:
-        code = initialiser(probe, None if scale.activation is None else types[scale.activation])
-        groups.setdefault(code, []).append(scale)
-    return tuple(_even(code, scales) for code, scales in groups.items())
+        kind = None if scale.activation is None else types[scale.activation]
+        name = "linear" if kind is None else canonical(kind)
+        groups.setdefault((name, initialiser(probe, kind)), []).append(scale)
+    return tuple(_even(name, code, scales) for (name, code), scales in groups.items())
 
 
-def _even(code: str, scales: Sequence[Scale]) -> Even:
+def _even(activation: str, code: str, scales: Sequence[Scale]) -> Even:
     product = 1.0
     for scale in scales:
         product *= scale.actual ** (1 / len(scales))
     layers = tuple(scale.layer for scale in scales)
-    return Even(layers, scales[0].keeping, product, code)
+    return Even(layers, activation, scales[0].keeping, product, code)

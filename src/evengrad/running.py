@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from evengrad.adapters import Armed
+from evengrad.adapters import Armed, TrialSession
 from evengrad.errors import EvengradError
 from evengrad.guard import GuardStopError
 from evengrad.run import Status, Subject
@@ -17,6 +17,10 @@ from evengrad.script import armed, as_main, execute, expect, own_frames
 from evengrad.watching import Listener, Settings, Watching
 
 log = logging.getLogger("evengrad")
+
+
+class TrialOverError(BaseException):
+    """Ends a trial's script; a BaseException, so that no ``except Exception`` of the script's swallows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +45,24 @@ def run_script(
     module: bool = False,
     settings: Settings | None = None,
     listener: Listener | None = None,
+    trial: TrialSession | None = None,
+    source: str | None = None,
 ) -> Outcome:
     """Run a script (or, with ``module``, a module by its dotted name) as ``python target`` would.
 
-    listener: told of everything that happens. Ctrl-C ends the script and the runs ("interrupted"), and comes
-    back as the outcome's error. Raises ScriptError where there is no such script.
+    listener: told of everything that happens. trial: also changes the training and ends it by TrialOverError.
+    source: run in the place of the script's own, under its name. Ctrl-C ends the script and the runs
+    ("interrupted"), and comes back as the outcome's error. Raises ScriptError where there is no such script.
     """
     name = target.rpartition(".")[2] if module else Path(target).stem
     chosen = replace(settings or Settings(), name=name)
-    session = _LiveSession(chosen, target, listener)
+    session = _LiveSession(chosen, target, listener, trial)
     with as_main(target, arguments, module), armed(session):
         expect(target, module)
         try:
-            execute(target, module)
+            execute(target, module, source)
+        except TrialOverError:
+            return session.outcome("finished")
         except SystemExit as exit_:
             return session.outcome(
                 "finished" if exit_.code in (None, 0) else "failed", code=exit_.code
@@ -72,12 +81,20 @@ def run_script(
 class _LiveSession:
     """One watched script: arms the adapter of each framework that it imports."""
 
-    def __init__(self, settings: Settings, script: str, listener: Listener | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        script: str,
+        listener: Listener | None,
+        trial: TrialSession | None,
+    ) -> None:
         self.settings = settings
         self.script = script
         self.open = True
         self._listener = listener
+        self._trial = trial
         self._armed: dict[str, Armed] = {}
+        self._trying: list[Armed] = []
         self._runs: list[Watching] = []
         self._told = False
 
@@ -94,6 +111,9 @@ class _LiveSession:
     def arm(self, framework: str) -> None:
         """Step into a framework that the script has just imported."""
         if self.open and framework not in self._armed:
+            if self._trial is not None:
+                trying = importlib.import_module(f"evengrad.adapters.{framework}.trying")
+                self._trying.append(trying.arm(self._trial))
             adapter = importlib.import_module(f"evengrad.adapters.{framework}.live")
             self._armed[framework] = adapter.arm(self)
 
@@ -120,9 +140,10 @@ class _LiveSession:
     def close(self) -> None:
         """Take every patch off."""
         self.open = False
-        for one in self._armed.values():
+        for one in [*self._armed.values(), *self._trying]:
             one.disarm()
         self._armed.clear()
+        self._trying.clear()
 
     def outcome(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import importlib.util
 import os
@@ -235,12 +236,28 @@ def as_main(target: str, arguments: Sequence[str], module: bool) -> Iterator[Non
         sys.argv, sys.path[0] = argv, path
 
 
-def execute(target: str, module: bool) -> None:
-    """Run it as ``python target`` would."""
-    if module:
+def execute(target: str, module: bool, source: str | None = None) -> None:
+    """Run it as ``python target`` would. source: in the place of what the file has."""
+    if source is not None:
+        _execute_source(target, module, source)
+    elif module:
         runpy.run_module(target, run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(target, run_name="__main__")
+
+
+def _execute_source(target: str, module: bool, source: str) -> None:
+    spec = importlib.util.find_spec(target) if module else None
+    file = target if spec is None else str(spec.origin)
+    main = ModuleType("__main__")
+    main.__dict__.update(__file__=file, __spec__=spec, __builtins__=builtins)
+    main.__package__ = None if spec is None else spec.parent
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = main
+    try:
+        exec(compile(source, file, "exec"), main.__dict__)
+    finally:
+        sys.modules["__main__"] = before
 
 
 def own_frames(trace: TracebackType | None) -> TracebackType | None:

@@ -1,16 +1,18 @@
 """The only places that import a framework: one folder each, with identical file names.
 
 probe.py has ``probe(model, *, loss, batch, optimizer) -> Probe``; script.py has ``arm(session) -> Armed``,
-which steps into the user's unmodified script.
+which steps into the user's unmodified script. live.py has ``arm(session: LiveSession) -> Armed``, which
+watches it to its end, and trying.py ``arm(session: TrialSession) -> Armed``, which changes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
-from evengrad.errors import EvengradError
+from evengrad.change import Change
+from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.probe import Probe
 from evengrad.run import Subject
 from evengrad.watching import Settings, Watching
@@ -48,6 +50,42 @@ class LiveSession(Protocol):
 
     def trouble(self, error: BaseException) -> None:
         """Something of ours went wrong before there was a run: logged once."""
+
+
+class TrialSession(Protocol):
+    """What an adapter that changes a script's training and counts its steps reports to (trying.py).
+
+    changes: to be made when the training starts, in this order. seed: added to every seed that the script
+    sets; what it does not seed is seeded with it.
+    """
+
+    changes: tuple[Change, ...]
+    seed: int
+
+    def started(self) -> None:
+        """The changes are made, and the first step comes. Called once."""
+
+    def refuse(self, error: CannotChangeError) -> NoReturn:
+        """A change does not fit this model or optimizer: the script is stopped."""
+
+    def targets(self, loss: str, values: Any) -> None:
+        """What the loss compares with, as an array: "crossentropy" (class numbers or one-hot rows),
+        "binary_crossentropy", "mse" or another name, whose level of chance is then not known.
+        """
+
+    def epoch(self, steps: int) -> None:
+        """How many steps show every example once; steps beyond see known examples again."""
+
+    def stepped(self) -> bool:
+        """An update was made, or held back by the guard. Whether the budget is now used up: the adapter then
+        probes the trained model, calls ``probed``, and stops the script by ``over``.
+        """
+
+    def probed(self, probe: Probe) -> None:
+        """The model at the end of the budget."""
+
+    def over(self) -> NoReturn:
+        """Stops the script."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from evengrad.cli import check, explain, forecast, replay, report, run, runs
+from evengrad.cli import check, explain, fix, forecast, replay, report, run, runs
 
 app = typer.Typer(
     name="evengrad",
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("check", cls=check.CheckCommand, no_args_is_help=True)(check.check)
 app.command("run", cls=check.CheckCommand, no_args_is_help=True)(run.run)
+app.command("fix", cls=check.CheckCommand)(fix.fix_command)
 app.command("report", no_args_is_help=True)(report.report)
 app.command("runs")(runs.runs)
 app.command("replay", no_args_is_help=True)(replay.replay)

@@ -40,7 +40,7 @@ _ADVICE = {
 
 def check(evidence: Evidence) -> Iterable[Finding]:
     """Fire where a cut point's norm exceeds the output's a thousandfold."""
-    worst = max(evidence.budget.blocks, key=lambda block: block.bottom, default=None)
+    worst = max(evidence.blocks, key=lambda block: block.bottom, default=None)
     if worst is None or not worst.bottom > DRIFT:
         return
     cause = evidence.main_cause(+1.0)

@@ -46,7 +46,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     if evidence.probe.outputs and all(port.norm == 0.0 for port in evidence.probe.outputs):
         yield _nothing(evidence)
         return
-    worst = min(evidence.budget.blocks, key=lambda block: block.bottom, default=None)
+    worst = min(evidence.blocks, key=lambda block: block.bottom, default=None)
     if worst is None or not worst.bottom < -DRIFT:
         return
     cause = evidence.main_cause(-1.0)

@@ -1,0 +1,194 @@
+"""Changes the user's own training when it starts, and counts its steps."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import keras
+import numpy as np
+
+from evengrad.adapters import Armed, TrialSession
+from evengrad.adapters.keras.changing import apply
+from evengrad.adapters.keras.changing_data import kind_of_loss, looked_at
+from evengrad.adapters.keras.probe import probe
+from evengrad.errors import CannotChangeError
+
+
+def arm(session: TrialSession) -> Armed:
+    """From now on; the first compiled model that is trained is changed and counted, no other."""
+    trying = _Trying(session)
+    wrapping = {"fit": trying.fitting, "train_on_batch": trying.stepping}
+    for name, wrapped in wrapping.items():
+        setattr(keras.Model, name, wrapped(getattr(keras.Model, name)))
+    unseed = _seeded(session.seed)
+
+    def disarm() -> None:
+        unseed()
+        for name in wrapping:
+            if hasattr(keras.Model.__dict__.get(name), "__wrapped__"):
+                delattr(keras.Model, name)
+
+    return Armed(disarm=disarm, flush=lambda: None)
+
+
+def _seeded(moved: int) -> Callable[[], None]:
+    """Seed everything, and move the script's own seeds by as much, under every name that Keras gives them."""
+    original = keras.utils.set_random_seed
+
+    @wraps(original)
+    def set_random_seed(seed: Any) -> Any:
+        return original(seed + moved if isinstance(seed, int) else seed)
+
+    found = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "keras"]
+    patched = [m for m in found if vars(m).get("set_random_seed") is original]
+    for module in patched:
+        vars(module)["set_random_seed"] = set_random_seed
+    original(moved)
+
+    def undo() -> None:
+        for module in patched:
+            vars(module)["set_random_seed"] = original
+
+    return undo
+
+
+class _Trying:
+    def __init__(self, session: TrialSession) -> None:
+        self.session = session
+        self.model: Any = None
+        self.batch: Any = None
+        self._begun = False
+        self._epoch = False
+
+    def fitting(self, original: Any) -> Any:
+        """Of ``Model.fit``."""
+        signature = inspect.signature(original)
+
+        @wraps(original)
+        def fit(model: Any, *args: Any, **kwargs: Any) -> Any:
+            bound = signature.bind(model, *args, **kwargs)
+            bound.apply_defaults()
+            if not self._is_ours(model):
+                return original(*bound.args, **bound.kwargs)
+            if self.model is None:
+                self._start(model, *looked_at(bound.arguments))
+            with _called_back(bound.arguments, _Counting(self)):
+                return original(*bound.args, **bound.kwargs)
+
+        return fit
+
+    def stepping(self, original: Any) -> Any:
+        """Of ``Model.train_on_batch``."""
+        signature = inspect.signature(original)
+
+        @wraps(original)
+        def train_on_batch(model: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self._is_ours(model):
+                return original(model, *args, **kwargs)
+            given = signature.bind(model, *args, **kwargs).arguments
+            if self.model is None:
+                batch = given.get("x"), given.get("y"), given.get("sample_weight")
+                self._start(model, batch, batch[1])
+            self.begin(None)
+            found = original(model, *args, **kwargs)
+            self.count(1)
+            return found
+
+        return train_on_batch
+
+    def _is_ours(self, model: Any) -> bool:
+        if self.model is not None:
+            return model is self.model
+        return bool(model.compiled) and model.optimizer is not None
+
+    def _start(self, model: Any, batch: Any, targets: Any) -> None:
+        self.model, self.batch = model, batch
+        waiting = model.train_function  # not called yet: a watch may stand in its place already
+        try:
+            apply(self.session.changes, model, None if batch is None else batch[0])
+        except CannotChangeError as error:
+            self.session.refuse(error)
+        model.train_function = waiting
+        flat = [v for v in keras.tree.flatten(targets) if v is not None]
+        if len(flat) == 1:
+            self.session.targets(kind_of_loss(model), np.asarray(flat[0]))
+
+    def begin(self, steps: int | None) -> None:
+        """The first step comes. steps: of an epoch, where that is known."""
+        if steps is not None:
+            self.epoch(steps)
+        if not self._begun:
+            self._begun = True
+            self.session.started()
+
+    def epoch(self, steps: int) -> None:
+        """Told once."""
+        if not self._epoch:
+            self._epoch = True
+            self.session.epoch(steps)
+
+    def count(self, steps: int) -> None:
+        """So many updates were made."""
+        if not any(self.session.stepped() for _ in range(steps)):
+            return
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        try:
+            found = probe(self.model, batch=self.batch, rate=True)
+        except Exception:  # the losses are what counts
+            found = None
+        if found is not None:
+            self.session.probed(found)
+        self.session.over()
+
+
+class _Counting(keras.callbacks.Callback):
+    """Counts the updates of ``fit``."""
+
+    def __init__(self, trying: _Trying) -> None:
+        super().__init__()
+        self._trying = trying
+        self._first = self._steps = 0
+
+    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
+        """All is known of the epoch that is known before it."""
+        self._trying.begin((self.params or {}).get("steps"))
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """The first of the batches that are taken in one call."""
+        self._first = batch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """The last of them; Keras counts on behind the end of an epoch."""
+        known = (self.params or {}).get("steps")
+        last = batch if known is None else min(batch, known - 1)
+        self._steps = last + 1
+        self._trying.count(last + 1 - self._first)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """A dataset of unknown length has ended."""
+        self._trying.epoch(self._steps)
+
+
+@contextmanager
+def _called_back(given: dict[str, Any], callback: Any) -> Iterator[None]:
+    """While it lasts, ``fit``'s arguments have one more callback, called in this thread."""
+    callbacks = given["callbacks"]
+    if not isinstance(callbacks, keras.callbacks.CallbackList):
+        given["callbacks"] = [*(keras.tree.flatten(callbacks) if callbacks else []), callback]
+        yield
+        return
+    callback.set_params(callbacks.params)
+    callback.set_model(given["self"])
+    apart, callbacks._async_train = callbacks._async_train, False
+    callbacks.callbacks.append(callback)
+    try:
+        yield
+    finally:
+        callbacks._async_train = apart
+        callbacks.callbacks.remove(callback)

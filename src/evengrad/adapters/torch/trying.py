@@ -1,0 +1,202 @@
+"""Changes the user's own training when it starts, and counts its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import torch
+from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
+
+from evengrad.adapters import Armed, TrialSession
+from evengrad.adapters.torch import script
+from evengrad.adapters.torch.changing import Live
+from evengrad.adapters.torch.substitute import Substitute
+from evengrad.change import Activation, Logits
+from evengrad.errors import CannotChangeError, EvengradError
+from evengrad.probe import Probe
+
+_LOSSES = {
+    "cross_entropy": "crossentropy",
+    "nll_loss": "crossentropy",
+    "binary_cross_entropy": "binary_crossentropy",
+    "binary_cross_entropy_with_logits": "binary_crossentropy",
+    "mse_loss": "mse",
+}
+_LOOKED_AT = 4096
+"""Elements of an example by which it is known again."""
+
+
+def arm(session: TrialSession) -> Armed:
+    """From now on; changes are made before the first forward pass of a model that an optimizer trains."""
+    trying = _Trying(session)
+    return Armed(disarm=trying.disarm, flush=lambda: None)
+
+
+class _Trying:
+    def __init__(self, session: TrialSession) -> None:
+        self.session = session
+        self.model: Any = None
+        self.live: Live | None = None
+        self._undo: list[Callable[[], None]] = []
+        self._optimizers: list[Any] = []
+        self._schedulers: list[Any] = []
+        self._seen: set[int] = set()
+        self._steps = 0
+        self._epoch: int | None = None
+        self._ending: Armed | None = None
+        self.substitute = Substitute()
+        if any(isinstance(change, Activation | Logits) for change in session.changes):
+            self.substitute.__enter__()
+        self._hooks = [
+            register_module_forward_pre_hook(self._before_forward),
+            register_optimizer_step_post_hook(self._after_step),
+        ]
+        self._wrap(torch.optim.Optimizer, "__init__", self._noting(self._optimizers))
+        self._wrap(torch.optim.lr_scheduler.LRScheduler, "__init__", self._noting(self._schedulers))
+        self._wrap(torch, "manual_seed", self._seeding)
+        for name, kind in _LOSSES.items():
+            self._wrap(F, name, self._hearing(kind))
+        torch.compiler.set_stance("force_eager")  # compiled code hides its calls
+        torch.random.manual_seed(session.seed)
+
+    def disarm(self) -> None:
+        """Take every patch off."""
+        for hook in self._hooks:
+            hook.remove()
+        while self._undo:
+            self._undo.pop()()
+        with _under(self.substitute) as above:
+            if self._ending is not None:
+                self._ending.disarm()
+            above[:] = [mode for mode in above if mode is not self.substitute]
+        torch.compiler.set_stance("default")
+
+    # --- patches -----------------------------------------------------------------------------------
+
+    def _wrap(self, place: Any, name: str, make: Callable[[Any], Any]) -> None:
+        original = getattr(place, name)
+        setattr(place, name, make(original))
+        self._undo.append(lambda: setattr(place, name, original))
+
+    def _noting(self, found: list[Any]) -> Callable[[Any], Any]:
+        def make(original: Any) -> Any:
+            def init(thing: Any, *args: Any, **kwargs: Any) -> None:
+                original(thing, *args, **kwargs)
+                if not any(thing is other for other in found):
+                    found.append(thing)
+
+            return init
+
+        return make
+
+    def _seeding(self, original: Any) -> Any:
+        return lambda seed: original(int(seed) + self.session.seed)
+
+    def _hearing(self, kind: str) -> Callable[[Any], Any]:
+        def make(original: Any) -> Any:
+            def loss(*args: Any, **kwargs: Any) -> Any:
+                targets = kwargs.get("target", args[1] if len(args) > 1 else None)
+                if torch.is_grad_enabled() and isinstance(targets, torch.Tensor):
+                    self.session.targets(kind, targets.detach().cpu().numpy())
+                return original(*args, **kwargs)
+
+            return loss
+
+        return make
+
+    # --- what happens in the script ------------------------------------------------------------------
+
+    def _before_forward(self, module: Any, args: Any) -> Any:
+        if not torch.is_grad_enabled() or not module.training:
+            return None
+        if self.model is None:
+            return self._start(module, args)
+        if module is self.model:
+            self._begin_pass(args)
+        return None
+
+    def _start(self, module: Any, args: Any) -> Any:
+        own = {id(p) for p in module.parameters()}
+        for optimizer in self._optimizers:
+            groups = optimizer.param_groups
+            if any(id(p) in own for group in groups for p in group["params"]):
+                break
+        else:
+            return None
+        self.model = module
+        schedulers = [s for s in self._schedulers if getattr(s, "optimizer", None) is optimizer]
+        self.live = Live(module, optimizer, schedulers, args, {}, self.substitute)
+        try:
+            self.live.apply(self.session.changes)
+        except CannotChangeError as error:
+            self.session.refuse(error)
+        self.session.started()
+        self._begin_pass(args)
+        return self.live.args
+
+    def _begin_pass(self, args: Any) -> None:
+        self.substitute.restart()
+        if self._epoch is None and self._known(args):
+            self._epoch = self._steps
+            self.session.epoch(self._steps)
+
+    def _known(self, args: Any) -> bool:
+        """Whether most examples of this batch have been trained on before."""
+        batch = next((a for a in args if isinstance(a, torch.Tensor) and a.ndim > 0), None)
+        if batch is None or not len(batch):
+            return False
+        rows = batch.detach().reshape(len(batch), -1)[:, :_LOOKED_AT].cpu().contiguous().numpy()
+        keys = [hash(row.tobytes()) for row in rows]
+        known = sum(key in self._seen for key in keys)
+        self._seen.update(keys)
+        return 2 * known > len(keys)
+
+    def _after_step(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
+        if self.live is None or optimizer is not self.live.optimizer or self._ending is not None:
+            return
+        self._steps += 1
+        if self.session.stepped():
+            self._ending = self._probing()
+
+    def _probing(self) -> Armed:
+        """The next backward pass is measured; the recorder is below the substitute, and sees what it calls."""
+        with _under(self.substitute):
+            return script.arm(_End(self.session))
+
+
+@contextmanager
+def _under(mode: Any) -> Iterator[list[Any]]:
+    """Function modes that begin or end inside lie below this one and all that were begun after it: those,
+    the last begun first, and they go on afterwards.
+    """
+    above: list[Any] = []
+    while any(other is mode for other in _get_current_function_mode_stack()):
+        above.append(_pop_mode())
+    try:
+        yield above
+    finally:
+        for one in reversed(above):
+            _push_mode(one)
+
+
+class _End:
+    """Takes the last probe, and stops the script there."""
+
+    precise = False
+
+    def __init__(self, session: TrialSession) -> None:
+        self._session = session
+
+    def starting(self) -> None: ...
+
+    def deliver(self, probe: Probe) -> NoReturn:
+        self._session.probed(probe)
+        self._session.over()
+
+    def fail(self, _error: EvengradError) -> NoReturn:
+        self._session.over()

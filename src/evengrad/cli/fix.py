@@ -1,0 +1,202 @@
+"""``evengrad fix``: finds the change that cures a sick training, proves it, and writes it as a patch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.status import Status as Spinner
+
+from evengrad.cli.check import say
+from evengrad.errors import EvengradError
+from evengrad.finding import Finding
+from evengrad.fix import fix
+from evengrad.fixing import Attempt, Fixing, Plan
+from evengrad.remedies import all_remedies
+from evengrad.remedy import Candidate
+from evengrad.report import fix_html
+from evengrad.report.fix_json import as_json
+from evengrad.report.fix_text import attempt_line, render
+
+
+class Status(IntEnum):
+    """Exit statuses of ``evengrad fix``."""
+
+    WELL = 0
+    NOT_FIXED = 1
+    CANNOT_RUN = 2
+    INTERRUPTED = 130
+
+
+def fix_command(
+    script: Annotated[
+        str | None, typer.Argument(help="The training script, or a module with -m.")
+    ] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="The script's own arguments, after --.")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write the patch into SCRIPT.")] = False,
+    steps: Annotated[int, typer.Option(min=10, help="Updates of a trial.")] = 200,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Seeds with which the patched script must work.")
+    ] = 3,
+    budget: Annotated[int, typer.Option(min=1, help="Trials of remedies, at most.")] = 8,
+    jobs: Annotated[int, typer.Option(min=1, help="Trials side by side.")] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Try this remedy only; may be given several times.")
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Say what remedies there are.")] = False,
+    folder: Annotated[Path, typer.Option(help="Where trials are kept.")] = Path("fixes"),
+    html: Annotated[
+        Path | None, typer.Option(help="Write the report, one HTML file, here.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the result for machines here.")] = None,
+    module: Annotated[
+        bool, typer.Option("-m", help="SCRIPT is a module's dotted name, as in python -m.")
+    ] = False,
+) -> None:
+    """Find the change that makes a training healthy, and prove it.
+
+    Runs SCRIPT as it is for some steps, looks for what is wrong, tries remedies for it, each in a process of
+    its own with the same data and seed, and keeps the least invasive one with which the training is healthy
+    and learns. Shows it as a patch, and runs the patched script with several seeds. Changes nothing without
+    --apply.
+
+    Examples:
+    - evengrad fix train.py
+
+    - evengrad fix train.py --apply -- --epochs 3
+
+    - evengrad fix train.py --only clipping --steps 100
+
+    - evengrad fix --list
+
+    Exit status: 0 fixed, or healthy as it is; 1 not fixed; 2 the script could not be run; 130 interrupted (the
+    next call takes up from there).
+    """
+    if listing:
+        _list()
+        raise typer.Exit(Status.WELL)
+    if script is None:
+        say(
+            "Expected a script, such as: evengrad fix train.py. `evengrad fix --list` has the remedies."
+        )
+        raise typer.Exit(Status.CANNOT_RUN)
+    plan = Plan(
+        script,
+        tuple(arguments or ()),
+        module,
+        steps,
+        seeds,
+        budget,
+        jobs,
+        tuple(only or ()),
+        folder,
+    )
+    try:
+        _expect(plan)
+        found = _fix(plan)
+    except EvengradError as error:
+        say(str(error))
+        raise typer.Exit(Status.CANNOT_RUN) from None
+    except KeyboardInterrupt:
+        say("Interrupted; the same call takes up from the trials that are done.")
+        raise typer.Exit(Status.INTERRUPTED) from None
+    print(render(found), end="")
+    if html is not None:
+        html.write_text(fix_html.render(found), encoding="utf-8")
+    if json is not None:
+        json.write_text(as_json(found), encoding="utf-8")
+    if apply:
+        _apply(found)
+    raise typer.Exit(_STATUS[found.status])
+
+
+_STATUS = {
+    "healthy": Status.WELL,
+    "fixed": Status.WELL,
+    "not_fixed": Status.NOT_FIXED,
+    "cannot_run": Status.CANNOT_RUN,
+}
+
+
+def _list() -> None:
+    for remedy in all_remedies():
+        print(f"{remedy.name:<16}{remedy.title}")
+
+
+def _expect(plan: Plan) -> None:
+    known = [remedy.name for remedy in all_remedies()]
+    for name in plan.only:
+        if name not in known:
+            raise EvengradError(f"There is no remedy {name!r}. There are: {', '.join(known)}.")
+
+
+def _fix(plan: Plan) -> Fixing:
+    with _Telling() as telling, ThreadPoolExecutor(plan.jobs) as executor:
+        return fix(plan, executor, telling)
+
+
+class _Telling:
+    """What is going on, on stderr: a line for each trial that is over, and a spinner for the one that runs."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._spinner: Spinner | None = None
+
+    def __enter__(self) -> _Telling:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rest()
+
+    def trying(self, candidate: Candidate | None, seed: int, patched: bool) -> None:
+        what = "the script as it is" if candidate is None else candidate.reason
+        text = f"{'patched: ' if patched else ''}{what}, seed {seed}"
+        if self._console.is_terminal:
+            self._rest()
+            self._spinner = self._console.status(text)
+            self._spinner.start()
+
+    def tried(self, attempt: Attempt) -> None:
+        self._rest()
+        self._console.print(attempt_line(attempt), soft_wrap=True, markup=False)
+
+    def found(self, findings: Sequence[Finding]) -> None:
+        self._rest()
+        for finding in findings:
+            self._console.print(f"    {finding.code} {finding.title}", soft_wrap=True, markup=False)
+
+    def _rest(self) -> None:
+        if self._spinner is not None:
+            self._spinner.stop()
+            self._spinner = None
+
+
+def _apply(found: Fixing) -> None:
+    """The patched file in the place of the user's, in one move."""
+    patch, target = found.patch, Path(found.plan.target)
+    if patch is None:
+        say("There is nothing to apply.")
+        return
+    if patch.manual or found.plan.module:
+        say("Not applied: the change can only be made by hand, see above.")
+        return
+    with target.open(newline="", encoding="utf-8") as file:
+        if file.read() != patch.before:
+            say(f"Not applied: {target} has changed since. Run evengrad fix again.")
+            return
+    handle, name = tempfile.mkstemp(dir=target.resolve().parent, prefix=f".{target.name}-")
+    with os.fdopen(handle, "w", newline="", encoding="utf-8") as new:
+        new.write(patch.after)
+    shutil.copymode(target, name)
+    Path(name).replace(target.resolve())
+    say(f"{target} is patched.")

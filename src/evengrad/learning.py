@@ -1,0 +1,144 @@
+"""Whether a trial is healthy and learns: stated tests, the same for every trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evengrad.trial import Result
+
+BAD = frozenset({"EG101", "EG102", "EG103", "EG701", "EG801", "EG802", "EG806", "EG807"})
+"""Findings of exploding, vanishing or non-finite gradients: with one of them a training is not healthy."""
+_NORMAL_99 = 2.326
+_FEWEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a trial's losses and findings say. healthy: finite, nothing explodes or vanishes at its end.
+    learning: its last losses are below chance and below its first ones. level: mean of the last losses. why:
+    one line.
+    """
+
+    healthy: bool
+    learning: bool
+    level: float
+    why: str
+
+    @property
+    def good(self) -> bool:
+        """Healthy and learning."""
+        return self.healthy and self.learning
+
+
+def judge(result: Result) -> Verdict:
+    """Judge one trial.
+
+    It learns if the mean of its last quarter of losses lies below the loss of the best constant answer, and
+    below the mean of as many first ones, by a one-sided t-test at 99% each; and if the same holds for the
+    means of the held-back losses, those of examples that had not been trained on (``together`` tests these).
+    Where chance is not known the first losses must do.
+    """
+    level = _mean(result.losses[-max(len(result.losses) // 4, 1) :])
+    if result.end in ("failed", "refused", "unseen"):
+        return Verdict(False, False, level, result.message or result.end)
+    if result.end == "stopped":
+        return Verdict(False, False, level, f"stopped by the guard: {_first(result.message)}")
+    if not all(math.isfinite(v) for v in result.losses):
+        return Verdict(False, False, math.nan, "a loss is not finite")
+    bad = [t for c, t in zip(result.codes, result.titles, strict=True) if c in BAD]
+    if bad:
+        return Verdict(False, False, level, bad[0])
+    return _learning(result)
+
+
+def together(results: Sequence[Result]) -> str | None:
+    """What speaks against trials that each learn, with several seeds: their held-back losses taken together
+    are not below chance, or not below where they began, by the test of ``judge``. None where nothing does.
+    """
+    pairs = [_ends(result.fresh) for result in results if len(result.fresh) >= _FEWEST]
+    if not pairs:
+        return None  # every example is shown at each step: nothing is held back
+    first = np.concatenate([one for one, _ in pairs])
+    last = np.concatenate([two for _, two in pairs])
+    chances = [result.chance for result in results]
+    if all(chance is not None for chance in chances):
+        excess = [two - chance for (_, two), chance in zip(pairs, chances, strict=False)]
+        if not _below(np.concatenate(excess), 0.0):
+            return f"the held-back loss {last.mean():.4g} is not below chance"
+    if not _falls(first, last):
+        return f"the held-back loss {last.mean():.4g} is not below where it began"
+    return None
+
+
+def _learning(result: Result) -> Verdict:
+    if len(result.losses) < _FEWEST:
+        words = f"only {len(result.losses)} steps were made"
+        return Verdict(True, False, _mean(result.losses), words)
+    first, last = _ends(result.losses)
+    level = float(last.mean())
+    if result.chance is not None and not _below(last, result.chance):
+        words = f"its loss {level:.4g} is not below chance, {result.chance:.4g}"
+        return Verdict(True, False, level, words)
+    if not _falls(first, last):
+        words = f"its loss {level:.4g} is not below where it began, {first.mean():.4g}"
+        return Verdict(True, False, level, words)
+    against = "" if result.chance is None else f", chance {result.chance:.4g}"
+    held = _held_back(result)
+    if held is None:
+        return Verdict(True, True, level, f"its loss fell to {level:.4g}{against}")
+    bound = math.inf if result.chance is None else result.chance
+    if not held[1] < min(held[0], bound):
+        words = f"its loss fell to {level:.4g}, but the held-back loss is {held[1]:.4g}{against}"
+        return Verdict(True, False, level, words)
+    words = f"its loss fell to {level:.4g}, held back {held[1]:.4g}{against}"
+    return Verdict(True, True, level, words)
+
+
+def _held_back(result: Result) -> tuple[float, float] | None:
+    """Means of the first and the last held-back losses; None where nothing is held back, or too little."""
+    if len(result.fresh) < _FEWEST:
+        return None
+    first, last = _ends(result.fresh)
+    return float(first.mean()), float(last.mean())
+
+
+def _ends(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the last quarter."""
+    window = max(len(losses) // 4, _FEWEST // 2)
+    return np.array(losses[:window]), np.array(losses[-window:])
+
+
+def _below(values: np.ndarray, bound: float) -> bool:
+    error = _noise(values) / math.sqrt(len(values))
+    return float(values.mean()) + _t99(len(values) - 1) * error < bound
+
+
+def _falls(first: np.ndarray, last: np.ndarray) -> bool:
+    """Welch's test."""
+    error = math.sqrt(_noise(first) ** 2 / len(first) + _noise(last) ** 2 / len(last))
+    return float(first.mean() - last.mean()) > _t99(min(len(first), len(last)) - 1) * error
+
+
+def _noise(values: np.ndarray) -> float:
+    """Standard deviation from batch to batch, by successive differences: a trend is no noise (von Neumann
+    1941, The mean square successive difference).
+    """
+    return float(np.sqrt(np.mean(np.diff(values) ** 2) / 2))
+
+
+def _t99(freedom: int) -> float:
+    """The 99% point of Student's t, to 2% from 4 degrees of freedom on (Cornish-Fisher)."""
+    z, n = _NORMAL_99, float(freedom)
+    return z + (z**3 + z) / (4 * n) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n * n)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan
+
+
+def _first(text: str) -> str:
+    return text.split("\n", 1)[0]

@@ -1,0 +1,108 @@
+"""Clipping: a call before each step in PyTorch, an argument of the optimizer in Keras."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from evengrad.change import Clip
+from evengrad.patch import arguments, keras_optimizers, torch_optimizers
+from evengrad.patch.draft import Draft, Manual
+from evengrad.patch.numbers import number
+from evengrad.patch.source import Source
+from evengrad.patch.torch_optimizers import Step
+
+_TORCH = {"norm": "torch.nn.utils.clip_grad_norm_", "value": "torch.nn.utils.clip_grad_value_"}
+_WORD = {"norm": "max_norm", "value": "clip_value"}
+_KERAS = {"norm": "global_clipnorm", "value": "clipvalue"}
+_LIMITS = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+def torch(draft: Draft, change: Clip) -> None:
+    """A clipping call before each ``optimizer.step()``; one that is there gets the new bound."""
+    source = draft.source
+    made = torch_optimizers.optimizers(source)
+    steps = torch_optimizers.steps(source, made)
+    if not steps:
+        raise Manual(made[0], "after")
+    present = [call for call in source.all(cst.Call) if _clips(source, call)]
+    for call in present:
+        _rebound(draft, call, change, steps)
+    for step in steps:
+        if not any(_guards(source, call, step) for call in present):
+            _insert(draft, step, change)
+
+
+def keras(draft: Draft, change: Clip) -> None:
+    """``global_clipnorm=`` or ``clipvalue=`` of each optimizer; Keras takes only one limit."""
+    word = _KERAS[change.kind]
+    for site in keras_optimizers.optimizers(draft.source):
+        others: list[cst.Arg] = []
+        if isinstance(site, cst.Call):
+            limits = [arguments.argument(site, limit) for limit in _LIMITS if limit != word]
+            others = [arg for arg in limits if arg is not None]
+            if arguments.argument(site, word) is not None and others:
+                raise Manual(site)
+        keras_optimizers.put(draft, site, {word: number(change.bound)}, others)
+
+
+def _clips(source: Source, call: cst.Call) -> bool:
+    return source.called(call).startswith("torch.nn.utils.clip_grad_")
+
+
+def _rebound(draft: Draft, call: cst.Call, change: Clip, steps: list[Step]) -> None:
+    """Give a clipping call that is there the kind and the bound."""
+    source = draft.source
+    if not any(_guards(source, call, step) for step in steps):
+        raise Manual(call)  # it may not be reached: the step is not beside it
+    name = _TORCH[change.kind]
+    if source.called(call).rstrip("_") == name.rstrip("_"):
+        positions = {_WORD[change.kind]: 1}
+        arguments.change(
+            draft, call, {_WORD[change.kind]: number(change.bound)}, positions=positions
+        )
+        return
+    given = arguments.value(call, "parameters", 0)
+    if given is None:
+        raise Manual(call)
+    draft.replace(call, f"{draft.spell(name)}({source.code(given)}, {number(change.bound)})")
+
+
+def _guards(source: Source, call: cst.Call, step: Step) -> bool:
+    """Whether a call stands in the same block as a step, before it."""
+    same = _block(source, call) is _block(source, step.call)
+    return same and source.start(call) < source.start(step.call)
+
+
+def _block(source: Source, node: cst.CSTNode) -> cst.CSTNode | None:
+    line = source.statement(node)
+    above = None if line is None else source.parent(line)
+    return source.parent(above) if isinstance(above, cst.SimpleStatementLine) else above
+
+
+def _insert(draft: Draft, step: Step, change: Clip) -> None:
+    source = draft.source
+    if len(step.call.args) > (step.scaler is not None):
+        raise Manual(step.call, "before")  # a closure computes the gradient within the step
+    lines = []
+    if step.scaler is not None and not _unscaled(source, step):
+        lines.append(f"{step.scaler}.unscale_({step.optimizer})")
+    name = draft.spell(_TORCH[change.kind])
+    lines.append(f"{name}({_parameters(source, step)}, {number(change.bound)})")
+    draft.before(step.call, lines)
+
+
+def _unscaled(source: Source, step: Step) -> bool:
+    calls = [c for c in source.all(cst.Call) if source.code(c.func) == f"{step.scaler}.unscale_"]
+    return any(_guards(source, call, step) for call in calls)
+
+
+def _parameters(source: Source, step: Step) -> str:
+    """The parameters of a step's optimizer, as they can be written where it steps."""
+    given = None if step.made is None else torch_optimizers.parameters(source, step.made)
+    if (
+        given is not None
+        and source.code(given).endswith(".parameters()")
+        and torch_optimizers.visible(source, given, step.call)
+    ):
+        return source.code(given)
+    return f'[p for group in {step.optimizer}.param_groups for p in group["params"]]'

@@ -1,0 +1,44 @@
+"""Other initial weights in Keras: ``kernel_initializer=`` of the layers."""
+
+from __future__ import annotations
+
+import math
+
+from evengrad.change import Initialise
+from evengrad.patch import arguments
+from evengrad.patch.draft import Draft, Manual
+from evengrad.patch.keras_layers import kind, place, sites
+
+_DEPTHWISE = {"DepthwiseConv1D", "DepthwiseConv2D"}
+_KERNEL = {
+    "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose",
+    "Conv3DTranspose",
+}  # fmt: skip
+
+
+def keras(draft: Draft, change: Initialise) -> None:
+    """Each layer's own argument; a bias that is not drawn as zeros loses its initialiser."""
+    source = draft.source
+    found, missing = sites(source, change.layers)
+    if missing:
+        draft.left.append(Manual(place(source, missing), layers=missing))
+    for call, layers in found:
+        layer = kind(source, call)
+        if arguments.unpacked(call) or layer not in _KERNEL | _DEPTHWISE:
+            draft.left.append(Manual(call, layers=layers))
+            continue
+        word = "depthwise_initializer" if layer in _DEPTHWISE else "kernel_initializer"
+        bias = arguments.argument(call, "bias_initializer")
+        drop = [] if bias is None or "zeros" in source.code(bias).lower() else [bias]
+        arguments.change(draft, call, {word: _initialiser(draft, change)}, drop=drop)
+
+
+def _initialiser(draft: Draft, change: Initialise) -> str:
+    if change.scheme == "orthogonal":
+        return f"{draft.spell('keras.initializers.Orthogonal')}({change.gain:.4g})"
+    for gain, word in ((math.sqrt(2), "he_normal"), (1.0, "lecun_normal")):
+        if math.isclose(change.gain, gain, rel_tol=1e-3):
+            return draft.quoted(word)
+    name = draft.spell("keras.initializers.VarianceScaling")
+    mode, law = draft.quoted("fan_in"), draft.quoted("truncated_normal")
+    return f"{name}({change.gain**2:.3g}, {mode}, {law})"

@@ -1,0 +1,68 @@
+"""Which function writes which change, in which framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from evengrad.change import (
+    Activation,
+    Beta2,
+    Clip,
+    Decay,
+    Initialise,
+    Inputs,
+    Logits,
+    Normalise,
+    Optimizer,
+    Rate,
+    Warmup,
+)
+from evengrad.patch.activation_keras import keras as keras_activation
+from evengrad.patch.activation_torch import torch as torch_activation
+from evengrad.patch.beta2 import keras as keras_beta2
+from evengrad.patch.beta2 import torch as torch_beta2
+from evengrad.patch.clip import keras as keras_clip
+from evengrad.patch.clip import torch as torch_clip
+from evengrad.patch.draft import Draft
+from evengrad.patch.initialise_keras import keras as keras_initialise
+from evengrad.patch.initialise_torch import torch as torch_initialise
+from evengrad.patch.inputs import keras as keras_inputs
+from evengrad.patch.inputs import torch as torch_inputs
+from evengrad.patch.logits_keras import keras as keras_logits
+from evengrad.patch.logits_torch import torch as torch_logits
+from evengrad.patch.normalise_keras import keras as keras_normalise
+from evengrad.patch.normalise_torch import torch as torch_normalise
+from evengrad.patch.optimizer import keras as keras_optimizer
+from evengrad.patch.optimizer import torch as torch_optimizer
+from evengrad.patch.rate import keras as keras_rate
+from evengrad.patch.rate import torch as torch_rate
+from evengrad.patch.schedule_keras import decay as keras_decay
+from evengrad.patch.schedule_keras import warmup as keras_warmup
+from evengrad.patch.schedule_torch import decay as torch_decay
+from evengrad.patch.schedule_torch import warmup as torch_warmup
+
+WRITERS: dict[tuple[str, type[Any]], Callable[[Draft, Any], None]] = {
+    ("torch", Activation): torch_activation,
+    ("keras", Activation): keras_activation,
+    ("torch", Beta2): torch_beta2,
+    ("keras", Beta2): keras_beta2,
+    ("torch", Clip): torch_clip,
+    ("keras", Clip): keras_clip,
+    ("torch", Decay): torch_decay,
+    ("keras", Decay): keras_decay,
+    ("torch", Initialise): torch_initialise,
+    ("keras", Initialise): keras_initialise,
+    ("torch", Inputs): torch_inputs,
+    ("keras", Inputs): keras_inputs,
+    ("torch", Logits): torch_logits,
+    ("keras", Logits): keras_logits,
+    ("torch", Normalise): torch_normalise,
+    ("keras", Normalise): keras_normalise,
+    ("torch", Optimizer): torch_optimizer,
+    ("keras", Optimizer): keras_optimizer,
+    ("torch", Rate): torch_rate,
+    ("keras", Rate): keras_rate,
+    ("torch", Warmup): torch_warmup,
+    ("keras", Warmup): keras_warmup,
+}

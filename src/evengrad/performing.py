@@ -1,0 +1,226 @@
+"""Performs a trial in a process of its own: ``python -m evengrad.performing FOLDER`` reads trial.json there and
+leaves result.json beside the run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from evengrad import clip
+from evengrad.chance import Chance
+from evengrad.change import Change, Clip
+from evengrad.diagnose import judge, judge_run
+from evengrad.errors import CannotChangeError, EvengradError
+from evengrad.finding import Finding
+from evengrad.probe import Probe
+from evengrad.run import Run
+from evengrad.running import Outcome, TrialOverError, run_script
+from evengrad.store import load
+from evengrad.trial import End, Result, Trial, stored
+from evengrad.watching import Settings
+
+_EVERY = 10
+
+
+def execute(trial: Trial, folder: Path) -> Result:
+    """Perform a trial in a new process, unless its result is in the folder already."""
+    known = stored(folder)
+    if known is not None:
+        return known
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "trial.json").write_text(json.dumps(trial.to_json()))
+    ours = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
+    with (folder / "output.txt").open("w") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "evengrad.performing", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": path},
+            check=False,
+        )
+    found = stored(folder)
+    if found is None:
+        said = (folder / "output.txt").read_text(errors="replace").strip().splitlines()[-1:]
+        return Result("failed", message=f"exit status {done.returncode}: {' '.join(said)}")
+    return found
+
+
+def perform(trial: Trial, folder: Path) -> Result:
+    """Perform it in this process, which must have imported no framework yet."""
+    session = _Session(trial)
+    changes = [change for change in trial.changes if isinstance(change, Clip)]
+    settings = Settings(every=_EVERY, clip=_clip(changes), folder=folder / "runs")
+    start = time.monotonic()
+    with _seeded(trial.seed):
+        outcome = run_script(
+            trial.target,
+            trial.arguments,
+            module=trial.module,
+            settings=settings,
+            trial=session,
+            source=trial.source,
+        )
+    found = session.result(outcome)
+    return replace(found, seconds=time.monotonic() - start)
+
+
+class _Session:
+    """What the adapters report to (adapters.TrialSession)."""
+
+    def __init__(self, trial: Trial) -> None:
+        # A clip is the watch's own, so that its guard sees what is left after it.
+        self.changes: tuple[Change, ...] = tuple(
+            change for change in trial.changes if not isinstance(change, Clip)
+        )
+        self.seed = trial.seed
+        self._trial = trial
+        self._steps = 0
+        self._epoch: int | None = None
+        self._chance = Chance()
+        self._refused: CannotChangeError | None = None
+        self._probe: Probe | None = None
+
+    def started(self) -> None: ...
+
+    def refuse(self, error: CannotChangeError) -> NoReturn:
+        self._refused = error
+        self.over()
+
+    def targets(self, loss: str, values: Any) -> None:
+        self._chance.add(loss, values)
+
+    def epoch(self, steps: int) -> None:
+        self._epoch = self._epoch or steps
+
+    def stepped(self) -> bool:
+        self._steps += 1
+        return self._steps >= self._trial.steps
+
+    def probed(self, probe: Probe) -> None:
+        self._probe = probe
+
+    def over(self) -> NoReturn:
+        raise TrialOverError
+
+    def result(self, outcome: Outcome) -> Result:
+        """What came of it; the run with the most steps counts."""
+        runs = [run for path in outcome.runs if (run := _loaded(path)) is not None]
+        run = max(runs, key=lambda run: len(run.steps["step"]), default=None)
+        end, message = self._end(outcome, run)
+        if run is None:
+            return Result(end, message=message)
+        findings = [*judge_run(run), *(judge(self._probe) if self._probe is not None else ())]
+        losses = run.steps["loss"][: self._trial.steps]
+        norms = run.steps["norm"][: self._trial.steps]
+        return Result(
+            end,
+            tuple(map(float, losses)),
+            tuple(map(float, norms)),
+            epoch=self._epoch,
+            chance=self._chance.loss,
+            codes=tuple(f.code for f in _flat(findings)),
+            titles=tuple(f.title for f in _flat(findings)),
+            profile=_profile(run),
+            message=message,
+            run=str(run.path),
+        )
+
+    def _end(self, outcome: Outcome, run: Run | None) -> tuple[End, str]:
+        if self._refused is not None:
+            return "refused", str(self._refused)
+        if outcome.stopped is not None:
+            return "stopped", str(outcome.stopped)
+        if outcome.error is not None:
+            return "failed", f"{type(outcome.error).__name__}: {outcome.error}"
+        if outcome.code not in (None, 0):
+            return "failed", f"the script left by sys.exit({outcome.code!r})"
+        if run is None:
+            return "unseen", "no training step was seen"
+        return ("budget" if self._steps >= self._trial.steps else "finished"), ""
+
+
+def _flat(findings: list[Finding]) -> list[Finding]:
+    """Echoes after what explains them."""
+    return [f for one in findings for f in (one, *_flat(list(one.echoes)))]
+
+
+def _loaded(path: Path) -> Run | None:
+    try:
+        run = load(path)
+    except EvengradError:
+        return None
+    return run if len(run.steps["step"]) else None
+
+
+def _profile(run: Run) -> tuple[tuple[str, float], ...]:
+    """Gradient rms of the weight matrices in the last step that was read, forward order."""
+    details = run.details if len(run.details["step"]) else run.recent
+    if not len(details["step"]):
+        return ()
+    at = details["step"] == details["step"].max()
+    pairs = zip(details["tensor"][at], details["gradient_rms"][at], strict=True)
+    found = [
+        (run.subject.tensors[int(i)].layer, float(rms))
+        for i, rms in pairs
+        if run.subject.tensors[int(i)].fan_in and math.isfinite(rms)
+    ]
+    return tuple(found)
+
+
+def _clip(changes: list[Clip]) -> clip.Clip | None:
+    if not changes:
+        return None
+    last = changes[-1]
+    return clip.parse(last.bound if last.kind == "norm" else f"value:{last.bound:g}")
+
+
+class _seeded:
+    """The generators that belong to no framework: seeded now, and the script's own seeds moved by as much."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __enter__(self) -> None:
+        random.seed(self.seed)
+        np.random.seed(self.seed)
+        self._kept = np.random.seed, random.seed, np.random.default_rng
+        np.random.seed = self._moved(np.random.seed)
+        random.seed = self._moved(random.seed)
+        np.random.default_rng = self._moved(np.random.default_rng)
+
+    def __exit__(self, *_: object) -> None:
+        np.random.seed, random.seed, np.random.default_rng = self._kept
+
+    def _moved(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def seed(value: Any = None, *args: Any, **kwargs: Any) -> Any:
+            moved = value + self.seed if isinstance(value, int) else value
+            return original(self.seed if moved is None else moved, *args, **kwargs)
+
+        return seed
+
+
+def main(folder: Path) -> None:
+    """Perform the trial in this folder."""
+    trial = Trial.from_json(json.loads((folder / "trial.json").read_text()))
+    result = perform(trial, folder)
+    unfinished = folder / "result.json.part"
+    unfinished.write_text(json.dumps(result.to_json()))
+    unfinished.replace(folder / "result.json")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

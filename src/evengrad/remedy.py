@@ -1,0 +1,107 @@
+"""What a remedy is given and what it proposes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from evengrad.change import Change
+from evengrad.finding import Cause, Finding
+from evengrad.initialisers import Even, even_initialisation
+from evengrad.probe import Probe
+from evengrad.spec import Kind
+from evengrad.theory.activations import canonical
+from evengrad.theory.stability import largest_stable
+from evengrad.trial import Result
+
+_BOUNDED = ("sigmoid", "tanh", "softsign", "hard_sigmoid", "hardtanh", "hard_tanh")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A remedy for one cause, ready to be tried.
+
+    remedy: its name. invasiveness: 1 for a number of the training, up to 6 for another network. reason: one
+    line, what it is for.
+    """
+
+    remedy: str
+    changes: tuple[Change, ...]
+    cause: Cause
+    invasiveness: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A sick training: its probe before the first step (None where it could not be taken), the findings of both
+    and how it went. steps: of a trial.
+    """
+
+    probe: Probe | None
+    findings: tuple[Finding, ...]
+    result: Result
+    steps: int
+
+    @cached_property
+    def causes(self) -> tuple[Cause, ...]:
+        """Those that were found, the most important first."""
+        return tuple(dict.fromkeys(finding.cause for finding in _flat(self.findings)))
+
+    @cached_property
+    def codes(self) -> frozenset[str]:
+        """Of all findings, echoes too."""
+        return frozenset(finding.code for finding in _flat(self.findings))
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate now."""
+        optimizer = None if self.probe is None else self.probe.optimizer
+        return None if optimizer is None else optimizer.learning_rate
+
+    @property
+    def optimizer(self) -> str:
+        """Its name in small letters; empty where it is not known."""
+        optimizer = None if self.probe is None else self.probe.optimizer
+        return "" if optimizer is None else optimizer.name.lower()
+
+    @property
+    def stable(self) -> float | None:
+        """The largest stable learning rate, where it is known."""
+        rate = None if self.probe is None else self.probe.rate
+        found = None if rate is None else largest_stable(rate)
+        return found if found is not None and 0 < found < float("inf") else None
+
+    @cached_property
+    def even(self) -> tuple[Even, ...]:
+        """Weights that would keep the variance, for all layers whose scale matters."""
+        return () if self.probe is None else even_initialisation(self.probe)
+
+    @cached_property
+    def bounded(self) -> tuple[str, ...]:
+        """Activations with flat ends in hidden layers, the most frequent first."""
+        if self.probe is None:
+            return ()
+        types = [canonical(o.type) for o in self.probe.operations if o.kind is Kind.ACTIVATION]
+        found = [t for t in types if t in _BOUNDED]
+        return tuple(sorted(dict.fromkeys(found), key=found.count, reverse=True))
+
+    @cached_property
+    def weighted(self) -> tuple[str, ...]:
+        """Layers with a weight matrix, forward order."""
+        if self.probe is None:
+            return ()
+        own = [o.layer for o in self.probe.operations if o.kind is Kind.WEIGHTS]
+        return tuple(dict.fromkeys(own))
+
+    @cached_property
+    def normalised(self) -> bool:
+        """Whether there is a normalisation already."""
+        return self.probe is not None and any(
+            o.kind is Kind.NORMALISATION for o in self.probe.operations
+        )
+
+
+def _flat(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    roots = tuple(findings)
+    return roots + tuple(echo for one in roots for echo in _flat(one.echoes))

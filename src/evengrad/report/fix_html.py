@@ -1,0 +1,40 @@
+"""A fix as one HTML file that needs nothing else: diagnosis, patch, all trials side by side."""
+
+from __future__ import annotations
+
+import evengrad
+from evengrad import wording
+from evengrad.fixing import Fixing
+from evengrad.report import fix_charts as charts
+from evengrad.report import html, words
+from evengrad.report.fix_text import headline
+from evengrad.report.html import Figure, explained
+
+_LEVELS = {"healthy": "good", "fixed": "good", "not_fixed": "error", "cannot_run": "error"}
+
+
+def render(found: Fixing) -> str:
+    """The whole page."""
+    every = [one for finding in found.findings for one in (finding, *finding.echoes)]
+    figures = [
+        Figure("losses", "Losses", "A line for each trial. Dashed: chance.", charts.losses(found)),
+        Figure(
+            "profile",
+            "Gradient by layer",
+            "Rms of each weight matrix' gradient at the end of a trial, log scale.",
+            charts.profile(found),
+        ),
+    ]
+    return html.fill(
+        "fix.html.j2",
+        found=found,
+        headline=headline(found),
+        level=_LEVELS[found.status],
+        diff="" if found.patch is None else found.patch.diff(found.plan.target),
+        figures=figures,
+        words=words,
+        wording=wording,
+        explanations={one.code: explained(one.code) for one in every},
+        version=evengrad.__version__,
+        javascript=html.javascript(),
+    )

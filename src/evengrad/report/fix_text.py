@@ -1,0 +1,99 @@
+"""What fix found, as text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evengrad.fixing import Attempt, Fixing
+from evengrad.report.run_text import sparkline
+
+
+def attempt_line(attempt: Attempt) -> str:
+    """One trial in a line: whether it is well, what was changed, and what came of it."""
+    mark = "+" if attempt.verdict.good else "-"
+    name = "as it is" if attempt.candidate is None else attempt.candidate.remedy
+    if attempt.patched:
+        name = f"{name}, patched"
+    return f"{mark} {name:<34} seed {attempt.seed}  {attempt.verdict.why}"
+
+
+def render(found: Fixing) -> str:
+    """The whole result."""
+    parts = {
+        "healthy": _healthy,
+        "fixed": _fixed,
+        "not_fixed": _not_fixed,
+        "cannot_run": _cannot_run,
+    }
+    return "\n".join(parts[found.status](found)) + "\n"
+
+
+def headline(found: Fixing) -> str:
+    """The result in a sentence, without its full stop."""
+    target = found.plan.target
+    if found.status == "healthy":
+        return f"{target} is healthy and learns, with each of {len(found.plain)} seeds: nothing is changed"
+    if found.status == "fixed" and found.chosen is not None:
+        return f"{target} is cured: {found.chosen.reason}"
+    if found.status == "not_fixed":
+        return f"{target} is sick, and no remedy that was tried cures it"
+    return f"{target} could not be run: {found.message}"
+
+
+def _healthy(found: Fixing) -> list[str]:
+    return [
+        f"{headline(found)}.",
+        *_curves(list(found.plain)),
+    ]
+
+
+def _fixed(found: Fixing) -> list[str]:
+    assert found.chosen is not None
+    assert found.patch is not None
+    lines = [f"{headline(found)}.", ""]
+    lines += [f"{f.code} {f.title}" for f in found.findings]
+    lines += ["", *_curves([found.plain[-1], *found.proof]), ""]
+    if found.patch.manual:
+        lines += ["To be changed by hand:", *found.patch.manual]
+    else:
+        lines += [found.patch.diff(found.plan.target).rstrip("\n")]
+    what = "live change" if found.patch.manual else "patched script"
+    lines += ["", f"Proof: the {what} is healthy and learns with each of {_seeds(found)} seeds."]
+    return [*lines, _cost(found)]
+
+
+def _seeds(found: Fixing) -> int:
+    return len(
+        {attempt.seed for attempt in (*found.proof, *found.attempts) if attempt.verdict.good}
+    )
+
+
+def _not_fixed(found: Fixing) -> list[str]:
+    lines = [f"{headline(found)}.", ""]
+    lines += [f"{f.code} {f.title}" for f in found.findings]
+    lines += ["", "Tried:", *(f"  {attempt_line(a)}" for a in found.attempts)]
+    if found.closest is not None and found.closest.candidate is not None:
+        lines.append(f"Closest came {found.closest.candidate.reason}: {found.closest.verdict.why}.")
+    return [*lines, _cost(found)]
+
+
+def _cannot_run(found: Fixing) -> list[str]:
+    return [headline(found)]
+
+
+def _cost(found: Fixing) -> str:
+    return f"Cost: {found.cost:.1f} plain runs of {found.plan.steps} steps."
+
+
+def _curves(attempts: list[Attempt]) -> list[str]:
+    """Losses, one line a trial."""
+    lines = []
+    for attempt in attempts:
+        name = (
+            "as it is" if attempt.candidate is None else "patched" if attempt.patched else "changed"
+        )
+        losses = np.array(attempt.result.losses)
+        values = losses[np.isfinite(losses)]
+        ends = f"{values[0]:.4g} -> {attempt.verdict.level:.4g}" if len(values) else "no loss"
+        lines.append(f"  {name:<9} seed {attempt.seed}  {sparkline(values)}  loss {ends}")
+    return lines

@@ -1,0 +1,109 @@
+"""A trial: the user's own training, shortened and seeded, with some changes made; and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from evengrad.change import Change, from_json, to_json
+
+End = Literal["budget", "finished", "stopped", "failed", "refused", "unseen"]
+"""How a trial ended: its steps were made; the script was over before; the guard stopped it; it raised; a change
+does not fit; no training step was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What to run. seed: added to the script's own seeds. source: in the place of the script's, if it is
+    patched. steps: how many updates are made before it ends.
+    """
+
+    target: str
+    arguments: tuple[str, ...] = ()
+    module: bool = False
+    changes: tuple[Change, ...] = ()
+    seed: int = 0
+    steps: int = 200
+    source: str | None = None
+
+    def key(self, content: str) -> str:
+        """A name for what this trial does, given the script's content: the same for the same."""
+        facts = json.dumps([self.to_json(), content], sort_keys=True)
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        own = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return own | {"changes": to_json(self.changes), "arguments": list(self.arguments)}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Trial:
+        """What ``to_json`` gave."""
+        return Trial(
+            **{
+                **values,
+                "changes": from_json(values["changes"]),
+                "arguments": tuple(values["arguments"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a trial.
+
+    losses: of each update, before it; norms: of the gradients, before any clip. epoch: how many steps show
+    every example once: up to there each loss is of examples not trained on before; None where that did not
+    end. chance: the loss of the best constant answer; None where not known. codes: of the findings of the run
+    and of the last probe, errors only. profile: at the end, rms of the gradient by layer. message: what the
+    script or the guard said. run: its file.
+    """
+
+    end: End
+    losses: tuple[float, ...] = ()
+    norms: tuple[float, ...] = ()
+    seconds: float = 0.0
+    epoch: int | None = None
+    chance: float | None = None
+    codes: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    profile: tuple[tuple[str, float], ...] = field(default=())
+    message: str = ""
+    run: str | None = None
+
+    @property
+    def fresh(self) -> tuple[float, ...]:
+        """Losses of examples that had not been trained on: held back from the weights that they judge."""
+        return self.losses[: self.epoch]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; numbers that are not finite as None."""
+        found = asdict(self)
+        for name in ("losses", "norms"):
+            found[name] = [v if math.isfinite(v) else None for v in found[name]]
+        return found
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Result:
+        """What ``to_json`` gave."""
+        nan = float("nan")
+        own = dict(values)
+        for name in ("losses", "norms"):
+            own[name] = tuple(nan if v is None else float(v) for v in own[name])
+        for name in ("codes", "titles"):
+            own[name] = tuple(own[name])
+        own["profile"] = tuple((str(layer), float(v)) for layer, v in own["profile"])
+        return Result(**own)
+
+
+def stored(folder: Path) -> Result | None:
+    """The result in a trial's folder, if it was ended."""
+    try:
+        return Result.from_json(json.loads((folder / "result.json").read_text()))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

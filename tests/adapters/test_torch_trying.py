@@ -1,0 +1,371 @@
+"""Changes in a live PyTorch training: each against the same thing written out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from evengrad.adapters.torch import trying
+from evengrad.adapters.torch.changing import Live
+from evengrad.adapters.torch.substitute import Substitute
+from evengrad.change import (
+    Activation,
+    Beta2,
+    Clip,
+    Decay,
+    Initialise,
+    Inputs,
+    Logits,
+    Normalise,
+    Optimizer,
+    Rate,
+    Warmup,
+    from_json,
+    in_order,
+    to_json,
+)
+from evengrad.errors import CannotChangeError
+
+SEEDS = (0, 1)
+
+
+class Over(BaseException):
+    pass
+
+
+class Session:
+    """What an adapter reports to, kept."""
+
+    def __init__(self, *changes, seed=0, steps=6):
+        self.changes, self.seed, self.steps = changes, seed, steps
+        self.made, self.begun, self.epochs, self.probes = 0, 0, [], []
+        self.heard, self.refused = [], None
+
+    def started(self):
+        self.begun += 1
+
+    def refuse(self, error):
+        self.refused = error
+        raise Over
+
+    def targets(self, loss, values):
+        self.heard.append((loss, values))
+
+    def epoch(self, steps):
+        self.epochs.append(steps)
+
+    def stepped(self):
+        self.made += 1
+        return self.made >= self.steps
+
+    def probed(self, probe):
+        self.probes.append(probe)
+
+    def over(self):
+        raise Over
+
+
+def net(seed=0, middle=nn.Sigmoid, end=()):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Linear(6, 40), middle(), nn.Linear(40, 30), middle(), nn.Linear(30, 3), *end
+    )
+
+
+class Functions(nn.Module):
+    """The same with functions, and a sigmoid at its end."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.three = nn.Linear(6, 40), nn.Linear(40, 30), nn.Linear(30, 3)
+
+    def forward(self, x):
+        x = self.two(torch.sigmoid(self.one(x)))
+        return torch.sigmoid(self.three(F.sigmoid(x)))
+
+
+def batch(seed=0, rows=32):
+    rng = np.random.default_rng(seed)
+    x = torch.tensor(rng.normal(size=(rows, 6)), dtype=torch.float32)
+    return x, torch.tensor(rng.integers(0, 3, rows))
+
+
+def live(model, x, optimizer=None):
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
+    return Live(model, optimizer, [], (x,), {}, Substitute())
+
+
+def train(session, model, make=None, batches=4, rounds=6):
+    """A loop of the user's own under a session; the losses."""
+    losses = []
+    armed = trying.arm(session)
+    try:
+        optimizer = (make or (lambda p: torch.optim.SGD(p, lr=0.1)))(model.parameters())
+        for i in range(rounds * batches):
+            x, y = batch(i % batches)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss))
+    except Over:
+        pass
+    finally:
+        armed.disarm()
+    return losses
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("scheme", ["normal", "orthogonal"])
+def test_weights_have_the_variance_asked_for(seed, scheme):
+    torch.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Conv2d(8, 96, 3), nn.Flatten(), nn.Linear(300, 200), nn.Linear(200, 300)
+    )
+    Live(model, None, [], (), {}, Substitute()).apply(
+        [Initialise(("0", "2", "3"), "relu", 1.3, scheme)]
+    )
+    for layer in (model[0], model[2], model[3]):
+        weight, fan_in = layer.weight.detach(), layer.weight[0].numel()
+        wanted = 1.3 / math.sqrt(fan_in)
+        assert float(weight.square().mean().sqrt()) == pytest.approx(wanted, rel=0.05)
+        assert not layer.bias.any()
+    if scheme == "orthogonal":
+        square = model[2].weight.detach() @ model[2].weight.detach().T
+        torch.testing.assert_close(square, 1.3**2 * torch.eye(200), rtol=1e-4, atol=1e-4)
+        centre = model[0].weight.detach().clone()
+        centre[:, :, 1, 1] = 0
+        assert not centre.any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_hidden_activations_change_and_the_closing_one_does_not(seed):
+    torch.manual_seed(seed)
+    model, (x, _) = Functions(), batch(seed)
+    at = live(model, x)
+    at.apply([Activation("sigmoid", "leaky_relu", 0.2)])
+    with at.substitute:
+        at.substitute.restart()
+        found = model(x)
+    hidden = F.leaky_relu(model.two(F.leaky_relu(model.one(x), 0.2)), 0.2)
+    torch.testing.assert_close(found, torch.sigmoid(model.three(hidden)))
+
+
+def test_modules_are_functions_too():
+    model, (x, _) = net(), batch()
+    at = live(model, x)
+    at.apply([Activation("sigmoid", "relu")])
+    with at.substitute:
+        at.substitute.restart()
+        found = model(x)
+    torch.testing.assert_close(found, model[4](F.relu(model[2](F.relu(model[0](x))))))
+
+
+def test_a_closing_softmax_goes():
+    model, (x, _) = net(end=(nn.Softmax(1),)), batch()
+    at = live(model, x)
+    at.apply([Logits(False)])
+    with at.substitute:
+        at.substitute.restart()
+        found = model(x)
+    torch.testing.assert_close(found, model[:5](x))
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer", "group"])
+def test_normalisation_stands_before_the_activation(kind):
+    model, (x, _) = net(), batch()
+    plain = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    live(model, x, optimizer).apply([Normalise(kind, ("0", "2"))])
+    norms = {
+        "batch": lambda v: F.batch_norm(v, None, None, training=True),
+        "layer": lambda v: F.layer_norm(v, v.shape[1:]),
+        "group": lambda v: F.group_norm(v, {40: 5, 30: 3}[v.shape[1]]),
+    }
+    h = torch.sigmoid(norms[kind](plain[0](x)))
+    h = torch.sigmoid(norms[kind](plain[2](h)))
+    torch.testing.assert_close(model(x), plain[4](h))
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert {id(p) for p in model.parameters()} == trained
+
+
+def test_inputs_are_normalised_from_the_first_pass_on():
+    session, model = Session(Inputs(2.0, 4.0)), net()
+    seen = []
+    model[0].register_forward_pre_hook(lambda _m, args: seen.append(args[0].detach().clone()))
+    train(session, model)
+    for i, found in enumerate(seen[:4]):
+        torch.testing.assert_close(found, (batch(i)[0] - 2) / 4)
+
+
+def test_another_optimizer_does_what_it_would_by_itself():
+    def adam(parameters):
+        return torch.optim.Adam(parameters, lr=0.01)
+
+    one = train(Session(Optimizer("adam", 0.01), steps=99), net())
+    assert one == train(Session(steps=99), net(), adam)
+    assert one != train(Session(steps=99), net())
+
+
+def test_a_schedule_of_the_scripts_own_stays():
+    def scheduled(parameters):
+        optimizer = torch.optim.SGD(parameters, lr=0.1)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        optimizer.register_step_post_hook(
+            lambda *_: (rates.append(rate(optimizer)), schedule.step())
+        )
+        return optimizer
+
+    def rate(optimizer):
+        return optimizer.param_groups[0]["lr"]
+
+    rates = []
+    train(Session(Rate(0.04), steps=99), net(), scheduled, rounds=1)
+    assert rates == pytest.approx([0.04, 0.02, 0.01, 0.005])
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (Warmup(4), [0.25, 0.5, 0.75, 1.0, 1.0]),
+        (Decay(4), [1.0, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2, 0.0]),
+    ],
+)
+def test_rates_over_the_first_steps(change, wanted):
+    model, factors = net(), []
+
+    def noted(parameters):
+        return torch.optim.SGD(parameters, lr=1.0)
+
+    def update(before, gradient):
+        return float((before - model[0].weight.detach()).norm() / gradient.norm())
+
+    session, armed = Session(change, steps=99), None
+    armed = trying.arm(session)
+    try:
+        optimizer = noted(model.parameters())
+        for i in range(5):
+            x, y = batch(i)
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            before = model[0].weight.detach().clone()
+            optimizer.step()
+            factors.append(update(before, model[0].weight.grad))
+            assert optimizer.param_groups[0]["lr"] == 1.0
+    finally:
+        armed.disarm()
+    assert factors == pytest.approx(wanted, abs=1e-5)
+
+
+def test_clip_bounds_the_update():
+    model, (x, y) = net(), batch()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    live(model, x, optimizer).apply([Clip("norm", 0.01)])
+    before = [p.detach().clone() for p in model.parameters()]
+    F.cross_entropy(model(x), y).backward()
+    optimizer.step()
+    moved = [
+        (p.detach() - b).square().sum() for p, b in zip(model.parameters(), before, strict=True)
+    ]
+    assert float(sum(moved)) ** 0.5 == pytest.approx(0.01, rel=1e-3)
+
+
+def test_beta2_needs_an_adam():
+    model, (x, _) = net(), batch()
+    adam = torch.optim.AdamW(model.parameters())
+    live(model, x, adam).apply([Beta2(0.95)])
+    assert adam.param_groups[0]["betas"] == (0.9, 0.95)
+    with pytest.raises(CannotChangeError, match="SGD has no beta2"):
+        live(model, x).apply([Beta2(0.95)])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (Initialise(("9",), "relu", 1.0), "no layer '9'"),
+        (Initialise(("1",), "relu", 1.0), "no weight matrix"),
+        (Activation("tanh", "relu"), "calls tanh"),
+        (Activation("sigmoid", "wobble"), "Expected one of"),
+        (Logits(False), "no closing softmax"),
+        (Logits(True), "In PyTorch"),
+        (Normalise("batch", ("1",)), "no layer|no linear|has no attribute|weight"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, words):
+    session = Session(change)
+    train(session, net())
+    assert session.made == 0
+    assert session.refused is not None
+    assert session.refused.args[0]
+    assert any(word in str(session.refused) for word in words.split("|"))
+
+
+def test_without_changes_nothing_changes():
+    plain, tried = net(), net()
+    losses = []
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
+    for i in range(24):
+        x, y = batch(i % 4)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(plain(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+    assert train(Session(steps=99), tried) == losses
+    for one, other in zip(plain.parameters(), tried.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_budget_ends_with_a_probe_of_the_trained_model():
+    session = Session(Activation("sigmoid", "relu"), steps=6)
+    train(session, Functions())
+    assert session.begun == 1
+    assert session.made == 6
+    assert session.epochs == [4]
+    (probe,) = session.probes
+    types = [op.type.lower() for op in probe.operations if op.kind == "activation"]
+    assert types[:2] == ["relu", "relu"]
+    assert all(kind == "crossentropy" for kind, _ in session.heard)
+    np.testing.assert_array_equal(session.heard[0][1], batch(0)[1].numpy())
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_seeds_move_the_scripts_own(own):
+    def first(seed):
+        armed = trying.arm(Session(seed=seed))
+        try:
+            if own:
+                torch.manual_seed(7)
+            return torch.rand(3).tolist()
+        finally:
+            armed.disarm()
+
+    assert first(0) == first(0)
+    assert first(0) != first(1)
+    found = first(1)
+    torch.manual_seed(8 if own else 1)
+    assert found == torch.rand(3).tolist()
+
+
+def test_nothing_is_left_behind():
+    before = torch.manual_seed, F.cross_entropy, torch.optim.Optimizer.__init__
+    train(Session(Activation("sigmoid", "relu"), steps=3), net())
+    assert (torch.manual_seed, F.cross_entropy, torch.optim.Optimizer.__init__) == before
+    assert not torch._C._len_torch_function_stack()
+
+
+def test_changes_as_json():
+    changes = (
+        Logits(True),
+        Activation("tanh", "relu"),
+        Normalise("batch", ("a", "b")),
+        Initialise(("a",), "relu", 2**0.5),
+        Optimizer("adam", 1e-3),
+        Warmup(10),
+        Clip("value", 0.5),
+    )
+    assert from_json(to_json(changes)) == changes
+    assert in_order(reversed(changes)) == changes

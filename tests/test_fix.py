@@ -1,0 +1,252 @@
+"""Which remedy is chosen, by trials that are made up; and whole fixes of small scripts."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evengrad import fix as fixing
+from evengrad.change import Clip, Optimizer, Rate
+from evengrad.fixing import Plan
+from evengrad.trial import Result
+
+LOOP = """
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    x = torch.randn(2048, 16)
+    y = (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
+    {more}
+    optimizer = torch.optim.SGD(model.parameters(), lr={rate})  # the rate
+    for epoch in range(4):
+        for rows in torch.randperm(len(x)).split(32):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+            loss.backward()
+            optimizer.step()
+"""
+
+
+def script(folder, rate=0.1, more="pass", loop=LOOP):
+    path = folder / "train.py"
+    path.write_text(textwrap.dedent(loop).format(rate=rate, more=more))
+    return path
+
+
+class Silent:
+    def __init__(self):
+        self.lines = []
+
+    def trying(self, candidate, seed, patched):
+        self.lines.append((candidate and candidate.remedy, seed, patched))
+
+    def tried(self, attempt): ...
+
+    def found(self, findings): ...
+
+
+def run(path, world, tmp_path, monkeypatch, **plan):
+    """A fix in which ``world(trial)`` says what comes of a trial; the trials made."""
+    made = []
+
+    def execute(trial, folder):
+        made.append(trial)
+        return world(trial)
+
+    monkeypatch.setattr(fixing, "execute", execute)
+    with ThreadPoolExecutor(2) as pool:
+        given = {"steps": 100, "folder": tmp_path / "fixes", **plan}
+        return fixing.fix(Plan(str(path), **given), pool, Silent()), made
+
+
+def learns(trial):
+    rng = np.random.default_rng(trial.seed)
+    losses = 1.39 - np.linspace(0, 1, 100) + 0.05 * rng.normal(size=100)
+    return Result("budget", tuple(losses), (1.0,) * 100, chance=1.39)
+
+
+def stays(trial):
+    rng = np.random.default_rng(trial.seed)
+    return Result("budget", tuple(1.4 + 0.05 * rng.normal(size=100)), (1.0,) * 100, chance=1.39)
+
+
+def test_a_healthy_training_is_left_alone(tmp_path, monkeypatch):
+    found, made = run(script(tmp_path), learns, tmp_path, monkeypatch)
+    assert found.status == "healthy"
+    assert found.patch is None
+    assert [trial.seed for trial in made] == [0, 1, 2]
+    assert all(not trial.changes and trial.source is None for trial in made)
+
+
+def test_a_clip_that_hides_the_symptom_is_refused(tmp_path, monkeypatch):
+    """Finite with a clip, but at chance: only the smaller rate also learns."""
+
+    def world(trial):
+        if any(isinstance(c, Rate) for c in trial.changes) or trial.source:
+            return learns(trial)
+        if any(isinstance(c, Clip) for c in trial.changes):
+            return stays(trial)
+        return Result("stopped", (1.4,), (9.0,), message="Step 0: too large")
+
+    path = script(tmp_path, rate=300.0)
+    only = {"only": ("clipping", "learning_rate")}
+    found, _ = run(path, world, tmp_path, monkeypatch, **only)
+    assert found.status == "fixed"
+    assert found.chosen.remedy == "learning_rate"
+    alone, _ = run(path, world, tmp_path, monkeypatch, only=("clipping",))
+    assert alone.status == "not_fixed"
+    assert alone.closest.candidate.remedy == "clipping"
+    assert "chance" in alone.closest.verdict.why
+
+
+def test_the_patched_script_is_what_is_proved(tmp_path, monkeypatch):
+    def world(trial):
+        good = trial.source is not None or any(isinstance(c, Rate) for c in trial.changes)
+        return learns(trial) if good else stays(trial)
+
+    path = script(tmp_path, rate=300.0)
+    before = path.read_text()
+    found, made = run(path, world, tmp_path, monkeypatch, only=("learning_rate",))
+    assert found.status == "fixed"
+    patched = [trial for trial in made if trial.source is not None]
+    assert {trial.seed for trial in patched} == {1, 2}
+    assert all(not trial.changes for trial in patched)
+    assert patched[0].source == found.patch.after
+    assert "evengrad" not in found.patch.after
+    assert "# the rate" in found.patch.after
+    assert path.read_text() == before
+
+
+def test_a_patch_that_fails_with_one_seed_is_not_kept(tmp_path, monkeypatch):
+    def world(trial):
+        if trial.source is not None and trial.seed == 2:
+            return stays(trial)
+        return learns(trial) if trial.source or trial.changes else stays(trial)
+
+    found, made = run(
+        script(tmp_path, rate=300.0), world, tmp_path, monkeypatch, only=("learning_rate",)
+    )
+    assert found.status == "not_fixed"
+    assert sum(trial.source is not None for trial in made) >= 2
+
+
+def test_two_remedies_together(tmp_path, monkeypatch):
+    def world(trial):
+        kinds = {type(change) for change in trial.changes}
+        return learns(trial) if {Optimizer, Clip} <= kinds or trial.source else stays(trial)
+
+    found, made = run(script(tmp_path, rate=300.0), world, tmp_path, monkeypatch, budget=40)
+    assert found.status == "fixed"
+    assert "+" in found.chosen.remedy
+    assert {type(change) for change in found.chosen.changes} >= {Optimizer, Clip}
+    assert len(made) <= 1 + 40 + 2
+
+
+@pytest.mark.parametrize("budget", [1, 3])
+def test_the_budget_holds(budget, tmp_path, monkeypatch):
+    path = script(tmp_path, rate=300.0)
+    found, made = run(path, stays, tmp_path, monkeypatch, budget=budget)
+    assert found.status == "not_fixed"
+    assert len(made) == 1 + budget
+
+
+def test_a_script_that_fails_cannot_be_fixed(tmp_path, monkeypatch):
+    def world(trial):
+        return Result("failed", message="ValueError: no data")
+
+    found, made = run(script(tmp_path), world, tmp_path, monkeypatch)
+    assert found.status == "cannot_run"
+    assert "no data" in found.message
+    assert len(made) == 1
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+def command(folder, *arguments):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "evengrad", "fix", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def test_from_the_diagnosis_to_the_file(tmp_path):
+    """Killed after its first trial; the next call takes up there, and only --apply changes the file."""
+    path = script(tmp_path, rate=300.0)
+    before = path.read_text()
+    first = subprocess.Popen(
+        [sys.executable, "-m", "evengrad", "fix", "train.py", "--steps", "50", "--apply"],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stderr is not None
+    first.stderr.readline()
+    first.kill()
+    first.wait()
+    assert path.read_text() == before
+    done = sorted((tmp_path / "fixes").glob("*/*/result.json"))
+    assert done
+    times = {result: result.stat().st_mtime_ns for result in done}
+
+    second = command(tmp_path, "train.py", "--steps", "50", "--json", "out.json")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert {result: result.stat().st_mtime_ns for result in done} == times
+    assert path.read_text() == before
+    out = json.loads((tmp_path / "out.json").read_text())
+    assert out["status"] == "fixed"
+    assert "learning_rate" in {finding["cause"] for finding in out["findings"]}
+    assert "-optimizer = torch.optim.SGD(model.parameters(), lr=300.0)  # the rate" in second.stdout
+
+    page = ("--html", "out.html", "--json", "again.json", "--apply")
+    again = command(tmp_path, "train.py", "--steps", "50", *page)
+    assert again.returncode == 0
+    assert json.loads((tmp_path / "again.json").read_text())["proof"] == out["proof"]
+    assert "lr=300.0" not in path.read_text()
+    assert "is cured" in (tmp_path / "out.html").read_text()
+    subprocess.run([sys.executable, path], check=True, timeout=60)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ((), 2, "Expected a script"),
+        (("nowhere.py",), 2, "nowhere.py"),
+        (("train.py", "--only", "prayer"), 2, "no remedy 'prayer'"),
+        (("--list",), 0, "initialisation"),
+    ],
+)
+def test_wrong_use_says_what_to_do(arguments, status, words, tmp_path):
+    script(tmp_path)
+    done = command(tmp_path, *arguments)
+    assert done.returncode == status
+    assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_remedy_explains_itself():
+    from evengrad.remedies import all_remedies
+
+    for remedy in all_remedies():
+        assert remedy.title.endswith(".")
+        assert "Treats:" in remedy.explanation
+        assert "Why:" in remedy.explanation
+    names = {Path(name).stem for name in os.listdir(Path(fixing.__file__).parent / "remedies")}
+    assert {remedy.name for remedy in all_remedies()} == {n for n in names if not n.startswith("_")}

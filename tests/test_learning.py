@@ -1,0 +1,143 @@
+"""Chance, and whether a trial learns: against closed forms, and against noise that never learns."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evengrad.chance import Chance
+from evengrad.learning import _t99, judge, together
+from evengrad.trial import Result, Trial, stored
+
+RNG = np.random.default_rng
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chance_is_what_the_best_constant_answer_loses(seed):
+    rng = RNG(seed)
+    labels = rng.choice(4, size=500, p=[0.1, 0.2, 0.3, 0.4])
+    shares = np.bincount(labels, minlength=4) / 500
+    wanted = -np.mean(np.log(shares[labels]))
+    one_hot = np.eye(4)[labels]
+    for values in (labels, labels[:, None], one_hot):
+        found = Chance()
+        for part in np.array_split(values, 7):
+            found.add("crossentropy", part)
+        assert found.loss == pytest.approx(wanted)
+    coins = rng.random((300, 2)) < [0.2, 0.6]
+    p = coins.mean(0)
+    binary = Chance()
+    binary.add("binary_crossentropy", coins)
+    assert binary.loss == pytest.approx(-np.mean(np.where(coins, np.log(p), np.log(1 - p))))
+    values = rng.normal(3, 2, (200, 5))
+    squared = Chance()
+    squared.add("mse", values)
+    assert squared.loss == pytest.approx(np.mean((values - values.mean(0)) ** 2))
+
+
+def test_chance_is_not_known_for_other_losses():
+    found = Chance()
+    assert found.loss is None
+    found.add("huber", np.ones(3))
+    assert found.loss is None
+
+
+def test_the_point_of_students_t():
+    for freedom in (4, 7, 12, 30, 100):
+        assert _t99(freedom) == pytest.approx(stats.t.ppf(0.99, freedom), rel=0.04)
+
+
+def noise(seed, level=2.3, steps=100, spread=0.1, fall=0.0):
+    rng = RNG(seed)
+    return tuple(level + spread * rng.normal(size=steps) - fall * np.linspace(0, 1, steps))
+
+
+def result(losses, **more):
+    return Result("budget", losses, tuple(1.0 for _ in losses), **{"chance": 2.3, **more})
+
+
+def test_noise_does_not_learn():
+    """At chance and at its start by luck alone: both tests at 99%, with three seeds hardly ever."""
+    learnt = [judge(result(noise(seed))).learning for seed in range(400)]
+    assert sum(learnt) <= 8
+    sure = [all(learnt[i : i + 3]) for i in range(0, 399, 3)]
+    assert not any(sure)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_falls_below_chance_learns(seed):
+    found = judge(result(noise(seed, fall=1.0)))
+    assert found.good
+    assert found.level == pytest.approx(2.3 - 0.875, abs=0.1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fall_from_far_above_chance_is_not_enough(seed):
+    found = judge(result(noise(seed, level=9.0, fall=6.5)))
+    assert found.healthy
+    assert not found.learning
+    assert "chance" in found.why
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_was_trained_on_does_not_count_as_held_back(seed):
+    """The first pass over the examples stays at chance, later ones know them by heart."""
+    losses = noise(seed, steps=50) + noise(seed + 9, level=0.1, spread=0.01, steps=150)
+    results = [result(noise(i, steps=50) + losses[50:], epoch=50) for i in range(3)]
+    assert together(results) is not None
+    learnt = [result(noise(i, steps=50, fall=1.0) + losses[50:], epoch=50) for i in range(3)]
+    assert all(judge(r).good for r in learnt)
+    assert together(learnt) is None
+
+
+def test_full_batches_hold_nothing_back():
+    falling = result(noise(0, fall=1.0), epoch=1)
+    assert judge(falling).good
+    assert together([falling] * 3) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (Result("failed", message="ValueError: no"), "ValueError"),
+        (Result("refused", message="has no layer"), "no layer"),
+        (Result("stopped", noise(0, fall=1), message="Step 3: bad\nmore"), "Step 3: bad"),
+        (result((*noise(0, fall=1), math.nan)), "not finite"),
+        (result(noise(0, fall=1), codes=("EG102",), titles=("it fades",)), "it fades"),
+        (result((2.3, 0.1)), "only 2 steps"),
+    ],
+)
+def test_what_is_not_well(found, words):
+    verdict = judge(found)
+    assert not verdict.good
+    assert words in verdict.why
+
+
+def test_results_survive_their_file(tmp_path):
+    import json
+
+    found = result((1.0, math.nan, math.inf), profile=(("a", 0.5),), codes=("EG1",), titles=("t",))
+    (tmp_path / "result.json").write_text(json.dumps(found.to_json()))
+    read = stored(tmp_path)
+    assert read is not None
+    assert read.profile == found.profile
+    assert read.losses[0] == 1.0
+    assert all(math.isnan(v) for v in read.losses[1:])
+    (tmp_path / "result.json").write_text('{"end": "budget", "lo')
+    assert stored(tmp_path) is None
+    assert stored(tmp_path / "nowhere") is None
+
+
+def test_a_trials_key_is_of_all_that_it_does():
+    one = Trial("train.py", ("--lr", "1"), steps=50)
+    assert Trial.from_json(json_of(one)) == one
+    keys = {one.key("a"), one.key("b"), Trial("train.py", ("--lr", "2"), steps=50).key("a")}
+    assert len(keys) == 3
+    assert Trial.from_json(json_of(one)).key("a") == one.key("a")
+
+
+def json_of(trial):
+    import json
+
+    return json.loads(json.dumps(trial.to_json()))
