@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.installed-demo  ## check a CNN on MNIST digits and an exploding one; watch that one until the guard stops it
+demo: $(VENV)/.installed-demo  ## check a CNN on MNIST digits and an exploding one; watch that one; fix it
 	@for name in article_cnn article_cnn_exploding; do \
 		echo; echo "evengrad check examples/$$name.py --html reports/$$name.html"; \
 		$(PY) -m evengrad check examples/$$name.py --html reports/$$name.html && status=0 || status=$$?; \
@@ -22,9 +22,12 @@ demo: $(VENV)/.installed-demo  ## check a CNN on MNIST digits and an exploding o
 	$(PY) -m evengrad run examples/article_cnn_exploding.py --runs reports/runs --html reports/article_cnn_exploding_run.html \
 		-- --sgd 0.1 && status=0 || status=$$?; \
 	if [ $$status -ne 3 ]; then echo "make demo: the guard should have stopped it (status 3, got $$status)" >&2; exit 1; fi
+	@echo; echo "evengrad fix examples/article_cnn_exploding.py --steps 100"; \
+	$(PY) -m evengrad fix examples/article_cnn_exploding.py --steps 100 --folder reports/fixes \
+		--html reports/article_cnn_exploding_fix.html || { echo "make demo: it should have been fixed" >&2; exit 1; }
 	@echo; echo "Reports (open in a browser):"
 	@ls -1 "$(CURDIR)"/reports/article_cnn.html "$(CURDIR)"/reports/article_cnn_exploding.html \
-		"$(CURDIR)"/reports/article_cnn_exploding_run.html
+		"$(CURDIR)"/reports/article_cnn_exploding_run.html "$(CURDIR)"/reports/article_cnn_exploding_fix.html
 
 test: $(VENV)/.installed-dev  ## lint, types, import rules, tests with each framework, examples
 	@$(PY) tests/run_all.py

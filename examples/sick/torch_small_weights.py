@@ -1,9 +1,9 @@
 """Sick: weights of standard deviation 0.01 in a deep convolutional network; no gradient reaches its start."""
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 

@@ -94,6 +94,8 @@ def _learning(result: Result) -> Verdict:
     if not held[1] < min(held[0], bound):
         words = f"its loss fell to {level:.4g}, but the held-back loss is {held[1]:.4g}{against}"
         return Verdict(True, False, level, words)
+    if len(result.fresh) == len(result.losses):
+        return Verdict(True, True, level, f"its held-back loss fell to {level:.4g}{against}")
     words = f"its loss fell to {level:.4g}, held back {held[1]:.4g}{against}"
     return Verdict(True, True, level, words)
 

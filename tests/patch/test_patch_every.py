@@ -54,7 +54,7 @@ def framework(path):
 SCRIPTS = [
     *((name, text, "keras") for name, text in KERAS.items()),
     *((name, text, "torch") for name, text in TORCH.items()),
-    *((p.name, p.read_text(), framework(p)) for p in sorted((ROOT / "examples").rglob("*.py"))),
+    *((p.name, p.read_text(), framework(p)) for p in sorted((ROOT / "examples").glob("*.py"))),
     *((p.name, p.read_text(), "torch") for p in sorted((ROOT / "tests").glob("build_torch.py"))),
     *((p.name, p.read_text(), "keras") for p in sorted((ROOT / "tests").glob("build_keras.py"))),
 ]

@@ -44,18 +44,29 @@ def kind_of_loss(model: Any) -> str:
 
 def looked_at(given: dict[str, Any]) -> tuple[Any, Any]:
     """The first batch that ``fit`` would train on, or one like it, and targets: of all arrays, or of a few
-    batches. What is taken from a generator is put back.
+    batches; None where they cannot be had. What is taken from a generator is put back.
     """
-    x, y, weight = given["x"], given["y"], given["sample_weight"]
-    if array_data_adapter.can_convert_arrays((x, y, weight)):
-        return _of_arrays(given)
+    x = given["x"]
     if isinstance(x, GeneratorType):
         found = list(islice(x, _FEW))
         given["x"] = (batch for batch in chain(found, x))
-    else:
+        return _of_batches(found)
+    try:
         with _kept_random():
-            of_known = isinstance(x, keras.utils.PyDataset)
-            found = [x[i] for i in range(min(_FEW, len(x)))] if of_known else list(islice(x, _FEW))
+            if array_data_adapter.can_convert_arrays((x, given["y"], given["sample_weight"])):
+                return _of_arrays(given)
+            return _of_batches(_first(x))
+    except Exception:  # of the script's own data: ``fit`` will meet it, too
+        return None, None
+
+
+def _first(data: Any) -> list[Any]:
+    if isinstance(data, keras.utils.PyDataset):
+        return [data[i] for i in range(min(_FEW, data.num_batches or _FEW))]
+    return list(islice(data, _FEW))
+
+
+def _of_batches(found: list[Any]) -> tuple[Any, Any]:
     if not found:
         return None, None
     batches = [
@@ -78,18 +89,17 @@ def _of_arrays(given: dict[str, Any]) -> tuple[Any, Any]:
             data, validation_split=given["validation_split"]
         )
     x, y, weight = data
-    with _kept_random():
-        batches = EpochIterator(
-            x=x,
-            y=y,
-            sample_weight=weight,
-            batch_size=given["batch_size"],
-            steps_per_epoch=given["steps_per_epoch"],
-            shuffle=given["shuffle"],
-            class_weight=given["class_weight"],
-        )
-        for _, _, found in batches:
-            return data_adapter_utils.unpack_x_y_sample_weight(found[0]), y
+    batches = EpochIterator(
+        x=x,
+        y=y,
+        sample_weight=weight,
+        batch_size=given["batch_size"],
+        steps_per_epoch=given["steps_per_epoch"],
+        shuffle=given["shuffle"],
+        class_weight=given["class_weight"],
+    )
+    for _, _, found in batches:
+        return data_adapter_utils.unpack_x_y_sample_weight(found[0]), y
     return None, None
 
 

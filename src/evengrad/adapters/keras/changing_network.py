@@ -7,6 +7,7 @@ from functools import cached_property, wraps
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.layers.layer import Layer
@@ -89,6 +90,9 @@ class Network:
 
 
 def _symbol(tensor: Any) -> Any:
+    if tensor is None:
+        return None
+    tensor = tensor if hasattr(tensor, "dtype") else np.asarray(tensor)
     shape = (tensor.shape[0] or 2, *tensor.shape[1:])
     return keras.KerasTensor(shape, keras.backend.standardize_dtype(tensor.dtype))
 

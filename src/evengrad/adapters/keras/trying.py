@@ -113,6 +113,9 @@ class _Trying:
             apply(self.session.changes, model, None if batch is None else batch[0])
         except CannotChangeError as error:
             self.session.refuse(error)
+        except Exception as error:
+            said = f"{type(model).__name__} could not be changed: {type(error).__name__}: {error}"
+            self.session.refuse(CannotChangeError(said))
         model.train_function = waiting
         flat = [v for v in keras.tree.flatten(targets) if v is not None]
         if len(flat) == 1:
