@@ -20,7 +20,9 @@ def factor(log_ratio: float) -> str:
 
 
 def fold(log_ratio: float) -> str:
-    """The size of a change whatever its direction: "3.2e+06-fold"."""
+    """The size of a change whatever its direction: "3.2e+06-fold"; "infinitely" where nothing is left."""
+    if not math.isfinite(log_ratio):
+        return "infinitely"
     return f"{factor(abs(log_ratio))[1:]}-fold"
 
 

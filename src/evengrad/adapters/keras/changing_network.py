@@ -66,10 +66,12 @@ class Network:
         left = keras.tree.flatten(self.trace.outputs)
         while left:
             call = makers.get(id(left.pop()))
-            if call is None or call.kind not in (*_PASSED, Kind.WEIGHTS):
+            if call is None:
                 continue
-            found[id(call.operation)] = call.operation
-            if call.kind is not Kind.WEIGHTS:
+            wrapped = list(getattr(call.operation, "_layers", ()))  # TimeDistributed
+            if call.kind in (*_PASSED, Kind.WEIGHTS) or len(wrapped) == 1:
+                found |= {id(o): o for o in (call.operation, *wrapped)}
+            if call.kind in _PASSED:
                 left.extend(call.reads())
         return found
 
