@@ -10,7 +10,9 @@ from typing import Any, Literal, get_args
 
 Scheme = Literal["normal", "orthogonal"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "adagrad", "sgd"]
-ClipKind = Literal["norm", "value"]
+ClipKind = Literal[
+    "norm", "value", "tensor", "agc", "percentile", "zscore", "adagc", "update", "auto"
+]
 NormKind = Literal["batch", "layer", "group"]
 
 
@@ -78,7 +80,7 @@ class Beta2:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Clip the gradients before each update: all together by their norm, or each element by its value."""
+    """Clip the gradients before each update. kind, bound: a clip's name and first parameter (``clip.py``)."""
 
     kind: ClipKind
     bound: float
@@ -109,6 +111,49 @@ class Inputs:
     std: float
 
 
+@dataclass(frozen=True, slots=True)
+class Finite:
+    """Values of the inputs that are not finite become 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitVariance:
+    """Draw the weights of some layers orthogonal, then divide each by the standard deviation of its layer's
+    output on the first batch, in forward order (LSUV, Mishkin 2015, 1511.06422); biases become zero.
+    """
+
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A residual connection around each of these weighted layers, before the activation: ``x + a f(x)`` with a
+    trained scalar a that begins at 0 (SkipInit, De 2020, 2002.10444). Input and output have one shape.
+    """
+
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LossScale:
+    """The loss times ``value`` before differentiation, the gradients divided by it before the update, in a
+    framework's own scaler, which adapts the value (Micikevicius 2018, 1710.03740).
+    """
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """Weights out of a file (safetensors, Keras', PyTorch's), wherever name and shape agree.
+
+    factor: of the learning rate in the layers that were matched, 0 to freeze them.
+    """
+
+    file: str
+    factor: float
+
+
 Change = (
     Initialise
     | Activation
@@ -121,17 +166,27 @@ Change = (
     | Normalise
     | Logits
     | Inputs
+    | Finite
+    | UnitVariance
+    | Skip
+    | LossScale
+    | Pretrained
 )
 _KINDS = {kind.__name__: kind for kind in get_args(Change)}
 
 
 _ORDER: tuple[type, ...] = (
     Logits,
+    Finite,
     Inputs,
     Activation,
     Normalise,
+    Skip,
     Initialise,
+    UnitVariance,
+    Pretrained,
     Optimizer,
+    LossScale,
     Rate,
     Beta2,
     Warmup,

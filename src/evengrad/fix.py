@@ -31,6 +31,8 @@ from evengrad.trial import Result, Trial
 
 _FOLLOWING = 3
 """Remedies that are tried on top of one that was not enough."""
+_PAIRS = 3
+"""Pairs of first choices that are tried before second choices."""
 
 
 class Listener(Protocol):
@@ -70,7 +72,7 @@ class _Fix:
         worst = next((a for a in plain if not a.verdict.good), first)
         findings = _findings(probe, worst.result)
         self.listener.found(findings)
-        case = Case(probe, findings, worst.result, self.plan.steps)
+        case = Case(probe, findings, worst.result, self.plan.steps, self.plan.pretrained)
         found = Fixing(self.plan, "not_fixed", findings, tuple(plain))
         for attempt in self._promising(case):
             assert attempt.candidate is not None
@@ -88,14 +90,17 @@ class _Fix:
 
     def _promising(self, case: Case) -> Iterator[Attempt]:
         """Those that work with the first seed: one remedy at a time; where one has removed the most important
-        cause and another is left, both together at once; two together of all others at the end.
+        cause and another is left, both together at once; then two together; then second choices.
         """
         single = candidates(case, self.plan.only)
-        waiting, pairs = list(single), _pairs(single, case)
+        first = [candidate for candidate in single if candidate.alternative == 0]
+        paired, others = _pairs(first, case), (c for c in single if c.alternative > 0)
+        rest = itertools.chain(itertools.islice(paired, _PAIRS), others, paired)
+        waiting = list(first)
         tried: set[tuple[Change, ...]] = set()
         left = self.plan.budget
         while left > 0:
-            waiting += itertools.islice(pairs, 0 if waiting else 1)
+            waiting += itertools.islice(rest, 0 if waiting else 1)
             chosen = [c for c in waiting if c.changes not in tried][: min(self.plan.jobs, left)]
             if not chosen:
                 return
@@ -115,10 +120,14 @@ class _Fix:
             return []
         findings = judge_run(load(Path(result.run)))
         probe = None if case.probe is None else replace(case.probe, rate=None)  # of other weights
-        after = Case(probe, findings, result, case.steps)
+        after = Case(probe, findings, result, case.steps, case.pretrained)
         if before.cause in after.causes:
             return []
-        more = (c for c in candidates(after, self.plan.only) if c.remedy not in before.remedy)
+        more = (
+            c
+            for c in candidates(after, self.plan.only)
+            if c.remedy not in before.remedy and c.alternative == 0
+        )
         return [_both(before, other) for other in itertools.islice(more, _FOLLOWING)]
 
     def _prove(self, tried: Attempt, case: Case) -> tuple[Patch, tuple[Attempt, ...]] | None:

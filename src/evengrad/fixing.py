@@ -21,8 +21,8 @@ class Plan:
     """What to fix and at what cost.
 
     steps: updates of a trial. seeds: a remedy must work with each. budget: trials of remedies at most. jobs:
-    trials side by side. only: names of remedies, all by default. folder: where trials are kept; the next call
-    takes up from there.
+    trials side by side. only: names of remedies, all by default. pretrained: a file of weights to try. folder:
+    where trials are kept; the next call takes up from there.
     """
 
     target: str
@@ -33,6 +33,7 @@ class Plan:
     budget: int = 8
     jobs: int = 1
     only: tuple[str, ...] = ()
+    pretrained: str | None = None
     folder: Path = Path("fixes")
 
 

@@ -90,6 +90,7 @@ class _Session:
         self._trial = trial
         self._steps = 0
         self._epoch: int | None = None
+        self._notes: list[str] = []
         self._chance = Chance()
         self._refused: CannotChangeError | None = None
         self._probe: Probe | None = None
@@ -99,6 +100,9 @@ class _Session:
     def refuse(self, error: CannotChangeError) -> NoReturn:
         self._refused = error
         self.over()
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
 
     def targets(self, loss: str, values: Any) -> None:
         self._chance.add(loss, values)
@@ -136,6 +140,7 @@ class _Session:
             titles=tuple(f.title for f in _flat(findings)),
             profile=_profile(run),
             message=message,
+            notes=tuple(self._notes),
             run=str(run.path),
         )
 
@@ -185,7 +190,7 @@ def _clip(changes: list[Clip]) -> clip.Clip | None:
     if not changes:
         return None
     last = changes[-1]
-    return clip.parse(last.bound if last.kind == "norm" else f"value:{last.bound:g}")
+    return clip.parse(f"{last.kind}:{last.bound!r}")
 
 
 class _seeded:

@@ -22,7 +22,8 @@ class Candidate:
     """A remedy for one cause, ready to be tried.
 
     remedy: its name. invasiveness: 1 for a number of the training, up to 6 for another network. reason: one
-    line, what it is for.
+    line, what it is for. alternative: 0 for the first choice, more for what is tried only when no first choice
+    has worked, nor two of them together.
     """
 
     remedy: str
@@ -30,18 +31,20 @@ class Candidate:
     cause: Cause
     invasiveness: int
     reason: str
+    alternative: int = 0
 
 
 @dataclass(frozen=True)
 class Case:
     """A sick training: its probe before the first step (None where it could not be taken), the findings of both
-    and how it went. steps: of a trial.
+    and how it went. steps: of a trial. pretrained: a file of weights that the user has.
     """
 
     probe: Probe | None
     findings: tuple[Finding, ...]
     result: Result
     steps: int
+    pretrained: str | None = None
 
     @cached_property
     def causes(self) -> tuple[Cause, ...]:
@@ -93,6 +96,35 @@ class Case:
             return ()
         own = [o.layer for o in self.probe.operations if o.kind is Kind.WEIGHTS]
         return tuple(dict.fromkeys(own))
+
+    @cached_property
+    def square(self) -> tuple[str, ...]:
+        """Weighted layers whose input and output have the same shape, forward order."""
+        if self.probe is None:
+            return ()
+        shapes: dict[int, tuple[int, ...]] = {}
+        found: list[str] = []
+        for operation in self.probe.operations:
+            if operation.kind is Kind.WEIGHTS and any(
+                shapes.get(port.tensor) == operation.forward.shape for port in operation.inputs
+            ):
+                found.append(operation.layer)
+            shapes |= {port.tensor: operation.forward.shape for port in operation.outputs}
+        return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def depth(self) -> int:
+        """Activations in hidden layers."""
+        if self.probe is None:
+            return 0
+        return sum(o.kind is Kind.ACTIVATION for o in self.probe.operations)
+
+    @cached_property
+    def convolutional(self) -> bool:
+        """Whether any layer's output has places (time, height, width) beside channels."""
+        return self.probe is not None and any(
+            o.kind is Kind.WEIGHTS and len(o.forward.shape) > 2 for o in self.probe.operations
+        )
 
     @cached_property
     def normalised(self) -> bool:

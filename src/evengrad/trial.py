@@ -61,7 +61,7 @@ class Result:
     every example once: up to there each loss is of examples not trained on before; None where that did not
     end. chance: the loss of the best constant answer; None where not known. codes: of the findings of the run
     and of the last probe, errors only. profile: at the end, rms of the gradient by layer. message: what the
-    script or the guard said. run: its file.
+    script or the guard said. notes: what a change did (which weights were matched). run: its file.
     """
 
     end: End
@@ -74,6 +74,7 @@ class Result:
     titles: tuple[str, ...] = ()
     profile: tuple[tuple[str, float], ...] = field(default=())
     message: str = ""
+    notes: tuple[str, ...] = ()
     run: str | None = None
 
     @property
@@ -95,7 +96,7 @@ class Result:
         own = dict(values)
         for name in ("losses", "norms"):
             own[name] = tuple(nan if v is None else float(v) for v in own[name])
-        for name in ("codes", "titles"):
+        for name in ("codes", "titles", "notes"):
             own[name] = tuple(own[name])
         own["profile"] = tuple((str(layer), float(v)) for layer, v in own["profile"])
         return Result(**own)

@@ -68,6 +68,9 @@ class TrialSession(Protocol):
     def refuse(self, error: CannotChangeError) -> NoReturn:
         """A change does not fit this model or optimizer: the script is stopped."""
 
+    def note(self, text: str) -> None:
+        """What a change did in this training, one line for the user."""
+
     def targets(self, loss: str, values: Any) -> None:
         """What the loss compares with, as an array: "crossentropy" (class numbers or one-hot rows),
         "binary_crossentropy", "mse" or another name, whose level of chance is then not known.

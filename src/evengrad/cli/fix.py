@@ -53,6 +53,10 @@ def fix_command(
     only: Annotated[
         list[str] | None, typer.Option(help="Try this remedy only; may be given several times.")
     ] = None,
+    pretrained: Annotated[
+        Path | None,
+        typer.Option(help="Weights to try: a safetensors, Keras or PyTorch state file."),
+    ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Say what remedies there are.")] = False,
     folder: Annotated[Path, typer.Option(help="Where trials are kept.")] = Path("fixes"),
     html: Annotated[
@@ -99,6 +103,7 @@ def fix_command(
         budget,
         jobs,
         tuple(only or ()),
+        None if pretrained is None else str(pretrained.resolve()),
         folder,
     )
     try:
@@ -138,6 +143,8 @@ def _expect(plan: Plan) -> None:
     for name in plan.only:
         if name not in known:
             raise EvengradError(f"There is no remedy {name!r}. There are: {', '.join(known)}.")
+    if plan.pretrained is not None and not Path(plan.pretrained).is_file():
+        raise EvengradError(f"There is no file {plan.pretrained!r} for --pretrained.")
 
 
 def _fix(plan: Plan) -> Fixing:

@@ -15,7 +15,7 @@ from evengrad.patch.diff import unified
 from evengrad.patch.draft import Draft, Manual
 from evengrad.patch.source import Source
 from evengrad.patch.wrap import wrapped
-from evengrad.patch.writers import WRITERS
+from evengrad.patch.writers import WRITERS, by_hand
 
 Frontend = Literal["keras", "torch"]
 # names of a torch.nn.Sequential are its indices: what inserts comes before what names;
@@ -54,7 +54,7 @@ def write(
         parsed = _parse(text, name)
         draft = Draft(parsed)
         try:
-            WRITERS[frontend, type(change)](draft, change)
+            WRITERS.get((frontend, type(change)), by_hand)(draft, change)
             text = _compiled(draft)
             renamed.update(draft.renamed)
         except Manual as left:

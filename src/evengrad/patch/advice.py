@@ -13,12 +13,17 @@ from evengrad.change import (
     Change,
     Clip,
     Decay,
+    Finite,
     Initialise,
     Inputs,
     Logits,
+    LossScale,
     Normalise,
     Optimizer,
+    Pretrained,
     Rate,
+    Skip,
+    UnitVariance,
     Warmup,
 )
 from evengrad.patch.draft import Manual
@@ -27,6 +32,7 @@ from evengrad.patch.numbers import number
 from evengrad.patch.source import Source
 
 _OPTIMIZER = "where the optimizer is made"
+_MODEL = "after the model is made"
 _FEW = 4
 
 
@@ -82,6 +88,32 @@ def _advice(change: Change, frontend: str) -> tuple[str, str, str]:
             return _logits(keras, from_logits)
         case Inputs(mean, std):
             return f"x = (x - {mean:.4g}) / {std:.4g}", "where the inputs are made", "add"
+        case LossScale(value):
+            return _loss_scale(value, keras)
+        case Finite() | UnitVariance() | Skip() | Pretrained():
+            return _of_network(change, keras)
+
+
+def _of_network(
+    change: Finite | UnitVariance | Skip | Pretrained, keras: bool
+) -> tuple[str, str, str]:
+    match change:
+        case Finite():
+            code = (
+                "np.nan_to_num(x, posinf=0, neginf=0)" if keras else "torch.nan_to_num(x, 0, 0, 0)"
+            )
+            return f"x = {code}", "where the inputs are made", "add"
+        case UnitVariance(layers):
+            code = "weights divided by the standard deviation of the layer's output on one batch"
+            return f"{code}, from the first to the last of {_some(layers)}", _MODEL, "add"
+        case Skip(layers):
+            code = (
+                f"x + a * f(x) for f in {_some(layers)}, with a trained scalar a that begins at 0"
+            )
+            return code, "in the model", "write"
+        case Pretrained(file, factor):
+            rate = "frozen" if factor == 0 else f"with {factor:g} times the learning rate"
+            return f"weights from {file!r} where name and shape agree, {rate}", _MODEL, "load"
 
 
 def _optimizer(change: Optimizer, keras: bool) -> str:
@@ -94,6 +126,11 @@ def _optimizer(change: Optimizer, keras: bool) -> str:
 
 def _clip(change: Clip, keras: bool) -> tuple[str, str, str]:
     bound = number(change.bound)
+    if change.kind not in ("norm", "value"):
+        clip = f'clip="{change.kind}:{bound}"'
+        if keras:
+            return f"callbacks=[evengrad.keras.Watch({clip})]", "in fit()", "write"
+        return f"evengrad.watch(model, optimizer, {clip})", "before the training loop", "add"
     if keras:
         word = "global_clipnorm" if change.kind == "norm" else "clipvalue"
         return f"{word}={bound}", _OPTIMIZER, "write"
@@ -144,6 +181,17 @@ def _logits(keras: bool, from_logits: bool) -> tuple[str, str, str]:
         return "from_logits=True", "where the loss is made", "write"
     code = "a loss of logits (CrossEntropyLoss, BCEWithLogitsLoss)"
     return code, "where the loss is made", "write"
+
+
+def _loss_scale(value: float, keras: bool) -> tuple[str, str, str]:
+    if keras:
+        code = f"keras.optimizers.LossScaleOptimizer(optimizer, initial_scale={value:g})"
+        return code, _OPTIMIZER, "write"
+    code = (
+        f"scaler = torch.amp.GradScaler(device, init_scale={value:g}), then "
+        "scaler.scale(loss).backward(), scaler.step(optimizer), scaler.update()"
+    )
+    return code, "in the place of loss.backward() and optimizer.step()", "write"
 
 
 def _some(layers: tuple[str, ...]) -> str:

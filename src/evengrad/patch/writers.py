@@ -24,7 +24,7 @@ from evengrad.patch.beta2 import keras as keras_beta2
 from evengrad.patch.beta2 import torch as torch_beta2
 from evengrad.patch.clip import keras as keras_clip
 from evengrad.patch.clip import torch as torch_clip
-from evengrad.patch.draft import Draft
+from evengrad.patch.draft import Draft, Manual
 from evengrad.patch.initialise_keras import keras as keras_initialise
 from evengrad.patch.initialise_torch import torch as torch_initialise
 from evengrad.patch.inputs import keras as keras_inputs
@@ -66,3 +66,8 @@ WRITERS: dict[tuple[str, type[Any]], Callable[[Draft, Any], None]] = {
     ("torch", Warmup): torch_warmup,
     ("keras", Warmup): keras_warmup,
 }
+
+
+def by_hand(_draft: Draft, _change: Any) -> None:
+    """A change that no writer knows in this framework is only described."""
+    raise Manual()

@@ -39,8 +39,8 @@ def _read(name: str) -> Remedy:
 
 
 def candidates(case: Case, only: Iterable[str] = ()) -> tuple[Candidate, ...]:
-    """What all remedies propose for a case: those for its most important cause first, of these the least
-    invasive first. only: names of the remedies to ask; all by default.
+    """What all remedies propose for a case: first choices before alternatives, then those for its most
+    important cause, then the least invasive. only: names of the remedies to ask; all by default.
     """
     asked = set(only)
     found = [
@@ -50,4 +50,6 @@ def candidates(case: Case, only: Iterable[str] = ()) -> tuple[Candidate, ...]:
         for candidate in remedy.propose(case)
     ]
     ranks = {cause: rank for rank, cause in enumerate(case.causes)}
-    return tuple(sorted(found, key=lambda c: (ranks.get(c.cause, len(ranks)), c.invasiveness)))
+    return tuple(
+        sorted(found, key=lambda c: (c.alternative, ranks.get(c.cause, len(ranks)), c.invasiveness))
+    )

@@ -4,7 +4,8 @@ Treats: gradients that explode or vanish, whatever of initialisation, activation
 
 Why: behind a normalisation the scale of a layer's weights does not change the gradient, and units stay off
 the flat ends of their activation (Ioffe 2015, 1502.03167). Batch normalisation needs a batch: below 16 samples
-layer normalisation does it instead (Ba 2016, 1607.06450). A deep stack of it without skip connections
+group normalisation does it instead where there are channels (Wu 2018, 1803.08494), layer normalisation where
+there are not (Ba 2016, 1607.06450). A deep stack of it without skip connections
 explodes by itself (Yang 2019, 1902.08129): not beyond 20 layers.
 """
 
@@ -26,6 +27,8 @@ def propose(case: Case) -> Iterable[Candidate]:
     if not wanted or not hidden or case.normalised or len(hidden) > _DEEPEST:
         return
     small = case.probe is not None and case.probe.batch_size < _SMALL_BATCH
-    kind: NormKind = "layer" if small else "batch"
+    kind: NormKind = "batch"
+    if small:
+        kind = "group" if case.convolutional else "layer"
     cause = next((c for c in case.causes if c is not Cause.LEARNING_RATE), Cause.ARCHITECTURE)
     yield Candidate("normalisation", (Normalise(kind, hidden),), cause, 6, f"{kind} normalisation")

@@ -1,28 +1,39 @@
-"""An adaptive optimizer: Adam.
+"""An adaptive optimizer: Adam, else RMSprop or Adagrad.
 
 Treats: gradients whose size differs much between layers, so that no one rate fits all (EG101, EG102, EG806,
 EG809), and rates that plain gradient descent does not bear.
 
 Why: Adam divides each weight's gradient by its own running size (Kingma 2014, 1412.6980): layers that get a
-thousandth of the gradient still move. It cannot bring back a gradient that is zero.
+thousandth of the gradient still move. RMSprop (Tieleman and Hinton 2012) does it without momentum, Adagrad
+(Duchi 2011, JMLR 12) by the sum of all squares, so that its steps shrink. None brings back a gradient that is
+zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from evengrad.change import Optimizer
+from evengrad.change import Optimizer, OptimizerName
 from evengrad.finding import Cause
 from evengrad.remedy import Candidate, Case
 
-_RATE = 1e-3  # Adam's own default
+# PyTorch's and Keras' defaults, but for Adagrad PyTorch's: Keras' 0.001 is meant for warm starts.
+_CHOICES: tuple[tuple[OptimizerName, str, float], ...] = (
+    ("adam", "Adam", 1e-3),
+    ("rmsprop", "RMSprop", 1e-3),
+    ("adagrad", "Adagrad", 1e-2),
+)
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """Where the optimizer is not adaptive already."""
     if case.optimizer.startswith(("adam", "nadam", "rmsprop", "radam", "lion")):
         return
-    for cause in (Cause.LEARNING_RATE, Cause.ARCHITECTURE, Cause.ACTIVATION):
-        if cause in case.causes or case.codes & {"EG101", "EG102", "EG806", "EG809"}:
-            yield Candidate("optimizer", (Optimizer("adam", _RATE),), cause, 4, "Adam at 0.001")
-            return
+    causes = (Cause.LEARNING_RATE, Cause.ARCHITECTURE, Cause.ACTIVATION)
+    known = [cause for cause in causes if cause in case.causes]
+    if not known and not case.codes & {"EG101", "EG102", "EG806", "EG809"}:
+        return
+    cause = known[0] if known else Cause.LEARNING_RATE
+    for alternative, (name, title, rate) in enumerate(_CHOICES):
+        words = f"{title} at {rate:g}"
+        yield Candidate("optimizer", (Optimizer(name, rate),), cause, 4, words, alternative)

@@ -26,6 +26,7 @@ from evengrad.change import (
     Rate,
     Warmup,
 )
+from evengrad.errors import CannotChangeError
 
 _NETWORK: dict[type, Callable[[Network, Any], None]] = {
     Initialise: initialise,
@@ -52,7 +53,9 @@ def apply(changes: Iterable[Change], model: Any, x: Any = None) -> None:
     for change in changes:
         if type(change) in _NETWORK:
             _NETWORK[type(change)](seen, change)
-        else:
+        elif type(change) in _TRAINING:
             _TRAINING[type(change)](model, change)
+        else:
+            raise CannotChangeError(f"{type(change).__name__} cannot be made in Keras.")
     for name in ("train_function", "test_function", "predict_function"):
         setattr(model, name, None)  # what was compiled before has the old model in it

@@ -58,6 +58,8 @@ class Live:
     def apply(self, changes: Sequence[Change]) -> None:
         """All of them, in order. Raises CannotChangeError."""
         for change in changes:
+            if type(change) not in _APPLY:
+                raise CannotChangeError(f"{type(change).__name__} cannot be made in PyTorch.")
             _APPLY[type(change)](self, change)
 
     def _layer(self, name: str) -> Any:
