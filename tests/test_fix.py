@@ -5,16 +5,22 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from evengrad import fix as fixing
-from evengrad.change import Clip, Optimizer, Rate
+import evengrad
+from evengrad import remedies, trials
+from evengrad.change import Clip, Optimizer, Rate, Warmup
+from evengrad.errors import ScriptError
+from evengrad.fix import fix_script
 from evengrad.fixing import Plan
-from evengrad.trial import Result
+from evengrad.processes import execute
+from evengrad.trial import Result, Trial
+from evengrad.trials import Silent
 
 LOOP = """
     import torch
@@ -41,30 +47,18 @@ def script(folder, rate=0.1, more="pass", loop=LOOP):
     return path
 
 
-class Silent:
-    def __init__(self):
-        self.lines = []
-
-    def trying(self, candidate, seed, patched):
-        self.lines.append((candidate and candidate.remedy, seed, patched))
-
-    def tried(self, attempt): ...
-
-    def found(self, findings): ...
-
-
 def run(path, world, tmp_path, monkeypatch, **plan):
     """A fix in which ``world(trial)`` says what comes of a trial; the trials made."""
     made = []
 
-    def execute(trial, folder):
+    def execute(trial, folder, where):
         made.append(trial)
         return world(trial)
 
-    monkeypatch.setattr(fixing, "execute", execute)
+    monkeypatch.setattr(trials, "execute", execute)
     with ThreadPoolExecutor(2) as pool:
         given = {"steps": 100, "folder": tmp_path / "fixes", **plan}
-        return fixing.fix(Plan(str(path), **given), pool, Silent()), made
+        return fix_script(Plan(str(path), **given), Silent(), pool), made
 
 
 def learns(trial):
@@ -168,6 +162,151 @@ def test_a_script_that_fails_cannot_be_fixed(tmp_path, monkeypatch):
     assert len(made) == 1
 
 
+def test_what_is_clear_ends_early_but_one_proof_does_not(tmp_path, monkeypatch):
+    def world(trial):
+        return learns(trial) if trial.source or trial.changes else stays(trial)
+
+    path = script(tmp_path, rate=300.0)
+    _, made = run(path, world, tmp_path, monkeypatch, only=("learning_rate",))
+    assert [(t.seed, bool(t.source), t.early) for t in made] == [
+        (0, False, False),
+        (0, False, True),
+        (1, True, False),
+        (2, True, True),
+    ]
+    _, made = run(path, world, tmp_path, monkeypatch, only=("warm_up",))
+    assert not any(trial.early for trial in made)
+
+
+# --- searches to compare with ------------------------------------------------------------------------
+
+
+def test_a_random_search_needs_no_finding(tmp_path, monkeypatch):
+    """Of a healthy network that does not learn by bad luck nothing is found; at random all is tried."""
+    path = script(tmp_path)
+    _, by_diagnosis = run(path, stays, tmp_path, monkeypatch, budget=30)
+    found, at_random = run(path, stays, tmp_path, monkeypatch, budget=30, search="random")
+    assert len(by_diagnosis) < len(at_random) == 31
+    tried = [attempt.candidate.changes for attempt in found.attempts]
+    assert len(set(tried)) == len(tried)
+    names = {name for a in found.attempts for name in a.candidate.remedy.split(" + ")}
+    assert {"optimizer", "learning_rate", "initialisation"} <= names
+    again, _ = run(path, stays, tmp_path, monkeypatch, budget=30, search="random")
+    assert [attempt.candidate.changes for attempt in again.attempts] == tried
+
+
+def test_warm_up_alone(tmp_path, monkeypatch):
+    _, made = run(script(tmp_path, rate=300.0), stays, tmp_path, monkeypatch, search="warm-up")
+    assert [trial.changes for trial in made[1:]] == [(Warmup(10),), (Warmup(25),), (Warmup(50),)]
+
+
+# --- a function instead of a script ------------------------------------------------------------------
+
+FUNCTION = """
+    import torch
+    import evengrad
+
+    TRAINED = []
+
+    def train():
+        TRAINED.append(1)
+        torch.manual_seed(0)
+        x = torch.randn(512, 8)
+        y = (x[:, 0] > 0).long()
+        model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=500.0)
+        for epoch in range(4):
+            for rows in torch.randperm(len(x)).split(16):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+                optimizer.step()
+
+    if __name__ == "__main__":
+        found = evengrad.fix(train, steps=40, seeds=1, only=["learning_rate"])
+        print(found.status, found.chosen.remedy, found.patch.manual)
+        print(found.patch.diff("train.py"))
+"""
+
+
+def test_a_function_is_fixed(tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text(textwrap.dedent(FUNCTION))
+    done = subprocess.run(
+        [sys.executable, path], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("fixed learning_rate ()")
+    assert "-        optimizer = torch.optim.SGD(model.parameters(), lr=500.0)" not in done.stdout
+    assert "-    optimizer = torch.optim.SGD(model.parameters(), lr=500.0)" in done.stdout
+
+
+@pytest.mark.parametrize("given", [lambda: None, test_warm_up_alone.__call__, len])
+def test_what_no_trial_could_import(given):
+    with pytest.raises(ScriptError, match="file"):
+        evengrad.fix(given)
+
+
+# --- processes ---------------------------------------------------------------------------------------
+
+BEATING = """
+    import pathlib, time
+    for beat in range(600):
+        pathlib.Path("beat").write_text(str(beat))
+        time.sleep(0.02)
+"""
+
+
+def beats(folder):
+    found = []
+    for _ in range(2):
+        found.append((folder / "beat").read_text())
+        time.sleep(0.3)
+    return found
+
+
+def test_a_trial_ends_with_the_process_that_wanted_it(tmp_path):
+    path = script(tmp_path, loop=BEATING)
+    trial = Trial(str(path))
+    code = (
+        "import pathlib; from evengrad.processes import execute; from evengrad.trial import Trial;"
+        f"execute(Trial({str(path)!r}), pathlib.Path('trial'), {str(tmp_path)!r})"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    for _ in range(500):
+        if (tmp_path / "beat").exists():
+            break
+        time.sleep(0.02)
+    assert len(set(beats(tmp_path))) == 2
+    parent.kill()
+    parent.wait()
+    time.sleep(0.5)
+    assert len(set(beats(tmp_path))) == 1
+    assert not (tmp_path / "trial" / "result.json").exists()
+    path.write_text("raise SystemExit(3)")
+    assert execute(trial, tmp_path / "trial", str(tmp_path)).end == "failed"
+
+
+def test_trials_on_a_dask_cluster(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    script(tmp_path, rate=300.0)
+    workers = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**workers) as cluster:
+        done = command(
+            *(tmp_path, "train.py", "--steps", "40", "--seeds", "1", "--jobs", "2"),
+            *("--only", "learning_rate", "--dask", cluster.scheduler_address),
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "is cured" in done.stdout
+
+
+def test_no_dask_scheduler_there(tmp_path):
+    pytest.importorskip("distributed")
+    script(tmp_path)
+    done = command(tmp_path, "train.py", "--dask", "tcp://127.0.0.1:1")
+    assert done.returncode == 2
+    assert "no Dask scheduler" in done.stderr
+
+
 # --- the command ------------------------------------------------------------------------------------
 
 
@@ -248,5 +387,5 @@ def test_every_remedy_explains_itself():
         assert remedy.title.endswith(".")
         assert "Treats:" in remedy.explanation
         assert "Why:" in remedy.explanation
-    names = {Path(name).stem for name in os.listdir(Path(fixing.__file__).parent / "remedies")}
+    names = {Path(name).stem for name in os.listdir(Path(remedies.__file__).parent)}
     assert {remedy.name for remedy in all_remedies()} == {n for n in names if not n.startswith("_")}

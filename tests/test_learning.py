@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from evengrad.chance import Chance
-from evengrad.learning import _t99, judge, together
+from evengrad.learning import _student, clear, hopeless, judge, together
 from evengrad.trial import Result, Trial, stored
 
 RNG = np.random.default_rng
@@ -44,8 +44,11 @@ def test_chance_is_not_known_for_other_losses():
 
 
 def test_the_point_of_students_t():
-    for freedom in (4, 7, 12, 30, 100):
-        assert _t99(freedom) == pytest.approx(stats.t.ppf(0.99, freedom), rel=0.04)
+    for level, normal, allowed in ((0.99, 2.326, 0.04), (0.999, 3.090, 0.13)):
+        for freedom in range(4, 200):
+            assert _student(freedom, normal) == pytest.approx(
+                stats.t.ppf(level, freedom), rel=allowed
+            )
 
 
 def noise(seed, level=2.3, steps=100, spread=0.1, fall=0.0):
@@ -141,3 +144,43 @@ def json_of(trial):
     import json
 
     return json.loads(json.dumps(trial.to_json()))
+
+
+# --- the end before the end -----------------------------------------------------------------------------
+
+
+def looks(losses, epoch=None, chance=None):
+    """Whether any of the looks of a trial of 200 steps calls it clear."""
+    return any(clear(losses[:n], epoch, chance) for n in range(80, 200, 20))
+
+
+def test_noise_is_hardly_ever_clear():
+    calls = sum(looks(RNG(seed).normal(1.4, 0.1, 200), chance=1.4) for seed in range(1000))
+    assert calls <= 15
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_learns_is_clear(seed):
+    rng = RNG(seed)
+    losses = 1.4 - np.linspace(0, 1, 200) + rng.normal(0, 0.1, 200)
+    assert looks(losses, chance=1.4)
+    assert not looks(losses, chance=0.1)
+    assert not looks(losses[::-1], chance=1.4)
+    assert not hopeless(losses)
+    assert hopeless(losses[::-1])
+
+
+def test_what_was_trained_on_is_not_clear():
+    """The losses fall only after the first pass over the data."""
+    rng = RNG(0)
+    losses = np.concatenate([rng.normal(1.4, 0.1, 60), 1.4 - np.linspace(0.3, 1, 140)])
+    assert looks(losses, chance=1.4)
+    known = losses.copy()
+    known[:60] = 1.4 + np.linspace(0, 0.1, 60)
+    assert not looks(known, epoch=60, chance=1.4)
+
+
+def test_a_loss_that_is_not_finite_is_never_clear():
+    losses = np.linspace(1.4, 0.4, 200)
+    losses[10] = np.nan
+    assert not looks(losses, chance=1.4)

@@ -8,6 +8,8 @@ from evengrad import keras as keras  # loads no framework until it is used
 from evengrad.check import Check, check
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.finding import Cause, Finding, Severity
+from evengrad.fix import fix
+from evengrad.fixing import Fixing
 from evengrad.forecast import Forecast, forecast
 from evengrad.guard import GuardStopError
 from evengrad.probe import Probe
@@ -23,12 +25,14 @@ __all__ = [
     "Check",
     "EvengradError",
     "Finding",
+    "Fixing",
     "Forecast",
     "GuardStopError",
     "Probe",
     "Run",
     "Severity",
     "check",
+    "fix",
     "forecast",
     "load",
     "watch",

@@ -2,70 +2,135 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import itertools
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-from evengrad.change import Change, in_order
 from evengrad.diagnose import diagnose, fold, judge_run
 from evengrad.errors import EvengradError, ScriptError
-from evengrad.finding import Cause, Finding
+from evengrad.finding import Finding
 from evengrad.fixing import Attempt, Fixing, Plan
-from evengrad.learning import judge, together
+from evengrad.learning import together
 from evengrad.patch import Patch, write
-from evengrad.performing import execute
 from evengrad.probe import Probe
-from evengrad.remedies import candidates
-from evengrad.remedy import Candidate, Case
+from evengrad.processes import abandon
+from evengrad.remedies import all_remedies
+from evengrad.remedy import Case
 from evengrad.script import ScriptExitedError, ScriptFailedError, probe_script
+from evengrad.search import SEARCHES
 from evengrad.store import load
-from evengrad.trial import Result, Trial
-
-_FOLLOWING = 3
-"""Remedies that are tried on top of one that was not enough."""
-_PAIRS = 3
-"""Pairs of first choices that are tried before second choices."""
+from evengrad.trial import Result
+from evengrad.trials import Listener, Silent, Trials
 
 
-class Listener(Protocol):
-    """Who wants to see it going on."""
+def fix(
+    train: Callable[[], object] | str | Path,
+    *,
+    arguments: Sequence[str] = (),
+    steps: int = 200,
+    seeds: int = 3,
+    budget: int = 8,
+    jobs: int = 1,
+    only: Iterable[str] = (),
+    pretrained: str | Path | None = None,
+    folder: str | Path = "fixes",
+    executor: Executor | None = None,
+) -> Fixing:
+    """Find the change that makes a training healthy, and prove it; no file is changed.
 
-    def trying(self, candidate: Candidate | None, seed: int, patched: bool) -> None: ...
-    def tried(self, attempt: Attempt) -> None: ...
-    def found(self, findings: Sequence[Finding]) -> None: ...
+        found = evengrad.fix(train)  # or evengrad.fix("train.py")
+        print(found.status, found.patch.diff("train.py"))
+
+    train: a function at the top of a file that takes no arguments, builds the model and trains it, or a
+    script's path. Every trial runs it in a process of its own, in which the file is imported anew: keep the
+    call of ``evengrad.fix`` itself behind ``if __name__ == "__main__":``. arguments: sys.argv of the script.
+    steps: updates of a trial. seeds: the patched source must work with each. budget: trials of remedies at
+    most. jobs: trials side by side. only: names of remedies (``evengrad fix --list``). pretrained: a file of
+    weights to try. folder: where trials are kept; the same call takes up from there. executor: performs the
+    trials, such as Dask's ``Client.get_executor()``, by default a pool of ``jobs``; its workers must see the
+    folder.
+
+    Raises ScriptError where there is nothing that can be run, EvengradError on an unknown remedy.
+    """
+    target, module, function = _located(train)
+    weights = None if pretrained is None else str(Path(pretrained).resolve())
+    plan = Plan(
+        target,
+        tuple(arguments),
+        module,
+        steps,
+        seeds,
+        budget,
+        jobs,
+        tuple(only),
+        weights,
+        folder=Path(folder),
+        function=function,
+    )
+    return fix_script(plan, Silent(), executor)
 
 
-def fix(plan: Plan, executor: Executor, listener: Listener) -> Fixing:
-    """Fix a script. It is not changed. Raises ScriptError where there is none to run."""
-    return _Fix(plan, executor, listener).run()
+def fix_script(plan: Plan, listener: Listener, executor: Executor | None = None) -> Fixing:
+    """Fix what a plan names. It is not changed. Raises as ``fix`` does."""
+    _expect(plan)
+    own = ThreadPoolExecutor(plan.jobs)
+    try:
+        return _Fix(plan, Trials(plan, executor or own, listener), listener).run()
+    except BaseException:
+        own.shutdown(wait=False, cancel_futures=True)
+        abandon()
+        raise
+    finally:
+        own.shutdown()
+
+
+def _expect(plan: Plan) -> None:
+    known = [remedy.name for remedy in all_remedies()]
+    for name in plan.only:
+        if name not in known:
+            raise EvengradError(f"There is no remedy {name!r}. There are: {', '.join(known)}.")
+    if plan.pretrained is not None and not Path(plan.pretrained).is_file():
+        raise EvengradError(f"There is no file {plan.pretrained!r} of pretrained weights.")
+
+
+def _located(train: Callable[[], object] | str | Path) -> tuple[str, bool, str | None]:
+    """The target, whether it is a module's name, and the function in it."""
+    if isinstance(train, str | Path):
+        return str(train), False, None
+    name = getattr(train, "__qualname__", "")
+    module = sys.modules.get(getattr(train, "__module__", ""))
+    if "." in name or "<" in name or getattr(module, name or "?", None) is not train:
+        raise ScriptError(
+            f"Expected a function at the top of a file, or a script's path, got {train!r}: each trial imports "
+            "it anew in a process of its own."
+        )
+    file = getattr(module, "__file__", None)
+    if file is None:
+        raise ScriptError(f"{name} is in no file, which a trial could import; write it into one.")
+    if train.__module__ in ("__main__", "__mp_main__"):
+        return str(file), False, name
+    return train.__module__, True, name
 
 
 class _Fix:
-    def __init__(self, plan: Plan, executor: Executor, listener: Listener) -> None:
-        self.plan, self.listener, self._executor = plan, listener, executor
-        self.source = _source(plan)
-        facts = f"{plan.target}\0{plan.arguments}\0{self.source}"
-        name = Path(plan.target).stem.rpartition(".")[2] or "script"
-        self._folder = plan.folder / f"{name}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+    def __init__(self, plan: Plan, trials: Trials, listener: Listener) -> None:
+        self.plan, self.trials, self.listener = plan, trials, listener
         self._attempts: list[Attempt] = []
 
     def run(self) -> Fixing:
         """From the script as it is to the proof."""
-        plain = [self._try(None, 0)]
+        plain = [self.trials.one(None, 0)]
         first = plain[0]
         if first.result.end in ("failed", "unseen"):
             return Fixing(self.plan, "cannot_run", plain=(first,), message=first.result.message)
         if first.verdict.good:
             for seed in range(1, self.plan.seeds):
-                plain.append(self._try(None, seed))
+                plain.append(self.trials.one(None, seed))
             if all(a.verdict.good for a in plain) and not together([a.result for a in plain]):
                 return Fixing(self.plan, "healthy", plain=tuple(plain))
         probe = self._probe()
@@ -89,58 +154,30 @@ class _Fix:
         return replace(found, attempts=tuple(self._attempts))
 
     def _promising(self, case: Case) -> Iterator[Attempt]:
-        """Those that work with the first seed: one remedy at a time; where one has removed the most important
-        cause and another is left, both together at once; then two together; then second choices.
-        """
-        single = candidates(case, self.plan.only)
-        first = [candidate for candidate in single if candidate.alternative == 0]
-        paired, others = _pairs(first, case), (c for c in single if c.alternative > 0)
-        rest = itertools.chain(itertools.islice(paired, _PAIRS), others, paired)
-        waiting = list(first)
-        tried: set[tuple[Change, ...]] = set()
+        """Those that work with the first seed."""
+        search = SEARCHES[self.plan.search](case, self.plan)
         left = self.plan.budget
-        while left > 0:
-            waiting += itertools.islice(rest, 0 if waiting else 1)
-            chosen = [c for c in waiting if c.changes not in tried][: min(self.plan.jobs, left)]
-            if not chosen:
-                return
+        while chosen := search.take(min(self.plan.jobs, left)):
             left -= len(chosen)
-            tried |= {candidate.changes for candidate in chosen}
-            waiting = [c for c in waiting if c.changes not in tried]
-            for attempt in self._try_all(chosen):
+            for attempt in self.trials.side_by_side(chosen):
                 self._attempts.append(attempt)
                 if attempt.verdict.good:
                     yield attempt
-                waiting = [*self._next(attempt, case), *waiting]
-
-    def _next(self, attempt: Attempt, case: Case) -> list[Candidate]:
-        """What to add to an attempt that removed the most important cause, but not all."""
-        before, result = attempt.candidate, attempt.result
-        if before is None or before.cause is not next(iter(case.causes), None) or not result.run:
-            return []
-        findings = judge_run(load(Path(result.run)))
-        probe = None if case.probe is None else replace(case.probe, rate=None)  # of other weights
-        after = Case(probe, findings, result, case.steps, case.pretrained)
-        if before.cause in after.causes:
-            return []
-        more = (
-            c
-            for c in candidates(after, self.plan.only)
-            if c.remedy not in before.remedy and c.alternative == 0
-        )
-        return [_both(before, other) for other in itertools.islice(more, _FOLLOWING)]
+                search.told(attempt)
 
     def _prove(self, tried: Attempt, case: Case) -> tuple[Patch, tuple[Attempt, ...]] | None:
         """The patch, if the patched script works with every seed."""
         candidate = tried.candidate
         assert candidate is not None
         frontend = _frontend(case)
-        patch = write(self.source, candidate.changes, frontend, self.plan.target)
+        patch = write(self.trials.source, candidate.changes, frontend, self.plan.target)
         source = None if patch.manual else patch.after
         proof: list[Attempt] = []
         # The first seed has been tried on the live training, unless there is no other.
-        for seed in range(1 if self.plan.seeds > 1 else 0, self.plan.seeds):
-            proof.append(self._try(candidate, seed, source))
+        # One trial is made to its end: what is clear early may still come to grief later.
+        first = 1 if self.plan.seeds > 1 else 0
+        for seed in range(first, self.plan.seeds):
+            proof.append(self.trials.one(candidate, seed, source, early=seed > first))
             if not proof[-1].verdict.good:
                 self._attempts.extend(proof)
                 return None
@@ -152,42 +189,14 @@ class _Fix:
             return None
         return patch, tuple(proof)
 
-    # --- trials --------------------------------------------------------------------------------------
-
-    def _try(self, candidate: Candidate | None, seed: int, source: str | None = None) -> Attempt:
-        self.listener.trying(candidate, seed, source is not None)
-        result = self._submit(candidate, seed, source).result()
-        return self._done(candidate, seed, source, result)
-
-    def _try_all(self, chosen: Sequence[Candidate]) -> Iterator[Attempt]:
-        """Side by side; in order."""
-        waiting = []
-        for candidate in chosen:
-            self.listener.trying(candidate, 0, False)
-            waiting.append((candidate, self._submit(candidate, 0, None)))
-        for candidate, future in waiting:
-            yield self._done(candidate, 0, None, future.result())
-
-    def _submit(self, candidate: Candidate | None, seed: int, source: str | None) -> Future[Result]:
-        plan = self.plan
-        live = candidate is not None and source is None
-        changes = candidate.changes if candidate is not None and live else ()
-        trial = Trial(plan.target, plan.arguments, plan.module, changes, seed, plan.steps, source)
-        return self._executor.submit(execute, trial, self._folder / trial.key(self.source))
-
-    def _done(
-        self, candidate: Candidate | None, seed: int, source: str | None, result: Result
-    ) -> Attempt:
-        attempt = Attempt(candidate, seed, source is not None, result, judge(result))
-        self.listener.tried(attempt)
-        return attempt
-
     def _probe(self) -> Probe | None:
         """Before the first step, in this process; what the script prints goes into a file."""
         plan = self.plan
         try:
-            with _printing_into(self._folder / "check.txt"):
-                return probe_script(plan.target, plan.arguments, module=plan.module)
+            with _printing_into(self.trials.folder / "check.txt"):
+                return probe_script(
+                    plan.target, plan.arguments, module=plan.module, function=plan.function
+                )
         except (EvengradError, ScriptFailedError, ScriptExitedError):
             return None
 
@@ -226,36 +235,3 @@ def _frontend(case: Case) -> Literal["keras", "torch"]:
         return case.probe.frontend
     run = None if case.result.run is None else load(Path(case.result.run))
     return "keras" if run is not None and run.subject.frontend == "keras" else "torch"
-
-
-def _pairs(single: Sequence[Candidate], case: Case) -> Iterator[Candidate]:
-    """Two remedies together, the first of them for the most important cause."""
-    main: Cause | None = next(iter(case.causes), None)
-    ranked = sorted(
-        itertools.combinations(range(len(single)), 2), key=lambda pair: (sum(pair), pair)
-    )
-    for i, j in ranked:
-        if single[i].remedy != single[j].remedy and single[i].cause is main:
-            yield _both(single[i], single[j])
-
-
-def _both(first: Candidate, second: Candidate) -> Candidate:
-    return Candidate(
-        f"{first.remedy} + {second.remedy}",
-        in_order((*first.changes, *second.changes)),
-        first.cause,
-        first.invasiveness + second.invasiveness,
-        f"{first.reason}; {second.reason}",
-    )
-
-
-def _source(plan: Plan) -> str:
-    file: str | None = plan.target
-    if plan.module:
-        spec = importlib.util.find_spec(plan.target)
-        file = None if spec is None else spec.origin
-    try:
-        with open(file or plan.target, newline="", encoding="utf-8") as script:
-            return script.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScriptError(f"Cannot read {plan.target!r}: {error}.") from None

@@ -21,8 +21,10 @@ class Plan:
     """What to fix and at what cost.
 
     steps: updates of a trial. seeds: a remedy must work with each. budget: trials of remedies at most. jobs:
-    trials side by side. only: names of remedies, all by default. pretrained: a file of weights to try. folder:
-    where trials are kept; the next call takes up from there.
+    trials side by side. only: names of remedies, all by default. pretrained: a file of weights to try.
+    search: in which order ("diagnosis"; "random" and "warm-up" to compare with). folder: where trials are
+    kept; the next call takes up from there. function: of the target, called without arguments, where the
+    target alone does not train.
     """
 
     target: str
@@ -34,7 +36,9 @@ class Plan:
     jobs: int = 1
     only: tuple[str, ...] = ()
     pretrained: str | None = None
+    search: str = "diagnosis"
     folder: Path = Path("fixes")
+    function: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,11 @@ class Fixing:
         """Of the attempts that failed, the healthy one with the lowest loss."""
         tried = [a for a in self.attempts if math.isfinite(a.verdict.level)]
         return min(tried, key=lambda a: (not a.verdict.healthy, a.verdict.level), default=None)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the chosen change did in its trial."""
+        return next((a.result.notes for a in self.attempts if a.candidate is self.chosen), ())
 
     @property
     def cost(self) -> float:

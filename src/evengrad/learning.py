@@ -13,6 +13,7 @@ from evengrad.trial import Result
 BAD = frozenset({"EG101", "EG102", "EG103", "EG701", "EG801", "EG802", "EG806", "EG807"})
 """Findings of exploding, vanishing or non-finite gradients: with one of them a training is not healthy."""
 _NORMAL_99 = 2.326
+_NORMAL_999 = 3.090
 _FEWEST = 8
 
 
@@ -53,6 +54,29 @@ def judge(result: Result) -> Verdict:
     if bad:
         return Verdict(False, False, level, bad[0])
     return _learning(result)
+
+
+def hopeless(losses: Sequence[float]) -> bool:
+    """Whether the last losses of a trial are not below the first ones at all."""
+    if len(losses) < 2 * _FEWEST:
+        return False
+    first, last = _ends(losses)
+    return not last.mean() < first.mean()
+
+
+def clear(losses: Sequence[float], epoch: int | None, chance: float | None) -> bool:
+    """Whether a trial learns so clearly that it can end before its steps are made: its last losses are below
+    chance and below its first ones, at 99.9% each (so that ten looks are wrong in 1%), the held-back ones by
+    their means.
+    """
+    if len(losses) < 2 * _FEWEST or not all(map(math.isfinite, losses)):
+        return False
+    first, last = _ends(losses)
+    bound = math.inf if chance is None else chance
+    held = _ends(losses[:epoch]) if epoch is None or epoch >= _FEWEST else (first, last)
+    if not held[1].mean() < min(held[0].mean(), bound):
+        return False
+    return _below(last, bound, _NORMAL_999) and _falls(first, last, _NORMAL_999)
 
 
 def together(results: Sequence[Result]) -> str | None:
@@ -114,15 +138,16 @@ def _ends(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(losses[:window]), np.array(losses[-window:])
 
 
-def _below(values: np.ndarray, bound: float) -> bool:
+def _below(values: np.ndarray, bound: float, normal: float = _NORMAL_99) -> bool:
     error = _noise(values) / math.sqrt(len(values))
-    return float(values.mean()) + _t99(len(values) - 1) * error < bound
+    return float(values.mean()) + _student(len(values) - 1, normal) * error < bound
 
 
-def _falls(first: np.ndarray, last: np.ndarray) -> bool:
+def _falls(first: np.ndarray, last: np.ndarray, normal: float = _NORMAL_99) -> bool:
     """Welch's test."""
     error = math.sqrt(_noise(first) ** 2 / len(first) + _noise(last) ** 2 / len(last))
-    return float(first.mean() - last.mean()) > _t99(min(len(first), len(last)) - 1) * error
+    bound = _student(min(len(first), len(last)) - 1, normal) * error
+    return float(first.mean() - last.mean()) > bound
 
 
 def _noise(values: np.ndarray) -> float:
@@ -132,9 +157,11 @@ def _noise(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.diff(values) ** 2) / 2))
 
 
-def _t99(freedom: int) -> float:
-    """The 99% point of Student's t, to 2% from 4 degrees of freedom on (Cornish-Fisher)."""
-    z, n = _NORMAL_99, float(freedom)
+def _student(freedom: int, normal: float) -> float:
+    """The point of Student's t that belongs to one of the normal distribution, to 4% from 4 degrees of freedom
+    on at 99%, to 13% at 99.9% (Cornish-Fisher).
+    """
+    z, n = normal, float(freedom)
     return z + (z**3 + z) / (4 * n) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n * n)
 
 

@@ -1,5 +1,5 @@
-"""Performs a trial in a process of its own: ``python -m evengrad.performing FOLDER`` reads trial.json there and
-leaves result.json beside the run.
+"""The process of a trial: ``python -m evengrad.performing FOLDER`` reads trial.json there and leaves
+result.json beside the run.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ import json
 import math
 import os
 import random
-import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,45 +18,20 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from evengrad import clip
+from evengrad import clip, learning
 from evengrad.chance import Chance
 from evengrad.change import Change, Clip
 from evengrad.diagnose import judge, judge_run
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.finding import Finding
 from evengrad.probe import Probe
-from evengrad.run import Run
+from evengrad.run import Detail, Event, Run, Status, Step, Subject
 from evengrad.running import Outcome, TrialOverError, run_script
 from evengrad.store import load
-from evengrad.trial import End, Result, Trial, stored
+from evengrad.trial import End, Result, Trial
 from evengrad.watching import Settings
 
 _EVERY = 10
-
-
-def execute(trial: Trial, folder: Path) -> Result:
-    """Perform a trial in a new process, unless its result is in the folder already."""
-    known = stored(folder)
-    if known is not None:
-        return known
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "trial.json").write_text(json.dumps(trial.to_json()))
-    ours = str(Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
-    with (folder / "output.txt").open("w") as output:
-        done = subprocess.run(
-            [sys.executable, "-m", "evengrad.performing", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONPATH": path},
-            check=False,
-        )
-    found = stored(folder)
-    if found is None:
-        said = (folder / "output.txt").read_text(errors="replace").strip().splitlines()[-1:]
-        return Result("failed", message=f"exit status {done.returncode}: {' '.join(said)}")
-    return found
 
 
 def perform(trial: Trial, folder: Path) -> Result:
@@ -71,15 +46,19 @@ def perform(trial: Trial, folder: Path) -> Result:
             trial.arguments,
             module=trial.module,
             settings=settings,
+            listener=session,
             trial=session,
             source=trial.source,
+            function=trial.function,
         )
+    if isinstance(outcome.error, KeyboardInterrupt):
+        raise outcome.error
     found = session.result(outcome)
     return replace(found, seconds=time.monotonic() - start)
 
 
 class _Session:
-    """What the adapters report to (adapters.TrialSession)."""
+    """What the adapters report to (adapters.TrialSession), and the watch (watching.Listener)."""
 
     def __init__(self, trial: Trial) -> None:
         # A clip is the watch's own, so that its guard sees what is left after it.
@@ -89,6 +68,8 @@ class _Session:
         self.seed = trial.seed
         self._trial = trial
         self._steps = 0
+        self._losses: list[float] = []
+        self._clear = False
         self._epoch: int | None = None
         self._notes: list[str] = []
         self._chance = Chance()
@@ -112,7 +93,32 @@ class _Session:
 
     def stepped(self) -> bool:
         self._steps += 1
-        return self._steps >= self._trial.steps
+        if self._trial.early and not self._clear:
+            self._clear = self._looked()
+        return self._clear or self._steps >= self._trial.steps
+
+    def _looked(self) -> bool:
+        """Whether the outcome is clear, asked at each tenth of the steps: from the first third on whether it
+        learns, from the half on whether it does not at all.
+        """
+        steps = self._trial.steps
+        if self._steps % max(steps // 10, 1) or self._steps * 3 < steps:
+            return False
+        if learning.clear(self._losses, self._epoch, self._chance.loss):
+            return True
+        return self._steps * 2 >= steps and learning.hopeless(self._losses)
+
+    # --- as a listener of the watch -------------------------------------------------------------------
+
+    def step(self, step: Step) -> None:
+        self._losses.append(step.loss)
+
+    def begun(self, subject: Subject, path: Path | None) -> None: ...
+    def detail(self, detail: Detail) -> None: ...
+    def event(self, event: Event) -> None: ...
+    def ended(self, status: Status) -> None: ...
+
+    # --- the end ---------------------------------------------------------------------------------------
 
     def probed(self, probe: Probe) -> None:
         self._probe = probe
@@ -155,7 +161,9 @@ class _Session:
             return "failed", f"the script left by sys.exit({outcome.code!r})"
         if run is None:
             return "unseen", "no training step was seen"
-        return ("budget" if self._steps >= self._trial.steps else "finished"), ""
+        if self._steps >= self._trial.steps:
+            return "budget", ""
+        return ("clear" if self._clear else "finished"), ""
 
 
 def _flat(findings: list[Finding]) -> list[Finding]:
@@ -218,8 +226,26 @@ class _seeded:
         return seed
 
 
+def end_with_parent() -> None:
+    """Ends this process when the one that began it is gone: its end of our standard input is closed then. The
+    script gets an empty standard input.
+    """
+    mine = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+    def wait() -> None:
+        while os.read(mine, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main(folder: Path) -> None:
     """Perform the trial in this folder."""
+    end_with_parent()
     trial = Trial.from_json(json.loads((folder / "trial.json").read_text()))
     result = perform(trial, folder)
     unfinished = folder / "result.json.part"

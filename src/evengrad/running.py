@@ -47,12 +47,14 @@ def run_script(
     listener: Listener | None = None,
     trial: TrialSession | None = None,
     source: str | None = None,
+    function: str | None = None,
 ) -> Outcome:
     """Run a script (or, with ``module``, a module by its dotted name) as ``python target`` would.
 
     listener: told of everything that happens. trial: also changes the training and ends it by TrialOverError.
-    source: run in the place of the script's own, under its name. Ctrl-C ends the script and the runs
-    ("interrupted"), and comes back as the outcome's error. Raises ScriptError where there is no such script.
+    source: run in the place of the script's own, under its name. function: called in it. Ctrl-C ends the
+    script and the runs ("interrupted"), and comes back as the outcome's error. Raises ScriptError where there
+    is no such script.
     """
     name = target.rpartition(".")[2] if module else Path(target).stem
     chosen = replace(settings or Settings(), name=name)
@@ -60,7 +62,7 @@ def run_script(
     with as_main(target, arguments, module), armed(session):
         expect(target, module)
         try:
-            execute(target, module, source)
+            execute(target, module, source, function)
         except TrialOverError:
             return session.outcome("finished")
         except SystemExit as exit_:

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NoReturn, Protocol
 
@@ -53,13 +54,14 @@ def probe_script(
     module: bool = False,
     precise: bool = False,
     starting: Callable[[], None] = lambda: None,
+    function: str | None = None,
 ) -> Probe:
     """Run a script (or, with ``module``, a module by its dotted name) and probe its first step.
 
     The script sees what it would see under plain Python: ``__name__ == "__main__"``, its own
     ``sys.argv`` and ``sys.path[0]``, the same working folder. Nothing is trained: the script is stopped
     at its first step, and its ``finally`` blocks run. precise: the largest stable learning rate from the
-    Hessian. starting: called when measuring begins.
+    Hessian. starting: called when measuring begins. function: see ``execute``.
 
     Raises ScriptError (missing, not Python, never trains), CannotCheckError, MissingFrameworkError,
     ScriptFailedError and ScriptExitedError; KeyboardInterrupt passes through.
@@ -68,7 +70,7 @@ def probe_script(
     with as_main(target, arguments, module), armed(session):
         expect(target, module)
         try:
-            execute(target, module)
+            execute(target, module, function=function)
             session.flush()
         except _Stopped as stopped:
             return stopped.result()
@@ -236,28 +238,39 @@ def as_main(target: str, arguments: Sequence[str], module: bool) -> Iterator[Non
         sys.argv, sys.path[0] = argv, path
 
 
-def execute(target: str, module: bool, source: str | None = None) -> None:
-    """Run it as ``python target`` would. source: in the place of what the file has."""
-    if source is not None:
-        _execute_source(target, module, source)
+def execute(
+    target: str, module: bool, source: str | None = None, function: str | None = None
+) -> None:
+    """Run it as ``python target`` would. source: in the place of what the file has. function: the file is
+    imported instead, under the name that a spawned process of multiprocessing gives it, and this is called.
+    """
+    if source is not None or function is not None:
+        _execute_source(target, module, source, function)
     elif module:
         runpy.run_module(target, run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(target, run_name="__main__")
 
 
-def _execute_source(target: str, module: bool, source: str) -> None:
+def _execute_source(target: str, module: bool, source: str | None, function: str | None) -> None:
     spec = importlib.util.find_spec(target) if module else None
     file = target if spec is None else str(spec.origin)
-    main = ModuleType("__main__")
+    name = "__main__" if function is None else "__mp_main__"
+    main = ModuleType(name)
     main.__dict__.update(__file__=file, __spec__=spec, __builtins__=builtins)
     main.__package__ = None if spec is None else spec.parent
-    before = sys.modules["__main__"]
-    sys.modules["__main__"] = main
+    before = sys.modules.get(name)
+    sys.modules[name] = main
     try:
-        exec(compile(source, file, "exec"), main.__dict__)
+        code = Path(file).read_bytes() if source is None else source
+        exec(compile(code, file, "exec"), main.__dict__)
+        if function is not None:
+            main.__dict__[function]()
     finally:
-        sys.modules["__main__"] = before
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
 
 
 def own_frames(trace: TracebackType | None) -> TracebackType | None:

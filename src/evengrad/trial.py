@@ -12,15 +12,16 @@ from typing import Any, Literal
 
 from evengrad.change import Change, from_json, to_json
 
-End = Literal["budget", "finished", "stopped", "failed", "refused", "unseen"]
-"""How a trial ended: its steps were made; the script was over before; the guard stopped it; it raised; a change
-does not fit; no training step was seen."""
+End = Literal["budget", "clear", "finished", "stopped", "failed", "refused", "unseen"]
+"""How a trial ended: its steps were made; its outcome was clear before; the script was over before; the guard
+stopped it; it raised; a change does not fit; no training step was seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What to run. seed: added to the script's own seeds. source: in the place of the script's, if it is
-    patched. steps: how many updates are made before it ends.
+    patched. steps: how many updates are made before it ends. early: it may end before, once its outcome is
+    clear. function: of the script, called without arguments, where the script alone does not train.
     """
 
     target: str
@@ -30,6 +31,8 @@ class Trial:
     seed: int = 0
     steps: int = 200
     source: str | None = None
+    early: bool = False
+    function: str | None = None
 
     def key(self, content: str) -> str:
         """A name for what this trial does, given the script's content: the same for the same."""

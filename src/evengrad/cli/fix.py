@@ -6,10 +6,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,7 +17,7 @@ from rich.status import Status as Spinner
 from evengrad.cli.check import say
 from evengrad.errors import EvengradError
 from evengrad.finding import Finding
-from evengrad.fix import fix
+from evengrad.fix import fix_script
 from evengrad.fixing import Attempt, Fixing, Plan
 from evengrad.remedies import all_remedies
 from evengrad.remedy import Candidate
@@ -34,6 +33,14 @@ class Status(IntEnum):
     NOT_FIXED = 1
     CANNOT_RUN = 2
     INTERRUPTED = 130
+
+
+class Search(StrEnum):
+    """``--search``, as in ``search.SEARCHES``."""
+
+    DIAGNOSIS = "diagnosis"
+    RANDOM = "random"
+    WARM_UP = "warm-up"
 
 
 def fix_command(
@@ -56,6 +63,13 @@ def fix_command(
     pretrained: Annotated[
         Path | None,
         typer.Option(help="Weights to try: a safetensors, Keras or PyTorch state file."),
+    ] = None,
+    search: Annotated[
+        Search, typer.Option(help="How remedies are chosen; the others are to compare with.")
+    ] = Search.DIAGNOSIS,
+    dask: Annotated[
+        str | None,
+        typer.Option(help="Run the trials on a Dask cluster: its scheduler's address."),
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Say what remedies there are.")] = False,
     folder: Annotated[Path, typer.Option(help="Where trials are kept.")] = Path("fixes"),
@@ -81,6 +95,8 @@ def fix_command(
 
     - evengrad fix train.py --only clipping --steps 100
 
+    - evengrad fix train.py --dask tcp://head:8786 --jobs 16
+
     - evengrad fix --list
 
     Exit status: 0 fixed, or healthy as it is; 1 not fixed; 2 the script could not be run; 130 interrupted (the
@@ -104,11 +120,11 @@ def fix_command(
         jobs,
         tuple(only or ()),
         None if pretrained is None else str(pretrained.resolve()),
+        search.value,
         folder,
     )
     try:
-        _expect(plan)
-        found = _fix(plan)
+        found = _fix(plan, dask)
     except EvengradError as error:
         say(str(error))
         raise typer.Exit(Status.CANNOT_RUN) from None
@@ -138,18 +154,24 @@ def _list() -> None:
         print(f"{remedy.name:<16}{remedy.title}")
 
 
-def _expect(plan: Plan) -> None:
-    known = [remedy.name for remedy in all_remedies()]
-    for name in plan.only:
-        if name not in known:
-            raise EvengradError(f"There is no remedy {name!r}. There are: {', '.join(known)}.")
-    if plan.pretrained is not None and not Path(plan.pretrained).is_file():
-        raise EvengradError(f"There is no file {plan.pretrained!r} for --pretrained.")
+def _fix(plan: Plan, dask: str | None) -> Fixing:
+    with _Telling() as telling:
+        if dask is None:
+            return fix_script(plan, telling)
+        with _cluster(dask) as client:
+            return fix_script(plan, telling, client.get_executor())
 
 
-def _fix(plan: Plan) -> Fixing:
-    with _Telling() as telling, ThreadPoolExecutor(plan.jobs) as executor:
-        return fix(plan, executor, telling)
+def _cluster(address: str) -> Any:
+    """A client of a Dask cluster. Raises EvengradError where there is none."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise EvengradError("--dask needs Dask: pip install 'evengrad[dask]'.") from None
+    try:
+        return Client(address, timeout="5s")
+    except (OSError, ValueError) as error:
+        raise EvengradError(f"There is no Dask scheduler at {address!r} ({error}).") from None
 
 
 class _Telling:

@@ -25,19 +25,15 @@ def propose(case: Case) -> Iterable[Candidate]:
     now = case.rate
     if now is None or not now > 0:
         return
-    up = bool(case.codes & _SMALL)
-    if not up and not case.codes & _LARGE and Cause.LEARNING_RATE not in case.causes:
-        return
-    found = [] if case.stable is None else [_rounded(case.stable / 2)]
-    found += [_rounded(now * factor) for factor in ((100.0, 10.0) if up else (0.1, 0.01))]
-    for rate in dict.fromkeys(rate for rate in found if (rate > now) == up):
-        yield Candidate(
-            "learning_rate",
-            (Rate(rate),),
-            Cause.LEARNING_RATE,
-            1,
-            f"a learning rate of {rate:g} for {now:g}",
-        )
+    known = [] if case.stable is None else [_rounded(case.stable / 2)]
+    found: list[float] = []
+    if case.codes & _SMALL:
+        found += [r for r in (*known, _rounded(now * 100), _rounded(now * 10)) if r > now]
+    if case.codes & _LARGE or (not found and Cause.LEARNING_RATE in case.causes):
+        found += [r for r in (*known, _rounded(now / 10), _rounded(now / 100)) if r < now]
+    for rate in dict.fromkeys(found):
+        words = f"a learning rate of {rate:g} for {now:g}"
+        yield Candidate("learning_rate", (Rate(rate),), Cause.LEARNING_RATE, 1, words)
 
 
 def _rounded(rate: float) -> float:

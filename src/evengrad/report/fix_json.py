@@ -22,6 +22,7 @@ def as_json(found: Fixing) -> str:
         "proof": [_attempt(a) for a in found.proof],
         "remedy": None if found.chosen is None else found.chosen.remedy,
         "changes": [] if found.chosen is None else to_json(found.chosen.changes),
+        "notes": list(found.notes),
         "diff": None if patch is None else patch.diff(found.plan.target),
         "manual": [] if patch is None else list(patch.manual),
         "cost": found.cost,

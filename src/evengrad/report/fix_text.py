@@ -14,7 +14,10 @@ def attempt_line(attempt: Attempt) -> str:
     name = "as it is" if attempt.candidate is None else attempt.candidate.remedy
     if attempt.patched:
         name = f"{name}, patched"
-    return f"{mark} {name:<34} seed {attempt.seed}  {attempt.verdict.why}"
+    early = (
+        f" (clear in {len(attempt.result.losses)} steps)" if attempt.result.end == "clear" else ""
+    )
+    return f"{mark} {name:<34} seed {attempt.seed}  {attempt.verdict.why}{early}"
 
 
 def render(found: Fixing) -> str:
@@ -52,7 +55,7 @@ def _fixed(found: Fixing) -> list[str]:
     assert found.patch is not None
     lines = [f"{headline(found)}.", ""]
     lines += [f"{f.code} {f.title}" for f in found.findings]
-    lines += ["", *_curves([found.plain[-1], *found.proof]), ""]
+    lines += ["", *found.notes, *_curves([found.plain[-1], *found.proof]), ""]
     if found.patch.manual:
         lines += ["To be changed by hand:", *found.patch.manual]
     else:
