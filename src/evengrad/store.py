@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -61,9 +61,8 @@ class Writer:
     def __init__(self, folder: Path, subject: Subject, on_error: Callable[[str], None]) -> None:
         self.path = folder / NAME
         self._on_error = on_error
-        self._queue: queue.SimpleQueue[Callable[[sqlite3.Connection], None] | None] = (
-            queue.SimpleQueue()
-        )
+        self._given: deque[Callable[[sqlite3.Connection], None] | None] = deque()
+        self._wake = threading.Event()
         self._layers: tuple[str, ...] = ()
         self._observed = 0
         self._stride = 1
@@ -123,18 +122,20 @@ class Writer:
             done.set()
 
         self._put(tell)
+        self._wake.set()
         if not self.failed:
             done.wait(timeout)
 
     def close(self, status: Status) -> None:
         """Write the status and what is left, and end the thread."""
         self.about("status", status)
-        self._queue.put(None)
+        self._given.append(None)
+        self._wake.set()
         self._thread.join(timeout=30.0)
 
     def _put(self, work: Callable[[sqlite3.Connection], Any]) -> None:
         if not self.failed:
-            self._queue.put(work)
+            self._given.append(work)
 
     def _work(self) -> None:
         try:
@@ -148,21 +149,17 @@ class Writer:
             )
 
     def _append(self, connection: sqlite3.Connection) -> None:
-        committed = time.monotonic()
+        """All that was given, then a pause: to be woken at each step would cost the training more."""
         while True:
-            try:
-                work = self._queue.get(timeout=_COMMIT if connection.in_transaction else None)
-            except queue.Empty:
-                connection.commit()
-                committed = time.monotonic()
-                continue
-            if work is None:
-                connection.commit()
-                return
-            work(connection)
-            if time.monotonic() - committed > _COMMIT:
-                connection.commit()
-                committed = time.monotonic()
+            self._wake.wait(_COMMIT)
+            self._wake.clear()
+            while self._given:
+                work = self._given.popleft()
+                if work is None:
+                    connection.commit()
+                    return
+                work(connection)
+            connection.commit()
 
     def _detail(self, connection: sqlite3.Connection, detail: Detail) -> None:
         new = [name for name in detail.layer_names if name not in self._layers]
