@@ -292,7 +292,7 @@ def test_trials_on_a_dask_cluster(tmp_path):
     workers = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(**workers) as cluster:
         done = command(
-            *(tmp_path, "train.py", "--steps", "40", "--seeds", "1", "--jobs", "2"),
+            *(tmp_path, "train.py", "--steps", "30", "--seeds", "1", "--jobs", "2"),
             *("--only", "learning_rate", "--dask", cluster.scheduler_address),
         )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -328,7 +328,18 @@ def test_from_the_diagnosis_to_the_file(tmp_path):
     path = script(tmp_path, rate=300.0)
     before = path.read_text()
     first = subprocess.Popen(
-        [sys.executable, "-m", "evengrad", "fix", "train.py", "--steps", "50", "--apply"],
+        [
+            sys.executable,
+            "-m",
+            "evengrad",
+            "fix",
+            "train.py",
+            "--steps",
+            "40",
+            "--seeds",
+            "2",
+            "--apply",
+        ],
         cwd=tmp_path,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
@@ -344,7 +355,7 @@ def test_from_the_diagnosis_to_the_file(tmp_path):
     assert done
     times = {result: result.stat().st_mtime_ns for result in done}
 
-    second = command(tmp_path, "train.py", "--steps", "50", "--json", "out.json")
+    second = command(tmp_path, "train.py", "--steps", "40", "--seeds", "2", "--json", "out.json")
     assert second.returncode == 0, second.stdout + second.stderr
     assert {result: result.stat().st_mtime_ns for result in done} == times
     assert path.read_text() == before
@@ -354,12 +365,11 @@ def test_from_the_diagnosis_to_the_file(tmp_path):
     assert "-optimizer = torch.optim.SGD(model.parameters(), lr=300.0)  # the rate" in second.stdout
 
     page = ("--html", "out.html", "--json", "again.json", "--apply")
-    again = command(tmp_path, "train.py", "--steps", "50", *page)
+    again = command(tmp_path, "train.py", "--steps", "40", "--seeds", "2", *page)
     assert again.returncode == 0
     assert json.loads((tmp_path / "again.json").read_text())["proof"] == out["proof"]
     assert "lr=300.0" not in path.read_text()
     assert "is cured" in (tmp_path / "out.html").read_text()
-    subprocess.run([sys.executable, path], check=True, timeout=60)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 

@@ -188,6 +188,9 @@ def test_ctrl_c_reaches_the_script(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # tests may be run with nohup
     ) as process:
         assert process.stdout.readline() == "waiting\n"
         time.sleep(0.2)

@@ -9,14 +9,13 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from evengrad.diagnose import diagnose, fold, judge_run
 from evengrad.errors import EvengradError, ScriptError
 from evengrad.finding import Finding
 from evengrad.fixing import Attempt, Fixing, Plan
 from evengrad.learning import together
-from evengrad.patch import Patch, write
 from evengrad.probe import Probe
 from evengrad.processes import abandon
 from evengrad.remedies import all_remedies
@@ -26,6 +25,9 @@ from evengrad.search import SEARCHES
 from evengrad.store import load
 from evengrad.trial import Result
 from evengrad.trials import Listener, Silent, Trials
+
+if TYPE_CHECKING:
+    from evengrad.patch import Patch
 
 
 def fix(
@@ -167,6 +169,8 @@ class _Fix:
 
     def _prove(self, tried: Attempt, case: Case) -> tuple[Patch, tuple[Attempt, ...]] | None:
         """The patch, if the patched script works with every seed."""
+        from evengrad.patch import write  # LibCST takes a fifth of a second, which only a fix needs
+
         candidate = tried.candidate
         assert candidate is not None
         frontend = _frontend(case)

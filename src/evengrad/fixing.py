@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from evengrad.finding import Finding
 from evengrad.learning import Verdict
-from evengrad.patch import Patch
 from evengrad.remedy import Candidate
 from evengrad.trial import Result
+
+if TYPE_CHECKING:
+    from evengrad.patch import Patch
 
 Status = Literal["healthy", "fixed", "not_fixed", "cannot_run"]
 

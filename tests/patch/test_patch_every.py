@@ -51,12 +51,14 @@ def framework(path):
     return "torch" if "import torch" in path.read_text() else "keras"
 
 
+WHOLE = [
+    *(ROOT / "examples" / name for name in ("article_cnn_exploding.py", "torch_sigmoid.py")),
+    ROOT / "tests" / "build_torch.py",
+]
 SCRIPTS = [
     *((name, text, "keras") for name, text in KERAS.items()),
     *((name, text, "torch") for name, text in TORCH.items()),
-    *((p.name, p.read_text(), framework(p)) for p in sorted((ROOT / "examples").glob("*.py"))),
-    *((p.name, p.read_text(), "torch") for p in sorted((ROOT / "tests").glob("build_torch.py"))),
-    *((p.name, p.read_text(), "keras") for p in sorted((ROOT / "tests").glob("build_keras.py"))),
+    *((path.name, path.read_text(), framework(path)) for path in WHOLE),
 ]
 
 

@@ -71,3 +71,27 @@ def test_vanishing_by_activation_alone(seed):
 def test_the_articles_network_with_he_weights_is_healthy(seed):
     torch.manual_seed(seed)
     assert check(Article(gain=math.sqrt(2)), seed).findings == ()
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+def test_what_lies_before_the_first_weights_trains_nothing(factor):
+    """Inputs that the model itself divides or multiplies: no weight's gradient is changed by that."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Article(gain=math.sqrt(2.0))
+
+        def forward(self, x):
+            return self.inner(x * factor)
+
+    torch.manual_seed(0)
+    model = Scaled()
+    x, y = digits(0)
+    found = evengrad.check(
+        model,
+        loss=nn.CrossEntropyLoss(),
+        batch=(x / factor, y),
+        optimizer=torch.optim.Adam(model.parameters()),
+    )
+    assert not {f.code for f in found.findings} & {"EG101", "EG102"}
