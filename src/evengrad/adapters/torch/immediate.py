@@ -12,7 +12,7 @@ from evengrad import guard as guards
 from evengrad.adapters.torch.clipping import Clipper, UpdateClipper, multiply, total_norm
 from evengrad.adapters.torch.reading import Plan, as_host, exact, non_finite
 from evengrad.adapters.torch.training import Pending, Training
-from evengrad.clip import OnHost, UpdateClip
+from evengrad.clip import NormClip, OnHost, UpdateClip
 from evengrad.guard import Action
 from evengrad.run import Floats, Kind, Step
 from evengrad.watching import Held
@@ -148,7 +148,8 @@ class Immediate:
 
     def _clip(self, pending: Pending, factors: Floats, folding: bool) -> None:
         training, parameters = self.training, pending.parameters
-        if training.settings.clip is None or not parameters:
+        clip = training.settings.clip
+        if clip is None or not parameters or (isinstance(clip, NormClip) and (factors >= 1).all()):
             return
         indices = [training.index[id(p)] for p in parameters]
         after = self.clipper.elementwise(indices, parameters)
