@@ -76,7 +76,9 @@ def _screen(box: BlackBox, full: bool) -> Iterator[RenderableType]:
     why = _WHAT.get(box.kind, box.kind)
     yield Text(f"Step {box.step:,} was held back: {why}", style="bold red")
     if box.origin is None:
-        yield Text("Its origin was not found.", style="dim")
+        finite = "All of it is finite: it was held back for its size."
+        text = "Its origin was not found." if box.kind == "non_finite" else finite
+        yield Text(text, style="dim")
     else:
         yield Text(f"Origin: {box.origin.layer} ({box.origin.phase}). {box.origin.message}")
     yield from _section("Batch", _batch(box))

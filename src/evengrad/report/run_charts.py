@@ -125,7 +125,8 @@ def _series(rows: Sequence[BinRow], colour: str, title: str, log: bool) -> list[
     band = finite.mark_area(color=colour, opacity=0.22).encode(
         y=alt.Y("low:Q", title=title, scale=scale, axis=axis), y2="high:Q"
     )
-    line = finite.mark_line(color=colour, strokeWidth=1.5).encode(
+    single = len(rows) < 2  # a line of one point is none
+    line = finite.mark_line(color=colour, strokeWidth=1.5, point=single).encode(
         y=alt.Y("value:Q", title=title, scale=scale, axis=axis),
         tooltip=[
             alt.Tooltip("step:Q", format=",.0f"),
