@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-probe bench-zoo bench-rate clean
+.PHONY: help demo test lint bench bench-probe bench-zoo bench-rate bench-fix clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ bench-zoo: $(VENV)/.installed-dev  ## forecasts against probes over a zoo of arc
 
 bench-rate: $(VENV)/.installed-dev  ## predicted against real edges of stability, into docs/learning-rate.md
 	@$(PY) bench/learning_rate.py
+
+bench-fix: $(VENV)/.installed-dev  ## what fix makes of sick trainings whose cause is known, into docs/fixing-corpus.md
+	@$(PY) -m bench.fixes --examples --write --failures
 
 clean:  ## remove reports and caches; .venv stays
 	rm -rf reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache

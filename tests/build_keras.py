@@ -36,6 +36,15 @@ def block(network, index, x):
 
 
 def build(network, seed):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16" if network.half else "float32")
+    try:
+        return built(network, seed)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def built(network, seed):
     shape = (SIDE, SIDE, 1) if network.layers == "conv" else (FEATURES,)
     x = inputs = keras.Input(shape, name="input")
     for index in range(1, network.depth + 1):
@@ -59,5 +68,10 @@ def build(network, seed):
     else:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=network.loss == "logits")
     kind = keras.optimizers.Adam if network.optimizer == "adam" else keras.optimizers.SGD
-    model.compile(optimizer=kind(network.learning_rate), loss=loss)
+    model.compile(
+        optimizer=kind(network.learning_rate),
+        loss=loss,
+        loss_weights=None if network.loss_weight == 1 else [network.loss_weight],
+        auto_scale_loss=False,
+    )
     return {"model": model, "loss": None, "batch": (x, y), "optimizer": None}

@@ -54,6 +54,10 @@ class Built(nn.Module):
         return (nn.BatchNorm2d if network.layers == "conv" else nn.BatchNorm1d)(network.width)
 
     def forward(self, x):
+        with torch.autocast("cpu", torch.float16, enabled=self.network.half):
+            return self.output(x)
+
+    def output(self, x):
         for index in range(1, self.network.depth + 1):
             y = getattr(self, f"hidden{index}")(x)
             if self.network.normalisation is not None:
@@ -77,6 +81,10 @@ def probabilities(output, y):
     return nn.functional.nll_loss(torch.log(output), y)
 
 
+def weighted(loss, weight):
+    return lambda output, y: weight * loss(output, y)
+
+
 def build(network, seed):
     generator = torch.Generator().manual_seed(seed)
     model = Built(network, generator)
@@ -91,6 +99,8 @@ def build(network, seed):
         loss = nn.MSELoss()
     if network.loss == "mse":
         y = nn.functional.one_hot(y, network.classes).float()
+    if network.loss_weight != 1:
+        loss = weighted(loss, network.loss_weight)
     kind = torch.optim.Adam if network.optimizer == "adam" else torch.optim.SGD
     optimizer = kind(model.parameters(), lr=network.learning_rate)
     return {"model": model, "loss": loss, "batch": (x, y), "optimizer": optimizer}

@@ -1,4 +1,7 @@
-"""Sick: weights of a fixed standard deviation, far above the scale that keeps the variance."""
+"""Sick: weights of a fixed standard deviation, far above the scale that keeps the variance.
+
+Cure: evengrad fix examples/sick/torch_large_weights.py
+"""
 
 import torch
 from sklearn.datasets import load_digits

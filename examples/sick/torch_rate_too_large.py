@@ -1,4 +1,7 @@
-"""Sick: nothing is wrong with the network, but its learning rate is a thousand times too large."""
+"""Sick: nothing is wrong with the network, but its learning rate is a thousand times too large.
+
+Cure: evengrad fix examples/sick/torch_rate_too_large.py
+"""
 
 import argparse
 

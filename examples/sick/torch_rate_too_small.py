@@ -1,4 +1,7 @@
-"""Sick: the learning rate is so small that the weights hardly move."""
+"""Sick: the learning rate is so small that the weights hardly move.
+
+Cure: evengrad fix examples/sick/torch_rate_too_small.py
+"""
 
 import torch
 from sklearn.datasets import load_digits

@@ -1,4 +1,7 @@
-"""Sick: inputs as large as they come; the tanh of the first layer sits on its flat ends."""
+"""Sick: inputs as large as they come; the tanh of the first layer sits on its flat ends.
+
+Cure: evengrad fix examples/sick/torch_raw_inputs.py
+"""
 
 import torch
 from sklearn.datasets import load_digits

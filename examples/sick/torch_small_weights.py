@@ -1,4 +1,7 @@
-"""Sick: weights of standard deviation 0.01 in a deep convolutional network; no gradient reaches its start."""
+"""Sick: weights of standard deviation 0.01 in a deep convolutional network; no gradient reaches its start.
+
+Cure: evengrad fix examples/sick/torch_small_weights.py
+"""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,7 @@
-"""Sick: a softmax in front of a loss that applies one itself, behind saturating layers."""
+"""Sick: a softmax in front of a loss that applies one itself, behind saturating layers.
+
+Cure: evengrad fix examples/sick/torch_softmax_twice.py
+"""
 
 import torch
 from sklearn.datasets import load_digits

@@ -19,6 +19,7 @@ class Network:
     Data: standard normal inputs * input_scale + input_shift, labels uniform in 0..classes-1 plus
     label_offset. loss: "logits": cross-entropy on logits; "probabilities": cross-entropy that expects
     probabilities; "mse": mean squared error on one-hot labels (sigmoid head allowed).
+    loss_weight multiplies it. half: computed in float16 from float32 weights, without loss scaling.
     """
 
     layers: Literal["dense", "conv"] = "dense"
@@ -31,6 +32,8 @@ class Network:
     bias: float = 0.0
     head: Literal["softmax", "sigmoid"] | None = None
     loss: Literal["logits", "probabilities", "mse"] = "logits"
+    loss_weight: float = 1.0
+    half: bool = False
     classes: int = 10
     batch: int = 64
     input_scale: float = 1.0

@@ -54,7 +54,7 @@ def origin_of(probe: Probe) -> Origin | None:
 def _given(probe: Probe) -> Birth | None:
     repair = "drop or repair these rows before training"
     for given in probe.inputs:
-        if given.value.non_finite:
+        if given.value.non_finite and _spreads(probe):
             share = percent(given.value.non_finite)
             what = f"the batch itself is not finite: {share} of {given.name}"
             return Birth(given.name, "batch", Cause.BAD_BATCH, what, repair)
@@ -67,6 +67,13 @@ def _given(probe: Probe) -> Birth | None:
             advice = "initialise them again; a checkpoint with NaN in it cannot be trained on"
             return Birth(weight.name, "weights", Cause.INITIALISATION, what, advice)
     return None
+
+
+def _spreads(probe: Probe) -> bool:
+    """Whether anything that is made of the batch is not finite: the network may repair it itself."""
+    return not math.isfinite(probe.loss.value) or any(
+        op.forward.non_finite or not _finite((*op.inputs, *op.outputs)) for op in probe.operations
+    )
 
 
 def _forward(probe: Probe) -> Birth | None:

@@ -199,7 +199,8 @@ class Probe:
     log_softmax or sigmoid (that one counts as part of the loss). operations: forward order,
     the loss's own included. notes: what could not be looked into, and why. spec: the same model as a
     graph to forecast from, its operations by the same names; None where it could not be made. rate: how
-    large a learning rate the loss bears; None where it was not asked for or is not known.
+    large a learning rate the loss bears; None where it was not asked for or is not known. loss_scale: of the
+    training's own loss scaling; all gradients here are divided by it.
     """
 
     frontend: Literal["keras", "torch"]
@@ -216,6 +217,7 @@ class Probe:
     notes: tuple[str, ...] = field(default=())
     spec: ModelSpec | None = None
     rate: Rate | None = None
+    loss_scale: float = 1.0
 
     def weight(self, name: str) -> Weight:
         """The weight of that name; KeyError if there is none."""

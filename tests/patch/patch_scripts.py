@@ -2,6 +2,7 @@
 
 import textwrap
 
+from evengrad.change import Clip
 from evengrad.patch import write
 
 KERAS_LIST = """
@@ -173,7 +174,8 @@ def patched(source, *changes, frontend):
     patch = write(textwrap.dedent(source), changes, frontend)
     compile(patch.after.encode(), "after.py", "exec")
     assert patch.before == textwrap.dedent(source)
-    assert patch.after.count("evengrad") == patch.before.count("evengrad")
+    if not any(isinstance(c, Clip) and c.kind not in ("norm", "value") for c in changes):
+        assert patch.after.count("evengrad") == patch.before.count("evengrad")
     return patch
 
 

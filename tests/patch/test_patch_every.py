@@ -13,12 +13,17 @@ from evengrad.change import (
     Beta2,
     Clip,
     Decay,
+    Finite,
     Initialise,
     Inputs,
     Logits,
+    LossScale,
     Normalise,
     Optimizer,
+    Pretrained,
     Rate,
+    Skip,
+    UnitVariance,
     Warmup,
 )
 from evengrad.patch import write
@@ -44,6 +49,14 @@ CHANGES = [
     Logits(True),
     Logits(False),
     Inputs(0.5, 0.25),
+    Finite(),
+    *(Skip((name,)) for name in NAMES),
+    Skip(("2",)),
+    UnitVariance(("0", "conv")),
+    LossScale(2.0**16),
+    Pretrained("weights.safetensors", 0.1),
+    Pretrained("weights.pt", 0.0),
+    Clip("agc", 0.01),
 ]
 
 

@@ -93,3 +93,15 @@ def test_half_precision_overflow():
     with torch.no_grad():
         net.middle.bias += 2.0
     assert finding(net).cause is Cause.PRECISION
+
+
+def test_a_batch_that_the_network_repairs_is_no_finding():
+    class Repairs(Net):
+        def forward(self, x):
+            return super().forward(torch.nan_to_num(x, 0.0, 0.0, 0.0))
+
+    x = torch.randn(6, 5)
+    x[1, 2], x[2, 3] = torch.nan, torch.inf
+    measured = probe(Repairs(), loss=F.cross_entropy, batch=(x, torch.randint(0, 3, (6,))))
+    assert not [f for f in diagnose(measured).findings if f.code == "EG103"]
+    assert finding(Net(), x=x).title.startswith("the batch itself")

@@ -8,7 +8,17 @@ from typing import Literal
 
 import libcst as cst
 
-from evengrad.change import Change, Decay, Initialise, Normalise, Warmup
+from evengrad.change import (
+    Change,
+    Decay,
+    Initialise,
+    LossScale,
+    Normalise,
+    Pretrained,
+    Skip,
+    UnitVariance,
+    Warmup,
+)
 from evengrad.errors import CannotChangeError
 from evengrad.patch.advice import advise
 from evengrad.patch.diff import unified
@@ -19,8 +29,9 @@ from evengrad.patch.writers import WRITERS, by_hand
 
 Frontend = Literal["keras", "torch"]
 # names of a torch.nn.Sequential are its indices: what inserts comes before what names;
-# Warmup reads the rate, and the schedule of Decay
-_ORDER = {Normalise: 0, Decay: 2, Warmup: 3}
+# LossScale is there before a clip; Pretrained and Warmup read the rate, and Warmup the schedule of Decay
+_ORDER = {Normalise: 0, Skip: 1, LossScale: 2, Decay: 5, Pretrained: 5, Warmup: 6}
+_OTHERS = 3
 _BOM = "\ufeff"
 
 
@@ -49,23 +60,28 @@ def write(
     mark = _BOM if source.startswith(_BOM) else ""
     text, manual = source.removeprefix(_BOM), list[str]()
     renamed: dict[str, str] = {}
-    for given in sorted(changes, key=lambda c: _ORDER.get(type(c), 1)):
+    for given in sorted(changes, key=lambda c: _ORDER.get(type(c), _OTHERS)):
         change = _renamed(given, renamed)
         parsed = _parse(text, name)
         draft = Draft(parsed)
         try:
             WRITERS.get((frontend, type(change)), by_hand)(draft, change)
             text = _compiled(draft)
-            renamed.update(draft.renamed)
+            renamed = _then(renamed, draft.renamed)
         except Manual as left:
             draft.left = [left]
         manual += [advise(parsed, change, frontend, left, name, source) for left in draft.left]
     return Patch(source, mark + text, tuple(manual))
 
 
+def _then(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
+    """First names to last ones."""
+    return after | {first: after.get(name, name) for first, name in before.items()}
+
+
 def _renamed(change: Change, names: dict[str, str]) -> Change:
     """The change with the names that its layers have by now."""
-    if not isinstance(change, Initialise | Normalise):
+    if not isinstance(change, Initialise | Normalise | Skip | UnitVariance):
         return change
     return replace(change, layers=tuple(names.get(layer, layer) for layer in change.layers))
 

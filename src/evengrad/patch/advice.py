@@ -130,7 +130,8 @@ def _clip(change: Clip, keras: bool) -> tuple[str, str, str]:
         clip = f'clip="{change.kind}:{bound}"'
         if keras:
             return f"callbacks=[evengrad.keras.Watch({clip})]", "in fit()", "write"
-        return f"evengrad.watch(model, optimizer, {clip})", "before the training loop", "add"
+        code = f"evengrad.watch(model, optimizer, {clip}, guard=None, folder=None)"
+        return code, "before the training loop", "add"
     if keras:
         word = "global_clipnorm" if change.kind == "norm" else "clipvalue"
         return f"{word}={bound}", _OPTIMIZER, "write"

@@ -19,6 +19,9 @@ _LIMITS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 def torch(draft: Draft, change: Clip) -> None:
     """A clipping call before each ``optimizer.step()``; one that is there gets the new bound."""
+    if change.kind not in _TORCH:
+        _watched(draft, change)
+        return
     source = draft.source
     made = torch_optimizers.optimizers(source)
     steps = torch_optimizers.steps(source, made)
@@ -32,8 +35,23 @@ def torch(draft: Draft, change: Clip) -> None:
             _insert(draft, step, change)
 
 
+def _watched(draft: Draft, change: Clip) -> None:
+    """By a watch on the optimizer, for kinds that PyTorch does not have."""
+    source = draft.source
+    made = torch_optimizers.single(source, "after")
+    target, model = torch_optimizers.target(source, made), torch_optimizers.models(source, made)
+    if target is None or model is None or any(_clips(source, c) for c in source.all(cst.Call)):
+        raise Manual(made, "after")
+    draft.need("import evengrad")
+    clip = draft.quoted(f"{change.kind}:{number(change.bound)}")
+    given = f"{source.code(model)}, {source.code(target)}, clip={clip}, guard=None, folder=None"
+    draft.after(made, [f"evengrad.watch({given})"])
+
+
 def keras(draft: Draft, change: Clip) -> None:
     """``global_clipnorm=`` or ``clipvalue=`` of each optimizer; Keras takes only one limit."""
+    if change.kind not in _KERAS:
+        raise Manual()
     word = _KERAS[change.kind]
     for site in keras_optimizers.optimizers(draft.source):
         others: list[cst.Arg] = []

@@ -76,9 +76,14 @@ class Draft:
         found = spell(self.source, name)
         if found is None:
             statement, found = missing(self.source, name)
-            if statement not in self._imports:
-                self._imports.append(statement)
+            self.need(statement)
         return found
+
+    def need(self, statement: str) -> None:
+        """An import, unless the script has it at its top."""
+        lines = {line.strip() for line in self.source.text.splitlines()}
+        if statement not in lines and statement not in self._imports:
+            self._imports.append(statement)
 
     def quoted(self, word: str) -> str:
         """A string in the quotes that the script prefers."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import libcst as cst
 
 from evengrad.change import Initialise
+from evengrad.patch import arguments
 from evengrad.patch.draft import Draft, Manual
+from evengrad.patch.names import loop_over
 from evengrad.patch.source import Source
 from evengrad.patch.torch_modules import construction, module, modules
 from evengrad.patch.torch_optimizers import optimizers, trained
 
-_WIDTH = 96
 _DRAWS = ("init", "apply", "manual_seed", "reset_parameters")
 
 
@@ -31,37 +32,55 @@ def torch(draft: Draft, change: Initialise) -> None:
         ]
         if layers:
             own = replace(change, layers=tuple(layer.removeprefix(prefix) for layer in layers))
-            anchor = _anchor(source, model)
-            draft.after(anchor, lines(draft, own, source.code(model), model))
+            draft.after(anchor(source, model), lines(draft, own, source.code(model), model))
         left = [layer for layer in left if layer not in layers]
     if left:
         draft.left.append(Manual(optimizers(source)[0], "before", left))
 
 
 def lines(
-    draft: Draft, change: Initialise, name: str, model: cst.BaseExpression | None
+    draft: Draft,
+    change: Initialise,
+    name: str,
+    model: cst.BaseExpression | None,
+    more: Callable[[str], Sequence[str]] = lambda _: (),
 ) -> list[str]:
-    """The loop, as statements. name: how the model is called there. model: its expression, if known."""
+    """Statements that draw: a loop, or those of one layer. name: how the model is called there. model: its
+    expression, if known. more: further statements about each layer, by its name.
+    """
+    sites = {} if model is None else modules(draft.source, model).sites
+    given = [sites.get(layer) for layer in change.layers]
+    flat = all(module(draft.source, call) == "Linear" for call in given)
     kinds = _kinds(draft.source, change, model)
+    if len(given) == 1 and not kinds and given[0] is not None:
+        one = _path(name, change.layers[0])
+        return [*_draw(draft, change, one, flat=flat, made=given[0]), *more(one)]
     head = _by_kind(draft, kinds, name) or _by_name(draft, change, name)
-    return head + _draw(draft, change, _indent(head[-1]), flat=kinds == ["Linear"])
+    indent = _indent(head[-1])
+    body = [*_draw(draft, change, "module", flat=flat), *more("module")]
+    return head + [indent + line for line in body]
 
 
-def _anchor(source: Source, model: cst.BaseExpression) -> cst.CSTNode:
+def _path(model: str, layer: str) -> str:
+    """``model.layers[2]``."""
+    return model + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in layer.split("."))
+
+
+def anchor(source: Source, model: cst.BaseExpression) -> cst.CSTNode:
     """The last statement that makes or initialises the model."""
     bound = [b for b in source.definitions(model) if b.value is not None]
     if not bound:
         raise Manual(model, "before")
     call = construction(source, model)
     made = [b for b in bound if call is not None and _holds(source, b.value, call)] or bound[:1]
-    anchor = _line(source, made[0].node)
+    last = _line(source, made[0].node)
     if len(bound) > len(made) and call is None:
-        raise Manual(anchor, "after")
-    for statement in _following(source, anchor):
+        raise Manual(last, "after")
+    for statement in _following(source, last):
         if not _initialises(source, statement, source.code(model)):
             break
-        anchor = statement.body[-1] if isinstance(statement, cst.SimpleStatementLine) else statement
-    return anchor
+        last = statement.body[-1] if isinstance(statement, cst.SimpleStatementLine) else statement
+    return last
 
 
 def _holds(source: Source, value: cst.BaseExpression | None, call: cst.Call) -> bool:
@@ -116,60 +135,47 @@ def _by_kind(draft: Draft, kinds: list[str], name: str) -> list[str]:
 
 def _by_name(draft: Draft, change: Initialise, name: str) -> list[str]:
     body = f"    module = {name}.get_submodule(name)"
-    return [*_names(draft, change.layers), body]
+    return [*loop_over(draft, change.layers), body]
 
 
-def _names(draft: Draft, layers: Sequence[str]) -> list[str]:
-    prefixes = {layer.rpartition(".")[0] for layer in layers}
-    numbered = [f"{prefix}.{n}" for prefix in prefixes for n in range(len(layers))]
-    if (
-        len(layers) > 3
-        and len(prefixes) == 1
-        and numbered == list(layers)
-        and numbered[0][0] != "."
-    ):
-        text = f"{next(iter(prefixes))}.{{n}}"
-        return [f"for name in (f{draft.quoted(text)} for n in range({len(layers)})):"]
-    words = [draft.quoted(layer) for layer in layers]
-    short = f"for name in ({', '.join(words)}{',' if len(words) == 1 else ''}):"
-    if len(short) < _WIDTH:
-        return [short]
-    return ["for name in (", *(f"    {word}," for word in words), "):"]
-
-
-def _draw(draft: Draft, change: Initialise, indent: str, *, flat: bool) -> list[str]:
-    """The weights of one module, and its bias. flat: whether these are matrices only."""
+def _draw(
+    draft: Draft, change: Initialise, name: str, *, flat: bool, made: cst.Call | None = None
+) -> list[str]:
+    """The weights of one module, and its bias. name: what it is called there. flat: whether it is linear. made:
+    its construction, where it is the only one.
+    """
     init = draft.spell("torch.nn.init")
-    body = _weights(draft, change, init, flat=flat)
-    body += ["if module.bias is not None:", f"    {init}.zeros_(module.bias)"]
-    return [indent + line for line in body]
+    body, zero = _weights(draft, change, init, name, flat=flat), f"{init}.zeros_({name}.bias)"
+    if made is not None and arguments.value(made, "bias") is None:
+        return [*body, zero]
+    return [*body, f"if {name}.bias is not None:", f"    {zero}"]
 
 
-def _weights(draft: Draft, change: Initialise, init: str, *, flat: bool) -> list[str]:
+def _weights(draft: Draft, change: Initialise, init: str, name: str, *, flat: bool) -> list[str]:
     if change.scheme == "orthogonal":
-        return _orthogonal(change, init, flat=flat)
+        return _orthogonal(change, init, name, flat=flat)
     for gain, word in ((math.sqrt(2), "relu"), (1.0, "linear")):
         if math.isclose(change.gain, gain, rel_tol=1e-3):
-            return [f"{init}.kaiming_normal_(module.weight, nonlinearity={draft.quoted(word)})"]
+            return [f"{init}.kaiming_normal_({name}.weight, nonlinearity={draft.quoted(word)})"]
     return [
-        "fan_in = module.weight[0].numel()",
-        f"{init}.normal_(module.weight, std={change.gain:.4g} / fan_in**0.5)",
+        f"fan_in = {name}.weight[0].numel()",
+        f"{init}.normal_({name}.weight, std={change.gain:.4g} / fan_in**0.5)",
     ]
 
 
-def _orthogonal(change: Initialise, init: str, *, flat: bool) -> list[str]:
+def _orthogonal(change: Initialise, init: str, name: str, *, flat: bool) -> list[str]:
     """An orthogonal matrix, at the centre of a convolution's kernel. Its scale is that of ``Var W = gain^2 /
     fan_in`` also where there are more rows than columns.
     """
     scale = f"gain={change.gain:.4g} * max(1, rows / columns) ** 0.5"
-    size = "rows, columns = module.weight.shape[:2]"
+    size = f"rows, columns = {name}.weight.shape[:2]"
     if flat:
-        return [size, f"{init}.orthogonal_(module.weight, {scale})"]
+        return [size, f"{init}.orthogonal_({name}.weight, {scale})"]
     return [
         size,
-        "centre = tuple(size // 2 for size in module.weight.shape[2:])",
-        f"{init}.zeros_(module.weight)",
-        f"{init}.orthogonal_(module.weight.data[(..., *centre)], {scale})",
+        f"centre = tuple(size // 2 for size in {name}.weight.shape[2:])",
+        f"{init}.zeros_({name}.weight)",
+        f"{init}.orthogonal_({name}.weight.data[(..., *centre)], {scale})",
     ]
 
 

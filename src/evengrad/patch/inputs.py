@@ -1,10 +1,12 @@
-"""Standardised inputs: where the model reads them."""
+"""Other inputs: standardised or finite, where the model reads them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import libcst as cst
 
-from evengrad.change import Inputs
+from evengrad.change import Finite, Inputs
 from evengrad.patch import arguments, torch_modules
 from evengrad.patch.draft import Draft, Manual
 from evengrad.patch.keras_head import root_classes, root_sequentials
@@ -16,10 +18,21 @@ from evengrad.patch.torch_optimizers import models, optimizers
 
 def torch(draft: Draft, change: Inputs) -> None:
     """First thing in the model's ``forward``; else behind the one place that makes the data."""
+    _torch(draft, lambda name: _line(name, change))
+
+
+def torch_finite(draft: Draft, _change: Finite) -> None:
+    """At the same place."""
+    function = draft.spell("torch.nan_to_num")
+    _torch(draft, lambda name: f"{name} = {function}({name}, 0.0, 0.0, 0.0)")
+
+
+def _torch(draft: Draft, line: Callable[[str], str]) -> None:
+    """line: the statement about a tensor of that name."""
     source = draft.source
     classes = roots(source)
     if len(classes) == 1:
-        _first(draft, torch_modules.method(classes[0], "forward"), change)
+        first(draft, torch_modules.method(classes[0], "forward"), line)
         return
     model = models(source, optimizers(source)[0])
     if model is None:
@@ -34,7 +47,7 @@ def torch(draft: Draft, change: Inputs) -> None:
     places = [node for node in bound if _assigned(source, node)]
     if len({source.code(d) for d in data}) > 1 or not bound or len(places) < len(bound):
         raise Manual(calls[0], "before")
-    draft.after(places[-1], [_line(source.code(data[0]), change)])
+    draft.after(places[-1], [line(source.code(data[0]))])
 
 
 def _whole(data: cst.BaseExpression) -> cst.BaseExpression:
@@ -56,7 +69,7 @@ def keras(draft: Draft, change: Inputs) -> None:
     layer = f"{draft.spell('keras.layers.Rescaling')}({scale:.4g}, offset={offset:.4g}"
     classes = root_classes(source)
     if len(classes) == 1:
-        _first(draft, torch_modules.method(classes[0], "call"), change)
+        first(draft, torch_modules.method(classes[0], "call"), lambda name: _line(name, change))
         return
     lists = root_sequentials(source)
     inputs = [a for a in source.all(cst.Assign) if source.called(a.value) == "keras.Input"]
@@ -73,8 +86,10 @@ def _line(name: str, change: Inputs) -> str:
     return f"{name} = ({name} {sign} {mean:.4g}) / {change.std:.4g}"
 
 
-def _first(draft: Draft, function: cst.FunctionDef | None, change: Inputs) -> None:
-    """The statement in front of all others of a method that takes one tensor."""
+def first(draft: Draft, function: cst.FunctionDef | None, line: Callable[[str], str]) -> None:
+    """The statement in front of all others of a method that takes one tensor, but behind one that makes that
+    finite.
+    """
     given = [] if function is None else [p.name.value for p in function.params.params]
     if function is None or len([n for n in given if n not in {"training", "mask"}]) != 2:
         raise Manual(function)
@@ -82,10 +97,14 @@ def _first(draft: Draft, function: cst.FunctionDef | None, change: Inputs) -> No
     statements = list(body.body)
     if isinstance(body, cst.IndentedBlock) and function.get_docstring() is not None:
         statements = statements[1:]
-    first = statements[0] if statements else function
-    if isinstance(first, cst.SimpleStatementLine):
-        first = first.body[0]
-    draft.before(first, [_line(given[1], change)])
+    code = line(given[1])
+    at = statements[0] if statements else function
+    if isinstance(at, cst.SimpleStatementLine):
+        at = at.body[0]
+    if "nan_to_num(" in draft.source.code(at):
+        draft.after(at, [code])
+    else:
+        draft.before(at, [code])
 
 
 def _in_front(draft: Draft, layers: list[cst.BaseExpression], layer: str) -> None:

@@ -12,6 +12,7 @@ from evengrad.patch.counting import integer
 from evengrad.patch.draft import Draft, Manual
 from evengrad.patch.keras_layers import kind, place, sites
 from evengrad.patch.sequence import behind
+from evengrad.patch.torch_modules import method
 
 _KINDS = {
     "batch": "BatchNormalization",
@@ -37,10 +38,10 @@ def keras(draft: Draft, change: Normalise) -> None:
 def _one(draft: Draft, call: cst.Call, norm: str) -> None:
     source, above = draft.source, draft.source.parent(call)
     outer = None if above is None else source.parent(above)
-    _movable(draft, call)
+    movable(draft, call)
     if isinstance(above, cst.Element) and isinstance(outer, cst.List):
         behind(draft, above, outer.elements, _layers(draft, call, norm))
-    elif isinstance(above, cst.Arg) and isinstance(outer, cst.Call) and _adds(outer):
+    elif isinstance(above, cst.Arg) and isinstance(outer, cst.Call) and adds(outer):
         name = source.code(outer.func)
         draft.after(outer, [f"{name}({code})" for code in _layers(draft, call, norm)])
     elif isinstance(above, cst.Call) and above.func is call:
@@ -54,7 +55,7 @@ def _one(draft: Draft, call: cst.Call, norm: str) -> None:
         arguments.change(draft, call, {}, drop=[moved])
 
 
-def _movable(draft: Draft, call: cst.Call) -> None:
+def movable(draft: Draft, call: cst.Call) -> None:
     """Raises Manual where the activation is not plainly given, or the layer's call is not plain."""
     arg = given_activation(draft.source, call)
     named = arg is None or activation(draft.source, arg.value) in KERAS
@@ -64,7 +65,7 @@ def _movable(draft: Draft, call: cst.Call) -> None:
         raise Manual(call, "after")
 
 
-def _adds(call: cst.Call) -> bool:
+def adds(call: cst.Call) -> bool:
     return isinstance(call.func, cst.Attribute) and call.func.attr.value == "add"
 
 
@@ -86,14 +87,17 @@ def _norm(draft: Draft, call: cst.Call, norm: str) -> str:
 
 
 def _layers(draft: Draft, call: cst.Call, norm: str) -> list[str]:
-    """The normalisation, and the activation as a layer of its own."""
+    return [_norm(draft, call, norm), *activation_layers(draft, call)]
+
+
+def activation_layers(draft: Draft, call: cst.Call) -> list[str]:
+    """The activation as a layer of its own; none for a linear one."""
     source, arg = draft.source, given_activation(draft.source, call)
-    codes = [_norm(draft, call, norm)]
     if arg is None or activation(source, arg.value) in {"", "linear"}:
-        return codes
+        return []
     if kind(source, arg.value):
-        return [*codes, source.code(arg.value)]
-    return [*codes, f"{draft.spell('keras.layers.Activation')}({source.code(arg.value)})"]
+        return [source.code(arg.value)]
+    return [f"{draft.spell('keras.layers.Activation')}({source.code(arg.value)})"]
 
 
 def _functional(draft: Draft, call: cst.Call, applied: cst.Call, norm: str) -> None:
@@ -119,13 +123,14 @@ def _in_class(draft: Draft, call: cst.Call, assigned: cst.Assign, norm: str) -> 
     if any(source.code(node) == f"{target}_norm" for node in source.all(cst.Attribute)):
         raise Manual(call, "after")
     arg = given_activation(source, call)
-    function = "" if arg is None else _function(draft, arg.value)
+    outer = "" if arg is None else function(draft, arg.value)
     draft.after(assigned, [f"{target}_norm = {_norm(draft, call, norm)}"])
-    draft.insert(source.start(uses[0]), f"{function}{'(' * bool(function)}{target}_norm(")
-    draft.insert(source.end(uses[0]), ")" * (1 + bool(function)))
+    draft.insert(source.start(uses[0]), f"{outer}{'(' * bool(outer)}{target}_norm(")
+    told = hand_on(draft, owner) if norm == "batch" and owner is not None else ""
+    draft.insert(source.end(uses[0]), told + ")" * (1 + bool(outer)))
 
 
-def _function(draft: Draft, value: cst.BaseExpression) -> str:
+def function(draft: Draft, value: cst.BaseExpression) -> str:
     """The activation as a function; nothing for a linear one."""
     source, name = draft.source, activation(draft.source, value)
     if name in {"", "linear"}:
@@ -133,3 +138,21 @@ def _function(draft: Draft, value: cst.BaseExpression) -> str:
     if isinstance(value, cst.Call):
         raise Manual(value, "after")
     return source.code(value) if source.name(value) else draft.spell(f"keras.activations.{name}")
+
+
+def hand_on(draft: Draft, owner: cst.ClassDef) -> str:
+    """What a layer is called with besides its input, so that it knows of training: Keras tells it only to a
+    ``call`` that takes it.
+    """
+    call = method(owner, "call")
+    if call is None:
+        raise Manual(owner, "after")
+    names = {p.name.value for p in (*call.params.params, *call.params.kwonly_params)}
+    if "training" not in names:
+        if isinstance(call.params.star_arg, cst.Param) or call.params.kwonly_params:
+            raise Manual(call)
+        last = call.params.params[-1]
+        end = draft.source.end(last.default or last.annotation or last.name)
+        if all(edit.start != end for edit in draft.edits):
+            draft.insert(end, ", training=None")
+    return ", training=training"

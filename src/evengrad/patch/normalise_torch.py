@@ -69,6 +69,8 @@ def _one(
     above = source.parent(made)
     if isinstance(above, cst.Arg):
         _in_sequential(draft, above, code, layers, found)
+    elif isinstance(above, cst.Element):
+        _in_built_list(draft, above, code, layers, found)
     elif isinstance(above, cst.Assign):
         _in_class(draft, made, above, code)
     else:
@@ -79,16 +81,39 @@ def _in_sequential(
     draft: Draft, arg: cst.Arg, code: str, layers: list[str], found: Modules
 ) -> None:
     source, call = draft.source, draft.source.parent(arg)
+    if isinstance(call, cst.Call) and source.code(call.func).endswith(".append"):
+        draft.after(call, [f"{source.code(call.func)}({code})"])
+        _behind_all(draft, layers, found)
+        return
     if not isinstance(call, cst.Call) or module(source, call) != "Sequential":
         raise Manual(arg, "after")
-    _refuse_indices(source, call)
+    refuse_indices(source, call)
     behind(draft, arg, call.args, [code])
     for layer in layers:
-        _shift(draft, layer, found)
+        shift(draft, layer, found, 1)
 
 
-def _shift(draft: Draft, layer: str, found: Modules) -> None:
-    """The indices of the modules behind an inserted one, on top of what was inserted before."""
+def _in_built_list(
+    draft: Draft, element: cst.Element, code: str, layers: list[str], found: Modules
+) -> None:
+    """A list that becomes the arguments of a Sequential."""
+    listed = draft.source.parent(element)
+    if not isinstance(listed, cst.List):
+        raise Manual(element, "after")
+    behind(draft, element, listed.elements, [code])
+    _behind_all(draft, layers, found)
+
+
+def _behind_all(draft: Draft, layers: list[str], found: Modules) -> None:
+    for call in draft.source.all(cst.Call):
+        if module(draft.source, call) == "Sequential":
+            refuse_indices(draft.source, call)
+    for layer in layers:
+        shift(draft, layer, found, 1)
+
+
+def shift(draft: Draft, layer: str, found: Modules, by: int) -> None:
+    """The indices of the modules behind one of a Sequential, on top of what was shifted before."""
     prefix, _, index = layer.rpartition(".")
     depth = layer.count(".")
     for name in found.sites:
@@ -97,11 +122,11 @@ def _shift(draft: Draft, layer: str, found: Modules) -> None:
             continue
         if int(parts[depth]) > int(index):
             now = draft.renamed.get(name, name).split(".")
-            now[depth] = str(int(now[depth]) + 1)
+            now[depth] = str(int(now[depth]) + by)
             draft.renamed[name] = ".".join(now)
 
 
-def _refuse_indices(source: Source, sequential: cst.Call) -> None:
+def refuse_indices(source: Source, sequential: cst.Call) -> None:
     """Raises Manual where the script counts the Sequential's modules from its front."""
     for node in source.all(cst.Subscript):
         if torch_modules.construction(source, node.value) is sequential:

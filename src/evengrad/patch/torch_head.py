@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from evengrad.patch import torch_modules
+from evengrad.patch import torch_lists, torch_modules
 from evengrad.patch.source import Source
 from evengrad.patch.torch_optimizers import kind, models
 
@@ -98,7 +98,7 @@ def _of_module(
     if construction is None or depth > 10:
         return []
     if torch_modules.module(source, construction) == "Sequential":
-        parts = torch_modules.elements(construction)
+        parts = torch_lists.elements(construction)
         last = parts[-1] if parts else _appended(source, construction)
         return [] if last is None else _of_module(source, last, call, depth + 1)
     owner = torch_modules.own_class(source, construction)

@@ -9,6 +9,7 @@ import libcst as cst
 
 from evengrad.patch.counting import length
 from evengrad.patch.source import Source
+from evengrad.patch.torch_lists import parts
 
 _SAME = {"to", "cuda", "cpu", "float", "half", "double", "bfloat16", "train", "eval"}
 _WRAPPERS = {"torch.compile", "torch.nn.DataParallel", "torch.nn.parallel.DistributedDataParallel"}
@@ -117,15 +118,6 @@ def attributes(
             yield target.removeprefix("self."), statement.value, statement
 
 
-def elements(call: cst.Call) -> list[cst.BaseExpression] | None:
-    """The elements of ``Sequential(a, b)``, ``ModuleList([a, b])``; None where they are not all shown."""
-    values = [arg.value for arg in call.args]
-    if len(values) == 1 and isinstance(values[0], cst.List):
-        plain = [e.value for e in values[0].elements if isinstance(e, cst.Element)]
-        return plain if len(plain) == len(values[0].elements) else None
-    return None if any(arg.star or arg.keyword for arg in call.args) else values
-
-
 def _collect(
     source: Source, value: cst.BaseExpression, prefix: str, found: Modules, depth: int
 ) -> None:
@@ -134,15 +126,7 @@ def _collect(
     if call is None or depth > 20:
         found.opaque.append(value)
     elif kind in {"Sequential", "ModuleList"}:
-        parts = elements(call)
-        if parts is None or any(source.called(part) == "collections.OrderedDict" for part in parts):
-            found.opaque.append(call)
-            return
-        for index, part in enumerate(parts):
-            if isinstance(part, cst.GeneratorExp | cst.ListComp):
-                _collect_repeated(source, part, prefix, found, depth + 1)
-            else:
-                _collect(source, part, f"{prefix}{index}.", found, depth + 1)
+        _collect_listed(source, call, prefix, found, depth + 1)
     elif kind:
         found.sites[prefix.removesuffix(".")] = call
     elif (owner := own_class(source, call)) is not None:
@@ -156,16 +140,27 @@ def _collect(
         found.opaque.append(call)
 
 
-def _collect_repeated(
-    source: Source, part: cst.GeneratorExp | cst.ListComp, prefix: str, found: Modules, depth: int
+def _collect_listed(
+    source: Source, call: cst.Call, prefix: str, found: Modules, depth: int
 ) -> None:
-    """What a comprehension makes, where its length can be told."""
-    loop = part.for_in
-    count = None if loop.ifs or loop.inner_for_in else length(source, loop.iter)
-    if count is None:
-        found.opaque.append(part)
-    for index in range(min(count or 0, _MOST)):
-        _collect(source, part.elt, f"{prefix}{index}.", found, depth)
+    """The elements of a Sequential or a ModuleList, comprehensions unrolled where their length can be told."""
+    index = 0
+    for part in parts(source, call):
+        if isinstance(part, cst.GeneratorExp | cst.ListComp):
+            loop = part.for_in
+            count = None if loop.ifs or loop.inner_for_in else length(source, loop.iter)
+            if count is None:
+                found.opaque.append(call)
+                return
+            for _ in range(min(count, _MOST)):
+                _collect(source, part.elt, f"{prefix}{index}.", found, depth)
+                index += 1
+        elif part is None or source.called(part) == "collections.OrderedDict":
+            found.opaque.append(call)
+            return
+        else:
+            _collect(source, part, f"{prefix}{index}.", found, depth)
+            index += 1
 
 
 def _collect_class(

@@ -1,7 +1,7 @@
 """LeakyReLU whose slope follows from the depth.
 
 Treats: deep networks without skip connections whose gradients vanish or units die although their weights are
-right (EG102, EG202, EG203).
+right (EG102, EG202, EG203), or that do not learn though nothing is found.
 
 Why: each ReLU layer makes any two inputs more alike, until all look the same. With the slope below zero chosen
 so that the whole network maps inputs at a right angle to a cosine of 0.9, and no further, plain networks of a
@@ -24,7 +24,9 @@ _REPLACED = ("relu", "sigmoid", "tanh")
 
 def propose(case: Case) -> Iterable[Candidate]:
     """For ReLU, or the bounded activation that the network has most of."""
-    if not case.codes & {"EG102", "EG202", "EG203", "EG806", "EG809"} or case.depth < 1:
+    hurt = case.codes & {"EG102", "EG202", "EG203", "EG806", "EG809"}
+    alike = not case.findings and cosine_after(case.depth, 0.0) > _COSINE
+    if not (hurt or alike) or case.depth < 1:
         return
     old = next((b for b in (*case.bounded, "relu") if b in _REPLACED), None)
     if old is None:

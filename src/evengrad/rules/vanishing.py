@@ -61,7 +61,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         layers=(layer,),
         evidence=(f"{cause} has the largest share: {fold(evidence.share(cause))}",),
         advice=(_ADVICE.get(cause, _ADVICE[Cause.ARCHITECTURE]),),
-        explained_by=(*evidence.causes(-1.0), *others),
+        explained_by=(*evidence.causes(-1.0), *others, Cause.PRECISION),
     )
 
 
@@ -76,5 +76,5 @@ def _nothing(evidence: Evidence) -> Finding:
             f"loss {loss.value:.4g}; a sigmoid or softmax that is certain is clipped, and has no slope",
         ),
         advice=("let the loss read logits, which are never clipped",),
-        explained_by=(Cause.INITIALISATION, Cause.INPUT_DATA, Cause.LOSS_HEAD),
+        explained_by=(Cause.INITIALISATION, Cause.INPUT_DATA, Cause.LOSS_HEAD, Cause.PRECISION),
     )

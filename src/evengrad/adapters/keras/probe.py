@@ -148,6 +148,7 @@ class _Probing:
             optimizer=None if self.optimizer is None else describe(self.optimizer),
             notes=tuple(self.notes),
             spec=spec,
+            loss_scale=scale,
         )
 
     def _spec(self, weights: tuple[Weight, ...]) -> ModelSpec | None:

@@ -122,6 +122,7 @@ class Measurement:
             optimizer=optimizer,
             notes=notes + why,
             spec=spec,
+            loss_scale=recorder.scale,
         )
 
     def _spec(self, outputs: list[int]) -> tuple[ModelSpec | None, tuple[str, ...]]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+from torch.overrides import (
+    TorchFunctionMode,
+    _get_current_function_mode_stack,
+    _pop_mode,
+    _push_mode,
+)
 
 from evengrad.adapters.torch.state import untouched
 from evengrad.errors import CannotChangeError
@@ -118,3 +124,18 @@ def closing(model: Any, args: Any, kwargs: Any, name: str) -> tuple[int, tuple[i
 
 def _name(func: Any) -> str:
     return str(getattr(func, "__name__", "")).rstrip("_") or "_"
+
+
+@contextmanager
+def under(mode: Any) -> Iterator[list[Any]]:
+    """Function modes that begin or end inside lie below this one and all that were begun after it: those,
+    the last begun first, and they go on afterwards.
+    """
+    above: list[Any] = []
+    while any(other is mode for other in _get_current_function_mode_stack()):
+        above.append(_pop_mode())
+    try:
+        yield above
+    finally:
+        for one in reversed(above):
+            _push_mode(one)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
 from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from evengrad.adapters import Armed, TrialSession
 from evengrad.adapters.torch import script
-from evengrad.adapters.torch.changing import Live
-from evengrad.adapters.torch.substitute import Substitute
+from evengrad.adapters.torch.changing import apply
+from evengrad.adapters.torch.living import Live
+from evengrad.adapters.torch.substitute import Substitute, under
 from evengrad.change import Activation, Logits
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.probe import Probe
@@ -45,6 +44,7 @@ class _Trying:
         self._undo: list[Callable[[], None]] = []
         self._optimizers: list[Any] = []
         self._schedulers: list[Any] = []
+        self._scalers: list[Any] = []
         self._seen: set[int] = set()
         self._steps = 0
         self._epoch: int | None = None
@@ -58,6 +58,7 @@ class _Trying:
         ]
         self._wrap(torch.optim.Optimizer, "__init__", self._noting(self._optimizers))
         self._wrap(torch.optim.lr_scheduler.LRScheduler, "__init__", self._noting(self._schedulers))
+        self._wrap(torch.amp.GradScaler, "__init__", self._noting(self._scalers))
         self._wrap(torch, "manual_seed", self._seeding)
         for name, kind in _LOSSES.items():
             self._wrap(F, name, self._hearing(kind))
@@ -70,11 +71,15 @@ class _Trying:
             hook.remove()
         while self._undo:
             self._undo.pop()()
-        with _under(self.substitute) as above:
+        with under(self.substitute) as above:
             if self._ending is not None:
                 self._ending.disarm()
             above[:] = [mode for mode in above if mode is not self.substitute]
         torch.compiler.set_stance("default")
+
+    def _undo_changes(self) -> None:
+        while self.live is not None and self.live.undo:
+            self.live.undo.pop()()
 
     # --- patches -----------------------------------------------------------------------------------
 
@@ -130,9 +135,18 @@ class _Trying:
             return None
         self.model = module
         schedulers = [s for s in self._schedulers if getattr(s, "optimizer", None) is optimizer]
-        self.live = Live(module, optimizer, schedulers, args, {}, self.substitute)
+        self.live = Live(
+            module,
+            optimizer,
+            args,
+            schedulers=schedulers,
+            scalers=self._scalers,
+            substitute=self.substitute,
+            note=self.session.note,
+        )
+        self._undo.append(self._undo_changes)
         try:
-            self.live.apply(self.session.changes)
+            apply(self.live, self.session.changes)
         except CannotChangeError as error:
             self.session.refuse(error)
         self.session.started()
@@ -165,23 +179,8 @@ class _Trying:
 
     def _probing(self) -> Armed:
         """The next backward pass is measured; the recorder is below the substitute, and sees what it calls."""
-        with _under(self.substitute):
+        with under(self.substitute):
             return script.arm(_End(self.session))
-
-
-@contextmanager
-def _under(mode: Any) -> Iterator[list[Any]]:
-    """Function modes that begin or end inside lie below this one and all that were begun after it: those,
-    the last begun first, and they go on afterwards.
-    """
-    above: list[Any] = []
-    while any(other is mode for other in _get_current_function_mode_stack()):
-        above.append(_pop_mode())
-    try:
-        yield above
-    finally:
-        for one in reversed(above):
-            _push_mode(one)
 
 
 class _End:

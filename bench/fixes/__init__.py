@@ -1,0 +1,1 @@
+"""A corpus of sick trainings, of which the cause is known, and what `evengrad fix` makes of them."""

@@ -1,0 +1,190 @@
+"""What `evengrad fix` makes of sick trainings whose cause is known.
+
+python -m bench.fixes                              all; an hour or two; can be stopped and goes on where it was
+python -m bench.fixes --half development --searches diagnosis
+python -m bench.fixes --only torch-mlp --failures  some of them, and why they were not repaired
+python -m bench.fixes --write                      into docs/fixing-corpus.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench.fixes import tables
+from bench.fixes.calls import ROOT, Outcome, fixed, plain
+from bench.fixes.judging import learns, sick
+from bench.fixes.scripts import script
+from bench.fixes.specs import Spec, corpus, healthy
+from bench.fixes.tables import Case
+
+PAGE = ROOT / "docs" / "fixing-corpus.md"
+BEGIN, END = "<!-- bench/fixes writes from here -->", "<!-- to here -->"
+SEARCHES = ("diagnosis", "random", "warm-up")
+CHANCE = {
+    True: 0.14,
+    False: math.log(10),
+}  # of an autoencoder: the digits' variance; of ten classes
+EVERY = 3  # of the cases get the other searches, too
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.fixes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--half", choices=["development", "held-out", "all"], default="all")
+    add("--searches", nargs="+", choices=SEARCHES, default=list(SEARCHES))
+    add("--only", default="", help="cases whose name begins with this")
+    add("--limit", type=int, help="so many cases at most")
+    add("--jobs", type=int, default=1, help="calls side by side")
+    add("--examples", action="store_true", help="examples/sick and examples/healthy, too")
+    add("--failures", action="store_true", help="say what was not repaired, and why")
+    add("--write", action="store_true", help="into docs/fixing-corpus.md")
+    given = parser.parse_args()
+    specs = [
+        spec
+        for spec in corpus()
+        if given.half in ("all", spec.half) and spec.name.startswith(given.only)
+    ][: given.limit]
+    console = Console(stderr=True)
+    try:
+        text = _report(specs, given, console)
+    except KeyboardInterrupt:
+        console.print("Interrupted; the same call goes on from here.")
+        raise SystemExit(130) from None
+    print(text)
+    if given.write:
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
+
+
+def _report(specs: Sequence[Spec], given: argparse.Namespace, console: Console) -> str:
+    with (
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        ) as progress,
+        ThreadPoolExecutor(given.jobs) as pool,
+    ):
+
+        def all_of(title: str, function: object, items: Sequence[object]) -> list[object]:
+            task = progress.add_task(title, total=len(items))
+            found = []
+            for item in pool.map(function, items):  # type: ignore[arg-type]
+                found.append(item)
+                progress.advance(task)
+            return found
+
+        pairs = [(spec, spec.twin) for spec in specs]
+        losses = all_of("plain runs", lambda pair: (plain(pair[0]), plain(pair[1])), pairs)
+        chosen = [
+            spec
+            for spec, (own, twin) in zip(specs, losses, strict=True)
+            if learns(twin, CHANCE[spec.architecture == "autoencoder"]) and sick(own, twin)
+        ]
+        unfit = [
+            s
+            for s, (_, t) in zip(specs, losses, strict=True)
+            if not learns(t, CHANCE[s.architecture == "autoencoder"])
+        ]
+        cases = {spec.name: Case(spec, {}) for spec in chosen}
+        for search in given.searches:
+            own = chosen if search == "diagnosis" else [s for s in chosen if s.seed % EVERY == 0]
+            found = all_of(search, lambda s, search=search: _fixed(s, search), own)
+            for spec, outcome in zip(own, found, strict=True):
+                cases[spec.name].outcomes[search] = outcome
+        twins = healthy(chosen) if "diagnosis" in given.searches else []
+        well = all_of("healthy", lambda s: _fixed(s, "diagnosis"), twins)
+        examples = all_of("examples", _example, _scripts()) if given.examples else []
+    lines = list(
+        _text(
+            list(cases.values()),
+            len(specs),
+            len(unfit),
+            list(zip(twins, well, strict=True)),
+            examples,
+        )
+    )
+    if given.failures:
+        lines += ["", "Not repaired, or another cause named first:", "", *_failures(cases.values())]
+    return "\n".join(lines)
+
+
+def _fixed(spec: Spec, search: str) -> Outcome:
+    options = () if search == "diagnosis" else ("--search", search)
+    return fixed(spec.name, script(spec), options)
+
+
+def _scripts() -> list[Path]:
+    return [
+        p for part in ("sick", "healthy") for p in sorted((ROOT / "examples" / part).glob("*.py"))
+    ]
+
+
+def _example(path: Path) -> tuple[str, Outcome]:
+    """As its docstring says: ``Cure: evengrad fix FILE [options]``."""
+    source = path.read_text()
+    call = re.search(r"evengrad fix \S+([^\n`\"]*)", source)
+    options = tuple(call.group(1).split()) if call else ()
+    return f"{path.parent.name}/{path.name}", fixed(path.name, source, options)
+
+
+def _text(
+    cases: list[Case],
+    drawn: int,
+    unfit: int,
+    well: list[tuple[Spec, Outcome]],
+    examples: Iterable[tuple[str, Outcome]],
+) -> Iterator[str]:
+    yield f"{drawn} trainings were drawn. {unfit} have a healthy twin that does not learn, and "
+    yield f"{drawn - unfit - len(cases)} are not sick in spite of what was planted; **{len(cases)} are sick**."
+    yield ""
+    halves = tables.by(cases, lambda c: c.spec.half)
+    if any("diagnosis" in c.outcomes for c in cases):
+        yield "Goals: cause >= 90%, repaired >= 97%, cost <= 3 plain runs in the median."
+        yield ""
+        yield from tables.diagnosis({**halves, **tables.by(cases, lambda c: c.spec.framework)})
+        yield ""
+        yield from tables.diagnosis(tables.by(cases, lambda c: c.spec.plant or ""))
+        yield ""
+        alone = sum(outcome.status == "healthy" for _, outcome in well)
+        yield f"Healthy twins left alone: {alone} of {len(well)}."
+    if any(len(c.outcomes) == len(SEARCHES) for c in cases):
+        yield ""
+        yield "The searches, each with the same budget and tests, on every third case:"
+        yield ""
+        yield from tables.searches(halves)
+    for name, outcome in examples:
+        how = f"{outcome.remedy}{' (by hand)' if outcome.by_hand else ''}" if outcome.remedy else ""
+        yield f"* {name}: {outcome.status}, {how}, cost {outcome.cost:.1f}"
+
+
+def _failures(cases: Iterable[Case]) -> Iterator[str]:
+    for case in cases:
+        outcome = case.outcomes["diagnosis"]
+        if tables.repaired(case) and tables.named(case):
+            continue
+        spec = case.spec
+        about = f"depth {spec.depth}, width {spec.width}, {spec.activation}, {spec.optimizer}, {spec.size:g}"
+        said = f"{' '.join(outcome.codes)} {' '.join(outcome.causes[:1])} {outcome.message}"
+        yield f"* {spec.name} ({about}): {outcome.status}; {said}"
+        if not tables.repaired(case):
+            yield from (f"    - {line}" for line in outcome.tried)
+
+
+if __name__ == "__main__":
+    main()

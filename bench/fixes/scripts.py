@@ -1,0 +1,59 @@
+"""The scripts of the corpus: ordinary code, as a user writes it."""
+
+from __future__ import annotations
+
+from textwrap import dedent, indent
+
+from bench.fixes.specs import Spec
+
+STEPS, BATCH = 100, 32
+_GAIN = {"relu": 2.0**0.5, "tanh": 5.0 / 3.0, "sigmoid": 1.0}
+RATES = {"sgd": 0.05, "momentum": 0.01, "adam": 0.001}
+
+
+def script(spec: Spec) -> str:
+    """Its source. The last line that it prints is the mean loss of its last 25 steps."""
+    from bench.fixes import keras_scripts, torch_scripts
+
+    parts = torch_scripts if spec.framework == "torch" else keras_scripts
+    return parts.render(spec)
+
+
+def rate(spec: Spec) -> float:
+    """The optimizer's."""
+    factor = spec.size if spec.plant in ("rate_large", "rate_small") else 1.0
+    return float(f"{RATES[spec.optimizer] * factor:.3g}")
+
+
+def std(spec: Spec) -> str:
+    """Of the weights, as written: a number where it is planted, else from the layer's fan in."""
+    if spec.plant in ("weights_large", "weights_small"):
+        return f"{spec.size:g}"
+    return ""
+
+
+def gain(spec: Spec) -> float:
+    """That keeps the variance."""
+    return _GAIN[spec.activation]
+
+
+def data(spec: Spec) -> str:
+    """Digits of 8x8 pixels as ``images``, (1797, 8, 8) or (1797, 64), and ``labels``."""
+    shape = {"cnn": ".reshape(-1, 8, 8, 1)", "conv1d": ".reshape(-1, 8, 8)"}
+    shape["mixer"] = shape["conv1d"]
+    factor = 1.0 if spec.plant != "raw_inputs" else spec.size
+    lines = [
+        "images, labels = load_digits(return_X_y=True)",
+        f"images = images.astype(np.float32){shape.get(spec.architecture, '')} / 16.0",
+    ]
+    if factor != 1.0:
+        lines.append(f"images = images * {factor:g}")
+    if spec.plant == "bad_rows":
+        lines.append(f"bad = np.random.default_rng({spec.seed}).random(len(images)) < {spec.size}")
+        lines.append("images[bad] = np.nan")
+    return "\n".join(lines)
+
+
+def block(text: str, spaces: int = 0) -> str:
+    """Lines of a template, moved to the right."""
+    return indent(dedent(text).strip("\n"), " " * spaces)

@@ -1,0 +1,130 @@
+"""The corpus: which trainings, and what is planted in each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from evengrad.finding import Cause
+
+Framework = Literal["torch", "keras"]
+Half = Literal["development", "held-out"]
+
+ARCHITECTURES: dict[Half, tuple[str, ...]] = {
+    "development": ("mlp", "cnn", "residual"),
+    "held-out": ("conv1d", "autoencoder", "mixer"),
+}
+CAUSES: dict[str, Cause] = {
+    "weights_large": Cause.INITIALISATION,
+    "weights_small": Cause.INITIALISATION,
+    "sigmoid": Cause.ACTIVATION,
+    "rate_large": Cause.LEARNING_RATE,
+    "rate_small": Cause.LEARNING_RATE,
+    "softmax_twice": Cause.LOSS_HEAD,
+    "raw_inputs": Cause.INPUT_DATA,
+    "norm_stack": Cause.NORMALISATION,
+    "bad_rows": Cause.BAD_BATCH,
+}
+"""What is planted, and the cause that a diagnosis should name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One training. plant: a key of CAUSES, None for the healthy twin. size: of the plant (a standard
+    deviation, a rate, a factor of the inputs, a share of bad rows).
+    """
+
+    framework: Framework
+    architecture: str
+    depth: int
+    width: int
+    activation: str
+    optimizer: str
+    seed: int
+    plant: str | None = None
+    size: float = 0.0
+
+    @property
+    def half(self) -> Half:
+        """Where its architecture belongs."""
+        return next(half for half, own in ARCHITECTURES.items() if self.architecture in own)
+
+    @property
+    def name(self) -> str:
+        """Such as torch-mlp-rate_large-3."""
+        return f"{self.framework}-{self.architecture}-{self.plant or 'healthy'}-{self.seed}"
+
+    @property
+    def twin(self) -> Spec:
+        """The same training with nothing planted: ReLU for a sigmoid, and a stack that is not too deep."""
+        depth = min(self.depth, 8) if self.plant == "norm_stack" else self.depth
+        activation = "relu" if self.plant == "sigmoid" else self.activation
+        return replace(self, depth=depth, activation=activation, plant=None, size=0.0)
+
+
+_SIZES: dict[str, Sequence[float]] = {
+    "weights_large": (0.5, 0.7, 1.0),
+    "weights_small": (0.003, 0.01, 0.02),
+    "sigmoid": (0.0,),
+    "rate_small": (1e-3, 3e-4, 1e-4),  # of the usual one
+    "rate_large": (300.0, 1000.0, 3000.0),
+    "softmax_twice": (0.0,),
+    "raw_inputs": (255.0, 1000.0),
+    "norm_stack": (0.0,),
+    "bad_rows": (0.01, 0.05),
+}
+_DEPTHS: dict[str, Sequence[int]] = {
+    "weights_large": (4, 6, 8),
+    "weights_small": (6, 8, 10),
+    "sigmoid": (7, 9, 12),
+    "norm_stack": (40, 50),
+}
+_WIDTHS = {"mlp": (48, 64, 96), "residual": (48, 64), "autoencoder": (48, 64), "mixer": (32, 48)}
+_EACH = {"torch": 2, "keras": 1}
+
+
+def _plants(architecture: str) -> list[str]:
+    """What makes sense there: an autoencoder has no softmax; residual nets bear a sigmoid and deep stacks."""
+    without = {
+        "autoencoder": {"softmax_twice"},
+        "residual": {"sigmoid", "norm_stack"},
+        "mixer": {"sigmoid", "norm_stack"},
+    }
+    return [plant for plant in CAUSES if plant not in without.get(architecture, set())]
+
+
+def corpus() -> list[Spec]:
+    """All sick trainings, the same in every run."""
+    rng = random.Random(20261123)
+    found = []
+    for framework in ("torch", "keras"):
+        for half in ARCHITECTURES.values():
+            for architecture in half:
+                for plant in _plants(architecture):
+                    for _ in range(_EACH[framework]):
+                        found.append(_drawn(rng, framework, architecture, plant, len(found)))
+    return found
+
+
+def _drawn(
+    rng: random.Random, framework: Framework, architecture: str, plant: str, seed: int
+) -> Spec:
+    bounded = plant == "sigmoid"
+    return Spec(
+        framework,
+        architecture,
+        rng.choice(_DEPTHS.get(plant, (3, 4, 5))),
+        rng.choice(_WIDTHS.get(architecture, (12, 16))),
+        "sigmoid" if bounded else rng.choice(("relu", "relu", "tanh")),
+        rng.choice(("sgd", "momentum", "adam")),
+        seed,
+        plant,
+        rng.choice(_SIZES[plant]),
+    )
+
+
+def healthy(sick: Sequence[Spec]) -> list[Spec]:
+    """Twins of every fourth sick training."""
+    return [spec.twin for spec in sick][::4]

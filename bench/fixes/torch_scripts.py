@@ -1,0 +1,210 @@
+"""PyTorch: a class for most, ``nn.Sequential`` for plain stacks."""
+
+from __future__ import annotations
+
+from bench.fixes.scripts import BATCH, STEPS, block, data, gain, rate, std
+from bench.fixes.specs import Spec
+
+_OPTIMIZERS = {
+    "sgd": "torch.optim.SGD(model.parameters(), lr={rate:g})",
+    "momentum": "torch.optim.SGD(model.parameters(), lr={rate:g}, momentum=0.9)",
+    "adam": "torch.optim.Adam(model.parameters(), lr={rate:g})",
+}
+_MODULES = {"relu": "nn.ReLU()", "tanh": "nn.Tanh()", "sigmoid": "nn.Sigmoid()"}
+_CALLS = {"relu": "F.relu", "tanh": "torch.tanh", "sigmoid": "torch.sigmoid"}
+
+_SCRIPT = """\
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed({seed})
+{data}
+x, y = torch.tensor(images){layout}, torch.tensor({targets})
+
+
+{model}
+
+
+for layer in model.modules():
+    if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+        {draw}
+        nn.init.zeros_(layer.bias)
+
+optimizer = {optimizer}
+losses = []
+for step in range({steps}):
+    rows = torch.randint(0, len(x), ({batch},))
+    optimizer.zero_grad()
+    loss = {loss}
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+print(sum(losses[-25:]) / 25)
+"""
+
+
+def render(spec: Spec) -> str:
+    """The whole script."""
+    fixed = std(spec)
+    draw = f"nn.init.normal_(layer.weight, std={fixed})"
+    if not fixed:
+        draw = (
+            f"nn.init.normal_(layer.weight, std={gain(spec):.4g} / layer.weight[0].numel() ** 0.5)"
+        )
+    autoencoder = spec.architecture == "autoencoder"
+    return _SCRIPT.format(
+        seed=spec.seed,
+        data=data(spec),
+        layout=".permute(0, 3, 1, 2)" if spec.architecture == "cnn" else "",
+        targets="images" if autoencoder else "labels",
+        model=_MODELS[spec.architecture](spec),
+        draw=draw,
+        optimizer=_OPTIMIZERS[spec.optimizer].format(rate=rate(spec)),
+        steps=STEPS,
+        batch=BATCH,
+        loss="F.mse_loss(model(x[rows]), y[rows])"
+        if autoencoder
+        else "F.cross_entropy(model(x[rows]), y[rows])",
+    )
+
+
+def _head(spec: Spec) -> str:
+    return "x.softmax(1)" if spec.plant == "softmax_twice" else "x"
+
+
+def _norm(spec: Spec, rank: int, width: int) -> list[str]:
+    return [f"nn.BatchNorm{rank}d({width})"] if spec.plant == "norm_stack" else []
+
+
+def _sequential(lines: list[str]) -> str:
+    inner = "\n".join(f"    {line}," for line in lines)
+    return f"model = nn.Sequential(\n{inner}\n)"
+
+
+def _mlp(spec: Spec) -> str:
+    act, lines, before = _MODULES[spec.activation], [], 64
+    for _ in range(spec.depth):
+        bare = f"nn.Linear({before}, {spec.width})"
+        lines += [bare, *_norm(spec, 1, spec.width), act]
+        before = spec.width
+    lines.append(f"nn.Linear({before}, 10)")
+    return _sequential([*lines, *(["nn.Softmax(1)"] if spec.plant == "softmax_twice" else [])])
+
+
+def _cnn(spec: Spec) -> str:
+    act, lines, before = _MODULES[spec.activation], [], 1
+    for _ in range(spec.depth):
+        lines += [f"nn.Conv2d({before}, {spec.width}, 3, padding=1)"]
+        lines += [*_norm(spec, 2, spec.width), act]
+        before = spec.width
+    lines += ["nn.Flatten()", f"nn.Linear({before} * 64, 10)"]
+    return _sequential([*lines, *(["nn.Softmax(1)"] if spec.plant == "softmax_twice" else [])])
+
+
+def _residual(spec: Spec) -> str:
+    return block(f"""
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.stem = nn.Linear(64, {spec.width})
+                self.blocks = nn.ModuleList(nn.Linear({spec.width}, {spec.width}) for _ in range({spec.depth}))
+                self.norms = nn.ModuleList(nn.LayerNorm({spec.width}) for _ in range({spec.depth}))
+                self.head = nn.Linear({spec.width}, 10)
+
+            def forward(self, x):
+                x = self.stem(x)
+                for norm, layer in zip(self.norms, self.blocks):
+                    x = x + {_CALLS[spec.activation]}(layer(norm(x)))
+                x = self.head(x)
+                return {_head(spec)}
+
+
+        model = Net()
+    """)
+
+
+def _conv1d(spec: Spec) -> str:
+    body = [f"x = {_CALLS[spec.activation]}({_normed(spec, i)})" for i in range(spec.depth)]
+    made = [
+        f"self.conv{i} = nn.Conv1d({8 if i == 0 else spec.width}, {spec.width}, 3, padding=1)"
+        for i in range(spec.depth)
+    ]
+    if spec.plant == "norm_stack":
+        made += [f"self.norm{i} = nn.BatchNorm1d({spec.width})" for i in range(spec.depth)]
+    return "\n".join(
+        [
+            "class Net(nn.Module):",
+            "    def __init__(self):",
+            "        super().__init__()",
+            *(f"        {line}" for line in made),
+            f"        self.head = nn.Linear({spec.width} * 8, 10)",
+            "",
+            "    def forward(self, x):",
+            *(f"        {line}" for line in body),
+            "        x = self.head(x.flatten(1))",
+            f"        return {_head(spec)}",
+            "",
+            "",
+            "model = Net()",
+        ]
+    )
+
+
+def _normed(spec: Spec, i: int) -> str:
+    inner = f"self.conv{i}(x)"
+    return f"self.norm{i}({inner})" if spec.plant == "norm_stack" else inner
+
+
+def _autoencoder(spec: Spec) -> str:
+    half = max(spec.depth // 2, 1)
+    widths = [spec.width] * half + [16] + [spec.width] * half
+    lines, before = [], 64
+    for width in widths:
+        lines += [f"nn.Linear({before}, {width})", *_norm(spec, 1, width)]
+        lines.append(_MODULES[spec.activation])
+        before = width
+    return _sequential([*lines, f"nn.Linear({before}, 64)"])
+
+
+def _mixer(spec: Spec) -> str:
+    act = _MODULES[spec.activation]
+    return block(f"""
+        class Mixer(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+                self.rows = nn.Sequential(nn.Linear(8, 16), {act}, nn.Linear(16, 8))
+                self.columns = nn.Sequential(nn.Linear(width, width), {act}, nn.Linear(width, width))
+
+            def forward(self, x):
+                x = x + self.rows(self.norm1(x).transpose(1, 2)).transpose(1, 2)
+                return x + self.columns(self.norm2(x))
+
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.stem = nn.Linear(8, {spec.width})
+                self.blocks = nn.Sequential(*[Mixer({spec.width}) for _ in range({spec.depth})])
+                self.head = nn.Linear({spec.width}, 10)
+
+            def forward(self, x):
+                x = self.head(self.blocks(self.stem(x)).mean(1))
+                return {_head(spec)}
+
+
+        model = Net()
+    """)
+
+
+_MODELS = {
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "residual": _residual,
+    "conv1d": _conv1d,
+    "autoencoder": _autoencoder,
+    "mixer": _mixer,
+}

@@ -1,0 +1,27 @@
+"""Sick: one rate for layers whose gradients differ a hundredfold; plain descent leaves the first ones behind.
+
+Cure: evengrad fix examples/sick/torch_optimizer.py --only optimizer
+"""
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed(0)
+images, labels = load_digits(return_X_y=True)
+x = torch.tensor((images - images.mean()) / images.std(), dtype=torch.float32)
+y = torch.tensor(labels)
+
+layers = [nn.Linear(64, 64), nn.Tanh()]
+for _ in range(9):
+    layers += [nn.Linear(64, 64), nn.Tanh()]
+model = nn.Sequential(*layers, nn.Linear(64, 10))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+for epoch in range(20):
+    for rows in torch.randperm(len(x)).split(32):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+        loss.backward()
+        optimizer.step()
+    print(f"epoch {epoch}: loss {loss.item():.4f}")

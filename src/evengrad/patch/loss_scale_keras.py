@@ -1,0 +1,45 @@
+"""Keras: loss scaling around the optimizer."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from evengrad.change import LossScale
+from evengrad.patch import arguments, keras_optimizers
+from evengrad.patch.draft import Draft, Manual
+from evengrad.patch.source import Source
+
+_SCALER = "keras.optimizers.LossScaleOptimizer"
+
+
+def keras(draft: Draft, change: LossScale) -> None:
+    """Keras' own scaling where the script has switched that off; else a LossScaleOptimizer."""
+    source = draft.source
+    for call in source.all(cst.Call):
+        if source.called(call) == _SCALER:
+            raise Manual(call)
+    off = [arguments.argument(call, "auto_scale_loss") for call in keras_optimizers.compiles(source)]
+    told = [arg for arg in off if arg is not None]
+    if told and _half(source):
+        for call in keras_optimizers.compiles(source):
+            arguments.change(draft, call, {}, drop=[a for a in told if a in call.args])
+        return
+    site = keras_optimizers.single(source)
+    _around(draft, site, change.value)
+
+
+def _half(source: Source) -> bool:
+    """Whether the script computes in half precision."""
+    words = [node.evaluated_value for node in source.all(cst.SimpleString)]
+    return "mixed_float16" in words
+
+
+def _around(draft: Draft, site: keras_optimizers.Site, value: float) -> None:
+    source, scaler = draft.source, draft.spell(_SCALER)
+    end = f", initial_scale={value:.1f})"
+    if isinstance(site, cst.SimpleString):
+        name = draft.spell(f"keras.optimizers.{keras_optimizers.kind(source, site)}")
+        draft.replace(site, f"{scaler}({name}(){end}")
+        return
+    draft.insert(source.start(site), f"{scaler}(")
+    draft.insert(source.end(site), end)

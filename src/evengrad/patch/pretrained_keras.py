@@ -1,0 +1,71 @@
+"""Keras: weights out of a file, wherever name and shape agree."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from evengrad.change import Pretrained
+from evengrad.patch import keras_optimizers
+from evengrad.patch.draft import Draft, Manual
+from evengrad.patch.keras_head import root_sequentials
+from evengrad.patch.source import Source
+
+_INPUTS = {"keras.Input", "keras.layers.InputLayer"}
+
+
+def keras(draft: Draft, change: Pretrained) -> None:
+    """Behind ``compile``; layers whose weights came from the file are frozen. A part of the rate has no plain
+    form.
+    """
+    source = draft.source
+    compiled = keras_optimizers.compiles(source)
+    if len(compiled) != 1 or not isinstance(compiled[0].func, cst.Attribute):
+        raise Manual(next(iter(compiled), None), "after")
+    call, model = compiled[0], source.code(compiled[0].func.value)
+    names = ("before", "pretrained", "layer", "weight", "value")
+    taken = any(source.local(name, call) for name in names)
+    if change.factor not in (0, 1) or taken or not _built(source):
+        raise Manual(call, "after")
+    load = _load(draft, change.file, model)
+    if change.factor == 0:
+        load = [
+            f"before = {{layer.name: layer.get_weights() for layer in {model}.layers}}",
+            *load,
+            f"for layer in {model}.layers:",
+            "    values = zip(before[layer.name], layer.get_weights())",
+            "    layer.trainable = all((old == new).all() for old, new in values)",
+        ]
+    draft.after(call, load)
+
+
+def _built(source: Source) -> bool:
+    """Whether the model has its weights before it is trained, as far as can be seen."""
+    lists = root_sequentials(source)
+    graphs = any(source.called(call) == "keras.Model" for call in source.all(cst.Call))
+    return graphs or (bool(lists) and all(_begins(source, layers) for layers in lists))
+
+
+def _begins(source: Source, layers: list[cst.BaseExpression]) -> bool:
+    first = layers[0] if layers else None
+    if not isinstance(first, cst.Call):
+        return False
+    words = {arg.keyword.value for arg in first.args if arg.keyword}
+    return source.called(first) in _INPUTS or bool(words & {"input_shape", "input_dim"})
+
+
+def _load(draft: Draft, file: str, model: str) -> list[str]:
+    path = draft.quoted(file) if file.isprintable() and not set(file) & set("\\\"'") else repr(file)
+    if not file.endswith(".safetensors"):
+        return [f"{model}.load_weights({path}, skip_mismatch=True)"]
+    draft.need("import safetensors.numpy")
+    dot, slash, prefix = draft.quoted("."), draft.quoted("/"), f"{model}.name + {draft.quoted('/')}"
+    return [
+        "pretrained = {",
+        f"    name.replace({dot}, {slash}).removeprefix({prefix}): value",
+        f"    for name, value in safetensors.numpy.load_file({path}).items()",
+        "}",
+        f"for weight in {model}.weights:",
+        f"    value = pretrained.get(weight.path.removeprefix({prefix}))",
+        "    if value is not None and value.shape == tuple(weight.shape):",
+        "        weight.assign(value)",
+    ]
