@@ -139,8 +139,10 @@ def _example(path: Path) -> tuple[str, Outcome]:
     """As its docstring says: ``Cure: evengrad fix FILE [options]``."""
     source = path.read_text()
     call = re.search(r"evengrad fix \S+([^\n`\"]*)", source)
-    options = tuple(call.group(1).split()) if call else ()
-    return f"{path.parent.name}/{path.name}", fixed(path.name, source, options)
+    words = call.group(1).split() if call else []
+    options = [str(ROOT / word) if (ROOT / word).is_file() else word for word in words]
+    outcome = fixed(path.name, source, ("--steps", "100", *options))
+    return f"{path.parent.name}/{path.name}", outcome
 
 
 def _text(

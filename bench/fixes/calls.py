@@ -18,7 +18,6 @@ from bench.fixes.specs import Spec
 ROOT = Path(__file__).parents[2]
 CACHE = Path(__file__).parent / ".cache"
 _VERSION = "1"
-_FIX = ("--steps", "100")
 _LIMIT = 900  # seconds
 
 
@@ -54,17 +53,15 @@ def plain(spec: Spec) -> float:
     return value
 
 
-def fixed(
-    name: str, source: str, options: tuple[str, ...], steps: tuple[str, ...] = _FIX
-) -> Outcome:
+def fixed(name: str, source: str, options: tuple[str, ...]) -> Outcome:
     """What `evengrad fix` makes of a script."""
-    kept = _kept("fix", source, *options, *steps)
+    kept = _kept("fix", source, *options)
     if kept.exists():
         return _outcome(json.loads(kept.read_text()))
     with tempfile.TemporaryDirectory() as folder:
         path = _written(folder, source)
         json_file = Path(folder) / "out.json"
-        call = ["-m", "evengrad", "fix", path, *steps, "--json", str(json_file), *options]
+        call = ["-m", "evengrad", "fix", path, "--json", str(json_file), *options]
         done = _run(call, folder)
         if json_file.exists():
             found = json.loads(json_file.read_text())

@@ -29,7 +29,7 @@ model.compile({optimizer}, {loss})
 history = model.fit(images, {targets}, batch_size={batch}, epochs={epochs}, verbose=0)
 print(history.history["loss"][-1])
 """
-EPOCHS = 2  # of 57 steps: somewhat more than the 100 that a trial makes
+EPOCHS = 4  # of 57 steps: somewhat more than the 200 that a trial makes
 
 
 def render(spec: Spec) -> str:

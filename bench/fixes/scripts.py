@@ -6,7 +6,7 @@ from textwrap import dedent, indent
 
 from bench.fixes.specs import Spec
 
-STEPS, BATCH = 100, 32
+STEPS, BATCH = 220, 32
 _GAIN = {"relu": 2.0**0.5, "tanh": 5.0 / 3.0, "sigmoid": 1.0}
 RATES = {"sgd": 0.05, "momentum": 0.01, "adam": 0.001}
 

@@ -81,6 +81,8 @@ _DEPTHS: dict[str, Sequence[int]] = {
     "sigmoid": (7, 9, 12),
     "norm_stack": (40, 50),
 }
+# Behind BatchNorm tanh makes gradients grow 1.085-fold a layer only, ReLU 1.211-fold (EG401).
+_ACTIVATIONS = {"sigmoid": "sigmoid", "norm_stack": "relu"}
 _WIDTHS = {"mlp": (48, 64, 96), "residual": (48, 64), "autoencoder": (48, 64), "mixer": (32, 48)}
 _EACH = {"torch": 2, "keras": 1}
 
@@ -111,13 +113,12 @@ def corpus() -> list[Spec]:
 def _drawn(
     rng: random.Random, framework: Framework, architecture: str, plant: str, seed: int
 ) -> Spec:
-    bounded = plant == "sigmoid"
     return Spec(
         framework,
         architecture,
         rng.choice(_DEPTHS.get(plant, (3, 4, 5))),
         rng.choice(_WIDTHS.get(architecture, (12, 16))),
-        "sigmoid" if bounded else rng.choice(("relu", "relu", "tanh")),
+        _ACTIVATIONS.get(plant) or rng.choice(("relu", "relu", "tanh")),
         rng.choice(("sgd", "momentum", "adam")),
         seed,
         plant,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from evengrad.diagnose import diagnose, fold, judge_run
 from evengrad.errors import EvengradError, ScriptError
-from evengrad.finding import Finding
+from evengrad.finding import Cause, Finding
 from evengrad.fixing import Attempt, Fixing, Plan
 from evengrad.learning import together
 from evengrad.probe import Probe
@@ -131,16 +131,18 @@ class _Fix:
         if first.result.end in ("failed", "unseen"):
             return Fixing(self.plan, "cannot_run", plain=(first,), message=first.result.message)
         if first.verdict.good:
-            for seed in range(1, self.plan.seeds):
-                plain.append(self.trials.one(None, seed))
-            if all(a.verdict.good for a in plain) and not together([a.result for a in plain]):
-                return Fixing(self.plan, "healthy", plain=tuple(plain))
+            plain += [self.trials.one(None, seed) for seed in range(1, self.plan.seeds)]
+        well = all(a.verdict.good for a in plain) and not together([a.result for a in plain])
         probe = self._probe()
         worst = next((a for a in plain if not a.verdict.good), first)
-        findings = _findings(probe, worst.result)
+        findings = _faults(probe) if well else _findings(probe, worst.result)
+        found = Fixing(self.plan, "healthy" if well else "not_fixed", findings, tuple(plain))
+        if well and not findings:
+            return found
+        if well:
+            self.trials.than = {attempt.seed: attempt.result for attempt in plain}
         self.listener.found(findings)
         case = Case(probe, findings, worst.result, self.plan.steps, self.plan.pretrained)
-        found = Fixing(self.plan, "not_fixed", findings, tuple(plain))
         for attempt in self._promising(case):
             assert attempt.candidate is not None
             candidate, proved = attempt.candidate, self._prove(attempt, case)
@@ -223,6 +225,12 @@ def _printing_into(file: Path) -> Iterator[None]:
             for number, one in enumerate(kept, start=1):
                 os.dup2(one, number)
                 os.close(one)
+
+
+def _faults(probe: Probe | None) -> tuple[Finding, ...]:
+    """What is wrong whatever the losses say: a training may learn in spite of it."""
+    found = () if probe is None else diagnose(probe).findings
+    return tuple(f for f in found if f.cause in (Cause.LOSS_HEAD, Cause.INPUT_DATA))
 
 
 def _findings(probe: Probe | None, result: Result) -> tuple[Finding, ...]:

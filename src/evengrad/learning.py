@@ -56,6 +56,16 @@ def judge(result: Result) -> Verdict:
     return _learning(result)
 
 
+def better(result: Result, than: Result) -> bool:
+    """Whether the last losses are below those that another trial had at the same steps, by the test of
+    ``judge``.
+    """
+    steps = min(len(result.losses), len(than.losses))
+    _, mine = _ends(result.losses[:steps])
+    _, theirs = _ends(than.losses[:steps])
+    return _falls(theirs, mine)
+
+
 def hopeless(losses: Sequence[float]) -> bool:
     """Whether the last losses of a trial are not below the first ones at all."""
     if len(losses) < 2 * _FEWEST:

@@ -53,8 +53,8 @@ class Case:
 
     @cached_property
     def codes(self) -> frozenset[str]:
-        """Of all findings, echoes too."""
-        return frozenset(finding.code for finding in _flat(self.findings))
+        """Of all findings, echoes too, and of the end of the run."""
+        return frozenset(finding.code for finding in _flat(self.findings)) | set(self.result.codes)
 
     @property
     def rate(self) -> float | None:

@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from evengrad.change import Decay, Warmup
 from evengrad.errors import ScriptError
 from evengrad.finding import Finding
 from evengrad.fixing import Attempt, Plan
-from evengrad.learning import judge
+from evengrad.learning import better, judge
 from evengrad.processes import execute
 from evengrad.remedy import Candidate
 from evengrad.trial import Result, Trial
@@ -37,7 +38,8 @@ class Silent:
 
 
 class Trials:
-    """What is run for a plan. source: the script as it is. folder: of this script with these arguments.
+    """What is run for a plan. source: the script as it is. folder: of this script with these arguments. than:
+    results by seed that a changed training must beat, where it learns as it is.
 
     Raises ScriptError where there is no script to read.
     """
@@ -47,6 +49,7 @@ class Trials:
         facts = f"{plan.target}\0{plan.arguments}\0{plan.function}\0{self.source}"
         name = Path(plan.target).stem.rpartition(".")[2] or "script"
         self.folder = plan.folder / f"{name}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+        self.than: dict[int, Result] = {}
         self._plan, self._executor, self._listener = plan, executor, listener
 
     def one(
@@ -85,7 +88,7 @@ class Trials:
             seed,
             plan.steps,
             source,
-            early and not scheduled,
+            early and not scheduled and not self.than,
             plan.function,
         )
         folder = (self.folder / trial.key(self.source)).resolve()
@@ -94,7 +97,11 @@ class Trials:
     def _done(
         self, candidate: Candidate | None, seed: int, source: str | None, result: Result
     ) -> Attempt:
-        attempt = Attempt(candidate, seed, source is not None, result, judge(result))
+        verdict, than = judge(result), self.than.get(seed)
+        if verdict.good and than is not None and not better(result, than):
+            words = f"its loss {verdict.level:.4g} is not below {judge(than).level:.4g}, as it is"
+            verdict = replace(verdict, learning=False, why=words)
+        attempt = Attempt(candidate, seed, source is not None, result, verdict)
         self._listener.tried(attempt)
         return attempt
 

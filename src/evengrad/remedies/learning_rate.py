@@ -1,7 +1,7 @@
 """A learning rate that the loss bears.
 
-Treats: steps that overwrite the weights, diverge or become NaN (EG701, EG702, EG802, EG807), and weights that
-hardly move (EG703).
+Treats: steps that overwrite the weights, diverge or become NaN (EG701, EG702, EG802, EG807), weights that
+hardly move (EG703, EG809), and a loss that does not fall although nothing else is found.
 
 Why: beyond eta * lambda = 2 (with its optimizer's factor) each step overshoots by more than the one before
 (Cohen 2021, 2103.00065); half of the largest stable rate leaves room for the sharpness to grow. Where that is
@@ -17,7 +17,7 @@ from evengrad.finding import Cause
 from evengrad.remedy import Candidate, Case
 
 _LARGE = {"EG701", "EG702", "EG801", "EG802", "EG805", "EG807"}
-_SMALL = {"EG703"}
+_SMALL = {"EG703", "EG809"}
 
 
 def propose(case: Case) -> Iterable[Candidate]:
@@ -25,11 +25,12 @@ def propose(case: Case) -> Iterable[Candidate]:
     now = case.rate
     if now is None or not now > 0:
         return
+    nothing = not case.findings  # and yet it does not learn: the rate is what is wrong most often
     known = [] if case.stable is None else [_rounded(case.stable / 2)]
     found: list[float] = []
-    if case.codes & _SMALL:
+    if case.codes & _SMALL or nothing:
         found += [r for r in (*known, _rounded(now * 100), _rounded(now * 10)) if r > now]
-    if case.codes & _LARGE or (not found and Cause.LEARNING_RATE in case.causes):
+    if case.codes & _LARGE or nothing or (not found and Cause.LEARNING_RATE in case.causes):
         found += [r for r in (*known, _rounded(now / 10), _rounded(now / 100)) if r < now]
     for rate in dict.fromkeys(found):
         words = f"a learning rate of {rate:g} for {now:g}"

@@ -46,6 +46,7 @@ def headline(found: Fixing) -> str:
 def _healthy(found: Fixing) -> list[str]:
     return [
         f"{headline(found)}.",
+        *(f"{f.code} {f.title}" for f in found.findings),
         *_curves(list(found.plain)),
     ]
 
