@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,33 @@ def test_a_healthy_training_is_left_alone(tmp_path, monkeypatch):
     assert found.patch is None
     assert [trial.seed for trial in made] == [0, 1, 2]
     assert all(not trial.changes and trial.source is None for trial in made)
+
+
+def test_a_fault_that_the_losses_hide(tmp_path, monkeypatch):
+    """A softmax before a loss that applies one learns, too; without it the loss must end lower."""
+    path = script(tmp_path, more="model.append(nn.Softmax(1))")
+
+    def lower(trial):
+        found = learns(trial)
+        changed = bool(trial.changes or trial.source)
+        return replace(found, losses=tuple(v - 0.3 * changed for v in found.losses))
+
+    found, _ = run(path, lower, tmp_path, monkeypatch)
+    assert found.status == "fixed"
+    assert found.chosen.remedy == "loss_head"
+    assert "EG501" in {finding.code for finding in found.findings}
+    same, made = run(path, learns, tmp_path, monkeypatch)
+    assert same.status == "healthy"
+    assert same.patch is None
+    assert "as it is" in same.attempts[0].verdict.why
+    assert not any(trial.early for trial in made)
+
+
+def test_where_nothing_is_found_the_rate_is_tried(tmp_path, monkeypatch):
+    found, made = run(script(tmp_path), stays, tmp_path, monkeypatch)
+    assert found.findings == ()
+    rates = [c.value for trial in made for c in trial.changes if isinstance(c, Rate)]
+    assert min(rates) < 0.1 < max(rates)
 
 
 def test_a_clip_that_hides_the_symptom_is_refused(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from evengrad.chance import Chance
-from evengrad.learning import _student, clear, hopeless, judge, together
+from evengrad.learning import _student, better, clear, hopeless, judge, together
 from evengrad.trial import Result, Trial, stored
 
 RNG = np.random.default_rng
@@ -184,3 +184,15 @@ def test_a_loss_that_is_not_finite_is_never_clear():
     losses = np.linspace(1.4, 0.4, 200)
     losses[10] = np.nan
     assert not looks(losses, chance=1.4)
+
+
+def test_better_than_as_it_is():
+    """By the test, at the same steps; noise alone is better in one of a hundred."""
+    plain = [result(noise(seed, fall=1.0)) for seed in range(200)]
+    lower = [result(noise(1000 + seed, level=2.0, fall=1.0)) for seed in range(200)]
+    again = [result(noise(1000 + seed, fall=1.0)) for seed in range(200)]
+    assert all(better(one, other) for one, other in zip(lower, plain, strict=True))
+    assert sum(better(one, other) for one, other in zip(again, plain, strict=True)) <= 6
+    short = result(lower[0].losses[:40])
+    assert better(short, plain[0])
+    assert not better(result(plain[0].losses[:40]), plain[0])
