@@ -1,4 +1,7 @@
-"""Sick: ten layers of sigmoids; hardly any gradient reaches the first."""
+"""Sick: ten layers of sigmoids; hardly any gradient reaches the first.
+
+Cure: evengrad fix examples/sick/keras_deep_sigmoid.py
+"""
 
 import keras
 from keras import layers

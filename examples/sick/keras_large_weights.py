@@ -1,4 +1,7 @@
-"""Sick: weights drawn from a normal distribution of one standard deviation for all layers, far too wide."""
+"""Sick: weights drawn from a normal distribution of one standard deviation for all layers, far too wide.
+
+Cure: evengrad fix examples/sick/keras_large_weights.py
+"""
 
 import keras
 from keras import layers

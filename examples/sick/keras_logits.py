@@ -1,4 +1,7 @@
-"""Sick: the network ends in logits, but the loss takes them for probabilities."""
+"""Sick: the network ends in logits, but the loss takes them for probabilities.
+
+Cure: evengrad fix examples/sick/keras_logits.py
+"""
 
 import keras
 from keras import layers

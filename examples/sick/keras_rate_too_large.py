@@ -1,4 +1,7 @@
-"""Sick: a sound convolutional network, trained with a learning rate of 50."""
+"""Sick: a sound convolutional network, trained with a learning rate of 50.
+
+Cure: evengrad fix examples/sick/keras_rate_too_large.py
+"""
 
 import keras
 from sklearn.datasets import load_digits

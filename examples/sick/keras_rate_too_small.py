@@ -1,4 +1,7 @@
-"""Sick: a learning rate so small that the weights hardly move."""
+"""Sick: a learning rate so small that the weights hardly move.
+
+Cure: evengrad fix examples/sick/keras_rate_too_small.py
+"""
 
 import keras
 from keras import layers

@@ -1,4 +1,7 @@
-"""Sick: inputs in the thousands; the tanh of the first layer sits on its flat ends."""
+"""Sick: inputs in the thousands; the tanh of the first layer sits on its flat ends.
+
+Cure: evengrad fix examples/sick/keras_raw_inputs.py
+"""
 
 import keras
 from keras import layers

@@ -15,7 +15,6 @@ from evengrad.adapters.keras.trying import arm
 from evengrad.change import (
     Activation,
     Beta2,
-    Clip,
     Decay,
     Initialise,
     Inputs,
@@ -301,8 +300,8 @@ def test_optimizer(name):
 def test_loss_scaling_stays():
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5), 64.0)
     model, (x, y) = make("sequential", optimizer=scaled), rows()
-    plain = make("sequential", optimizer=keras.optimizers.Adam(0.01, clipvalue=0.1))
-    apply([Optimizer("adam", 0.1), Rate(0.01), Clip("value", 0.1)], model)
+    plain = make("sequential", optimizer=keras.optimizers.Adam(0.01))
+    apply([Optimizer("adam", 0.1), Rate(0.01)], model)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     for one in (model, plain):
         one.train_on_batch(x, y)
@@ -316,22 +315,6 @@ def test_beta2():
     assert model.optimizer.beta_2 == 0.95
     with pytest.raises(CannotChangeError, match="SGD has no beta_2"):
         apply([Beta2(0.95)], make("sequential"))
-
-
-@pytest.mark.parametrize(("kind", "by"), zip(KINDS, ("norm", "value", "norm"), strict=True))
-def test_clip(kind, by):
-    clip = Clip(by, 0.01 if by == "norm" else 1e-3)
-    for seed in (0, 1):
-        x, y = rows(seed)
-        model = make(kind, seed, optimizer=keras.optimizers.SGD(1.0, clipnorm=0.5))
-        apply([clip], model)
-        before = [array(v) for v in model.trainable_variables]
-        model.train_on_batch(x, y)
-        moved = [array(v) - b for v, b in zip(model.trainable_variables, before, strict=True)]
-        if clip.kind == "norm":
-            assert math.sqrt(sum((m**2).sum() for m in moved)) == pytest.approx(0.01, rel=1e-3)
-        else:
-            assert max(np.abs(m).max() for m in moved) == pytest.approx(1e-3, rel=1e-3)
 
 
 # --- normalisation --------------------------------------------------------------------------------
@@ -473,7 +456,6 @@ def test_all_together(kind):
             Activation("sigmoid", "relu"),
             Initialise(("first", "second"), "relu", math.sqrt(2)),
             Optimizer("adam", 0.02),
-            Clip("norm", 1.0),
             Warmup(3),
         ],
         model,
@@ -506,6 +488,9 @@ class Session:
 
     def refuse(self, error):
         raise Refused(str(error))
+
+    def note(self, text):
+        self.heard.append(text)
 
     def targets(self, loss, values):
         self.loss, self.values = loss, values

@@ -1,5 +1,7 @@
 """Initialisation, activation and normalisation in the text of a script."""
 
+import math
+
 import pytest
 from patch_scripts import (
     KERAS_ADD,
@@ -128,7 +130,7 @@ def test_keras_layers_of_a_class(names):
             'tf.keras.initializers.VarianceScaling(1.56, "fan_in", "truncated_normal")',
         ),
         (
-            Initialise(("dense1",), "tanh", 1.25, "orthogonal"),
+            Initialise(("dense2",), "tanh", 1.25, "orthogonal"),
             "tf.keras.initializers.Orthogonal(1.25)",
         ),
     ],
@@ -136,6 +138,17 @@ def test_keras_layers_of_a_class(names):
 def test_keras_gains(change, code):
     after = patched(KERAS_CLASS, change, frontend="keras").after
     assert f"kernel_initializer={code}".replace(" ", "") in "".join(after.split())
+
+
+def test_keras_orthogonal_weights_where_a_layer_widens():
+    """Orthonormal columns are 1 / outputs in variance: sqrt(outputs / inputs) keeps 1 / inputs."""
+    change = Initialise(("first", "second"), "linear", 1.25, "orthogonal")
+    new = "".join(added(KERAS_FUNCTIONAL, change, frontend="keras"))
+    first, second = f"Orthogonal({1.25 * math.sqrt(64 / 8):.4g})", "Orthogonal(1.25)"
+    assert new.index(first) < new.index(second)
+    unknown = Initialise(("dense1",), "linear", 1.25, "orthogonal")
+    line = by_hand(KERAS_CLASS, unknown, frontend="keras")
+    assert "Orthogonal(1.25 * max(1, outputs / inputs) ** 0.5)" in line
 
 
 def test_keras_layers_of_a_loop():
@@ -425,7 +438,8 @@ def test_keras_class():
     assert new == [
         "self.dense1 = tf.keras.layers.Dense(64)",
         "self.dense1_norm = tf.keras.layers.BatchNormalization()",
-        "x = tf.keras.activations.sigmoid(self.dense1_norm(self.dense1(x)))",
+        "def call(self, x, training=None):",
+        "x = tf.keras.activations.sigmoid(self.dense1_norm(self.dense1(x), training=training))",
     ]
 
 

@@ -71,7 +71,7 @@ def test_torch_own_attributes():
         ),
         (
             [Warmup(100), Decay(500)],
-            f"{SCHEDULES}.CosineDecay(LR / 100, decay_steps=400, warmup_target=LR, warmup_steps=100)",
+            f"{SCHEDULES}.CosineDecay(LR / 100, decay_steps=401, warmup_target=LR, warmup_steps=99)",
         ),
     ],
 )

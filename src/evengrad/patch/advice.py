@@ -149,7 +149,7 @@ def _initialise(change: Initialise, keras: bool) -> tuple[str, str, str]:
         return f"{code} for layer in {_some(change.layers)}", "after the model is made", "add"
     code = f'VarianceScaling({change.gain**2:.3g}, "fan_in", "truncated_normal")'
     if change.scheme == "orthogonal":
-        code = f"Orthogonal({gain})"
+        code = f"Orthogonal({gain} * max(1, outputs / inputs) ** 0.5)"
     return (
         f"kernel_initializer=keras.initializers.{code} for {_some(change.layers)}",
         "where these layers are made",

@@ -32,7 +32,9 @@ def keras(draft: Draft, change: Clip) -> None:
 
 
 def _is_fit(call: cst.Call) -> bool:
-    return isinstance(call.func, cst.Attribute) and call.func.attr.value == "fit" and bool(call.args)
+    return (
+        isinstance(call.func, cst.Attribute) and call.func.attr.value == "fit" and bool(call.args)
+    )
 
 
 def _watch(draft: Draft, fit: cst.Call, code: str) -> None:
@@ -44,4 +46,7 @@ def _watch(draft: Draft, fit: cst.Call, code: str) -> None:
     elif isinstance(given, cst.List) and given.elements:
         draft.insert(source.end(given.elements[-1]), f", {code}")
     else:
-        draft.replace(given, f"[{code}]" if isinstance(given, cst.List) else f"[*{source.code(given)}, {code}]")
+        draft.replace(
+            given,
+            f"[{code}]" if isinstance(given, cst.List) else f"[*{source.code(given)}, {code}]",
+        )

@@ -9,7 +9,6 @@ from evengrad.patch import arguments, torch_modules
 from evengrad.patch.draft import Draft, Manual
 from evengrad.patch.inputs import first
 from evengrad.patch.keras_head import root_classes
-from evengrad.patch.source import Source
 
 _TRAINS = {"fit", "train_on_batch", "evaluate", "predict"}
 
@@ -26,7 +25,7 @@ def keras(draft: Draft, _change: Finite) -> None:
     if not any(_word(call) in {"fit", "train_on_batch"} for call in calls):
         raise Manual()
     for call in calls:
-        for node in _inputs(source, call):
+        for node in _inputs(call):
             draft.need("import numpy as np")
             draft.replace(node, f"np.nan_to_num({source.code(node)}, posinf=0.0, neginf=0.0)")
 
@@ -39,7 +38,7 @@ def _trains(call: cst.Call) -> bool:
     return _word(call) in _TRAINS and bool(call.args)
 
 
-def _inputs(source: Source, call: cst.Call) -> list[cst.BaseExpression]:
+def _inputs(call: cst.Call) -> list[cst.BaseExpression]:
     """Raises Manual where they may be no arrays: what has no targets beside it may be a dataset."""
     x = arguments.value(call, "x", 0)
     fits = _word(call) in {"fit", "train_on_batch"}
@@ -47,7 +46,7 @@ def _inputs(source: Source, call: cst.Call) -> list[cst.BaseExpression]:
         raise Manual(call, "before")
     if not isinstance(x, cst.Name | cst.Attribute | cst.Subscript | cst.Call):
         raise Manual(call, "before")
-    found = [x]
+    found: list[cst.BaseExpression] = [x]
     held = arguments.value(call, "validation_data")
     if isinstance(held, cst.Tuple):
         found.append(held.elements[0].value)

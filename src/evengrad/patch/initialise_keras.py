@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import libcst as cst
+
 from evengrad.change import Initialise
 from evengrad.patch import arguments
 from evengrad.patch.draft import Draft, Manual
 from evengrad.patch.keras_layers import kind, place, sites
+from evengrad.patch.widths_keras import widening as widening_of
 
 _DEPTHWISE = {"DepthwiseConv1D", "DepthwiseConv2D"}
 _KERNEL = {
@@ -27,15 +30,23 @@ def keras(draft: Draft, change: Initialise) -> None:
         if arguments.unpacked(call) or layer not in _KERNEL | _DEPTHWISE:
             draft.left.append(Manual(call, layers=layers))
             continue
+        if (code := _initialiser(draft, change, call)) is None:
+            draft.left.append(Manual(call, layers=layers))
+            continue
         word = "depthwise_initializer" if layer in _DEPTHWISE else "kernel_initializer"
         bias = arguments.argument(call, "bias_initializer")
         drop = [] if bias is None or "zeros" in source.code(bias).lower() else [bias]
-        arguments.change(draft, call, {word: _initialiser(draft, change)}, drop=drop)
+        arguments.change(draft, call, {word: code}, drop=drop)
 
 
-def _initialiser(draft: Draft, change: Initialise) -> str:
+def _initialiser(draft: Draft, change: Initialise, call: cst.Call) -> str | None:
+    """None where plain Keras has none."""
     if change.scheme == "orthogonal":
-        return f"{draft.spell('keras.initializers.Orthogonal')}({change.gain:.4g})"
+        widening = widening_of(draft.source, call)
+        if widening is None:
+            return None
+        gain = change.gain * math.sqrt(max(1.0, widening))
+        return f"{draft.spell('keras.initializers.Orthogonal')}({gain:.4g})"
     for gain, word in ((math.sqrt(2), "he_normal"), (1.0, "lecun_normal")):
         if math.isclose(change.gain, gain, rel_tol=1e-3):
             return draft.quoted(word)

@@ -18,7 +18,9 @@ def keras(draft: Draft, change: LossScale) -> None:
     for call in source.all(cst.Call):
         if source.called(call) == _SCALER:
             raise Manual(call)
-    off = [arguments.argument(call, "auto_scale_loss") for call in keras_optimizers.compiles(source)]
+    off = [
+        arguments.argument(call, "auto_scale_loss") for call in keras_optimizers.compiles(source)
+    ]
     told = [arg for arg in off if arg is not None]
     if told and _half(source):
         for call in keras_optimizers.compiles(source):

@@ -60,10 +60,9 @@ def _load(draft: Draft, file: str, model: str) -> list[str]:
     draft.need("import safetensors.numpy")
     dot, slash, prefix = draft.quoted("."), draft.quoted("/"), f"{model}.name + {draft.quoted('/')}"
     return [
-        "pretrained = {",
-        f"    name.replace({dot}, {slash}).removeprefix({prefix}): value",
-        f"    for name, value in safetensors.numpy.load_file({path}).items()",
-        "}",
+        f"pretrained = safetensors.numpy.load_file({path})",
+        f"pretrained = {{name.replace({dot}, {slash}): v for name, v in pretrained.items()}}",
+        f"pretrained |= {{name.partition({slash})[2]: v for name, v in pretrained.items()}} | pretrained",
         f"for weight in {model}.weights:",
         f"    value = pretrained.get(weight.path.removeprefix({prefix}))",
         "    if value is not None and value.shape == tuple(weight.shape):",

@@ -80,8 +80,8 @@ def _before_cosine(draft: Draft, cosine: cst.Call, steps: int) -> None:
     rate = draft.source.code(first)
     put = {
         "initial_learning_rate": _divided(rate, steps),
-        "decay_steps": str(int(length.value) - steps),
+        "decay_steps": str(int(length.value) - (steps - 1)),
         "warmup_target": rate,
-        "warmup_steps": str(steps),
+        "warmup_steps": str(steps - 1),
     }
     arguments.change(draft, cosine, put, positions={"initial_learning_rate": 0, "decay_steps": 1})

@@ -204,7 +204,11 @@ def _take_away(draft: Draft, statement: cst.CSTNode | None) -> None:
         raise Manual()
     start, end = source.line_start(statement), source.end(statement)
     stop = source.text.find("\n", end) + 1
-    if not stop or source.text[end:stop].strip() or source.text[start : source.start(statement)].strip():
+    if (
+        not stop
+        or source.text[end:stop].strip()
+        or source.text[start : source.start(statement)].strip()
+    ):
         raise Manual(statement)
     draft.cut(start, stop)
 
@@ -230,7 +234,8 @@ class {_CLASS}({layer}):
         self.branch = branch
 
     def build(self, shape):
-        self.branch.build(shape)
+        if not self.branch.built:
+            self.branch.build(shape)
         self.scale = self.add_weight(shape=(), initializer={zeros}, name={scale})
 
     def call(self, x, training=None):

@@ -67,18 +67,20 @@ def name_of(layer: Any) -> str:
     """Of the activation that a layer has; empty where it has none."""
     if type(layer).__name__ in _FIXED:
         return type_of_layer(layer, kind_of_layer(layer))
-    function = getattr(layer, "activation", None)
-    if isinstance(function, Layer) and callable(getattr(function, "activation", None)):
-        function = function.activation
+    function = getattr(holder(layer), "activation", None)
     return activation_name(function) if callable(function) else ""
+
+
+def holder(layer: Any) -> Any:
+    """What has a layer's activation: the layer, or the last of ours in the activation's place."""
+    within = getattr(layer, "activation", None)
+    while isinstance(within, Layer) and callable(getattr(within, "activation", None)):
+        layer, within = within, within.activation
+    return layer
 
 
 def put(layer: Any, function: Callable[..., Any]) -> None:
     """Another activation for a layer that has one. One that is a single activation becomes an Activation."""
     if type(layer).__name__ in _FIXED:
         layer.__class__ = keras.layers.Activation
-    within = getattr(layer, "activation", None)
-    if isinstance(within, Layer) and hasattr(within, "activation"):
-        within.activation = function
-    else:
-        layer.activation = function
+    holder(layer).activation = function

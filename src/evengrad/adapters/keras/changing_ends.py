@@ -1,8 +1,9 @@
-"""Another loss head and normalised inputs in a live network."""
+"""Another loss head and other inputs in a live network."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -13,7 +14,7 @@ from keras.src.trainers.compile_utils import CompileLoss
 from evengrad.adapters.keras.changing_activation import name_of, put
 from evengrad.adapters.keras.changing_network import Network
 from evengrad.adapters.keras.measure import HEADS
-from evengrad.change import Inputs, Logits
+from evengrad.change import Finite, Inputs, Logits
 from evengrad.errors import CannotChangeError
 from evengrad.spec import Kind
 
@@ -61,10 +62,8 @@ def inputs(network: Network, change: Inputs) -> None:
     """
     model = network.model
     _expect_numbers(network)
-    call = model.call
 
-    @wraps(call)
-    def with_normalised(x: Any, *args: Any, **kwargs: Any) -> Any:
+    def changed(x: Any) -> Any:
         whole = not any(_is_float(v) for v in keras.tree.flatten(x))
 
         def normalised(v: Any) -> Any:
@@ -72,9 +71,38 @@ def inputs(network: Network, change: Inputs) -> None:
                 return v
             return (keras.ops.cast(v, model.compute_dtype) - change.mean) / change.std
 
-        return call(keras.tree.map_structure(normalised, x), *args, **kwargs)
+        return keras.tree.map_structure(normalised, x)
 
-    model.__dict__["call"] = with_normalised
+    _before(model, changed)
+
+
+def finite(network: Network, _change: Finite) -> None:
+    """The model's own ``call`` gets 0 wherever a float input is not finite."""
+    model = network.model
+    flat = keras.tree.flatten(network.trace.inputs)
+    if not any(_is_float(v) for v in flat):
+        raise CannotChangeError("The inputs are whole numbers, which are always finite.")
+
+    def made_finite(v: Any) -> Any:
+        return keras.ops.nan_to_num(v, 0.0, 0.0, 0.0) if _is_float(v) else v
+
+    _before(model, lambda x: keras.tree.map_structure(made_finite, x))
+
+
+def _before(model: Any, changed: Callable[[Any], Any]) -> None:
+    """``changed``, then what has been the model's ``call`` so far."""
+    call, own = model.call, model.__dict__.setdefault("_evengrad_inputs", [])
+    own.append(changed)
+    if len(own) > 1:
+        return
+
+    @wraps(call)
+    def with_changed(x: Any, *args: Any, **kwargs: Any) -> Any:
+        for change in own:
+            x = change(x)
+        return call(x, *args, **kwargs)
+
+    model.__dict__["call"] = with_changed
 
 
 def _is_float(tensor: Any) -> bool:

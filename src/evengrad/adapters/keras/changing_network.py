@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import cached_property, wraps
 from typing import Any
 
@@ -21,10 +22,15 @@ _PASSED = (Kind.ACTIVATION, Kind.RESHAPE, Kind.DROPOUT)
 
 
 class Network:
-    """A live model and what is known of its graph. x: inputs of a batch, or None."""
+    """A live model and what is known of its graph. x: inputs of a batch, or None. note: told what a change
+    did. slower: variables that move at a part of the rate, and that part.
+    """
 
-    def __init__(self, model: Any, x: Any = None) -> None:
-        self.model = model
+    def __init__(
+        self, model: Any, x: Any = None, note: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.model, self.note = model, note
+        self.slower: tuple[list[Any], float] = ([], 1.0)
         self._x = x
         if not self._built and x is not None:
             backend.compute_output_spec(model, self._symbols(), training=False)
@@ -46,6 +52,14 @@ class Network:
                 f"{type(self.model).__name__} cannot be followed on symbolic inputs "
                 f"({type(error).__name__}: {error}); make the change in the script."
             ) from error
+
+    def batch(self) -> Any:
+        """The inputs of the first batch."""
+        if self._x is None:
+            raise CannotChangeError("The first batch cannot be read before the training takes it.")
+        return keras.tree.map_structure(
+            lambda v: None if v is None else keras.ops.convert_to_tensor(v), self._x
+        )
 
     def call(self, name: str) -> Call:
         """Where the layer of this name is called first."""

@@ -71,9 +71,14 @@ def _behind(layer: Any, kind: str, shape: tuple[Any, ...]) -> None:
     norm = _norm(kind, layer, shape, {"name": f"{name}_norm", "dtype": layer.dtype_policy})
     new = Normalised(norm, layer.activation, name=name, dtype=layer.dtype_policy)
     new.build(shape)
-    layer._tracker.unlock()  # a built layer takes no new one
+    own(layer, "activation", new)
+
+
+def own(layer: Any, name: str, new: Any) -> None:
+    """A built layer, which takes no new ones, has one more."""
+    layer._tracker.unlock()
     try:
-        layer.activation = new
+        setattr(layer, name, new)
     finally:
         layer._tracker.lock()
 

@@ -1,4 +1,4 @@
-"""Another optimizer, another memory and clipping in a live model."""
+"""Another optimizer, another memory and loss scaling in a live model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 
 from evengrad.adapters.keras.changing_rate import rated
 from evengrad.adapters.keras.update import unscaled
-from evengrad.change import Beta2, Clip, Optimizer
+from evengrad.change import Beta2, LossScale, Optimizer
 from evengrad.errors import CannotChangeError
 
 _KINDS = {
@@ -71,9 +71,12 @@ def beta2(model: Any, change: Beta2) -> None:
     found.beta_2 = change.value
 
 
-def clip(model: Any, change: Clip) -> None:
-    """By the optimizer itself, in the place of what it clipped before."""
-    found = unscaled(model.optimizer)
-    found.clipnorm = None
-    found.global_clipnorm = change.bound if change.kind == "norm" else None
-    found.clipvalue = change.bound if change.kind == "value" else None
+def loss_scale(model: Any, change: LossScale) -> None:
+    """Keras' own scaling around the optimizer."""
+    found = model.optimizer
+    if found is not unscaled(found):
+        raise CannotChangeError("The optimizer scales the loss already.")
+    renewed(model)
+    model.optimizer = keras.optimizers.LossScaleOptimizer(
+        model.optimizer, initial_scale=change.value
+    )

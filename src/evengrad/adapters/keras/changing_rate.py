@@ -52,8 +52,8 @@ class Falling(_Around):
     """Down to zero, as a half cosine."""
 
     def factor(self, done: Any) -> Any:
-        """1 at first, 0 at the end."""
-        return 0.5 * (1 + ops.cos(math.pi * ops.minimum(done / self.steps, 1.0)))
+        """1 until it begins, 0 at the end."""
+        return 0.5 * (1 + ops.cos(math.pi * ops.clip(done / self.steps, 0.0, 1.0)))
 
 
 @keras.saving.register_keras_serializable("evengrad")
@@ -97,8 +97,16 @@ def warmup(model: Any, change: Warmup) -> None:
 
 
 def decay(model: Any, change: Decay) -> None:
-    """Around the present rate."""
-    _around(model, Falling, change.steps)
+    """Around the present rate; behind a warm-up of ours, as Keras' own ``CosineDecay`` does it."""
+    optimizer = unscaled(model.optimizer)
+    rising = optimizer._learning_rate
+    each = optimizer.gradient_accumulation_steps or 1
+    if not isinstance(rising, Warming) or change.steps * each <= rising.steps:
+        _around(model, Falling, change.steps)
+        return
+    risen = int(rising.steps) - 1
+    falling = Falling(rising.base, change.steps * each - risen, rising.start + risen)
+    optimizer.learning_rate = Warming(falling, rising.steps, rising.start)
 
 
 def _around(model: Any, kind: type[_Around], steps: int) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 
 from evengrad.adapters.keras.changing_network import Network
+from evengrad.adapters.keras.state import untouched
 from evengrad.adapters.keras.weights import fan_in
-from evengrad.change import Initialise
+from evengrad.change import Initialise, UnitVariance
 from evengrad.errors import CannotChangeError
 
+_TOLERANCE, _PASSES = 0.01, 10  # |std - 1|, and tries a layer
 _TRUNCATED = 0.87962566103423978  # sd of a standard normal cut off at two
 
 
@@ -59,6 +63,87 @@ def _orthogonal(variable: Any, layer: Any, gain: float, seed: int) -> Any:
     kernel = np.zeros(shape, "float32")
     kernel[tuple(n // 2 for n in shape[:-2])] = matrix
     return keras.ops.convert_to_tensor(kernel, variable.dtype)
+
+
+def unit_variance(network: Network, change: UnitVariance) -> None:
+    """Orthogonal, then divided by what one forward pass of the first batch measures before the activation."""
+    x = network.batch()
+    layers = [(name, network.call(name).operation) for name in change.layers]
+    initialise(network, Initialise(change.layers, "linear", 1.0, "orthogonal"))
+    measured: dict[str, Any] = {}
+    with untouched(network.model), _kept(network.model), ExitStack() as stack:
+        for name, layer in layers:
+            stack.enter_context(_scaling(name, layer, measured))
+        network.model(x, training=True)
+    for name, layer in layers:
+        if name not in measured:
+            raise CannotChangeError(f"{name!r} is not used in the forward pass of the first batch.")
+        _kernel(layer).assign(measured[name])
+
+
+def _kernel(layer: Any) -> Any:
+    return next(v for v in layer._trainable_variables if "kernel" in v.name)
+
+
+@contextmanager
+def _scaling(name: str, layer: Any, measured: dict[str, Any]) -> Iterator[None]:
+    """While it lasts, the layer's first call scales its weights."""
+    call, had = layer.call, "call" in layer.__dict__
+
+    def scaled(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if name not in measured:
+            kernel, plain = (
+                _kernel(layer),
+                type(layer).call,
+            )  # without a residual connection of ours
+            with _linear(layer):
+                for _ in range(_PASSES):
+                    std = _std(plain(layer, x), name)
+                    if abs(std - 1) <= _TOLERANCE:
+                        break
+                    kernel.assign(kernel / std)
+            measured[name] = keras.ops.convert_to_numpy(kernel)
+        return call(x, *args, **kwargs)
+
+    layer.__dict__["call"] = scaled
+    try:
+        yield
+    finally:
+        layer.__dict__.pop("call")
+        if had:
+            layer.__dict__["call"] = call
+
+
+@contextmanager
+def _linear(layer: Any) -> Iterator[None]:
+    """While it lasts, the layer has no activation."""
+    has = "activation" in layer.__dict__
+    function = layer.__dict__.pop("activation", None)
+    if has:
+        layer.__dict__["activation"] = keras.activations.linear
+    try:
+        yield
+    finally:
+        if has:
+            layer.__dict__["activation"] = function
+
+
+@contextmanager
+def _kept(model: Any) -> Iterator[None]:
+    """All variables are afterwards what they were."""
+    values = [(v, keras.ops.convert_to_numpy(v).copy()) for v in model.variables]
+    try:
+        yield
+    finally:
+        for variable, value in values:
+            variable.assign(value)
+
+
+def _std(output: Any, name: str) -> float:
+    found = float(np.std(keras.ops.convert_to_numpy(output).astype("float64")))
+    if not math.isfinite(found) or found == 0:
+        raise CannotChangeError(f"The output of {name!r} has no variance to scale by ({found:g}).")
+    return found
 
 
 _SCHEMES = {"normal": _normal, "orthogonal": _orthogonal}

@@ -110,7 +110,9 @@ class _Trying:
         self.model, self.batch = model, batch
         waiting = model.train_function  # not called yet: a watch may stand in its place already
         try:
-            apply(self.session.changes, model, None if batch is None else batch[0])
+            apply(
+                self.session.changes, model, None if batch is None else batch[0], self.session.note
+            )
         except CannotChangeError as error:
             self.session.refuse(error)
         except Exception as error:

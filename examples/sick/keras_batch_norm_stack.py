@@ -1,0 +1,23 @@
+"""Sick: forty plain layers, each behind a batch normalisation; the gradient grows in each of them.
+
+Cure: evengrad fix examples/sick/keras_batch_norm_stack.py --only skip
+"""
+
+import keras
+from keras import layers
+from sklearn.datasets import load_digits
+
+keras.utils.set_random_seed(0)
+images, labels = load_digits(return_X_y=True)
+x = ((images - images.mean()) / images.std()).astype("float32")
+
+model = keras.Sequential([keras.Input((64,)), layers.Dense(48, activation="relu")])
+for _ in range(40):
+    model.add(layers.Dense(48, use_bias=False))
+    model.add(layers.BatchNormalization())
+    model.add(layers.ReLU())
+model.add(layers.Dense(10, activation="softmax"))
+model.compile(
+    optimizer=keras.optimizers.SGD(0.05, momentum=0.9), loss="sparse_categorical_crossentropy"
+)
+model.fit(x, labels, batch_size=64, epochs=10)
