@@ -9,8 +9,7 @@ from sklearn.datasets import load_digits
 
 keras.utils.set_random_seed(0)
 images, labels = load_digits(return_X_y=True)
-x = ((images - images.mean()) / images.std()).astype("float32")
-x = x.reshape(-1, 16, 4)
+x = (images / 16).astype("float32").reshape(-1, 16, 4)
 
 model = keras.Sequential(
     [
@@ -24,7 +23,7 @@ model = keras.Sequential(
     ]
 )
 model.compile(
-    optimizer=keras.optimizers.SGD(learning_rate=0.05, momentum=0.9),
+    optimizer=keras.optimizers.SGD(learning_rate=0.1, momentum=0.9),
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
 )
 model.fit(x, labels, batch_size=32, epochs=10)

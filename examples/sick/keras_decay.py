@@ -20,7 +20,7 @@ model = keras.Sequential(
     ]
 )
 model.compile(
-    optimizer=keras.optimizers.SGD(learning_rate=0.4, momentum=0.9),
+    optimizer=keras.optimizers.SGD(learning_rate=0.2, momentum=0.9),
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
 )
 model.fit(x, labels, batch_size=16, epochs=10)

@@ -16,6 +16,6 @@ for _ in range(50):
     model.add(layers.Dense(48, activation="relu"))
 model.add(layers.Dense(10, activation="softmax"))
 model.compile(
-    optimizer=keras.optimizers.SGD(0.02, momentum=0.9), loss="sparse_categorical_crossentropy"
+    optimizer=keras.optimizers.SGD(0.01, momentum=0.9), loss="sparse_categorical_crossentropy"
 )
 model.fit(x, labels, batch_size=32, epochs=10)

@@ -1,6 +1,6 @@
-"""Sick: a softmax in front of a loss that applies one itself.
+"""Sick on JAX and PyTorch: a softmax in front of a loss that applies one itself (on TensorFlow, Keras mends it).
 
-Cure: evengrad fix examples/sick/keras_softmax_twice.py
+Cure: KERAS_BACKEND=torch evengrad fix examples/sick/keras_softmax_twice.py
 """
 
 import keras

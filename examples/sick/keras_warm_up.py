@@ -23,7 +23,7 @@ h = layers.Dense(128, activation="relu", kernel_initializer=weights())(h)
 outputs = layers.Dense(10, kernel_initializer=weights())(h)
 model = keras.Model(inputs, outputs)
 model.compile(
-    optimizer=keras.optimizers.SGD(learning_rate=0.3),
+    optimizer=keras.optimizers.SGD(learning_rate=0.25),
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
 )
 model.fit(x, labels, batch_size=32, epochs=4)

@@ -29,6 +29,9 @@ from evengrad.trials import Listener, Silent, Trials
 if TYPE_CHECKING:
     from evengrad.patch import Patch
 
+_FOR_A_HIDDEN_FAULT = 2
+"""Remedies that are tried, each alone, on a training that is healthy and learns in spite of a fault."""
+
 
 def fix(
     train: Callable[[], object] | str | Path,
@@ -143,7 +146,7 @@ class _Fix:
             self.trials.than = {attempt.seed: attempt.result for attempt in plain}
         self.listener.found(findings)
         case = Case(probe, findings, worst.result, self.plan.steps, self.plan.pretrained)
-        for attempt in self._promising(case):
+        for attempt in self._promising(case, well):
             assert attempt.candidate is not None
             candidate, proved = attempt.candidate, self._prove(attempt, case)
             if proved is not None:
@@ -157,17 +160,18 @@ class _Fix:
                 )
         return replace(found, attempts=tuple(self._attempts))
 
-    def _promising(self, case: Case) -> Iterator[Attempt]:
-        """Those that work with the first seed."""
+    def _promising(self, case: Case, well: bool) -> Iterator[Attempt]:
+        """Those that work with the first seed. well: the training is, as it stands."""
         search = SEARCHES[self.plan.search](case, self.plan)
-        left = self.plan.budget
+        left = min(self.plan.budget, _FOR_A_HIDDEN_FAULT) if well else self.plan.budget
         while chosen := search.take(min(self.plan.jobs, left)):
             left -= len(chosen)
             for attempt in self.trials.side_by_side(chosen):
                 self._attempts.append(attempt)
                 if attempt.verdict.good:
                     yield attempt
-                search.told(attempt)
+                if not well:
+                    search.told(attempt)
 
     def _prove(self, tried: Attempt, case: Case) -> tuple[Patch, tuple[Attempt, ...]] | None:
         """The patch, if the patched script works with every seed."""

@@ -420,6 +420,19 @@ def test_logits_by_the_head(kind):
         apply([Logits(from_logits=False)], model)
 
 
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_softmax_layer_becomes_linear(functional):
+    x, y = rows()
+    steps = [keras.layers.Dense(3), keras.layers.Softmax()]
+    model = keras.Sequential([keras.Input(x.shape[1:]), *steps])
+    if functional:
+        model = keras.Model(model.inputs[0], steps[1](steps[0](model.inputs[0])))
+    model.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    apply([Logits(from_logits=False)], model)
+    close(model(x), array(x @ array(steps[0].kernel) + array(steps[0].bias)))
+    model.fit(x, y, verbose=0)
+
+
 def test_a_loss_that_cannot_be_told():
     with pytest.raises(CannotChangeError, match="mean_squared_error cannot be told"):
         apply([Logits(from_logits=True)], make("sequential", loss="mse"))

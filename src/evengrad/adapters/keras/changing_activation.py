@@ -83,4 +83,6 @@ def put(layer: Any, function: Callable[..., Any]) -> None:
     """Another activation for a layer that has one. One that is a single activation becomes an Activation."""
     if type(layer).__name__ in _FIXED:
         layer.__class__ = keras.layers.Activation
+        # A Softmax is called with a mask.
+        layer.__dict__["call"] = lambda inputs, mask=None: layer.activation(inputs)  # noqa: ARG005
     holder(layer).activation = function
