@@ -1,4 +1,4 @@
-"""Sick on JAX and PyTorch: a softmax in front of a loss that applies one itself (on TensorFlow, Keras mends it).
+"""Sick on JAX and PyTorch: a softmax in front of a loss that applies one itself (TensorFlow mends it).
 
 Cure: KERAS_BACKEND=torch evengrad fix examples/sick/keras_softmax_twice.py
 """
