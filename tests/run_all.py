@@ -48,8 +48,8 @@ LINT = [
 PLAIN = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 TESTS = [  # the longest first
     Step("tests: torch", _pytest("not keras and not examples")),
-    Step("tests: keras on tensorflow", _pytest("keras"), "tensorflow"),
-    Step("tests: keras on jax", _pytest("keras and not optimised"), "jax", PLAIN),
+    Step("tests: keras on tensorflow", _pytest("keras and not once"), "tensorflow"),
+    Step("tests: keras on jax", _pytest("keras and not (optimised or once)"), "jax", PLAIN),
     Step("tests: keras on jax, optimised", _pytest("keras and optimised"), "jax"),
     Step("tests: keras on torch", _pytest("keras"), "torch"),
     Step("examples", _pytest("examples")),

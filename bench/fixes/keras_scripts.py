@@ -6,9 +6,9 @@ from bench.fixes.scripts import BATCH, data, gain, rate, std
 from bench.fixes.specs import Spec
 
 _OPTIMIZERS = {
-    "sgd": "keras.optimizers.SGD({rate:g})",
-    "momentum": "keras.optimizers.SGD({rate:g}, momentum=0.9)",
-    "adam": "keras.optimizers.Adam({rate:g})",
+    "sgd": "keras.optimizers.SGD({rate!r})",
+    "momentum": "keras.optimizers.SGD({rate!r}, momentum=0.9)",
+    "adam": "keras.optimizers.Adam({rate!r})",
 }
 _SCRIPT = """\
 import keras

@@ -33,7 +33,7 @@ from evengrad.spec import (
     Transpose,
 )
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.once]
 
 
 def described(layer, *shapes, dtype=None):

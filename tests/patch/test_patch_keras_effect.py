@@ -19,7 +19,7 @@ from evengrad.change import (
 )
 from evengrad.patch import write
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.once]
 HEAD = """
 import keras
 import numpy as np
@@ -162,6 +162,19 @@ def test_pretrained(name, tmp_path):
         save_file(found, path)
     model = same(script("list"), Pretrained(str(path), 0.0))
     assert [w.path.split("/")[-2] for w in model.trainable_weights] == ["head", "head"]
+
+
+@pytest.mark.parametrize("kind", ["list", "add", "functional"])
+def test_unit_variance(kind):
+    text = script(kind).replace("epochs=2", "epochs=0")
+    for made in (patched, live):
+        bound = made(text, UnitVariance(("a", "b", "head")))
+        h = bound["x"][:8]
+        for layer in bound["model"].layers[kind == "functional" :]:  # behind its InputLayer
+            if hasattr(layer, "kernel"):
+                plain = h @ keras.ops.convert_to_numpy(layer.kernel)
+                assert plain.std() == pytest.approx(1.0, abs=0.02)
+            h = keras.ops.convert_to_numpy(layer(h))
 
 
 def test_orthogonal_weights():

@@ -18,11 +18,13 @@ def measured(network):
     return probe(**build(network, 1), rate=True)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("rule", "network"), SICK, ids=name)
 def test_fires_on_its_sick_networks(rule, network):
     assert_fires(rule, measured(network))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("rule", "network"), HEALTHY, ids=name)
 def test_silent_on_its_healthy_networks(rule, network):
     assert_silent(rule, measured(network))

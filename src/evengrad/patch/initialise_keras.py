@@ -13,7 +13,7 @@ from evengrad.patch.keras_layers import kind, place, sites
 from evengrad.patch.widths_keras import widening as widening_of
 
 _DEPTHWISE = {"DepthwiseConv1D", "DepthwiseConv2D"}
-_KERNEL = {
+KERNEL = {
     "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose",
     "Conv3DTranspose",
 }  # fmt: skip
@@ -27,7 +27,7 @@ def keras(draft: Draft, change: Initialise) -> None:
         draft.left.append(Manual(place(source, missing), layers=missing))
     for call, layers in found:
         layer = kind(source, call)
-        if arguments.unpacked(call) or layer not in _KERNEL | _DEPTHWISE:
+        if arguments.unpacked(call) or layer not in KERNEL | _DEPTHWISE:
             draft.left.append(Manual(call, layers=layers))
             continue
         if (code := _initialiser(draft, change, call)) is None:

@@ -10,6 +10,7 @@ from evengrad.patch.source import Source
 from evengrad.patch.torch_head import before
 from evengrad.patch.torch_modules import method, own_class, own_function, returned
 
+_INPUTS = {"keras.Input", "keras.layers.InputLayer"}
 _THROUGH = {"Flatten", "Reshape", "Rescaling", "Dropout"}
 
 
@@ -131,3 +132,18 @@ def _of_value(source: Source, value: cst.BaseExpression, depth: int) -> list[cst
         inner = returned(source, function)
         return [f for one in inner for f in _of_value(source, one, depth + 1)]
     return _of_layer(source, value.func, depth + 1)
+
+
+def built(source: Source) -> bool:
+    """Whether the model has its weights before it is trained, as far as can be seen."""
+    lists = root_sequentials(source)
+    graphs = any(source.called(call) == "keras.Model" for call in source.all(cst.Call))
+    return graphs or (bool(lists) and all(_begins(source, layers) for layers in lists))
+
+
+def _begins(source: Source, layers: list[cst.BaseExpression]) -> bool:
+    first = layers[0] if layers else None
+    if not isinstance(first, cst.Call):
+        return False
+    words = {arg.keyword.value for arg in first.args if arg.keyword}
+    return source.called(first) in _INPUTS or bool(words & {"input_shape", "input_dim"})

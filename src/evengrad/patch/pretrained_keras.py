@@ -7,10 +7,7 @@ import libcst as cst
 from evengrad.change import Pretrained
 from evengrad.patch import keras_optimizers
 from evengrad.patch.draft import Draft, Manual
-from evengrad.patch.keras_head import root_sequentials
-from evengrad.patch.source import Source
-
-_INPUTS = {"keras.Input", "keras.layers.InputLayer"}
+from evengrad.patch.keras_head import built
 
 
 def keras(draft: Draft, change: Pretrained) -> None:
@@ -24,7 +21,7 @@ def keras(draft: Draft, change: Pretrained) -> None:
     call, model = compiled[0], source.code(compiled[0].func.value)
     names = ("before", "pretrained", "layer", "weight", "value")
     taken = any(source.local(name, call) for name in names)
-    if change.factor not in (0, 1) or taken or not _built(source):
+    if change.factor not in (0, 1) or taken or not built(source):
         raise Manual(call, "after")
     load = _load(draft, change.file, model)
     if change.factor == 0:
@@ -36,21 +33,6 @@ def keras(draft: Draft, change: Pretrained) -> None:
             "    layer.trainable = all((old == new).all() for old, new in values)",
         ]
     draft.after(call, load)
-
-
-def _built(source: Source) -> bool:
-    """Whether the model has its weights before it is trained, as far as can be seen."""
-    lists = root_sequentials(source)
-    graphs = any(source.called(call) == "keras.Model" for call in source.all(cst.Call))
-    return graphs or (bool(lists) and all(_begins(source, layers) for layers in lists))
-
-
-def _begins(source: Source, layers: list[cst.BaseExpression]) -> bool:
-    first = layers[0] if layers else None
-    if not isinstance(first, cst.Call):
-        return False
-    words = {arg.keyword.value for arg in first.args if arg.keyword}
-    return source.called(first) in _INPUTS or bool(words & {"input_shape", "input_dim"})
 
 
 def _load(draft: Draft, file: str, model: str) -> list[str]:

@@ -54,6 +54,7 @@ from evengrad.patch.schedule_torch import decay as torch_decay
 from evengrad.patch.schedule_torch import warmup as torch_warmup
 from evengrad.patch.skip_keras import keras as keras_skip
 from evengrad.patch.skip_torch import torch as torch_skip
+from evengrad.patch.unit_variance_keras import keras as keras_unit_variance
 from evengrad.patch.unit_variance_torch import torch as torch_unit_variance
 
 WRITERS: dict[tuple[str, type[Any]], Callable[[Draft, Any], None]] = {
@@ -86,6 +87,7 @@ WRITERS: dict[tuple[str, type[Any]], Callable[[Draft, Any], None]] = {
     ("keras", Skip): keras_skip,
     ("keras", Rate): keras_rate,
     ("torch", UnitVariance): torch_unit_variance,
+    ("keras", UnitVariance): keras_unit_variance,
     ("torch", Warmup): torch_warmup,
     ("keras", Warmup): keras_warmup,
 }
