@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-Scheme = Literal["normal", "orthogonal"]
+Scheme = Literal["normal", "orthogonal", "zeros"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "adagrad", "sgd"]
 ClipKind = Literal[
     "norm", "value", "tensor", "agc", "percentile", "zscore", "adagc", "update", "auto"
@@ -22,7 +22,8 @@ class Initialise:
 
     layers: their names, forward order. activation: the type that follows them ("relu", "tanh", ...; "linear"
     for none), for which gain keeps the variance (He 2015, 1502.01852; THEORY section 2). scheme: orthogonal
-    is scaled by the same gain (Saxe 2013, 1312.6120; delta-orthogonal for convolutions, Xiao 2018, 1806.05393).
+    is scaled by the same gain (Saxe 2013, 1312.6120; delta-orthogonal for convolutions, Xiao 2018, 1806.05393);
+    zeros are for the ends of residual branches, and have the gain 0.
     """
 
     layers: tuple[str, ...]
@@ -197,7 +198,13 @@ _ORDER: tuple[type, ...] = (
 
 def in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
     """In an order in which none undoes another: the network before its weights before their training."""
-    return tuple(sorted(changes, key=lambda change: _ORDER.index(type(change))))
+
+    def place(change: Change) -> tuple[int, bool]:
+        return _ORDER.index(type(change)), isinstance(
+            change, Initialise
+        ) and change.scheme == "zeros"
+
+    return tuple(sorted(changes, key=place))
 
 
 def to_json(changes: Iterable[Change]) -> list[dict[str, Any]]:

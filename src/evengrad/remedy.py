@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from evengrad.branches import Branch, branches
 from evengrad.change import Change
 from evengrad.finding import Cause, Finding
 from evengrad.initialisers import Even, even_initialisation
@@ -111,6 +112,11 @@ class Case:
                 found.append(operation.layer)
             shapes |= {port.tensor: operation.forward.shape for port in operation.outputs}
         return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def branches(self) -> tuple[Branch, ...]:
+        """Residual branches, forward order."""
+        return () if self.probe is None else branches(self.probe)
 
     @cached_property
     def depth(self) -> int:

@@ -23,6 +23,7 @@ from evengrad.change import (
     Optimizer,
     Rate,
     Warmup,
+    in_order,
 )
 from evengrad.errors import CannotChangeError
 from evengrad.watching import Settings, Watching
@@ -129,6 +130,17 @@ def test_initialise(scheme):
             close(kernel @ kernel.T, np.eye(300) * 1.3**2 * 400 / 300, 1e-4)
         apply([change], model)
         np.testing.assert_array_equal(array(model.layers[0].kernel), kernel)
+
+
+def test_a_branch_begins_at_zero_though_all_weights_are_drawn_anew():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="a")])
+    model.add(layers.Dense(4, name="b", bias_initializer="ones"))
+    model.compile("sgd", "mse")
+    zeros = Initialise(("b",), "linear", 0.0, "zeros")
+    apply(in_order([zeros, Initialise(("a", "b"), "relu", 1.4)]), model)
+    assert array(model.layers[0].kernel).all()
+    assert not array(model.layers[1].kernel).any()
+    assert not array(model.layers[1].bias).any()
 
 
 def test_normal_weights_are_those_of_keras_own_law():

@@ -145,6 +145,15 @@ def test_weights_have_the_variance_asked_for(seed, scheme):
         assert not centre.any()
 
 
+def test_a_branch_begins_at_zero_though_all_weights_are_drawn_anew():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    zeros = Initialise(("1",), "linear", 0.0, "zeros")
+    apply(Live(model, None), in_order([zeros, Initialise(("0", "1"), "relu", 1.4)]))
+    assert model[0].weight.all()
+    assert not model[1].weight.any()
+    assert not model[1].bias.any()
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_hidden_activations_change_and_the_closing_one_does_not(seed):
     torch.manual_seed(seed)

@@ -19,6 +19,7 @@ from evengrad.change import (
     Optimizer,
     Rate,
     Warmup,
+    in_order,
 )
 
 WIDE = """
@@ -105,6 +106,15 @@ def test_orthogonal_weights(layers):
         product = matrix @ matrix.T if rows <= columns else matrix.T @ matrix * columns / rows
         assert torch.allclose(product, 2.25 * torch.eye(len(product)), atol=1e-4)
         assert weight.norm().item() == pytest.approx(matrix.norm().item())
+
+
+@pytest.mark.parametrize("layers", [("features.2",), HIDDEN[2:]])
+def test_weights_that_begin_at_zero_do_so_whatever_else_is_drawn(layers):
+    zeros, drawn_too = Initialise(layers, "linear", 0.0, "zeros"), Initialise(HIDDEN, "relu", 1.4)
+    patched = run(WIDE.replace("range(12)", "range(0)"), *in_order([zeros, drawn_too]))
+    for name in (*HIDDEN, "head"):
+        weight = patched["net"].get_submodule(name).weight
+        assert torch.all(weight == 0) == (name in layers)
 
 
 def test_rate_and_optimizer():

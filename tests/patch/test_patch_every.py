@@ -38,6 +38,7 @@ CHANGES = [
     Clip("value", 0.1),
     *(Initialise((name,), "relu", 2**0.5) for name in NAMES),
     Initialise(("dense", "dense_1"), "tanh", 1.6, "orthogonal"),
+    Initialise(("dense", "hidden.0"), "linear", 0.0, "zeros"),
     Activation("sigmoid", "relu"),
     Activation("relu", "leaky_relu", 0.1),
     Activation("tanh", "selu"),

@@ -145,11 +145,15 @@ def _initialise(change: Initialise, keras: bool) -> tuple[str, str, str]:
         code = f"torch.nn.init.normal_(layer.weight, std={gain} / layer.weight[0].numel() ** 0.5)"
         if change.scheme == "orthogonal":
             code = f"torch.nn.init.orthogonal_(layer.weight, gain={gain})"
+        if change.scheme == "zeros":
+            code = "torch.nn.init.zeros_(layer.weight)"
         code = f"{code}; torch.nn.init.zeros_(layer.bias)"
         return f"{code} for layer in {_some(change.layers)}", "after the model is made", "add"
     code = f'VarianceScaling({change.gain**2:.3g}, "fan_in", "truncated_normal")'
     if change.scheme == "orthogonal":
         code = f"Orthogonal({gain} * max(1, outputs / inputs) ** 0.5)"
+    if change.scheme == "zeros":
+        code = "Zeros()"
     return (
         f"kernel_initializer=keras.initializers.{code} for {_some(change.layers)}",
         "where these layers are made",

@@ -41,6 +41,8 @@ def keras(draft: Draft, change: Initialise) -> None:
 
 def _initialiser(draft: Draft, change: Initialise, call: cst.Call) -> str | None:
     """None where plain Keras has none."""
+    if change.scheme == "zeros":
+        return draft.quoted("zeros")
     if change.scheme == "orthogonal":
         widening = widening_of(draft.source, call)
         if widening is None:

@@ -152,6 +152,8 @@ def _draw(
 
 
 def _weights(draft: Draft, change: Initialise, init: str, name: str, *, flat: bool) -> list[str]:
+    if change.scheme == "zeros":
+        return [f"{init}.zeros_({name}.weight)"]
     if change.scheme == "orthogonal":
         return _orthogonal(change, init, name, flat=flat)
     for gain, word in ((math.sqrt(2), "relu"), (1.0, "linear")):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from evengrad.patch.draft import Draft
 
@@ -11,17 +13,14 @@ _FEW = 4
 
 
 def loop_over(draft: Draft, layers: Sequence[str]) -> list[str]:
-    """The head of a loop over these names."""
+    """The head of a loop over these names, in any order."""
     words: list[str] = []
-    runs = _runs(layers)
-    for prefix, first, last in runs:
-        if last - first < _FEW:
-            words += [
-                draft.quoted(f"{prefix}{n}" if n >= 0 else prefix) for n in range(first, last)
-            ]
+    for run in _runs(layers):
+        if run.last - run.first < _FEW:
+            words += [draft.quoted(run.name(n)) for n in range(run.first, run.last)]
             continue
-        limits = f"{first}, {last}" if first else f"{last}"
-        words.append(f"*(f{draft.quoted(f'{prefix}{{n}}')} for n in range({limits}))")
+        limits = f"{run.first}, {run.last}" if run.first else f"{run.last}"
+        words.append(f"*(f{draft.quoted(run.name('{n}'))} for n in range({limits}))")
     if len(words) == 1 and words[0].startswith("*"):
         return [f"for name in {words[0].removeprefix('*')}:"]
     short = f"for name in ({', '.join(words)}{',' if len(words) == 1 else ''}):"
@@ -30,17 +29,33 @@ def loop_over(draft: Draft, layers: Sequence[str]) -> list[str]:
     return ["for name in (", *(f"    {word}," for word in words), "):"]
 
 
-def _runs(layers: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Names with numbers that follow one another, as what stands before the number, and from where to where; -1
-    to 0 for a name without one.
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Names that differ by a number: what stands before and behind it, from where and to where. A name
+    without one has itself and nothing, -1 and 0.
     """
-    runs: list[tuple[str, int, int]] = []
+
+    before: str
+    behind: str
+    first: int
+    last: int
+
+    def name(self, number: object) -> str:
+        return self.before if self.first < 0 else f"{self.before}{number}{self.behind}"
+
+
+def _runs(layers: Sequence[str]) -> list[_Run]:
+    """Numbers that follow one another in the same surroundings are one run."""
+    runs: list[_Run] = []
     for layer in layers:
-        prefix, _, end = layer.rpartition(".")
-        if not end.isdigit() or not prefix:
-            runs.append((layer, -1, 0))
-        elif runs and runs[-1][0] == f"{prefix}." and runs[-1][2] == int(end):
-            runs[-1] = (f"{prefix}.", runs[-1][1], int(end) + 1)
+        found = re.fullmatch(r"(.+\.)(\d+)((?:\.[^.]*[^.\d][^.]*)*)", layer)
+        if found is None:
+            runs.append(_Run(layer, "", -1, 0))
+            continue
+        before, number, behind = found[1], int(found[2]), found[3]
+        same = [r for r in runs if (r.before, r.behind, r.last) == (before, behind, number)]
+        if same:
+            runs[runs.index(same[0])] = replace(same[0], last=number + 1)
         else:
-            runs.append((f"{prefix}.", int(end), int(end) + 1))
+            runs.append(_Run(before, behind, number, number + 1))
     return runs

@@ -19,9 +19,11 @@ _FEWEST = 4
 
 
 def propose(case: Case) -> Iterable[Candidate]:
-    """Around all layers whose input and output have one shape; not where the activations have flat ends."""
+    """Around all layers whose input and output have one shape; not where the activations have flat ends, nor
+    where there are residual connections.
+    """
     hurt = case.codes & {"EG401", "EG101", "EG102", "EG806"}
-    if not hurt or len(case.square) < _FEWEST or case.bounded:
+    if not hurt or len(case.square) < _FEWEST or case.bounded or case.branches:
         return
     plain = "EG401" in case.codes
     yield Candidate(

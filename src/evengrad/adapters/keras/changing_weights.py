@@ -46,6 +46,10 @@ def _normal(variable: Any, layer: Any, gain: float, seed: int) -> Any:
     return draw(tuple(variable.shape), dtype=variable.dtype)
 
 
+def _zeros(variable: Any, _layer: Any, _gain: float, _seed: int) -> Any:
+    return keras.ops.zeros(variable.shape, variable.dtype)
+
+
 def _orthogonal(variable: Any, layer: Any, gain: float, seed: int) -> Any:
     """For convolutions in the middle of the kernel only (delta-orthogonal, 1806.05393)."""
     shape = tuple(int(n) for n in variable.shape)
@@ -146,4 +150,4 @@ def _std(output: Any, name: str) -> float:
     return found
 
 
-_SCHEMES = {"normal": _normal, "orthogonal": _orthogonal}
+_SCHEMES = {"normal": _normal, "orthogonal": _orthogonal, "zeros": _zeros}

@@ -68,6 +68,10 @@ def _normal(weight: Any, gain: float) -> None:
     weight.normal_(std=gain / math.sqrt(weight[0].numel()))
 
 
+def _zeros(weight: Any, _gain: float) -> None:
+    weight.zero_()
+
+
 def _orthogonal(weight: Any, gain: float) -> None:
     """For convolutions in the middle of the kernel only (delta-orthogonal, 1806.05393)."""
     rows, columns = weight.shape[:2]
@@ -81,4 +85,8 @@ def _orthogonal(weight: Any, gain: float) -> None:
     weight[(slice(None), slice(None), *(size // 2 for size in weight.shape[2:]))] = matrix
 
 
-_SCHEMES: dict[str, Callable[[Any, float], None]] = {"normal": _normal, "orthogonal": _orthogonal}
+_SCHEMES: dict[str, Callable[[Any, float], None]] = {
+    "normal": _normal,
+    "orthogonal": _orthogonal,
+    "zeros": _zeros,
+}
