@@ -1,6 +1,6 @@
 """Folding and ranking of findings."""
 
-from evengrad.diagnose import fold
+from evengrad.diagnose import fold, upstream
 from evengrad.finding import Cause, Finding, Severity
 
 
@@ -50,3 +50,15 @@ def test_errors_come_first_then_what_lies_upstream():
 
 def test_nothing_found():
     assert fold([]) == ()
+
+
+def test_to_be_mended_in_the_order_in_which_causes_can_be_judged():
+    found = fold(
+        [
+            finding("EG802", Cause.LEARNING_RATE, Severity.ERROR),
+            finding("EG301", Cause.INITIALISATION),
+            finding("EG601", Cause.INPUT_DATA),
+        ]
+    )
+    assert [f.code for f in found] == ["EG802", "EG601", "EG301"]
+    assert [f.code for f in upstream(found)] == ["EG601", "EG301", "EG802"]

@@ -138,10 +138,10 @@ def _scripts() -> list[Path]:
 def _example(path: Path) -> tuple[str, Outcome]:
     """As its docstring says: ``Cure: evengrad fix FILE [options]``."""
     source = path.read_text()
-    call = re.search(r"evengrad fix \S+([^\n`\"]*)", source)
-    words = call.group(1).split() if call else []
+    call = re.search(r"(?:KERAS_BACKEND=(\w+) )?evengrad fix \S+([^\n`\"]*)", source)
+    words = call.group(2).split() if call else []
     options = [str(ROOT / word) if (ROOT / word).is_file() else word for word in words]
-    outcome = fixed(path.name, source, ("--steps", "100", *options))
+    outcome = fixed(path.name, source, tuple(options), (call and call.group(1)) or "")
     return f"{path.parent.name}/{path.name}", outcome
 
 

@@ -9,8 +9,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from bench.fixes.scripts import script
 from bench.fixes.specs import Spec
@@ -53,16 +55,16 @@ def plain(spec: Spec) -> float:
     return value
 
 
-def fixed(name: str, source: str, options: tuple[str, ...]) -> Outcome:
-    """What `evengrad fix` makes of a script."""
-    kept = _kept("fix", source, *options)
+def fixed(name: str, source: str, options: tuple[str, ...], backend: str = "") -> Outcome:
+    """What `evengrad fix` makes of a script. backend: of Keras, where it is not the default."""
+    kept = _kept("fix", source, *options, backend)
     if kept.exists():
         return _outcome(json.loads(kept.read_text()))
     with tempfile.TemporaryDirectory() as folder:
         path = _written(folder, source)
         json_file = Path(folder) / "out.json"
         call = ["-m", "evengrad", "fix", path, "--json", str(json_file), *options]
-        done = _run(call, folder)
+        done = _run(call, folder, {"KERAS_BACKEND": backend} if backend else {})
         if json_file.exists():
             found = json.loads(json_file.read_text())
             told = _told(found)
@@ -93,13 +95,15 @@ def _outcome(told: dict[str, object]) -> Outcome:
     return Outcome(**{**told, **lists})  # type: ignore[arg-type]
 
 
-def _run(arguments: list[str], folder: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    arguments: list[str], folder: str, given: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
     more = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=os.environ | more,
+        env={**os.environ, **more, **given},
         capture_output=True,
         text=True,
         timeout=_LIMIT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -77,9 +78,11 @@ def diagnose(probe: Probe) -> Check:
     return Check(probe, judge(probe))
 
 
-def judge(probe: Probe) -> tuple[Finding, ...]:
-    """The findings of every rule, ranked and folded."""
-    seen = evidence(probe)
+def judge(probe: Probe, *, still: bool = False) -> tuple[Finding, ...]:
+    """The findings of every rule, ranked and folded. still: a run from there is known, and its loss does not
+    fall.
+    """
+    seen = evidence(probe, still=still)
     return fold([finding for rule in all_rules() for finding in rule.check(seen)])
 
 
@@ -113,6 +116,11 @@ def fold(found: list[Finding]) -> tuple[Finding, ...]:
         echoes[home].append(finding)
     folded = [_with_echoes(root, tuple(echoes[index])) for index, root in enumerate(roots)]
     return tuple(sorted(folded, key=_rank))
+
+
+def upstream(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """In the order in which they are to be mended."""
+    return tuple(sorted(findings, key=lambda finding: _UPSTREAM.index(finding.cause)))
 
 
 def _with_echoes(root: Finding, echoes: tuple[Finding, ...]) -> Finding:

@@ -18,11 +18,12 @@ both ends inside that window. AutoTrainer's figure for vanishing, 1e-3, is the s
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A probe with its arithmetic."""
+    """A probe with its arithmetic. still: the loss of a run from there is known not to have fallen."""
 
     probe: Probe
     budget: Budget
     shares: Shares
+    still: bool = False
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -51,7 +52,7 @@ class Evidence:
         return max(self.shares.by_cause.items(), key=lambda item: sign * item[1])[0]
 
 
-def evidence(probe: Probe) -> Evidence:
+def evidence(probe: Probe, *, still: bool = False) -> Evidence:
     """Work out budget and causes of a probe."""
     split = budget(probe)
-    return Evidence(probe, split, attribute(probe, split))
+    return Evidence(probe, split, attribute(probe, split), still)

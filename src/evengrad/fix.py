@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from evengrad.diagnose import diagnose, fold, judge_run
+from evengrad.diagnose import diagnose, fold, judge, judge_run, upstream
 from evengrad.errors import EvengradError, ScriptError
 from evengrad.finding import Cause, Finding
 from evengrad.fixing import Attempt, Fixing, Plan
@@ -23,7 +23,6 @@ from evengrad.remedy import Case
 from evengrad.script import ScriptExitedError, ScriptFailedError, probe_script
 from evengrad.search import SEARCHES
 from evengrad.store import load
-from evengrad.trial import Result
 from evengrad.trials import Listener, Silent, Trials
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ class _Fix:
         well = all(a.verdict.good for a in plain) and not together([a.result for a in plain])
         probe = self._probe()
         worst = next((a for a in plain if not a.verdict.good), first)
-        findings = _faults(probe) if well else _findings(probe, worst.result)
+        findings = _faults(probe) if well else _findings(probe, worst)
         found = Fixing(self.plan, "healthy" if well else "not_fixed", findings, tuple(plain))
         if well and not findings:
             return found
@@ -237,12 +236,13 @@ def _faults(probe: Probe | None) -> tuple[Finding, ...]:
     return tuple(f for f in found if f.cause in (Cause.LOSS_HEAD, Cause.INPUT_DATA))
 
 
-def _findings(probe: Probe | None, result: Result) -> tuple[Finding, ...]:
-    """Of the check, and of the run."""
-    found = [] if probe is None else list(diagnose(probe).findings)
-    if result.run is not None:
-        found += judge_run(load(Path(result.run)))
-    return fold(found)
+def _findings(probe: Probe | None, plain: Attempt) -> tuple[Finding, ...]:
+    """Of the check, and of the run, in the order in which they are to be mended."""
+    still = plain.verdict.healthy and not plain.verdict.learning
+    found = [] if probe is None else list(judge(probe, still=still))
+    if plain.result.run is not None:
+        found += judge_run(load(Path(plain.result.run)))
+    return upstream(fold(found))
 
 
 def _frontend(case: Case) -> Literal["keras", "torch"]:

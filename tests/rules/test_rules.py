@@ -7,7 +7,8 @@ from build_torch import build
 from suite import HEALTHY, NETWORKS, SICK, assert_fires, assert_silent, name
 
 from evengrad.adapters.torch.probe import probe
-from evengrad.diagnose import diagnose
+from evengrad.diagnose import diagnose, judge
+from evengrad.network import Network
 from evengrad.rules import all_rules, explanation
 
 
@@ -51,3 +52,11 @@ def test_codes_are_unique_and_unknown_ones_refused():
     assert len(set(codes)) == len(codes)
     with pytest.raises(KeyError):
         explanation("EG999")
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_a_loss_that_is_known_to_stand_still_makes_a_small_rate_a_finding(seed):
+    far, near = (Network(learning_rate=rate) for rate in (1e-4, 1e-2))
+    for network, still, codes in ((far, False, set()), (far, True, {"EG703"}), (near, True, set())):
+        measured = probe(**build(network, seed), rate=True)
+        assert {finding.code for finding in judge(measured, still=still)} == codes

@@ -5,7 +5,8 @@ hardly move (EG703, EG809), and a loss that does not fall although nothing else 
 
 Why: beyond eta * lambda = 2 (with its optimizer's factor) each step overshoots by more than the one before
 (Cohen 2021, 2103.00065); half of the largest stable rate leaves room for the sharpness to grow. Where that is
-not known, a tenth and a hundredth of the present rate.
+not known, a tenth and a hundredth of the present rate. The first step of an adaptive optimizer says little of
+the rate that it bears later: one that hardly moves gets the usual one first.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from evengrad.remedy import Candidate, Case
 
 _LARGE = {"EG701", "EG702", "EG801", "EG802", "EG805", "EG807"}
 _SMALL = {"EG703", "EG809"}
+_USUAL = 1e-3  # of Adam and RMSprop (1412.6980, and both frameworks' default)
 
 
 def propose(case: Case) -> Iterable[Candidate]:
@@ -27,9 +29,10 @@ def propose(case: Case) -> Iterable[Candidate]:
         return
     nothing = not case.findings  # and yet it does not learn: the rate is what is wrong most often
     known = [] if case.stable is None else [_rounded(case.stable / 2)]
+    usual = [_USUAL] if case.optimizer.startswith(("adam", "nadam", "radam", "rmsprop")) else []
     found: list[float] = []
     if case.codes & _SMALL or nothing:
-        found += [r for r in (*known, _rounded(now * 100), _rounded(now * 10)) if r > now]
+        found += [r for r in (*usual, *known, _rounded(now * 100), _rounded(now * 10)) if r > now]
     if case.codes & _LARGE or nothing or (not found and Cause.LEARNING_RATE in case.causes):
         found += [r for r in (*known, _rounded(now / 10), _rounded(now / 100)) if r < now]
     for rate in dict.fromkeys(found):

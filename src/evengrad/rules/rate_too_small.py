@@ -8,7 +8,8 @@ Why it matters: the loss seems not to move at all, and the search for a bug in t
 How it decides: both must hold. The rate is below a thousandth of the largest stable rate (a measured choice:
 usual rates lie between the edge and a hundredth of it). And no weight matrix changes by more than 1e-6 of
 itself in a step (TheDeepChecker holds 1e-4 to 1e-1 for healthy; a hundred times less is no tuning).
-A schedule that warms up starts small on purpose: then this finding says nothing.
+A schedule that warms up starts small on purpose: then this finding says nothing. Where a run is known whose
+loss does not fall, a rate below a hundredth of the largest stable one is enough.
 
 What to do: raise the rate to a tenth of the largest stable one, unless a warm-up does.
 
@@ -29,7 +30,7 @@ CODE = "EG703"
 SICK = (Network(learning_rate=1e-8), Network(optimizer="adam", learning_rate=1e-9))
 HEALTHY = (Network(), Network(optimizer="adam", learning_rate=1e-3))
 
-_FAR = 1e-3
+_FAR, _UNUSUAL = 1e-3, 1e-2
 _STILL = 1e-6
 _ECHO_OF = tuple(cause for cause in Cause if cause is not Cause.LEARNING_RATE)
 
@@ -45,7 +46,9 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         for w in probe.weights
         if w.fan_in is not None and w.update is not None and w.value.rms > 0
     ]
-    if now >= _FAR * stable or not moves or max(moves) > _STILL or not math.isfinite(stable):
+    if not moves or not math.isfinite(stable) or now >= _UNUSUAL * stable:
+        return
+    if not evidence.still and (now >= _FAR * stable or max(moves) > _STILL):
         return
     yield Finding(
         CODE,
