@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -427,3 +428,22 @@ def test_every_remedy_explains_itself():
         assert "Why:" in remedy.explanation
     names = {Path(name).stem for name in os.listdir(Path(remedies.__file__).parent)}
     assert {remedy.name for remedy in all_remedies()} == {n for n in names if not n.startswith("_")}
+
+
+SICK = sorted((Path(__file__).parents[1] / "examples" / "sick").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", SICK, ids=lambda path: path.stem)
+def test_every_sick_script_names_the_call_that_cures_it(path):
+    from evengrad.remedies import all_remedies
+
+    call = re.search(r"^Cure: (?:\w+=\w+ )?evengrad fix (\S+) ?(.*)$", path.read_text(), re.M)
+    assert call is not None
+    assert call[1] == f"examples/sick/{path.name}"
+    options = call[2].split()
+    for option, value in zip(options[::2], options[1::2], strict=True):
+        if option == "--pretrained":
+            assert (path.parents[2] / value).is_file()
+        else:
+            assert option == "--only"
+            assert value in {remedy.name for remedy in all_remedies()}
