@@ -116,6 +116,7 @@ def head():
     return layers.Dense(3, name="head")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("kind", "stack", "branch", "changes"),
     [
@@ -163,6 +164,7 @@ def test_skip_under_fit_and_after_other_weights():
     assert all(array(v) != 0 for v in model.trainable_variables if v.name == "scale")
 
 
+@pytest.mark.once
 def test_skip_needs_one_shape():
     model = make(layers.Dense(7, "relu", name="wide"), head())
     with pytest.raises(CannotChangeError, match=r"'wide' takes .* \(5,\) and gives one of \(7,\)"):
@@ -172,6 +174,7 @@ def test_skip_needs_one_shape():
 # --- inputs and loss ------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_finite_before_normalised():
     x, _ = rows()
     bad = x.copy()
@@ -245,6 +248,7 @@ def saved(tmp_path_factory):
     return folder, model
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.keras", "w.safetensors"])
 def test_pretrained_and_frozen(saved, name):
     folder, source = saved
@@ -281,6 +285,7 @@ def test_pretrained_at_a_part_of_the_rate(saved, make_optimizer):
         np.testing.assert_allclose(moves[1][name], factor * move, rtol=1e-3, atol=2e-7)
 
 
+@pytest.mark.once
 def test_files_that_do_not_fit(saved, tmp_path):
     folder, source = saved
     other = make(layers.Dense(4, name="c"), head())

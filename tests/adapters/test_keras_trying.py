@@ -164,6 +164,7 @@ def test_orthogonal_convolutions_are_of_the_centre_alone():
     assert np.count_nonzero(kernel) == centre.size
 
 
+@pytest.mark.once
 def test_layers_are_found_by_the_names_of_the_probe(kind):
     model = make(kind)
     found = probe(model, batch=rows())
@@ -185,6 +186,7 @@ ACTIVATIONS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("kind", "new"), zip(KINDS, ACTIVATIONS, strict=True))
 def test_activation(kind, new):
     model, (x, _) = make(kind), rows()
@@ -194,6 +196,7 @@ def test_activation(kind, new):
     close(model.predict(x, verbose=0), by_hand(model, x, ACTIVATIONS[new]))
 
 
+@pytest.mark.once
 def test_the_loss_head_keeps_its_activation(kind):
     model, (x, _) = make(kind, activation="sigmoid", head="sigmoid", loss="mse"), rows()
     apply([Activation("sigmoid", "relu")], model)
@@ -202,6 +205,7 @@ def test_the_loss_head_keeps_its_activation(kind):
         apply([Activation("sigmoid", "tanh")], model)
 
 
+@pytest.mark.once
 def test_the_head_of_a_sequence():
     stack = [layers.Dense(4, "sigmoid"), layers.TimeDistributed(layers.Dense(1, "sigmoid"))]
     model = keras.Sequential([keras.Input((6, 5)), *stack])
@@ -211,6 +215,7 @@ def test_the_head_of_a_sequence():
     assert stack[1].layer.activation is keras.activations.sigmoid
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "old", [layers.Activation("relu"), layers.ReLU(), layers.LeakyReLU(0.1), layers.ELU()]
 )
@@ -264,6 +269,7 @@ def rates(model, steps):
     return found
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("order", [(Warmup(4), Rate(0.1)), (Rate(0.1), Warmup(4))])
 def test_warmup(order):
     model = make("functional")
@@ -271,6 +277,7 @@ def test_warmup(order):
     np.testing.assert_allclose(rates(model, 6), [0.025, 0.05, 0.075, 0.1, 0.1, 0.1], rtol=1e-5)
 
 
+@pytest.mark.once
 def test_decay_around_a_schedule():
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1], [1.0, 0.5])
     model = make("functional", optimizer=keras.optimizers.SGD(schedule))
@@ -347,6 +354,7 @@ NORMS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("kind", "norm"),
     [*((k, "batch") for k in KINDS), ("functional", "layer"), ("subclassed", "group")],
@@ -402,6 +410,7 @@ def test_a_model_that_takes_training_and_does_not_pass_it_on():
     assert all(np.ptp(array(v)) > 0 for v in moving)
 
 
+@pytest.mark.once
 def test_what_cannot_be_normalised():
     with pytest.raises(CannotChangeError, match="3 channels, which form no groups"):
         apply([Normalise("group", ("head",))], make("sequential"))
@@ -424,6 +433,7 @@ def test_logits_by_the_loss(kind):
     assert model.train_on_batch(x, y)[0] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.once
 def test_logits_by_the_head(kind):
     model, (x, _) = make(kind, head="sigmoid" if kind == "functional" else "softmax"), rows()
     apply([Logits(from_logits=False)], model)
@@ -432,6 +442,7 @@ def test_logits_by_the_head(kind):
         apply([Logits(from_logits=False)], model)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("functional", [False, True])
 def test_a_softmax_layer_becomes_linear(functional):
     x, y = rows()
@@ -450,6 +461,7 @@ def test_a_loss_that_cannot_be_told():
         apply([Logits(from_logits=True)], make("sequential", loss="mse"))
 
 
+@pytest.mark.once
 def test_inputs(kind):
     model, (x, y) = make(kind), rows()
     expected = by_hand(model, x)

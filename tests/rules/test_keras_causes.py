@@ -56,6 +56,7 @@ def test_exploding_by_initialisation_alone(seed):
     assert set(found[0].layers) == {"conv1", "conv2", "dense1", "dense2"}
 
 
+@pytest.mark.once
 def test_exploding_behind_a_saturated_softmax():
     """Weights so large that the softmax is sure of itself: on JAX and PyTorch Keras clips such
     probabilities, and not a single gradient leaves the loss. The cause stays the same.
@@ -66,6 +67,7 @@ def test_exploding_behind_a_saturated_softmax():
     assert {echo.code for echo in found[0].echoes} & {"EG101", "EG102"}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("seed", range(2))
 def test_vanishing_by_activation_alone(seed):
     keras.utils.set_random_seed(seed)
@@ -80,6 +82,7 @@ def test_vanishing_by_activation_alone(seed):
     assert {echo.code for echo in found[0].echoes} == {"EG102"}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("seed", range(2))
 def test_the_articles_network_with_he_weights_is_healthy(seed):
     keras.utils.set_random_seed(seed)
