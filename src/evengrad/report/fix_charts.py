@@ -47,7 +47,7 @@ def losses(found: Fixing) -> Spec | None:
 
 
 def profile(found: Fixing) -> Spec | None:
-    """Rms of each weight matrix' gradient at the end of a trial, log scale, forward order."""
+    """Rms of each weight matrix's gradient at the end of a trial, log scale, forward order."""
     import altair as alt
 
     rows = [

@@ -21,7 +21,7 @@ def render(found: Fixing) -> str:
         Figure(
             "profile",
             "Gradient by layer",
-            "Rms of each weight matrix' gradient at the end of a trial, log scale.",
+            "Rms of each weight matrix's gradient at the end of a trial, log scale.",
             charts.profile(found),
         ),
     ]
