@@ -136,7 +136,7 @@ def test_figures_of_the_observed_steps(tmp_path):
     found = model(3, keras.optimizers.SGD(0.5))
     before = [np.array(w) for w in (v.numpy() for v in found.trainable_variables)]
     watch = evengrad.keras.Watch(folder=tmp_path)
-    fit(found, x, y, watch)
+    fit(found, x, y, watch, steps_per_epoch=1)
     after = [np.array(ops.convert_to_numpy(v)) for v in found.trainable_variables]
     details = evengrad.load(watch.watching.path).details
     for i, (old, new) in enumerate(zip(before, after, strict=True)):
@@ -243,6 +243,27 @@ def test_tiny_gradients_are_read_exactly(tmp_path):
         norms.append(evengrad.load(watch.watching.path).steps["norm"][0])
     assert norms[1] == pytest.approx(norms[0] * 2.0**-80, rel=1e-4)
     assert norms[1] > 0
+
+
+def test_gradients_whose_shape_is_not_known_while_tracing(tmp_path):
+    """TensorFlow does not know it of a Dense behind a Permute."""
+    keras.utils.set_random_seed(12)
+    stack = [layers.Dense(5), layers.Permute((2, 1)), layers.Dense(3), layers.Flatten()]
+    found = keras.Sequential([keras.Input((4, 6)), *stack, layers.Dense(4, name="head")])
+    found.compile(keras.optimizers.SGD(0.1), LOSS)
+    x, y = np.random.default_rng(2).normal(size=(24, 4, 6)).astype("float32"), np.arange(24) % 4
+    before = everything(found)[: len(found.trainable_variables)]
+    watch = evengrad.keras.Watch(folder=tmp_path)
+    fit(found, x, y, watch, steps_per_epoch=1)
+    after = everything(found)[: len(before)]
+    moved = [(b - a) / 0.1 for a, b in zip(after, before, strict=True)]
+    run = evengrad.load(watch.watching.path)
+    assert run.steps["norm"][0] == pytest.approx(
+        np.sqrt(sum((m**2).sum() for m in moved)), rel=1e-4
+    )
+    first = run.details["step"] == 0
+    largest = [np.abs(m).max() for m in moved]
+    assert run.details["gradient_max"][first] == pytest.approx(largest, rel=1e-3)
 
 
 def without(x, y, *steps):

@@ -65,6 +65,15 @@ def dense(gradient: Any) -> Any:
     return ops.convert_to_tensor(gradient) if hasattr(gradient, "indices") else gradient
 
 
+def shaped(gradient: Any, variable: Any) -> Any:
+    """A gradient with its variable's shape, which TensorFlow does not always know while it traces: not of a
+    Dense behind a Permute.
+    """
+    shape = gradient.shape
+    known = getattr(shape, "rank", 0) is not None and None not in tuple(shape)
+    return gradient if known else ops.reshape(gradient, tuple(variable.shape))
+
+
 def _square(gradient: Any) -> Any:
     values = ops.cast(gradient, "float32")
     if keras.backend.backend() == "tensorflow":

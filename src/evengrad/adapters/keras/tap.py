@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from evengrad.adapters.keras import apart
-from evengrad.adapters.keras.arithmetic import InStep, dense, more, norms
+from evengrad.adapters.keras.arithmetic import InStep, dense, more, norms, shaped
 from evengrad.adapters.keras.ring import FACTOR, AnyRing, Ring
 from evengrad.adapters.keras.update import unscaled
 from evengrad.clip import AGC, NormClip, UpdateClip, Value, global_norm
@@ -142,7 +142,9 @@ class Tap:
     def _figures(self, grads: list[Any], variables: list[Any], step: Any) -> tuple[Any, Any, Any]:
         """Norms, largest values and shares of zeros, each (tensors,); the last two on observed steps only."""
         places, known = self.known(grads, variables)
-        known = apart.copies([dense(g) for g in known], self.jit)
+        own = [v for v, g in zip(variables, grads, strict=True) if g is not None and self.has(v)]
+        copies = apart.copies([dense(g) for g in known], self.jit)
+        known = [shaped(g, v) for g, v in zip(copies, own, strict=True)]
         if not known:
             zero = ops.zeros((len(self.tensors),), "float32")
             return zero, zero, zero
@@ -172,9 +174,13 @@ class Tap:
         pairs = [
             (self.index[id(v)], g)
             for v, g in zip(variables, grads, strict=True)
-            if g is not None and id(v) in self.index
+            if g is not None and self.has(v)
         ]
         return [i for i, _ in pairs], [g for _, g in pairs]
+
+    def has(self, variable: Any) -> bool:
+        """Whether it is one of the tensors that are watched."""
+        return id(variable) in self.index
 
     # --- clipping ------------------------------------------------------------------------------
 
