@@ -40,7 +40,7 @@ def judge(result: Result) -> Verdict:
 
     It learns if the mean of its last quarter of losses lies below the loss of the best constant answer, and
     below the mean of as many first ones, by a one-sided t-test at 99% each; and if the same holds for the
-    means of the held-back losses, those of examples that had not been trained on (``together`` tests these).
+    means of the held-back losses, those of examples that were not trained on (``together`` tests these).
     Where chance is not known the first losses must do.
     """
     level = _mean(result.losses[-max(len(result.losses) // 4, 1) :])
@@ -74,7 +74,7 @@ def hopeless(losses: Sequence[float]) -> bool:
     return not last.mean() < first.mean()
 
 
-def clear(losses: Sequence[float], epoch: int | None, chance: float | None) -> bool:
+def clear(losses: Sequence[float], held: Sequence[float], chance: float | None) -> bool:
     """Whether a trial learns so clearly that it can end before its steps are made: its last losses are below
     chance and below its first ones, at 99.9% each (so that ten looks are wrong in 1%), the held-back ones by
     their means.
@@ -83,8 +83,8 @@ def clear(losses: Sequence[float], epoch: int | None, chance: float | None) -> b
         return False
     first, last = _ends(losses)
     bound = math.inf if chance is None else chance
-    held = _ends(losses[:epoch]) if epoch is None or epoch >= _FEWEST else (first, last)
-    if not held[1].mean() < min(held[0].mean(), bound):
+    begun, ended = _ends(held) if len(held) >= _FEWEST else (first, last)
+    if not ended.mean() < min(begun.mean(), bound):
         return False
     return _below(last, bound, _NORMAL_999) and _falls(first, last, _NORMAL_999)
 
@@ -93,9 +93,9 @@ def together(results: Sequence[Result]) -> str | None:
     """What speaks against trials that each learn, with several seeds: their held-back losses taken together
     are not below chance, or not below where they began, by the test of ``judge``. None where nothing does.
     """
-    pairs = [_ends(result.fresh) for result in results if len(result.fresh) >= _FEWEST]
+    pairs = [_ends(result.held_back) for result in results if len(result.held_back) >= _FEWEST]
     if not pairs:
-        return None  # every example is shown at each step: nothing is held back
+        return None
     first = np.concatenate([one for one, _ in pairs])
     last = np.concatenate([two for _, two in pairs])
     chances = [result.chance for result in results]
@@ -128,7 +128,7 @@ def _learning(result: Result) -> Verdict:
     if not held[1] < min(held[0], bound):
         words = f"its loss fell to {level:.4g}, but the held-back loss is {held[1]:.4g}{against}"
         return Verdict(True, False, level, words)
-    if len(result.fresh) == len(result.losses):
+    if result.held_back == result.losses:
         return Verdict(True, True, level, f"its held-back loss fell to {level:.4g}{against}")
     words = f"its loss fell to {level:.4g}, held back {held[1]:.4g}{against}"
     return Verdict(True, True, level, words)
@@ -136,9 +136,9 @@ def _learning(result: Result) -> Verdict:
 
 def _held_back(result: Result) -> tuple[float, float] | None:
     """Means of the first and the last held-back losses; None where nothing is held back, or too little."""
-    if len(result.fresh) < _FEWEST:
+    if len(result.held_back) < _FEWEST:
         return None
-    first, last = _ends(result.fresh)
+    first, last = _ends(result.held_back)
     return float(first.mean()), float(last.mean())
 
 

@@ -28,10 +28,12 @@ from evengrad.probe import Probe
 from evengrad.run import Detail, Event, Run, Status, Step, Subject
 from evengrad.running import Outcome, TrialOverError, run_script
 from evengrad.store import load
-from evengrad.trial import End, Result, Trial
+from evengrad.trial import End, Result, Trial, held_back
 from evengrad.watching import Settings
 
 _EVERY = 10
+_WITHHELD = 10
+"""One example in so many is kept out of the loss, to judge by."""
 
 
 def perform(trial: Trial, folder: Path) -> Result:
@@ -66,10 +68,13 @@ class _Session:
             change for change in trial.changes if not isinstance(change, Clip)
         )
         self.seed = trial.seed
+        self.withheld = _WITHHELD
         self._trial = trial
         self._steps = 0
         self._losses: list[float] = []
         self._clear = False
+        self._held: list[float] = []
+        self._of_this_step: list[tuple[float, int]] = []
         self._epoch: int | None = None
         self._notes: list[str] = []
         self._chance = Chance()
@@ -88,11 +93,18 @@ class _Session:
     def targets(self, loss: str, values: Any) -> None:
         self._chance.add(loss, values)
 
+    def held_back(self, loss: float, examples: int) -> None:
+        self._of_this_step.append((loss, examples))
+
     def epoch(self, steps: int) -> None:
         self._epoch = self._epoch or steps
 
     def stepped(self) -> bool:
         self._steps += 1
+        if self._of_this_step:
+            losses, counts = zip(*self._of_this_step, strict=True)
+            self._held.append(float(np.average(losses, weights=counts)))
+            self._of_this_step.clear()
         if self._trial.early and not self._clear:
             self._clear = self._looked()
         return self._clear or self._steps >= self._trial.steps
@@ -104,7 +116,8 @@ class _Session:
         steps = self._trial.steps
         if self._steps % max(steps // 10, 1) or self._steps * 3 < steps:
             return False
-        if learning.clear(self._losses, self._epoch, self._chance.loss):
+        held = held_back(self._losses, self._held, self._epoch)
+        if learning.clear(self._losses, held, self._chance.loss):
             return True
         return self._steps * 2 >= steps and learning.hopeless(self._losses)
 
@@ -140,6 +153,7 @@ class _Session:
             end,
             tuple(map(float, losses)),
             tuple(map(float, norms)),
+            held=tuple(self._held),
             epoch=self._epoch,
             chance=self._chance.loss,
             codes=tuple(f.code for f in _flat(findings)),

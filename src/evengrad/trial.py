@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -60,7 +60,8 @@ class Trial:
 class Result:
     """What came of a trial.
 
-    losses: of each update, before it; norms: of the gradients, before any clip. epoch: how many steps show
+    losses: of each update, before it; norms: of the gradients, before any clip. held: mean losses of the
+    examples that are withheld from the training, of the steps that showed some. epoch: how many steps show
     every example once: up to there each loss is of examples not trained on before; None where that did not
     end. chance: the loss of the best constant answer; None where not known. codes: of the findings of the run
     and of the last probe, errors only. profile: at the end, rms of the gradient by layer. message: what the
@@ -71,6 +72,7 @@ class Result:
     losses: tuple[float, ...] = ()
     norms: tuple[float, ...] = ()
     seconds: float = 0.0
+    held: tuple[float, ...] = ()
     epoch: int | None = None
     chance: float | None = None
     codes: tuple[str, ...] = ()
@@ -81,14 +83,14 @@ class Result:
     run: str | None = None
 
     @property
-    def fresh(self) -> tuple[float, ...]:
-        """Losses of examples that had not been trained on: held back from the weights that they judge."""
-        return self.losses[: self.epoch]
+    def held_back(self) -> tuple[float, ...]:
+        """See ``held_back``."""
+        return tuple(held_back(self.losses, self.held, self.epoch))
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; numbers that are not finite as None."""
         found = asdict(self)
-        for name in ("losses", "norms"):
+        for name in ("losses", "norms", "held"):
             found[name] = [v if math.isfinite(v) else None for v in found[name]]
         return found
 
@@ -97,12 +99,19 @@ class Result:
         """What ``to_json`` gave."""
         nan = float("nan")
         own = dict(values)
-        for name in ("losses", "norms"):
+        for name in ("losses", "norms", "held"):
             own[name] = tuple(nan if v is None else float(v) for v in own[name])
         for name in ("codes", "titles", "notes"):
             own[name] = tuple(own[name])
         own["profile"] = tuple((str(layer), float(v)) for layer, v in own["profile"])
         return Result(**own)
+
+
+def held_back(losses: Sequence[float], held: Sequence[float], epoch: int | None) -> Sequence[float]:
+    """Losses of examples that had not been trained on: of those that are withheld, else, where none could be,
+    of the first pass over the data.
+    """
+    return held or losses[:epoch]
 
 
 def stored(folder: Path) -> Result | None:

@@ -515,9 +515,9 @@ class Refused(BaseException):
 class Session:
     """Writes down what it is told, and is over after so many steps."""
 
-    def __init__(self, *changes, steps=10**6, seed=0):
-        self.changes, self.seed, self.steps = changes, seed, steps
-        self.heard, self.count = [], 0
+    def __init__(self, *changes, steps=10**6, seed=0, withheld=0):
+        self.changes, self.seed, self.steps, self.withheld = changes, seed, steps, withheld
+        self.heard, self.held, self.count = [], [], 0
         self.loss = self.values = self.probe = None
 
     def started(self):
@@ -531,6 +531,9 @@ class Session:
 
     def targets(self, loss, values):
         self.loss, self.values = loss, values
+
+    def held_back(self, loss, examples):
+        self.held.append((loss, examples))
 
     def epoch(self, steps):
         self.heard.append(steps)
@@ -760,3 +763,83 @@ def test_with_a_watch(first, way):
     assert session.count == 7
     assert session.probe is not None
     assert (watch.runs, watch.steps) == (1, 7)
+
+
+# --- withheld examples ----------------------------------------------------------------------------------
+
+
+def trained(tried, kind, x, y, withheld=4, **compiled):
+    """Two full steps; the weights, and what was held back."""
+    session = tried(withheld=withheld)
+    model = make(kind, **compiled)
+    model.fit(x, y, batch_size=len(x), epochs=2, shuffle=False, verbose=0)
+    return model, session.held
+
+
+def touches(tried, kind, x, y):
+    """Which rows' labels change the weights."""
+    plain = weights(trained(tried, kind, x, y)[0])
+    found = []
+    for i in range(len(x)):
+        other = y.copy()
+        other[i] = (y[i] + 1) % 3
+        now = weights(trained(tried, kind, x, other)[0])
+        found.append(any(not np.array_equal(a, b) for a, b in zip(plain, now, strict=True)))
+    return np.array(found)
+
+
+def test_withheld_examples_are_not_trained_on(tried, kind):
+    x, y = rows(3, 20)
+    out = ~touches(tried, kind, x, y)
+    model, held = trained(tried, kind, x, y)
+    assert 1 < out.sum() < 10
+    assert [count for _, count in held] == [out.sum()] * 2
+    twin = make(kind)
+    kept = np.flatnonzero(~out)
+    repeated = np.concatenate([kept, kept[: out.sum()]])
+    for loss, _ in held:
+        expected = float(LOSS(y[out], twin(x[out])))
+        assert loss == pytest.approx(expected, rel=1e-5)
+        twin.train_on_batch(x[repeated], y[repeated])
+    for a, b in zip(weights(model), weights(twin), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_withheld_in_a_compiled_step(tried, kind):
+    """Compiled as eagerly; the logs do not show it."""
+    x, y = rows(3, 40)
+    _, eager = trained(tried, kind, x, y)
+    model, compiled = trained(tried, kind, x, y, run_eagerly=False)
+    assert np.array(compiled) == pytest.approx(np.array(eager), rel=1e-5)
+    assert len(compiled) == 2
+    assert model.history.history.keys() == {"loss"}
+
+
+def test_what_is_not_finite_is_not_withheld(tried):
+    x, y = rows(3, 20)
+    out = ~touches(tried, "functional", x, y)
+    x[np.flatnonzero(out)[0], 2] = np.nan
+    _, held = trained(tried, "functional", x, y)
+    assert held[0][1] == out.sum() - 1
+    assert np.isfinite(held[0][0])
+
+
+def test_small_batches_withhold_nothing(tried):
+    x, y = rows(3, 6)
+    model, held = trained(tried, "functional", x, y)
+    plain, _ = trained(tried, "functional", x, y, withheld=0)
+    assert held == []
+    for a, b in zip(weights(model), weights(plain), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_withholding_ends_with_the_session():
+    session = Session(withheld=4)
+    armed = arm(session)
+    model = make("functional", run_eagerly=False)
+    model.fit(*rows(3, 20), batch_size=20, verbose=0)
+    count = len(session.held)
+    armed.disarm()
+    assert count == 1
+    assert "compute_loss" not in vars(model)
+    assert [m.name for m in model.metrics] == ["loss"]

@@ -1,6 +1,7 @@
 """Changes in a live PyTorch training: each against the same thing written out by hand."""
 
 import math
+import zlib
 
 import numpy as np
 import pytest
@@ -42,8 +43,9 @@ class Over(BaseException):
 class Session:
     """What an adapter reports to, kept."""
 
-    def __init__(self, *changes, seed=0, steps=6):
-        self.changes, self.seed, self.steps = changes, seed, steps
+    def __init__(self, *changes, seed=0, steps=6, withheld=0):
+        self.changes, self.seed, self.steps, self.withheld = changes, seed, steps, withheld
+        self.held = []
         self.made, self.begun, self.epochs, self.probes = 0, 0, [], []
         self.heard, self.notes, self.refused = [], [], None
 
@@ -59,6 +61,9 @@ class Session:
 
     def targets(self, loss, values):
         self.heard.append((loss, values))
+
+    def held_back(self, loss, examples):
+        self.held.append((loss, examples))
 
     def epoch(self, steps):
         self.epochs.append(steps)
@@ -374,3 +379,116 @@ def test_changes_as_json():
     )
     assert from_json(to_json(changes)) == changes
     assert in_order(reversed(changes)) == changes
+
+
+# --- withheld examples --------------------------------------------------------------------------------
+
+
+def known(x, every):
+    """Which rows are withheld, by a separate reading of the rule."""
+    return np.array([zlib.crc32(row.tobytes()) % every == 0 for row in x.numpy()])
+
+
+class Clean(nn.Module):
+    """Takes what is not finite for 0."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.inner = net(seed)
+
+    def forward(self, x):
+        return self.inner(torch.nan_to_num(x))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_withheld_examples_are_not_trained_on(seed):
+    """As a loop over the others alone; their own losses are told apart. What is not finite stays."""
+    session, model, plain = Session(steps=4, withheld=4), Clean(seed), Clean(seed)
+    x, y = batch(seed, 64)
+    x[0, 0] = np.nan
+    while not known(x, 4)[0]:
+        x[0, 1] = torch.randn(())
+    out = known(x, 4)
+    out[0] = False
+    assert 4 < out.sum() < 32
+    kept, wanted = torch.tensor(~out), []
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
+    for _ in range(4):
+        optimizer.zero_grad()
+        outputs = plain(x)
+        wanted.append(float(F.cross_entropy(outputs[~kept], y[~kept])))
+        F.cross_entropy(outputs[kept], y[kept]).backward()
+        optimizer.step()
+    armed = trying.arm(session)
+    try:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(4):
+            optimizer.zero_grad()
+            nn.CrossEntropyLoss()(model(x), y).backward()
+            optimizer.step()
+    except Over:
+        pass
+    finally:
+        armed.disarm()
+    assert session.held == [(pytest.approx(loss, rel=1e-5), out.sum()) for loss in wanted]
+    for one, other in zip(plain.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z, _: F.mse_loss(z, torch.zeros_like(z), reduction="sum"),
+        lambda z, y: F.cross_entropy(z.view(-1, 3), y.repeat_interleave(1)),
+        lambda z, y: F.nll_loss(z.log_softmax(1), y, weight=torch.tensor([1.0, 2.0, 3.0])),
+        lambda z, y: F.binary_cross_entropy_with_logits(z, F.one_hot(y, 3).float()),
+        lambda z, y: nn.BCELoss()(z.sigmoid(), F.one_hot(y, 3).float()),
+    ],
+)
+def test_withheld_from_each_loss(loss):
+    """What is asked of the withheld rows changes no weight; what is asked of the others does."""
+    x, y = batch(1, 32)
+    out = torch.tensor(known(x, 4))
+
+    def trained(labels, withheld=4):
+        session, model = Session(steps=2, withheld=withheld), net()
+        armed = trying.arm(session)
+        try:
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for _ in range(3):
+                optimizer.zero_grad()
+                loss(model(x), labels).backward()
+                optimizer.step()
+        except Over:
+            pass
+        finally:
+            armed.disarm()
+        return model[0].weight.detach().clone(), session.held
+
+    first, held = trained(y)
+    assert [count for _, count in held] == [out.sum()] * 2
+    other = torch.where(out, (y + 1) % 3, y)
+    assert torch.equal(trained(other)[0], first)
+    assert not torch.equal(trained(y, withheld=0)[0], first)
+    assert trained(y, withheld=0)[1] == []
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z, y: F.cross_entropy(z, y, reduction="none").mean(),
+        lambda z, y: (z.log_softmax(1)[torch.arange(len(y)), y]).mean().neg(),
+        lambda z, y: F.binary_cross_entropy(z.sigmoid(), F.one_hot(y, 3).float(), torch.ones(3)),
+        lambda z, y: F.cross_entropy(z[:5], y[:5]),
+    ],
+)
+def test_nothing_is_withheld_where_it_cannot_be(loss):
+    session, model = Session(steps=1, withheld=4), net()
+    x, y = batch(1, 32)
+    armed = trying.arm(session)
+    try:
+        found = loss(model(x), y)
+    finally:
+        armed.disarm()
+    torch.testing.assert_close(found, loss(model(x), y))
+    assert session.held == []

@@ -135,7 +135,7 @@ class Over(BaseException):
 
 
 class Session:
-    seed = 0
+    seed = withheld = 0
 
     def __init__(self, changes):
         self.changes = changes
@@ -147,6 +147,7 @@ class Session:
     def started(self): ...
     def targets(self, loss, values): ...
     def epoch(self, steps): ...
+    def held_back(self, loss, examples): ...
 
     def stepped(self):
         return False

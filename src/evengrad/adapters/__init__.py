@@ -56,11 +56,13 @@ class TrialSession(Protocol):
     """What an adapter that changes a script's training and counts its steps reports to (trying.py).
 
     changes: to be made when the training starts, in this order. seed: added to every seed that the script
-    sets; what it does not seed is seeded with it.
+    sets; what it does not seed is seeded with it. withheld: one example in so many is kept out of the loss and
+    told of apart; 0 for none.
     """
 
     changes: tuple[Change, ...]
     seed: int
+    withheld: int
 
     def started(self) -> None:
         """The changes are made, and the first step comes. Called once."""
@@ -75,6 +77,9 @@ class TrialSession(Protocol):
         """What the loss compares with, as an array: "crossentropy" (class numbers or one-hot rows),
         "binary_crossentropy", "mse" or another name, whose level of chance is then not known.
         """
+
+    def held_back(self, loss: float, examples: int) -> None:
+        """Mean loss of so many withheld examples, in the step that is being made."""
 
     def epoch(self, steps: int) -> None:
         """How many steps show every example once; steps beyond see known examples again."""

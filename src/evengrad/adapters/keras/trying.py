@@ -16,6 +16,7 @@ from evengrad.adapters import Armed, TrialSession
 from evengrad.adapters.keras.changing import apply
 from evengrad.adapters.keras.changing_data import kind_of_loss, looked_at
 from evengrad.adapters.keras.probe import probe
+from evengrad.adapters.keras.withholding import Withholding
 from evengrad.errors import CannotChangeError
 
 
@@ -28,6 +29,7 @@ def arm(session: TrialSession) -> Armed:
     unseed = _seeded(session.seed)
 
     def disarm() -> None:
+        trying.finish()
         unseed()
         for name in wrapping:
             if hasattr(keras.Model.__dict__.get(name), "__wrapped__"):
@@ -62,6 +64,7 @@ class _Trying:
         self.session = session
         self.model: Any = None
         self.batch: Any = None
+        self.withholding: Withholding | None = None
         self._begun = False
         self._epoch = False
 
@@ -122,6 +125,9 @@ class _Trying:
         flat = [v for v in keras.tree.flatten(targets) if v is not None]
         if len(flat) == 1:
             self.session.targets(kind_of_loss(model), np.asarray(flat[0]))
+        if self.session.withheld:
+            self.withholding = Withholding(model, self.session.withheld)
+            self.withholding.put_on()
 
     def begin(self, steps: int | None) -> None:
         """The first step comes. steps: of an epoch, where that is known."""
@@ -139,10 +145,15 @@ class _Trying:
 
     def count(self, steps: int) -> None:
         """So many updates were made."""
+        if self.withholding is not None:
+            loss, examples = self.withholding.read()
+            if examples:
+                self.session.held_back(loss, examples)
         if not any(self.session.stepped() for _ in range(steps)):
             return
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
+        self.finish()
         try:
             found = probe(self.model, batch=self.batch, rate=True)
         except Exception:  # the losses are what counts
@@ -150,6 +161,12 @@ class _Trying:
         if found is not None:
             self.session.probed(found)
         self.session.over()
+
+    def finish(self) -> None:
+        """The model's loss as it was."""
+        if self.withholding is not None:
+            self.withholding.take_off()
+            self.withholding = None
 
 
 class _Counting(keras.callbacks.Callback):

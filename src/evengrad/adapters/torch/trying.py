@@ -15,19 +15,10 @@ from evengrad.adapters.torch import script
 from evengrad.adapters.torch.changing import apply
 from evengrad.adapters.torch.living import Live
 from evengrad.adapters.torch.substitute import Substitute, under
+from evengrad.adapters.torch.withholding import LOSSES, Withholding
 from evengrad.change import Activation, Logits
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.probe import Probe
-
-_LOSSES = {
-    "cross_entropy": "crossentropy",
-    "nll_loss": "crossentropy",
-    "binary_cross_entropy": "binary_crossentropy",
-    "binary_cross_entropy_with_logits": "binary_crossentropy",
-    "mse_loss": "mse",
-}
-_LOOKED_AT = 4096
-"""Elements of an example by which it is known again."""
 
 
 def arm(session: TrialSession) -> Armed:
@@ -45,7 +36,7 @@ class _Trying:
         self._optimizers: list[Any] = []
         self._schedulers: list[Any] = []
         self._scalers: list[Any] = []
-        self._seen: set[int] = set()
+        self._withholding = Withholding(session)
         self._steps = 0
         self._epoch: int | None = None
         self._ending: Armed | None = None
@@ -60,8 +51,8 @@ class _Trying:
         self._wrap(torch.optim.lr_scheduler.LRScheduler, "__init__", self._noting(self._schedulers))
         self._wrap(torch.amp.GradScaler, "__init__", self._noting(self._scalers))
         self._wrap(torch, "manual_seed", self._seeding)
-        for name, kind in _LOSSES.items():
-            self._wrap(F, name, self._hearing(kind))
+        for name in LOSSES:
+            self._wrap(F, name, self._withholding.hearing)
         torch.compiler.set_stance("force_eager")  # compiled code hides its calls
         torch.random.manual_seed(session.seed)
 
@@ -101,18 +92,6 @@ class _Trying:
 
     def _seeding(self, original: Any) -> Any:
         return lambda seed: original(int(seed) + self.session.seed)
-
-    def _hearing(self, kind: str) -> Callable[[Any], Any]:
-        def make(original: Any) -> Any:
-            def loss(*args: Any, **kwargs: Any) -> Any:
-                targets = kwargs.get("target", args[1] if len(args) > 1 else None)
-                if torch.is_grad_enabled() and isinstance(targets, torch.Tensor):
-                    self.session.targets(kind, targets.detach().cpu().numpy())
-                return original(*args, **kwargs)
-
-            return loss
-
-        return make
 
     # --- what happens in the script ------------------------------------------------------------------
 
@@ -155,20 +134,9 @@ class _Trying:
 
     def _begin_pass(self, args: Any) -> None:
         self.substitute.restart()
-        if self._epoch is None and self._known(args):
+        if self._withholding.passing(args) and self._epoch is None:
             self._epoch = self._steps
             self.session.epoch(self._steps)
-
-    def _known(self, args: Any) -> bool:
-        """Whether most examples of this batch have been trained on before."""
-        batch = next((a for a in args if isinstance(a, torch.Tensor) and a.ndim > 0), None)
-        if batch is None or not len(batch):
-            return False
-        rows = batch.detach().reshape(len(batch), -1)[:, :_LOOKED_AT].cpu().contiguous().numpy()
-        keys = [hash(row.tobytes()) for row in rows]
-        known = sum(key in self._seen for key in keys)
-        self._seen.update(keys)
-        return 2 * known > len(keys)
 
     def _after_step(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
         if self.live is None or optimizer is not self.live.optimizer or self._ending is not None:
@@ -179,6 +147,7 @@ class _Trying:
 
     def _probing(self) -> Armed:
         """The next backward pass is measured; the recorder is below the substitute, and sees what it calls."""
+        self._withholding.on = False
         with under(self.substitute):
             return script.arm(_End(self.session))
 
