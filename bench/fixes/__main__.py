@@ -9,7 +9,6 @@ python -m bench.fixes --write                      into docs/fixing-corpus.md
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,10 +27,6 @@ from bench.fixes.tables import Case
 PAGE = ROOT / "docs" / "fixing-corpus.md"
 BEGIN, END = "<!-- bench/fixes writes from here -->", "<!-- to here -->"
 SEARCHES = ("diagnosis", "random", "warm-up")
-CHANCE = {
-    True: 0.14,
-    False: math.log(10),
-}  # of an autoencoder: the digits' variance; of ten classes
 EVERY = 3  # of the cases get the other searches, too
 
 
@@ -94,13 +89,9 @@ def _report(specs: Sequence[Spec], given: argparse.Namespace, console: Console) 
         chosen = [
             spec
             for spec, (own, twin) in zip(specs, losses, strict=True)
-            if learns(twin, CHANCE[spec.architecture == "autoencoder"]) and sick(own, twin)
+            if learns(twin, spec.chance) and sick(own, twin)
         ]
-        unfit = [
-            s
-            for s, (_, t) in zip(specs, losses, strict=True)
-            if not learns(t, CHANCE[s.architecture == "autoencoder"])
-        ]
+        unfit = [s for s, (_, t) in zip(specs, losses, strict=True) if not learns(t, s.chance)]
         cases = {spec.name: Case(spec, {}) for spec in chosen}
         for search in given.searches:
             own = chosen if search == "diagnosis" else [s for s in chosen if s.seed % EVERY == 0]

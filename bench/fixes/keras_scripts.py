@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.fixes.scripts import BATCH, data, gain, rate, std
+from bench.fixes.scripts import BATCH, STRIDED, data, gain, loader, rate, std
 from bench.fixes.specs import Spec
 
 _OPTIMIZERS = {
@@ -14,7 +14,7 @@ _SCRIPT = """\
 import keras
 import numpy as np
 from keras import layers
-from sklearn.datasets import load_digits
+from sklearn.datasets import {loader}
 
 keras.utils.set_random_seed({seed})
 {data}
@@ -38,15 +38,16 @@ def render(spec: Spec) -> str:
     weights = f"keras.initializers.RandomNormal(stddev={fixed})"
     if not fixed:
         weights = f'keras.initializers.VarianceScaling({gain(spec) ** 2:.4g}, "fan_in", "normal")'
-    autoencoder = spec.architecture == "autoencoder"
+    targets = "images" if spec.architecture == "autoencoder" else "labels"
     return _SCRIPT.format(
         seed=spec.seed,
         data=data(spec),
+        loader=loader(spec),
         weights=weights,
         model=_MODELS[spec.architecture](spec),
         optimizer=_OPTIMIZERS[spec.optimizer].format(rate=rate(spec)),
-        loss='"mse"' if autoencoder else _loss(spec),
-        targets="images" if autoencoder else "labels",
+        loss='"mse"' if spec.regression else _loss(spec),
+        targets=targets,
         batch=BATCH,
         epochs=EPOCHS,
     )
@@ -161,7 +162,55 @@ def _conv1d(spec: Spec) -> str:
     )
 
 
+def _attention(spec: Spec) -> str:
+    return _functional(
+        "(8, 8)",
+        [
+            f"x = layers.Dense({spec.width}, kernel_initializer=weights())(x)",
+            f"for _ in range({spec.depth}):",
+            "    h = layers.LayerNormalization()(x)",
+            f"    h = layers.MultiHeadAttention(4, {spec.width // 4}, kernel_initializer=weights())(h, h)",
+            "    x = layers.Add()([x, h])",
+            f"    h = {_layer(spec, f'Dense({2 * spec.width}')[0]}(layers.LayerNormalization()(x))",
+            f"    h = layers.Dense({spec.width}, kernel_initializer=weights())(h)",
+            "    x = layers.Add()([x, h])",
+            "x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))",
+            f"x = {_head(spec)}(x)",
+        ],
+    )
+
+
+def _towers(spec: Spec) -> str:
+    hidden = [f"h = {line}(h)" for line in _layer(spec, f"Dense({spec.width}")]
+    return _functional(
+        "(10,)",
+        [
+            "towers = []",
+            "for part in (x[:, :5], x[:, 5:]):",
+            "    h = part",
+            f"    for _ in range({spec.depth}):",
+            *(f"        {line}" for line in hidden),
+            "    towers.append(h)",
+            "x = layers.Concatenate()(towers)",
+            "x = layers.Dense(1, kernel_initializer=weights())(x)",
+        ],
+    )
+
+
+def _strided(spec: Spec) -> str:
+    hidden = []
+    for i in range(spec.depth):
+        stride = ", strides=2" if i in STRIDED else ""
+        kind = f'Conv2D({spec.width}, 3, padding="same"{stride}'
+        hidden += [f"x = {line}(x)" for line in _layer(spec, kind)]
+    end = ["x = layers.GlobalAveragePooling2D()(x)", f"x = {_head(spec)}(x)"]
+    return _functional("(8, 8, 1)", [*hidden, *end])
+
+
 _MODELS = {
+    "attention": _attention,
+    "towers": _towers,
+    "strided": _strided,
     "mlp": _mlp,
     "cnn": _cnn,
     "residual": _residual,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.fixes.scripts import BATCH, STEPS, block, data, gain, rate, std
+from bench.fixes.scripts import BATCH, STEPS, STRIDED, block, data, gain, loader, rate, std
 from bench.fixes.specs import Spec
 
 _OPTIMIZERS = {
@@ -17,7 +17,7 @@ _SCRIPT = """\
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
+from sklearn.datasets import {loader}
 from torch import nn
 
 torch.manual_seed({seed})
@@ -54,19 +54,20 @@ def render(spec: Spec) -> str:
         draw = (
             f"nn.init.normal_(layer.weight, std={gain(spec):.4g} / layer.weight[0].numel() ** 0.5)"
         )
-    autoencoder = spec.architecture == "autoencoder"
+    targets = "images" if spec.architecture == "autoencoder" else "labels"
     return _SCRIPT.format(
         seed=spec.seed,
         data=data(spec),
-        layout=".permute(0, 3, 1, 2)" if spec.architecture == "cnn" else "",
-        targets="images" if autoencoder else "labels",
+        loader=loader(spec),
+        layout=".permute(0, 3, 1, 2)" if spec.architecture in ("cnn", "strided") else "",
+        targets=targets,
         model=_MODELS[spec.architecture](spec),
         draw=draw,
         optimizer=_OPTIMIZERS[spec.optimizer].format(rate=rate(spec)),
         steps=STEPS,
         batch=BATCH,
         loss="F.mse_loss(model(x[rows]), y[rows])"
-        if autoencoder
+        if spec.regression
         else "F.cross_entropy(model(x[rows]), y[rows])",
     )
 
@@ -200,7 +201,85 @@ def _mixer(spec: Spec) -> str:
     """)
 
 
+def _attention(spec: Spec) -> str:
+    return block(f"""
+        class Block(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+                self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+                self.mlp = nn.Sequential(
+                    nn.Linear(width, 2 * width), {_MODULES[spec.activation]}, nn.Linear(2 * width, width)
+                )
+
+            def forward(self, x):
+                h = self.norm1(x)
+                x = x + self.attention(h, h, h, need_weights=False)[0]
+                return x + self.mlp(self.norm2(x))
+
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.stem = nn.Linear(8, {spec.width})
+                self.position = nn.Parameter(0.1 * torch.randn(8, {spec.width}))
+                self.blocks = nn.Sequential(*[Block({spec.width}) for _ in range({spec.depth})])
+                self.norm = nn.LayerNorm({spec.width})
+                self.head = nn.Linear({spec.width}, 10)
+
+            def forward(self, x):
+                x = self.blocks(self.stem(x) + self.position)
+                x = self.head(self.norm(x).mean(1))
+                return {_head(spec)}
+
+
+        model = Net()
+    """)
+
+
+def _towers(spec: Spec) -> str:
+    def tower(name: str) -> str:
+        lines, before = [f"self.{name} = nn.Sequential("], 5
+        for _ in range(spec.depth):
+            lines += [f"    nn.Linear({before}, {spec.width}),"]
+            lines += [f"    {norm}," for norm in _norm(spec, 1, spec.width)]
+            lines += [f"    {_MODULES[spec.activation]},"]
+            before = spec.width
+        return "\n".join(f"        {line}" for line in [*lines, ")"])
+
+    return "\n".join(
+        [
+            "class Net(nn.Module):",
+            "    def __init__(self):",
+            "        super().__init__()",
+            tower("left"),
+            tower("right"),
+            f"        self.head = nn.Linear({2 * spec.width}, 1)",
+            "",
+            "    def forward(self, x):",
+            "        return self.head(torch.cat([self.left(x[:, :5]), self.right(x[:, 5:])], 1))",
+            "",
+            "",
+            "model = Net()",
+        ]
+    )
+
+
+def _strided(spec: Spec) -> str:
+    act, lines, before = _MODULES[spec.activation], [], 1
+    for i in range(spec.depth):
+        stride = ", stride=2" if i in STRIDED else ""
+        lines += [f"nn.Conv2d({before}, {spec.width}, 3, padding=1{stride})"]
+        lines += [*_norm(spec, 2, spec.width), act]
+        before = spec.width
+    lines += ["nn.AdaptiveAvgPool2d(1)", "nn.Flatten()", f"nn.Linear({before}, 10)"]
+    return _sequential([*lines, *(["nn.Softmax(1)"] if spec.plant == "softmax_twice" else [])])
+
+
 _MODELS = {
+    "attention": _attention,
+    "towers": _towers,
+    "strided": _strided,
     "mlp": _mlp,
     "cnn": _cnn,
     "residual": _residual,
