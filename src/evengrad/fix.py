@@ -28,6 +28,8 @@ from evengrad.trials import Listener, Silent, Trials
 if TYPE_CHECKING:
     from evengrad.patch import Patch
 
+_HIDDEN = (Cause.LOSS_HEAD, Cause.INPUT_DATA, Cause.INITIALISATION)
+"""Causes that hold a training back without a trace in its losses."""
 _FOR_A_HIDDEN_FAULT = 2
 """Remedies that are tried, each alone, on a training that is healthy and learns in spite of a fault."""
 
@@ -233,7 +235,7 @@ def _printing_into(file: Path) -> Iterator[None]:
 def _faults(probe: Probe | None) -> tuple[Finding, ...]:
     """What is wrong whatever the losses say: a training may learn in spite of it."""
     found = () if probe is None else diagnose(probe).findings
-    return tuple(f for f in found if f.cause in (Cause.LOSS_HEAD, Cause.INPUT_DATA))
+    return upstream(f for f in found if f.cause in _HIDDEN)
 
 
 def _findings(probe: Probe | None, plain: Attempt) -> tuple[Finding, ...]:

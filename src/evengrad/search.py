@@ -21,6 +21,8 @@ from evengrad.store import load
 
 _FOLLOWING = 3
 """Remedies that are tried on top of one that was not enough."""
+_TOGETHER = 3
+"""Remedies in one trial at most."""
 _PAIRS = 3
 """Pairs of first choices that are tried before second choices."""
 
@@ -73,6 +75,8 @@ class ByDiagnosis:
         """What to add to an attempt that removed the most important cause, but not all."""
         case, before, result = self._case, attempt.candidate, attempt.result
         if before is None or before.cause is not next(iter(case.causes), None) or not result.run:
+            return []
+        if before.remedy.count("+") + 1 == _TOGETHER:
             return []
         findings = judge_run(load(Path(result.run)))
         probe = None if case.probe is None else replace(case.probe, rate=None)  # of other weights

@@ -7,7 +7,8 @@ Why it matters: there the slope is all but 0, so neither this layer nor any befo
 elements.
 
 How it decides: share of saturated elements over one batch above 0.5, the figure that SageMaker Debugger
-uses for a layer's majority. At variance-keeping scales less than 4% of tanh's outputs saturate.
+uses for a layer's majority. At variance-keeping scales less than 4% of tanh's outputs saturate: where
+the weights before such a layer are above theirs, they are the cause (initialisation), else the activation.
 
 What to do: it is nearly always an echo: of weights too large, or of inputs that are not normalised.
 
@@ -39,14 +40,22 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         return
     worst = max(sick, key=lambda op: op.health.saturated if op.health else 0.0)
     assert worst.health is not None
+    names = {op.name for op in sick}
+    large = [
+        s for s in evidence.shares.scales if s.activation in names and s.actual > 1.1 * s.keeping
+    ]
     yield Finding(
         CODE,
         f"{worst.health.saturated:.0%} of {worst.layer}'s {worst.type} outputs are saturated",
-        Cause.ACTIVATION,
+        Cause.INITIALISATION if large else Cause.ACTIVATION,
         Severity.WARNING,
         layers=tuple(op.layer for op in sick),
         evidence=tuple(
             f"{op.layer}: {op.health.saturated:.0%} saturated" for op in sick if op.health
+        )
+        + tuple(
+            f"{s.layer}: its weights are {s.actual / s.keeping:.3g} times the variance-keeping scale"
+            for s in large
         ),
         advice=("bring its input back to about unit size: smaller weights, or a normalisation",),
         explained_by=(Cause.INITIALISATION, Cause.INPUT_DATA),

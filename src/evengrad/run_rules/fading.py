@@ -7,7 +7,8 @@ Why it matters: the first layers stop learning, and the loss may look as if it h
 
 How it decides: relative to the last matrix, never by an absolute size: the ratio is below 1e-3 (AutoTrainer's
 figure) in the last looks, and either it fell by as much since the first one (an onset) or was below from there.
-A gradient that shrinks everywhere, as in every training that converges, does not count.
+A gradient that shrinks everywhere, as in every training that converges, does not count. What was well at
+the start and is not now was driven there by the steps: the cause is the rate, whatever has no slope now.
 
 What to do: look at the activations between both: saturated tanh or sigmoid, dead units. Lower the rate that
 drove them there; normalise, or add skip connections.
@@ -52,15 +53,14 @@ def check(run: Run) -> Iterable[Finding]:
         if other > 0 and was / other < _LOW:
             yield _from_the_start(run, own, first / end)
         return
-    cause, fact = _why(run)
     yield Finding(
         CODE,
         f"the gradient of {run.subject.tensors[own[0]].layer} vanishes while training: "
         f"{first / end:.2g} of that of {run.subject.tensors[own[-1]].layer}",
-        cause,
+        Cause.LEARNING_RATE,
         Severity.WARNING,
         layers=(run.subject.tensors[own[0]].layer,),
-        evidence=(f"step {events[0].step}: {events[0].message}", *fact),
+        evidence=(f"step {events[0].step}: {events[0].message}", *_where(run)),
         advice=(
             "lower the learning rate or warm it up: it drove the activations where they have no slope",
             "normalise between the layers, or add skip connections",
@@ -85,11 +85,11 @@ def _from_the_start(run: Run, own: list[int], ratio: float) -> Finding:
     )
 
 
-def _why(run: Run) -> tuple[Cause, list[str]]:
+def _where(run: Run) -> list[str]:
     """The activation that has no slope left, where there is one."""
     for figure, words in (("saturated", "saturated"), ("dead", "dead")):
         now = middle(sampled(run, figure)[1][-3:])
         if len(now) and np.nanmax(np.append(now, 0)) > 0.5:
             worst = int(np.nanargmax(now))
-            return Cause.ACTIVATION, [f"{percent(now[worst])} of {run.layers[worst]} is {words}"]
-    return Cause.LEARNING_RATE, []
+            return [f"{percent(now[worst])} of {run.layers[worst]} is {words}"]
+    return []
