@@ -14,7 +14,8 @@ class Chance:
     """Gathers what a loss compares with, and says what a constant answer would lose.
 
     Cross-entropy: the entropy of the classes' shares (for soft labels of their mean). Binary: the same for each
-    output, on average. Squared error: the variance, on average over outputs.
+    output, on average. Squared error: the variance, on average over outputs. Examples that are not finite do
+    not count.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Chance:
             return None
         try:
             values = np.concatenate(self._values).astype(np.float64)
+            values = values[np.isfinite(values.reshape(len(values), -1)).all(1)]
             found = float(_BY_KIND[self._kind](values))
         except (ValueError, TypeError):
             return None

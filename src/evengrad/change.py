@@ -118,6 +118,11 @@ class Finite:
 
 
 @dataclass(frozen=True, slots=True)
+class FiniteTargets:
+    """Values of a regression's targets that are not finite become 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnitVariance:
     """Draw the weights of some layers orthogonal, then divide each by the standard deviation of its layer's
     output on the first batch, in forward order (LSUV, Mishkin 2015, 1511.06422); biases become zero.
@@ -168,6 +173,7 @@ Change = (
     | Logits
     | Inputs
     | Finite
+    | FiniteTargets
     | UnitVariance
     | Skip
     | LossScale
@@ -179,6 +185,7 @@ _KINDS = {kind.__name__: kind for kind in get_args(Change)}
 _ORDER: tuple[type, ...] = (
     Logits,
     Finite,
+    FiniteTargets,
     Inputs,
     Activation,
     Normalise,

@@ -11,6 +11,7 @@ from evengrad.change import (
     Activation,
     Decay,
     Finite,
+    FiniteTargets,
     Initialise,
     Inputs,
     LossScale,
@@ -185,6 +186,16 @@ def test_finite_before_normalised():
     apply([Finite(), Inputs(1.0, 2.0)], model, x)
     close(model(bad), expected)
     close(model.predict(bad, verbose=0), expected)
+
+
+def test_finite_targets():
+    x, _ = rows()
+    y = np.ones((len(x), 3), "float32")
+    clean = y.copy()
+    y[0], y[1, 1], clean[0], clean[1, 1] = np.nan, np.inf, 0.0, 0.0
+    model, plain = (make(dense(activation="tanh"), head(), loss="mse") for _ in range(2))
+    apply([FiniteTargets()], model, x)
+    assert losses(model, x, y) == pytest.approx(losses(plain, x, clean), rel=1e-5)
 
 
 def test_loss_scale():

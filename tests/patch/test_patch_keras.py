@@ -3,7 +3,16 @@
 import pytest
 from patch_scripts import KERAS, KERAS_FUNCTIONAL, KERAS_LIST, added, by_hand, patched
 
-from evengrad.change import Clip, Finite, Initialise, LossScale, Normalise, Pretrained, Skip
+from evengrad.change import (
+    Clip,
+    Finite,
+    FiniteTargets,
+    Initialise,
+    LossScale,
+    Normalise,
+    Pretrained,
+    Skip,
+)
 from evengrad.patch import write
 
 
@@ -39,9 +48,12 @@ def test_finite_inputs_of_arrays():
     )
     new = added(held, Finite(), frontend="keras")
     assert [line.count("np.nan_to_num(") for line in new] == [0, 2, 1]
+    both = added(held, Finite(), FiniteTargets(), frontend="keras")
+    assert [line.count("np.nan_to_num(") for line in both] == [0, 4, 2]
     for given in ("dataset", "x=x", "x, y, validation_data=held"):
         text = KERAS_LIST.replace("fit(x, y)", f"fit({given})")
-        by_hand(text, Finite(), frontend="keras")
+        for change in (Finite(), FiniteTargets()):
+            by_hand(text, change, frontend="keras")
 
 
 SKIPPED = {"list": "dense", "add": "dense_1", "functional": "second", "class": "dense2"}

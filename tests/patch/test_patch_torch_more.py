@@ -11,6 +11,7 @@ from evengrad.adapters.torch import trying
 from evengrad.change import (
     Clip,
     Finite,
+    FiniteTargets,
     Initialise,
     Inputs,
     LossScale,
@@ -296,6 +297,26 @@ def test_finite_inputs_do_what_the_live_ones_do(source, scaled):
     found = run(after(source, *changes))["losses"]
     assert found == pytest.approx(live(source, *changes), rel=1e-6)
     assert all(loss < 100 for loss in found)
+
+
+@pytest.mark.parametrize(
+    ("made", "called"),
+    [
+        ("", "nn.functional.mse_loss(model(x), goal)"),
+        ("", "nn.functional.smooth_l1_loss(model(x), target=goal)"),
+        ("", "nn.MSELoss()(model(x), goal)"),
+        ("measure = nn.L1Loss()\n", "measure(model(x), goal)"),
+    ],
+)
+def test_finite_targets_do_what_the_live_ones_do(made, called):
+    goal = "goal = torch.where(torch.rand(64, 3) < 0.1, torch.nan, torch.ones(64, 3))\n" + made
+    source = ROW.replace("nn.functional.cross_entropy(model(x), y)", called)
+    source = source.replace("losses = []\n", f"losses = []\n{goal}", 1)
+    assert goal in source
+    found = run(after(source, FiniteTargets()))["losses"]
+    assert found == pytest.approx(live(source, FiniteTargets()), rel=1e-6)
+    assert all(loss < 100 for loss in found)
+    assert not all(loss < 100 for loss in run(source)["losses"])
 
 
 def test_clips_that_torch_does_not_have():

@@ -14,6 +14,7 @@ from evengrad.change import (
     Clip,
     Decay,
     Finite,
+    FiniteTargets,
     Initialise,
     Inputs,
     Logits,
@@ -90,19 +91,19 @@ def _advice(change: Change, frontend: str) -> tuple[str, str, str]:
             return f"x = (x - {mean:.4g}) / {std:.4g}", "where the inputs are made", "add"
         case LossScale(value):
             return _loss_scale(value, keras)
-        case Finite() | UnitVariance() | Skip() | Pretrained():
-            return _of_network(change, keras)
+        case Finite() | FiniteTargets() | UnitVariance() | Skip() | Pretrained():
+            return _of_data_or_network(change, keras)
 
 
-def _of_network(
-    change: Finite | UnitVariance | Skip | Pretrained, keras: bool
+def _of_data_or_network(
+    change: Finite | FiniteTargets | UnitVariance | Skip | Pretrained, keras: bool
 ) -> tuple[str, str, str]:
+    call = "np.nan_to_num({}, posinf=0, neginf=0)" if keras else "torch.nan_to_num({}, 0, 0, 0)"
     match change:
         case Finite():
-            code = (
-                "np.nan_to_num(x, posinf=0, neginf=0)" if keras else "torch.nan_to_num(x, 0, 0, 0)"
-            )
-            return f"x = {code}", "where the inputs are made", "add"
+            return f"x = {call.format('x')}", "where the inputs are made", "add"
+        case FiniteTargets():
+            return f"y = {call.format('y')}", "where the targets are made", "add"
         case UnitVariance(layers):
             code = "weights divided by the standard deviation of the layer's output on one batch"
             return f"{code}, from the first to the last of {_some(layers)}", _MODEL, "add"

@@ -11,6 +11,7 @@ from evengrad.change import (
     Clip,
     Decay,
     Finite,
+    FiniteTargets,
     Initialise,
     Inputs,
     Logits,
@@ -31,6 +32,8 @@ from evengrad.patch.clip import torch as torch_clip
 from evengrad.patch.clip_keras import keras as keras_clip
 from evengrad.patch.draft import Draft, Manual
 from evengrad.patch.finite_keras import keras as keras_finite
+from evengrad.patch.finite_keras import targets as keras_finite_targets
+from evengrad.patch.finite_torch import targets as torch_finite_targets
 from evengrad.patch.initialise_keras import keras as keras_initialise
 from evengrad.patch.initialise_torch import torch as torch_initialise
 from evengrad.patch.inputs import keras as keras_inputs
@@ -68,6 +71,8 @@ WRITERS: dict[tuple[str, type[Any]], Callable[[Draft, Any], None]] = {
     ("keras", Decay): keras_decay,
     ("torch", Finite): torch_finite,
     ("keras", Finite): keras_finite,
+    ("torch", FiniteTargets): torch_finite_targets,
+    ("keras", FiniteTargets): keras_finite_targets,
     ("torch", Initialise): torch_initialise,
     ("keras", Initialise): keras_initialise,
     ("torch", Inputs): torch_inputs,

@@ -7,7 +7,7 @@ from typing import Any
 
 from evengrad.adapters.keras import changing_optimizer as optimizer
 from evengrad.adapters.keras.changing_activation import activation
-from evengrad.adapters.keras.changing_ends import finite, inputs, logits
+from evengrad.adapters.keras.changing_ends import finite, finite_targets, inputs, logits
 from evengrad.adapters.keras.changing_network import Network
 from evengrad.adapters.keras.changing_normalise import normalise
 from evengrad.adapters.keras.changing_rate import decay, rate, warmup
@@ -20,6 +20,7 @@ from evengrad.change import (
     Change,
     Decay,
     Finite,
+    FiniteTargets,
     Initialise,
     Inputs,
     Logits,
@@ -41,6 +42,7 @@ _NETWORK: dict[type, Callable[[Network, Any], None]] = {
     Skip: skip,
     Logits: logits,
     Finite: finite,
+    FiniteTargets: finite_targets,
     Inputs: inputs,
     UnitVariance: unit_variance,
     Pretrained: pretrained,

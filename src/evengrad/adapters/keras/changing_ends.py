@@ -14,7 +14,7 @@ from keras.src.trainers.compile_utils import CompileLoss
 from evengrad.adapters.keras.changing_activation import name_of, put
 from evengrad.adapters.keras.changing_network import Network
 from evengrad.adapters.keras.measure import HEADS
-from evengrad.change import Finite, Inputs, Logits
+from evengrad.change import Finite, FiniteTargets, Inputs, Logits
 from evengrad.errors import CannotChangeError
 from evengrad.spec import Kind
 
@@ -83,10 +83,19 @@ def finite(network: Network, _change: Finite) -> None:
     if not any(_is_float(v) for v in flat):
         raise CannotChangeError("The inputs are whole numbers, which are always finite.")
 
-    def made_finite(v: Any) -> Any:
-        return keras.ops.nan_to_num(v, 0.0, 0.0, 0.0) if _is_float(v) else v
+    _before(model, lambda x: keras.tree.map_structure(_made_finite, x))
 
-    _before(model, lambda x: keras.tree.map_structure(made_finite, x))
+
+def finite_targets(network: Network, _change: FiniteTargets) -> None:
+    """The loss gets 0 wherever a float target is not finite."""
+    model = network.model
+    original = model.compute_loss
+
+    @wraps(original)
+    def compute_loss(x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return original(x, keras.tree.map_structure(_made_finite, y), *args, **kwargs)
+
+    model.__dict__["compute_loss"] = compute_loss
 
 
 def _before(model: Any, changed: Callable[[Any], Any]) -> None:
@@ -103,6 +112,10 @@ def _before(model: Any, changed: Callable[[Any], Any]) -> None:
         return call(x, *args, **kwargs)
 
     model.__dict__["call"] = with_changed
+
+
+def _made_finite(tensor: Any) -> Any:
+    return keras.ops.nan_to_num(tensor, 0.0, 0.0, 0.0) if _is_float(tensor) else tensor
 
 
 def _is_float(tensor: Any) -> bool:

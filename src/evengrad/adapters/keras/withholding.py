@@ -26,11 +26,14 @@ class Withholding:
     def put_on(self) -> None:
         """In the place of ``compute_loss``, and among the metrics, whose state each backend carries along."""
         self._model._metrics.append(self._held)
+        self._own = self._model.__dict__.get("compute_loss")
         self._model.__dict__["compute_loss"] = self._withheld(self._model.compute_loss)
 
     def take_off(self) -> None:
         """The model as it was, but for a training function that is compiled."""
-        self._model.__dict__.pop("compute_loss", None)
+        del self._model.__dict__["compute_loss"]
+        if self._own is not None:  # a change made before
+            self._model.__dict__["compute_loss"] = self._own
         self._model._metrics.remove(self._held)
 
     def read(self) -> tuple[float, int]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from evengrad.adapters.torch.living import Live
 from evengrad.adapters.torch.substitute import closing
-from evengrad.change import Activation, Finite, Inputs, Logits, Normalise
+from evengrad.change import Activation, Finite, FiniteTargets, Inputs, Logits, Normalise
 from evengrad.errors import CannotChangeError
 
 _GROUPS = 8
@@ -57,6 +57,11 @@ def inputs(live: Live, change: Inputs) -> None:
 def finite(live: Live, _change: Finite) -> None:
     """In the first floating one of them."""
     _before_model(live, lambda value: torch.nan_to_num(value, 0.0, 0.0, 0.0))
+
+
+def finite_targets(live: Live, _change: FiniteTargets) -> None:
+    """In what the loss compares with; see ``trying``."""
+    live.finite_targets = True
 
 
 def _before_model(live: Live, make: Callable[[Any], Any]) -> None:

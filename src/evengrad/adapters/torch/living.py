@@ -18,8 +18,8 @@ class Live:
     comes. substitute: stands in for calls of activations from now on. note: takes one line for the user.
 
     given: the arguments as the script has them; args: what this first pass gets, whose hooks are chosen
-    already.
-    first_hooks: of the model, what changes its inputs. undo: what takes patches off again.
+    already. finite_targets: targets of regressions become finite. first_hooks: of the model, what changes its
+    inputs. undo: what takes patches off again.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Live:
         self.substitute = substitute or Substitute()
         self.note = note
         self.first_hooks: list[int] = []
+        self.finite_targets = False
         self.undo: list[Callable[[], None]] = []
 
     def layer(self, name: str) -> Any:

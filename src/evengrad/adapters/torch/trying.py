@@ -15,8 +15,8 @@ from evengrad.adapters.torch import script
 from evengrad.adapters.torch.changing import apply
 from evengrad.adapters.torch.living import Live
 from evengrad.adapters.torch.substitute import Substitute, under
-from evengrad.adapters.torch.withholding import LOSSES, Withholding
-from evengrad.change import Activation, Logits
+from evengrad.adapters.torch.withholding import LOSSES, REGRESSIONS, Withholding
+from evengrad.change import Activation, FiniteTargets, Logits
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.probe import Probe
 
@@ -53,6 +53,9 @@ class _Trying:
         self._wrap(torch, "manual_seed", self._seeding)
         for name in LOSSES:
             self._wrap(F, name, self._withholding.hearing)
+        if any(isinstance(change, FiniteTargets) for change in session.changes):
+            for name in REGRESSIONS:
+                self._wrap(F, name, self._comparing)
         torch.compiler.set_stance("force_eager")  # compiled code hides its calls
         torch.random.manual_seed(session.seed)
 
@@ -92,6 +95,14 @@ class _Trying:
 
     def _seeding(self, original: Any) -> Any:
         return lambda seed: original(int(seed) + self.session.seed)
+
+    def _comparing(self, original: Any) -> Any:
+        def loss(input: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.live is not None and self.live.finite_targets:
+                target = torch.nan_to_num(target, 0.0, 0.0, 0.0)
+            return original(input, target, *args, **kwargs)
+
+        return loss
 
     # --- what happens in the script ------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ LOSSES = {
     "mse_loss": "mse",
 }
 """Of ``torch.nn.functional``, by the names that a session knows them by."""
+REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+"""Of ``torch.nn.functional``, those that compare values."""
 _LOOKED_AT = 4096
 """Elements of an example by which it is known again."""
 _FEWEST = 8
