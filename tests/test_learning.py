@@ -133,11 +133,12 @@ def test_what_is_not_well(found, words):
 def test_results_survive_their_file(tmp_path):
     import json
 
-    found = result((1.0, math.nan, math.inf), profile=(("a", 0.5),), codes=("EG1",), titles=("t",))
+    ends = {"begun": (("a", 2.0), ("b", 0.0)), "profile": (("a", 0.5), ("b", 0.0))}
+    found = result((1.0, math.nan, math.inf), **ends, codes=("EG1",), titles=("t",))
     (tmp_path / "result.json").write_text(json.dumps(found.to_json()))
     read = stored(tmp_path)
     assert read is not None
-    assert read.profile == found.profile
+    assert (read.begun, read.profile) == (found.begun, found.profile)
     assert read.losses[0] == 1.0
     assert all(math.isnan(v) for v in read.losses[1:])
     (tmp_path / "result.json").write_text('{"end": "budget", "lo')

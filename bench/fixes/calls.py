@@ -16,11 +16,14 @@ from types import MappingProxyType
 
 from bench.fixes.scripts import script
 from bench.fixes.specs import Spec
+from bench.fixes.warm import interpreter
 
 ROOT = Path(__file__).parents[2]
 CACHE = Path(__file__).parent / ".cache"
 _VERSION = "1"
 _LIMIT = 900  # seconds
+COLD = "EVENGRAD_BENCH_COLD"
+"""In the environment: each process imports its framework itself (``warm``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def plain(spec: Spec) -> float:
     if kept.exists():
         return float(json.loads(kept.read_text()))
     with tempfile.TemporaryDirectory() as folder:
-        done = _run([_written(folder, source)], folder)
+        done = _run(_python(source), [_written(folder, source)], folder)
     try:
         value = float(done.stdout.strip().splitlines()[-1])
     except (IndexError, ValueError):
@@ -64,7 +67,8 @@ def fixed(name: str, source: str, options: tuple[str, ...], backend: str = "") -
         path = _written(folder, source)
         json_file = Path(folder) / "out.json"
         call = ["-m", "evengrad", "fix", path, "--json", str(json_file), *options]
-        done = _run(call, folder, {"KERAS_BACKEND": backend} if backend else {})
+        more = {"KERAS_BACKEND": backend} if backend else {}
+        done = _run(_python(source, backend), call, folder, more)
         if json_file.exists():
             found = json.loads(json_file.read_text())
             told = _told(found)
@@ -95,13 +99,23 @@ def _outcome(told: dict[str, object]) -> Outcome:
     return Outcome(**{**told, **lists})  # type: ignore[arg-type]
 
 
+def _python(source: str, backend: str = "") -> str:
+    """What to run it with."""
+    if COLD in os.environ:
+        return sys.executable
+    return interpreter("keras" if "import keras" in source else "torch", backend)
+
+
 def _run(
-    arguments: list[str], folder: str, given: Mapping[str, str] = MappingProxyType({})
+    python: str,
+    arguments: list[str],
+    folder: str,
+    given: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
     more = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.run(
-        [sys.executable, *arguments],
+        [python, *arguments],
         cwd=folder,
         env={**os.environ, **more, **given},
         capture_output=True,

@@ -158,7 +158,8 @@ class _Session:
             chance=self._chance.loss,
             codes=tuple(f.code for f in _flat(findings)),
             titles=tuple(f.title for f in _flat(findings)),
-            profile=_profile(run),
+            begun=_profile(run, min),
+            profile=_profile(run, max),
             message=message,
             notes=tuple(self._notes),
             run=str(run.path),
@@ -193,12 +194,12 @@ def _loaded(path: Path) -> Run | None:
     return run if len(run.steps["step"]) else None
 
 
-def _profile(run: Run) -> tuple[tuple[str, float], ...]:
-    """Gradient rms of the weight matrices in the last step that was read, forward order."""
+def _profile(run: Run, which: Callable[[Any], int]) -> tuple[tuple[str, float], ...]:
+    """Gradient rms of the weight matrices in the first (min) or last step that was read, forward order."""
     details = run.details if len(run.details["step"]) else run.recent
     if not len(details["step"]):
         return ()
-    at = details["step"] == details["step"].max()
+    at = details["step"] == which(details["step"])
     pairs = zip(details["tensor"][at], details["gradient_rms"][at], strict=True)
     found = [
         (run.subject.tensors[int(i)].layer, float(rms))

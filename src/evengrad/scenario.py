@@ -39,8 +39,8 @@ class Scenario:
     step. spikes: steps, and what the norm is multiplied by there. after_spike: what the loss is multiplied
     by from the first spike on. clip: a bound for the global norm. held: why the last step was held back, with
     the origin's layer. dead: share of the middle layer's units at the end; vanishing: factor that the first
-    layer's gradient has lost by then; vanished: from the start. saturated: share at the end. ratio:
-    rms(update) / rms(weights). skips: steps that a loss scaler skipped.
+    layer's gradient has lost by then; vanished: from step ``vanished_at`` on. saturated: share at the end.
+    ratio: rms(update) / rms(weights). skips: steps that a loss scaler skipped.
     """
 
     steps: int = 600
@@ -64,6 +64,7 @@ class Scenario:
     saturated: float = 0.0
     vanishing: float = 1.0
     vanished: float = 1.0
+    vanished_at: int = 0
     ratio: float = 1e-3
     skips: tuple[int, ...] = ()
     scale: float = 65536.0
@@ -181,7 +182,7 @@ class Scenario:
         """The norm over the tensors, alike but for what the first layer loses."""
         done = number / max(self.steps - 1, 1)
         weights = np.ones(len(self.tensors))
-        weights[:2] = self.vanishing**-done / self.vanished
+        weights[:2] = self.vanishing**-done / (self.vanished if number >= self.vanished_at else 1.0)
         split: Floats = norm * weights / np.sqrt((weights**2).sum())
         return split
 

@@ -64,8 +64,9 @@ class Result:
     examples that are withheld from the training, of the steps that showed some. epoch: how many steps show
     every example once: up to there each loss is of examples not trained on before; None where that did not
     end. chance: the loss of the best constant answer; None where not known. codes: of the findings of the run
-    and of the last probe, errors only. profile: at the end, rms of the gradient by layer. message: what the
-    script or the guard said. notes: what a change did (which weights were matched). run: its file.
+    and of the last probe, errors only. begun, profile: rms of the gradient by layer in the first step and at
+    the end. message: what the script or the guard said. notes: what a change did (which weights were matched).
+    run: its file.
     """
 
     end: End
@@ -77,6 +78,7 @@ class Result:
     chance: float | None = None
     codes: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
+    begun: tuple[tuple[str, float], ...] = field(default=())
     profile: tuple[tuple[str, float], ...] = field(default=())
     message: str = ""
     notes: tuple[str, ...] = ()
@@ -103,7 +105,8 @@ class Result:
             own[name] = tuple(nan if v is None else float(v) for v in own[name])
         for name in ("codes", "titles", "notes"):
             own[name] = tuple(own[name])
-        own["profile"] = tuple((str(layer), float(v)) for layer, v in own["profile"])
+        for name in ("begun", "profile"):
+            own[name] = tuple((str(layer), float(v)) for layer, v in own[name])
         return Result(**own)
 
 

@@ -154,6 +154,12 @@ def test_what_follows_from_a_spike_is_told_under_it():
     ]
 
 
+@pytest.mark.parametrize(("at", "cause"), [(0, Cause.ARCHITECTURE), (5, Cause.LEARNING_RATE)])
+def test_a_gradient_that_the_first_steps_have_killed_was_not_gone_from_the_start(at, cause):
+    run = Scenario(vanished=1e6, vanished_at=at).run()
+    assert [f.cause for f in judge_run(run) if f.code == "EG806"] == [cause]
+
+
 def test_a_loss_that_stands_still_because_the_gradient_vanishes_says_so():
     run = Scenario(loss="flat", noise=0.01, vanishing=1e8, ratio=1e-7).run()
     found = {f.code: f for root in judge_run(run) for f in (root, *root.echoes)}

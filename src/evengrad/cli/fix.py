@@ -21,8 +21,7 @@ from evengrad.fix import fix_script
 from evengrad.fixing import Attempt, Fixing, Plan
 from evengrad.remedies import all_remedies
 from evengrad.remedy import Candidate
-from evengrad.report import fix_html
-from evengrad.report.fix_json import as_json
+from evengrad.report import fix_html, fix_json
 from evengrad.report.fix_text import attempt_line, render
 
 
@@ -135,7 +134,7 @@ def fix_command(
     if html is not None:
         html.write_text(fix_html.render(found), encoding="utf-8")
     if json is not None:
-        json.write_text(as_json(found), encoding="utf-8")
+        json.write_text(fix_json.dumps(found), encoding="utf-8")
     if apply:
         _apply(found)
     raise typer.Exit(_STATUS[found.status])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -11,7 +12,8 @@ from evengrad.report.charts import BAD, GOOD, Spec, data, finished, powers
 _GREY = "#8d939e"
 _AS_IT_IS, _FIXED, _OTHER = "as it is", "fixed", "other trials"
 _COLOURS = {_AS_IT_IS: BAD, _FIXED: GOOD, _OTHER: _GREY}
-_POINTS, _FEW = 200, 5
+_BEGUN, _ENDED = "first step", "at the end"
+_POINTS, _FEW, _NAMED = 200, 5, 12
 
 
 def losses(found: Fixing) -> Spec | None:
@@ -47,13 +49,23 @@ def losses(found: Fixing) -> Spec | None:
 
 
 def profile(found: Fixing) -> Spec | None:
-    """Rms of each weight matrix's gradient at the end of a trial, log scale, forward order."""
+    """Rms of each weight matrix's gradient in the first step of a trial and at its end, log scale, forward
+    order; what is 0 has no place there.
+    """
     import altair as alt
 
     rows = [
-        {"kind": kind, "place": i, "layer": layer, "decades": math.log10(rms)}
+        {
+            "kind": kind,
+            "when": when,
+            "line": f"{kind}, {when}",
+            "layer": layer,
+            "place": place,
+            "decades": math.log10(rms),
+        }
         for kind, attempt in _ends(found)
-        for i, (layer, rms) in enumerate(attempt.result.profile)
+        for when, profile in ((_BEGUN, attempt.result.begun), (_ENDED, attempt.result.profile))
+        for place, (layer, rms) in enumerate(profile)
         if rms > 0
     ]
     if not rows:
@@ -62,10 +74,16 @@ def profile(found: Fixing) -> Spec | None:
         alt.Chart(data(rows))
         .mark_line(strokeWidth=1.5, point=True)
         .encode(
-            x=alt.X("place:O", title="weight matrices, forward order", axis=alt.Axis(labels=False)),
+            x=alt.X("place:O", title="weight matrices, forward order", axis=_layers(rows)),
             y=alt.Y("decades:Q", title="gradient rms", axis=powers(), scale=alt.Scale(zero=False)),
             color=_colour(rows),
-            tooltip=["kind:N", "layer:N", alt.Tooltip("decades:Q", title="log10", format=".3g")],
+            strokeDash=alt.StrokeDash(
+                "when:N",
+                scale=alt.Scale(domain=[_BEGUN, _ENDED], range=[[4, 3], [1, 0]]),
+                legend=None,
+            ),
+            detail="line:N",
+            tooltip=["line:N", "layer:N", alt.Tooltip("decades:Q", title="log10", format=".3g")],
         )
     )
     return finished(lines, 220)
@@ -81,6 +99,17 @@ def _ends(found: Fixing) -> list[tuple[str, Attempt]]:
     return [(_AS_IT_IS, found.plain[0])] * bool(found.plain) + [
         (_FIXED, attempt) for attempt in found.proof[-1:]
     ]
+
+
+def _layers(rows: list[dict[str, Any]]) -> Any:
+    """Their names on the axis, where there is room for them."""
+    import altair as alt
+
+    names = {row["place"]: row["layer"] for row in rows}
+    if len(names) > _NAMED:
+        return alt.Axis(labels=False)
+    words = json.dumps({str(place): name for place, name in names.items()})
+    return alt.Axis(labelExpr=f"{words}[datum.value]", labelAngle=-35, labelLimit=90)
 
 
 def _is_chosen(found: Fixing, attempt: Attempt) -> bool:

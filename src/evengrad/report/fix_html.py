@@ -7,7 +7,7 @@ from evengrad import wording
 from evengrad.fixing import Fixing
 from evengrad.report import fix_charts as charts
 from evengrad.report import html, words
-from evengrad.report.fix_text import headline
+from evengrad.report.fix_text import closest, headline
 from evengrad.report.html import Figure, explained
 
 _LEVELS = {"healthy": "good", "fixed": "good", "not_fixed": "error", "cannot_run": "error"}
@@ -21,7 +21,8 @@ def render(found: Fixing) -> str:
         Figure(
             "profile",
             "Gradient by layer",
-            "Rms of each weight matrix's gradient at the end of a trial, log scale.",
+            "Rms of each weight matrix's gradient, dashed in the first step, solid at the end; log scale, "
+            "without what is exactly 0.",
             charts.profile(found),
         ),
     ]
@@ -29,6 +30,7 @@ def render(found: Fixing) -> str:
         "fix.html.j2",
         found=found,
         headline=headline(found),
+        closest=closest(found),
         level=_LEVELS[found.status],
         diff="" if found.patch is None else found.patch.diff(found.plan.target),
         figures=figures,

@@ -1,22 +1,29 @@
-"""What fix found, for machines."""
+"""What fix found as strict JSON, for machines; see ``report.json`` for numbers that are not finite."""
 
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
+import evengrad
 from evengrad.change import to_json
 from evengrad.fixing import Attempt, Fixing
+from evengrad.report.json import finding, plain
+
+SCHEMA = 1
 
 
-def as_json(found: Fixing) -> str:
-    """status, findings, trials with their losses, the chosen remedy, the patch, the cost."""
-    patch = found.patch
+def dumps(found: Fixing) -> str:
+    """The fix as JSON text, indented by two: status, findings, trials with their losses, the remedy, the
+    patch, the cost.
+    """
+    patch, near = found.patch, found.closest
     facts = {
+        "schema": SCHEMA,
+        "evengrad": evengrad.__version__,
         "script": found.plan.target,
         "status": found.status,
-        "findings": [{"code": f.code, "title": f.title, "cause": f.cause} for f in found.findings],
+        "findings": [finding(one) for one in found.findings],
         "plain": [_attempt(a) for a in found.plain],
         "attempts": [_attempt(a) for a in found.attempts],
         "proof": [_attempt(a) for a in found.proof],
@@ -25,22 +32,22 @@ def as_json(found: Fixing) -> str:
         "notes": list(found.notes),
         "diff": None if patch is None else patch.diff(found.plan.target),
         "manual": [] if patch is None else list(patch.manual),
+        "closest": None if near is None else _attempt(near),
         "cost": found.cost,
         "message": found.message,
     }
-    return json.dumps(facts, indent=1)
+    return json.dumps(plain(facts), indent=2, allow_nan=False, ensure_ascii=False)
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
     verdict = attempt.verdict
-    level = verdict.level if math.isfinite(verdict.level) else None
     return {
         "remedy": None if attempt.candidate is None else attempt.candidate.remedy,
         "seed": attempt.seed,
         "patched": attempt.patched,
         "healthy": verdict.healthy,
         "learning": verdict.learning,
-        "loss": level,
+        "loss": verdict.level,
         "why": verdict.why,
         "result": attempt.result.to_json(),
     }

@@ -43,6 +43,14 @@ def headline(found: Fixing) -> str:
     return f"{target} could not be run: {found.message}"
 
 
+def closest(found: Fixing) -> str:
+    """What came closest, in a sentence; nothing where it was fixed, or nothing tried."""
+    near = found.closest if found.status == "not_fixed" else None
+    if near is None or near.candidate is None:
+        return ""
+    return f"Closest came {near.candidate.reason}: {near.verdict.why}."
+
+
 def _healthy(found: Fixing) -> list[str]:
     return [
         f"{headline(found)}.",
@@ -76,9 +84,7 @@ def _not_fixed(found: Fixing) -> list[str]:
     lines = [f"{headline(found)}.", ""]
     lines += [f"{f.code} {f.title}" for f in found.findings]
     lines += ["", "Tried:", *(f"  {attempt_line(a)}" for a in found.attempts)]
-    if found.closest is not None and found.closest.candidate is not None:
-        lines.append(f"Closest came {found.closest.candidate.reason}: {found.closest.verdict.why}.")
-    return [*lines, _cost(found)]
+    return [*lines, *filter(None, [closest(found)]), _cost(found)]
 
 
 def _cannot_run(found: Fixing) -> list[str]:

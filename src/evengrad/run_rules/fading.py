@@ -6,9 +6,9 @@ while training, or from the start.
 Why it matters: the first layers stop learning, and the loss may look as if it had converged.
 
 How it decides: relative to the last matrix, never by an absolute size: the ratio is below 1e-3 (AutoTrainer's
-figure) in the last looks, and either it fell by as much since the first one (an onset) or was below from there.
-A gradient that shrinks everywhere, as in every training that converges, does not count. What was well at
-the start and is not now was driven there by the steps: the cause is the rate, whatever has no slope now.
+figure) in the last looks, and either it fell by as much since the first ones (an onset) or was below in them.
+A gradient that shrinks everywhere, as in every training that converges, does not count. What was well in
+the first look and is not now was driven there by the steps: the cause is the rate, whatever has no slope now.
 
 What to do: look at the activations between both: saturated tanh or sigmoid, dead units. Lower the rate that
 drove them there; normalise, or add skip connections.
@@ -18,13 +18,14 @@ References: AutoTrainer (ICSE 2021); Glorot 2010.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 
 from evengrad.finding import Cause, Finding, Severity
 from evengrad.readings import grid, happened, matrices, middle, sampled
-from evengrad.run import Kind, Run
+from evengrad.run import Floats, Kind, Run
 from evengrad.scenario import Scenario
 from evengrad.wording import percent
 
@@ -33,9 +34,11 @@ SICK = (
     Scenario(vanishing=1e8),
     Scenario(vanishing=1e8, saturated=0.9),
     Scenario(vanished=1e6),
+    Scenario(vanished=1e6, vanished_at=5),
 )
 HEALTHY = (Scenario(), Scenario(vanishing=100.0), Scenario(norm=1e-6))
 _LOW = 1e-3
+_SOON = "it was well before the first update, and gone a few steps later"
 
 
 def check(run: Run) -> Iterable[Finding]:
@@ -45,27 +48,33 @@ def check(run: Run) -> Iterable[Finding]:
     if len(own) < 2:
         return
     looks = grid(run, "gradient_rms")[1]
-    first, end = middle(looks[-5:])[[own[0], own[-1]]]
-    if not (end > 0 and first / end < _LOW):
+    ends = [own[0], own[-1]]
+    now = _ratio(looks[-5:], ends)
+    if not now < _LOW or not (events or _ratio(looks[:5], ends) < _LOW):
         return
-    if not events:
-        was, other = middle(looks[:5])[[own[0], own[-1]]]
-        if other > 0 and was / other < _LOW:
-            yield _from_the_start(run, own, first / end)
+    if not events and _ratio(looks[:1], ends) < _LOW:
+        yield _from_the_start(run, own, now)
         return
+    since = [f"step {events[0].step}: {events[0].message}"] if events else [_SOON]
     yield Finding(
         CODE,
         f"the gradient of {run.subject.tensors[own[0]].layer} vanishes while training: "
-        f"{first / end:.2g} of that of {run.subject.tensors[own[-1]].layer}",
+        f"{now:.2g} of that of {run.subject.tensors[own[-1]].layer}",
         Cause.LEARNING_RATE,
         Severity.WARNING,
         layers=(run.subject.tensors[own[0]].layer,),
-        evidence=(f"step {events[0].step}: {events[0].message}", *_where(run)),
+        evidence=(*since, *_where(run)),
         advice=(
             "lower the learning rate or warm it up: it drove the activations where they have no slope",
             "normalise between the layers, or add skip connections",
         ),
     )
+
+
+def _ratio(looks: Floats, ends: list[int]) -> float:
+    """The first matrix's gradient over the last one's; NaN where that has none."""
+    first, last = middle(looks)[ends]
+    return float(first / last) if last > 0 else math.nan
 
 
 def _from_the_start(run: Run, own: list[int], ratio: float) -> Finding:
@@ -77,7 +86,7 @@ def _from_the_start(run: Run, own: list[int], ratio: float) -> Finding:
         Cause.ARCHITECTURE,
         Severity.ERROR,
         layers=(tensors[own[0]].layer,),
-        evidence=("it was so in the first steps, before anything was learnt",),
+        evidence=("it was so before the first update",),
         advice=(
             f"evengrad check {run.subject.script or 'the script'}: one probe tells by how much it is the "
             "initialisation, the activations or the depth",
