@@ -107,6 +107,22 @@ def test_withheld_examples_decide(seed):
     assert together(learnt) is None
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_begins_low_is_held_against_the_script_as_it_is(seed):
+    """Pretrained weights that match everything: low from the first step on, and no fall to be seen."""
+    low = [noise(3 * seed + i, level=0.3, spread=0.02) for i in range(3)]
+    results = [result(one, held=one) for one in low]
+    plain = noise(seed + 50)
+    assert not all(judge(r).learning for r in results) or together(results) is not None
+    sick = result(plain, held=plain)
+    assert all(judge(r, sick).good for r in results)
+    assert together(results, sick) is None
+    high = [result(plain, held=plain) for plain in (noise(70 + 3 * seed + i) for i in range(3))]
+    assert not all(judge(r, sick).learning for r in high) or together(high, sick) is not None
+    broken = result((2.3, math.nan), held=())
+    assert all(judge(r, broken).good for r in results)
+
+
 def test_full_batches_hold_nothing_back():
     falling = result(noise(0, fall=1.0), epoch=1)
     assert judge(falling).good

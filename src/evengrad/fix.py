@@ -192,7 +192,8 @@ class _Fix:
             if not proof[-1].verdict.good:
                 self._attempts.extend(proof)
                 return None
-        against = together([tried.result, *(attempt.result for attempt in proof)])
+        results = [tried.result, *(attempt.result for attempt in proof)]
+        against = together(results, self.trials.start(candidate))
         if against is not None:
             last = proof[-1]
             verdict = replace(last.verdict, learning=False, why=against)

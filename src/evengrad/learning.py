@@ -35,8 +35,8 @@ class Verdict:
         return self.healthy and self.learning
 
 
-def judge(result: Result) -> Verdict:
-    """Judge one trial.
+def judge(result: Result, start: Result | None = None) -> Verdict:
+    """Judge one trial. start: whose first losses count, if not its own (pretrained weights begin low).
 
     It learns if the mean of its last quarter of losses lies below the loss of the best constant answer, and
     below the mean of as many first ones, by a one-sided t-test at 99% each; and if the same holds for the
@@ -53,7 +53,7 @@ def judge(result: Result) -> Verdict:
     bad = [t for c, t in zip(result.codes, result.titles, strict=True) if c in BAD]
     if bad:
         return Verdict(False, False, level, bad[0])
-    return _learning(result)
+    return _learning(result, start or result)
 
 
 def better(result: Result, than: Result) -> bool:
@@ -89,39 +89,42 @@ def clear(losses: Sequence[float], held: Sequence[float], chance: float | None) 
     return _below(last, bound, _NORMAL_999) and _falls(first, last, _NORMAL_999)
 
 
-def together(results: Sequence[Result]) -> str | None:
+def together(results: Sequence[Result], start: Result | None = None) -> str | None:
     """What speaks against trials that each learn, with several seeds: their held-back losses taken together
     are not below chance, or not below where they began, by the test of ``judge``. None where nothing does.
+    start: see ``judge``.
     """
     pairs = [_ends(result.held_back) for result in results if len(result.held_back) >= _FEWEST]
     if not pairs:
         return None
-    first = np.concatenate([one for one, _ in pairs])
+    first = (
+        np.concatenate([one for one, _ in pairs]) if start is None else _first_of(start.held_back)
+    )
     last = np.concatenate([two for _, two in pairs])
     chances = [result.chance for result in results]
     if all(chance is not None for chance in chances):
         excess = [two - chance for (_, two), chance in zip(pairs, chances, strict=False)]
         if not _below(np.concatenate(excess), 0.0):
             return f"the held-back loss {last.mean():.4g} is not below chance"
-    if not _falls(first, last):
+    if len(first) > 1 and not _falls(first, last):
         return f"the held-back loss {last.mean():.4g} is not below where it began"
     return None
 
 
-def _learning(result: Result) -> Verdict:
+def _learning(result: Result, start: Result) -> Verdict:
     if len(result.losses) < _FEWEST:
         words = f"only {len(result.losses)} steps were made"
         return Verdict(True, False, _mean(result.losses), words)
-    first, last = _ends(result.losses)
+    first, last = _first_of(start.losses), _ends(result.losses)[1]
     level = float(last.mean())
     if result.chance is not None and not _below(last, result.chance):
         words = f"its loss {level:.4g} is not below chance, {result.chance:.4g}"
         return Verdict(True, False, level, words)
-    if not _falls(first, last):
+    if len(first) > 1 and not _falls(first, last):
         words = f"its loss {level:.4g} is not below where it began, {first.mean():.4g}"
         return Verdict(True, False, level, words)
     against = "" if result.chance is None else f", chance {result.chance:.4g}"
-    held = _held_back(result)
+    held = _held_back(result, start)
     if held is None:
         return Verdict(True, True, level, f"its loss fell to {level:.4g}{against}")
     bound = math.inf if result.chance is None else result.chance
@@ -134,18 +137,25 @@ def _learning(result: Result) -> Verdict:
     return Verdict(True, True, level, words)
 
 
-def _held_back(result: Result) -> tuple[float, float] | None:
+def _held_back(result: Result, start: Result) -> tuple[float, float] | None:
     """Means of the first and the last held-back losses; None where nothing is held back, or too little."""
     if len(result.held_back) < _FEWEST:
         return None
-    first, last = _ends(result.held_back)
-    return float(first.mean()), float(last.mean())
+    first, last = _first_of(start.held_back), _ends(result.held_back)[1]
+    return float(first.mean()) if len(first) else math.inf, float(last.mean())
 
 
 def _ends(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """The first and the last quarter."""
     window = max(len(losses) // 4, _FEWEST // 2)
     return np.array(losses[:window]), np.array(losses[-window:])
+
+
+def _first_of(losses: Sequence[float]) -> np.ndarray:
+    """The first quarter, as far as it is finite."""
+    first = _ends(losses)[0] if losses else np.empty(0)
+    bad = np.flatnonzero(~np.isfinite(first))
+    return first[: bad[0]] if len(bad) else first
 
 
 def _below(values: np.ndarray, bound: float, normal: float = _NORMAL_99) -> bool:

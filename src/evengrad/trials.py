@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from evengrad.change import Decay, Warmup
+from evengrad.change import Decay, Pretrained, Warmup
 from evengrad.errors import ScriptError
 from evengrad.finding import Finding
 from evengrad.fixing import Attempt, Plan
@@ -50,6 +50,7 @@ class Trials:
         name = Path(plan.target).stem.rpartition(".")[2] or "script"
         self.folder = plan.folder / f"{name}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
         self.than: dict[int, Result] = {}
+        self._plain: Result | None = None
         self._plan, self._executor, self._listener = plan, executor, listener
 
     def one(
@@ -74,6 +75,11 @@ class Trials:
         for candidate, future in waiting:
             yield self._done(candidate, 0, None, future.result())
 
+    def start(self, candidate: Candidate | None) -> Result | None:
+        """Whose first losses a trial must get below, if not its own: weights that were trained begin low."""
+        changes = () if candidate is None else candidate.changes
+        return self._plain if any(isinstance(c, Pretrained) for c in changes) else None
+
     def _submit(
         self, candidate: Candidate | None, seed: int, source: str | None, early: bool
     ) -> Future[Result]:
@@ -97,7 +103,9 @@ class Trials:
     def _done(
         self, candidate: Candidate | None, seed: int, source: str | None, result: Result
     ) -> Attempt:
-        verdict, than = judge(result), self.than.get(seed)
+        if candidate is None:
+            self._plain = self._plain or result
+        verdict, than = judge(result, self.start(candidate)), self.than.get(seed)
         if verdict.good and than is not None and not better(result, than):
             words = f"its loss {verdict.level:.4g} is not below {judge(than).level:.4g}, as it is"
             verdict = replace(verdict, learning=False, why=words)
