@@ -4,6 +4,7 @@ python -m bench.fixes                              all; an hour or two; can be s
 python -m bench.fixes --half development --searches diagnosis
 python -m bench.fixes --only torch-mlp --failures  some of them, and why they were not repaired
 python -m bench.fixes --write                      into docs/fixing-corpus.md
+python -m bench.fixes --kept --write               the same of what is measured so far, and measure nothing
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.fixes import tables
-from bench.fixes.calls import ROOT, Outcome, fixed, plain
+from bench.fixes.calls import ROOT, Outcome, fixed, is_known, plain
 from bench.fixes.judging import learns, sick
 from bench.fixes.scripts import script
 from bench.fixes.specs import Spec, corpus, healthy
@@ -45,6 +46,7 @@ def main() -> None:
     add("--jobs", type=int, default=1, help="calls side by side")
     add("--examples", action="store_true", help="examples/sick and examples/healthy, too")
     add("--failures", action="store_true", help="say what was not repaired, and why")
+    add("--kept", action="store_true", help="only what was measured before")
     add("--write", action="store_true", help="into docs/fixing-corpus.md")
     given = parser.parse_args()
     specs = [
@@ -84,6 +86,10 @@ def _report(specs: Sequence[Spec], given: argparse.Namespace, console: Console) 
                 progress.advance(task)
             return found
 
+        def at_hand(own: Sequence[Spec], options: tuple[str, ...] | None = None) -> list[Spec]:
+            return [s for s in own if not given.kept or is_known(script(s), options)]
+
+        specs = [spec for spec in at_hand(specs) if at_hand([spec.twin])]
         pairs = [(spec, spec.twin) for spec in specs]
         losses = all_of("plain runs", lambda pair: (plain(pair[0]), plain(pair[1])), pairs)
         chosen = [
@@ -92,20 +98,22 @@ def _report(specs: Sequence[Spec], given: argparse.Namespace, console: Console) 
             if learns(twin, spec.chance) and sick(own, twin)
         ]
         unfit = [s for s, (_, t) in zip(specs, losses, strict=True) if not learns(t, s.chance)]
+        sick_ones, chosen = len(chosen), at_hand(chosen, ())
         cases = {spec.name: Case(spec, {}) for spec in chosen}
         for search in given.searches:
-            own = chosen if search == "diagnosis" else [s for s in chosen if s.seed % EVERY == 0]
+            third = [s for s in chosen if s.seed % EVERY == 0]
+            own = chosen if search == "diagnosis" else at_hand(third, _options(search))
             found = all_of(search, lambda s, search=search: _fixed(s, search), own)
             for spec, outcome in zip(own, found, strict=True):
                 cases[spec.name].outcomes[search] = outcome
-        twins = healthy(chosen) if "diagnosis" in given.searches else []
+        twins = at_hand(healthy(chosen), ()) if "diagnosis" in given.searches else []
         well = all_of("healthy", lambda s: _fixed(s, "diagnosis"), twins)
-        examples = all_of("examples", _example, _scripts()) if given.examples else []
+        own = [p for p in _scripts() if given.examples and (not given.kept or is_known(*_call(p)))]
+        examples = all_of("examples", _example, own)
     lines = list(
         _text(
             list(cases.values()),
-            len(specs),
-            len(unfit),
+            (len(specs), len(unfit), sick_ones),
             list(zip(twins, well, strict=True)),
             examples,
         )
@@ -116,8 +124,11 @@ def _report(specs: Sequence[Spec], given: argparse.Namespace, console: Console) 
 
 
 def _fixed(spec: Spec, search: str) -> Outcome:
-    options = () if search == "diagnosis" else ("--search", search)
-    return fixed(spec.name, script(spec), options)
+    return fixed(spec.name, script(spec), _options(search))
+
+
+def _options(search: str) -> tuple[str, ...]:
+    return () if search == "diagnosis" else ("--search", search)
 
 
 def _scripts() -> list[Path]:
@@ -127,24 +138,28 @@ def _scripts() -> list[Path]:
 
 
 def _example(path: Path) -> tuple[str, Outcome]:
-    """As its docstring says: ``Cure: evengrad fix FILE [options]``."""
+    return f"{path.parent.name}/{path.name}", fixed(path.name, *_call(path))
+
+
+def _call(path: Path) -> tuple[str, tuple[str, ...], str]:
+    """Source, options and backend, as its docstring says: ``Cure: evengrad fix FILE [options]``."""
     source = path.read_text()
     call = re.search(r"(?:KERAS_BACKEND=(\w+) )?evengrad fix \S+([^\n`\"]*)", source)
     words = call.group(2).split() if call else []
     options = [str(ROOT / word) if (ROOT / word).is_file() else word for word in words]
-    outcome = fixed(path.name, source, tuple(options), (call and call.group(1)) or "")
-    return f"{path.parent.name}/{path.name}", outcome
+    return source, tuple(options), (call and call.group(1)) or ""
 
 
 def _text(
     cases: list[Case],
-    drawn: int,
-    unfit: int,
+    counts: tuple[int, int, int],
     well: list[tuple[Spec, Outcome]],
     examples: Iterable[tuple[str, Outcome]],
 ) -> Iterator[str]:
+    drawn, unfit, sick_ones = counts
     yield f"{drawn} trainings were drawn. {unfit} have a healthy twin that does not learn, and "
-    yield f"{drawn - unfit - len(cases)} are not sick in spite of what was planted; **{len(cases)} are sick**."
+    yield f"{drawn - unfit - sick_ones} are not sick in spite of what was planted; **{sick_ones} are sick**, "
+    yield f"of which {len(cases)} were tried."
     yield ""
     halves = tables.by(cases, lambda c: c.spec.half)
     if any("diagnosis" in c.outcomes for c in cases):

@@ -42,6 +42,12 @@ class Outcome:
     message: str = ""
 
 
+def is_known(source: str, options: tuple[str, ...] | None = None, backend: str = "") -> bool:
+    """Whether the plain run of a script, or with options its fix, was made before."""
+    facts = ("plain", source) if options is None else ("fix", source, *options, backend)
+    return _kept(*facts).exists()
+
+
 def plain(spec: Spec) -> float:
     """The mean loss at the end of the script itself, without evengrad; NaN where it raised."""
     source = script(spec)
