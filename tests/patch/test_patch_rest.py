@@ -215,6 +215,23 @@ def test_keras_functional_inputs():
     assert ")(layers.Rescaling(0.25, offset=-0.5)(inputs))" in after
 
 
+def test_keras_functional_inputs_under_another_name():
+    source = KERAS_FUNCTIONAL.replace("x = layers.Dense(64", "x = inputs\nx = layers.Dense(64", 1)
+    source = source.replace(")(inputs)\n", ")(x)\n", 1).replace(
+        "Model(inputs, ", "Model(inputs=inputs, outputs="
+    )
+    new = ["x = layers.Rescaling(0.25, offset=-0.5)(inputs)"]
+    assert added(source, Inputs(2, 4), frontend="keras") == new
+
+
+@pytest.mark.parametrize(
+    "more", ["x = layers.Add()([x, inputs])", "y = layers.Dense(3)(inputs)", "y = inputs[:, :4]"]
+)
+def test_keras_inputs_that_are_read_twice_are_left_to_the_user(more):
+    source = KERAS_FUNCTIONAL.replace("outputs =", f"{more}\noutputs =", 1)
+    assert "inputs = keras.Input" in by_hand(source, Inputs(2, 4), frontend="keras")
+
+
 def test_keras_inputs_before_a_loop_that_adds_layers():
     after = patched(KERAS_LOOP, Inputs(2, 4), frontend="keras").after
     assert "model.add(keras.layers.Rescaling(0.25, offset=-0.5))\nfor _ in" in after

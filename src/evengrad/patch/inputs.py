@@ -141,17 +141,28 @@ def _behind(draft: Draft, assigned: cst.Assign, layer: str) -> None:
     uses = [
         node
         for node in source.all(cst.Name)
-        if isinstance(name, cst.Name) and node.value == name.value and _feeds(source, node)
+        if isinstance(name, cst.Name) and node.value == name.value and _used(source, node)
     ]
-    if len(uses) != 1:
+    if len(uses) != 1 or not _feeds(source, uses[0]):
         raise Manual(assigned, "after")
     draft.replace(uses[0], f"{layer})({source.code(uses[0])})")
 
 
-def _feeds(source: Source, node: cst.Name) -> bool:
-    """Whether a name is what a layer is called on."""
+def _used(source: Source, node: cst.Name) -> bool:
+    """Whether a name is read there, but for telling ``keras.Model`` where it begins."""
     above = source.parent(node)
-    call = None if above is None else source.parent(above)
-    if not isinstance(above, cst.Arg) or above.keyword or not isinstance(call, cst.Call):
+    if isinstance(above, cst.AssignTarget | cst.Param):
         return False
-    return source.called(call) != "keras.Model"
+    if isinstance(above, cst.Arg) and above.keyword is node:
+        return False
+    if isinstance(above, cst.Attribute) and above.attr is node:
+        return False
+    return source.called(source.around(node, cst.Call)) != "keras.Model"
+
+
+def _feeds(source: Source, node: cst.Name) -> bool:
+    """Whether a layer is called on it, or it only gets another name (``x = inputs``)."""
+    above = source.parent(node)
+    if isinstance(above, cst.Assign):
+        return True
+    return isinstance(above, cst.Arg) and isinstance(source.parent(above), cst.Call)
