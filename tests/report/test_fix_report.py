@@ -65,6 +65,13 @@ def test_what_came_closest_is_said():
     assert fix_text.closest(FIXED) == ""
 
 
+def test_what_was_tried_is_told_apart():
+    """Two rates are one remedy's."""
+    assert "a rate of 0.1 for <1>: it stands still" in fix_text.attempt_line(NEAR)
+    assert fix_text.attempt_line(PLAIN).startswith("- as it is ")
+    assert fix_text.attempt_line(CURE).startswith("+ learning_rate ")
+
+
 def test_its_json_is_strict():
     def refuse(name):
         raise AssertionError(name)

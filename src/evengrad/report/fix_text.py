@@ -11,13 +11,15 @@ from evengrad.report.run_text import sparkline
 def attempt_line(attempt: Attempt) -> str:
     """One trial in a line: whether it is well, what was changed, and what came of it."""
     mark = "+" if attempt.verdict.good else "-"
-    name = "as it is" if attempt.candidate is None else attempt.candidate.remedy
+    name, what = "as it is", ""
+    if attempt.candidate is not None:
+        name, what = attempt.candidate.remedy, f"{attempt.candidate.reason}: "
     if attempt.patched:
-        name = f"{name}, patched"
+        name, what = f"{name}, patched", ""
     early = (
         f" (clear in {len(attempt.result.losses)} steps)" if attempt.result.end == "clear" else ""
     )
-    return f"{mark} {name:<34} seed {attempt.seed}  {attempt.verdict.why}{early}"
+    return f"{mark} {name:<26} seed {attempt.seed}  {what}{attempt.verdict.why}{early}"
 
 
 def render(found: Fixing) -> str:
