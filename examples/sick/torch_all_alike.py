@@ -1,6 +1,6 @@
-"""Sick: sixty plain layers with the right weights; whatever goes in, all but the same comes out of the last.
+"""Sick: a hundred plain layers with the right weights; whatever goes in, all but the same comes out of the last.
 
-Cure: evengrad fix examples/sick/torch_all_alike.py
+Cure: evengrad fix examples/sick/torch_all_alike.py --only tailored
 """
 
 import torch
@@ -14,7 +14,7 @@ y = torch.tensor(labels)
 
 
 class Plain(nn.Module):
-    def __init__(self, width=48, depth=60):
+    def __init__(self, width=48, depth=100):
         super().__init__()
         self.first = nn.Linear(64, width)
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
@@ -30,7 +30,7 @@ class Plain(nn.Module):
 
 
 model = Plain()
-optimizer = torch.optim.SGD(model.parameters(), lr=0.002, momentum=0.9)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.004, momentum=0.9)
 
 for epoch in range(20):
     for rows in torch.randperm(len(x)).split(32):

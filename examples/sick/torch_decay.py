@@ -15,7 +15,7 @@ y = torch.tensor(labels)
 model = nn.Sequential(
     nn.Linear(64, 128), nn.Tanh(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, 10)
 )
-optimizer = torch.optim.SGD(model.parameters(), lr=0.4, momentum=0.9)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
 
 for epoch in range(20):
     for rows in torch.randperm(len(x)).split(16):

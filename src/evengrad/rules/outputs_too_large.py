@@ -11,9 +11,11 @@ wanted later.
 How it decides: both must hold. Weights that keep the variance give outputs of about 1; the bound is 10^1.5
 times that, as for one layer's weights (EG301). With Gaussian logits of rms s and K classes the loss is near
 s sqrt(2 ln K). A trained network may have logits as large, but not a loss above ln K, and outputs as large only
-where its targets are.
+where its targets are. Where the gradient explodes (EG101), what makes it grow backwards makes the signal grow
+forwards: then the cause is that one's.
 
-What to do: variance-keeping weights, above all in the last layer; or a normalisation before it.
+What to do: variance-keeping weights, above all in the last layer; or a normalisation before it. In a residual
+network whose sums grow: branches that begin at zero.
 
 References: Karpathy 2019, A Recipe for Training Neural Networks, "verify loss at init".
 """
@@ -55,15 +57,19 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     against = _worse(probe.loss, size)
     if against is None or not _LARGE < size < math.inf:
         return
+    explodes = max((block.bottom for block in evidence.blocks), default=0.0) > DRIFT
+    cause = evidence.main_cause(+1.0) if explodes else Cause.INITIALISATION
     what = "outputs" if probe.loss.family == "regression" else "logits"
     yield Finding(
         CODE,
         f"before the first step the {what} have an rms of {size:.3g}, and a loss of {probe.loss.value:.3g}",
-        Cause.INITIALISATION,
+        cause,
         Severity.WARNING,
         layers=tuple(dict.fromkeys(op.layer for op in made)),
         evidence=(against, f"{what} of about 1 are usual"),
-        advice=(f"all layers: {initialiser(probe, 'relu')}",),
+        advice=(f"all layers: {initialiser(probe, 'relu')}",)
+        if cause is Cause.INITIALISATION
+        else (f"mend what makes the gradient explode: {cause}",),
         explained_by=_ECHO_OF,
     )
 
