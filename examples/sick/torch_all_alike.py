@@ -1,4 +1,4 @@
-"""Sick: a hundred plain layers with the right weights; whatever goes in, all but the same comes out of the last.
+"""Sick: a hundred plain layers with the right weights; whatever goes in, all but the same comes out.
 
 Cure: evengrad fix examples/sick/torch_all_alike.py --only tailored
 """
