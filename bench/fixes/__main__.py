@@ -176,7 +176,10 @@ def _text(
         yield "The searches, each with the same budget and tests, on every third case:"
         yield ""
         yield from tables.searches(halves)
-    for name, outcome in examples:
+    shown = list(examples)
+    if shown:
+        yield from ("", "The scripts in `examples/`, by the calls that they name:", "")
+    for name, outcome in shown:
         how = f"{outcome.remedy}{' (by hand)' if outcome.by_hand else ''}" if outcome.remedy else ""
         yield f"* {name}: {outcome.status}, {how}, cost {outcome.cost:.1f}"
 
