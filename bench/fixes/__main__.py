@@ -154,7 +154,7 @@ def _text(
     cases: list[Case],
     counts: tuple[int, int, int],
     well: list[tuple[Spec, Outcome]],
-    examples: Iterable[tuple[str, Outcome]],
+    examples: Sequence[tuple[str, Outcome]],
 ) -> Iterator[str]:
     drawn, unfit, sick_ones = counts
     yield f"{drawn} trainings were drawn. {unfit} have a healthy twin that does not learn, and "
@@ -176,10 +176,9 @@ def _text(
         yield "The searches, each with the same budget and tests, on every third case:"
         yield ""
         yield from tables.searches(halves)
-    shown = list(examples)
-    if shown:
+    if examples:
         yield from ("", "The scripts in `examples/`, by the calls that they name:", "")
-    for name, outcome in shown:
+    for name, outcome in examples:
         how = f"{outcome.remedy}{' (by hand)' if outcome.by_hand else ''}" if outcome.remedy else ""
         yield f"* {name}: {outcome.status}, {how}, cost {outcome.cost:.1f}"
 

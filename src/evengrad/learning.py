@@ -153,7 +153,7 @@ def _ends(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
 
 def _first_of(losses: Sequence[float]) -> np.ndarray:
     """The first quarter, as far as it is finite."""
-    first = _ends(losses)[0] if losses else np.empty(0)
+    first = _ends(losses)[0]
     bad = np.flatnonzero(~np.isfinite(first))
     return first[: bad[0]] if len(bad) else first
 

@@ -18,14 +18,13 @@ References: AutoTrainer (ICSE 2021); Glorot 2010.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
 
 from evengrad.finding import Cause, Finding, Severity
-from evengrad.readings import grid, happened, matrices, middle, sampled
-from evengrad.run import Floats, Kind, Run
+from evengrad.readings import faded, grid, happened, matrices, middle, sampled
+from evengrad.run import Kind, Run
 from evengrad.scenario import Scenario
 from evengrad.wording import percent
 
@@ -48,11 +47,10 @@ def check(run: Run) -> Iterable[Finding]:
     if len(own) < 2:
         return
     looks = grid(run, "gradient_rms")[1]
-    ends = [own[0], own[-1]]
-    now = _ratio(looks[-5:], ends)
-    if not now < _LOW or not (events or _ratio(looks[:5], ends) < _LOW):
+    now = faded(looks[-5:], own)
+    if not now < _LOW or not (events or faded(looks[:5], own) < _LOW):
         return
-    if not events and _ratio(looks[:1], ends) < _LOW:
+    if not events and faded(looks[:1], own) < _LOW:
         yield _from_the_start(run, own, now)
         return
     since = [f"step {events[0].step}: {events[0].message}"] if events else [_SOON]
@@ -69,12 +67,6 @@ def check(run: Run) -> Iterable[Finding]:
             "normalise between the layers, or add skip connections",
         ),
     )
-
-
-def _ratio(looks: Floats, ends: list[int]) -> float:
-    """The first matrix's gradient over the last one's; NaN where that has none."""
-    first, last = middle(looks)[ends]
-    return float(first / last) if last > 0 else math.nan
 
 
 def _from_the_start(run: Run, own: list[int], ratio: float) -> Finding:

@@ -30,7 +30,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.finding import Cause, Finding, Severity
-from evengrad.readings import grid, losses, matrices, middle, ratios
+from evengrad.readings import faded, grid, losses, matrices, middle, ratios
 from evengrad.run import Floats, Run
 from evengrad.scenario import Scenario
 
@@ -100,9 +100,9 @@ def _why(run: Run) -> tuple[Cause, list[str], tuple[str, ...]]:
         return Cause.INPUT_DATA, [], _look()
     size = float(np.median(ratio))
     fact = [f"an update is {size:.2g} of its weights (usual: 1e-4 to 1e-1)"]
-    faded = _faded(run)
-    if faded < 1e-3:
-        fact.append(f"the first layer's gradient is {faded:.2g} of the last one's: it vanishes")
+    left = faded(grid(run, "gradient_rms")[1][-10:], matrices(run))
+    if left < 1e-3:
+        fact.append(f"the first layer's gradient is {left:.2g} of the last one's: it vanishes")
         return (
             Cause.ACTIVATION,
             fact,
@@ -134,15 +134,6 @@ def _flat(run: Run) -> tuple[Cause, list[str], tuple[str, ...]]:
             "evengrad check the script: weights that are too large at the start do the same",
         ),
     )
-
-
-def _faded(run: Run) -> float:
-    """The gradient's rms in the first weight matrix over that in the last, at the end; 1 if not known."""
-    own = matrices(run)
-    last = middle(grid(run, "gradient_rms")[1][-10:])[own]
-    if len(own) < 2 or not last[-1] > 0 or not last[0] >= 0:
-        return 1.0
-    return float(last[0] / last[-1])
 
 
 def _look() -> tuple[str, ...]:
