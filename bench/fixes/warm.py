@@ -45,9 +45,17 @@ sys.exit(int(server.makefile().read() or 1))
 """
 
 
-@cache
+_STARTING = threading.Lock()
+
+
 def interpreter(framework: str, backend: str = "") -> str:
     """The program, its server started. framework: "torch" or "keras"; backend: of Keras, or its default."""
+    with _STARTING:  # two calls side by side want one server
+        return _started(framework, backend)
+
+
+@cache
+def _started(framework: str, backend: str) -> str:
     if not hasattr(os, "fork") or backend == "jax":  # which starts threads when it is imported
         return sys.executable
     folder = Path(tempfile.mkdtemp(prefix="evengrad-warm-"))
