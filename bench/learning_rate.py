@@ -28,9 +28,9 @@ from torch import nn
 from torch.nn import functional
 
 import evengrad
-from evengrad.adapters.torch.sharpness import method as method_of
-from evengrad.probe import Rate
+from evengrad.adapters.torch.measure.rate import method as method_of
 from evengrad.theory.stability import largest_stable, verdict
+from evengrad.values.probe import Rate
 
 MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 BEYOND = 8  # doublings or halvings tried past these, to find a real edge outside

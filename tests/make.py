@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evengrad.probe import (
+from evengrad.values.probe import (
     ActivationHealth,
     Input,
     Loss,
@@ -19,8 +19,8 @@ from evengrad.probe import (
     Targets,
     Weight,
 )
-from evengrad.spec import Kind
-from evengrad.statistics import Summary, summarise
+from evengrad.values.spec import Kind
+from evengrad.values.summary import Summary, summarise
 
 
 def summary(rms: float = 1.0, shape: tuple[int, ...] = (64, 64), zeros: float = 0.0) -> Summary:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from evengrad.blackbox import BlackBox, Origin, Passage
-from evengrad.scenario import Scenario
-from evengrad.watching import Held, Settings, Watching
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.recording.blackbox import BlackBox, Origin, Passage
+from evengrad.recording.session import Held, Watching
+from evengrad.recording.settings import Settings
 
 PASSAGES = (
     Passage("conv1", "Conv2d", 1.25, 0.0, 0.002, 1.0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.fixes.scripts import BATCH, STRIDED, data, gain, loader, rate, std
+from bench.fixes.pieces import BATCH, STRIDED, data, gain, loader, rate, std
 from bench.fixes.specs import Spec
 
 _OPTIMIZERS = {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from evengrad.finding import Cause
+from evengrad.values.finding import Cause
 
 Framework = Literal["torch", "keras"]
 Half = Literal["development", "held-out"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.fixes.scripts import BATCH, STEPS, STRIDED, block, data, gain, loader, rate, std
+from bench.fixes.pieces import BATCH, STEPS, STRIDED, block, data, gain, loader, rate, std
 from bench.fixes.specs import Spec
 
 _OPTIMIZERS = {

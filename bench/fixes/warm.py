@@ -33,7 +33,7 @@ _PRELOADED = {
     "torch": ("torch", "torch._dynamo", "evengrad.adapters.torch.script"),
     "keras": ("keras", "tensorflow", "evengrad.adapters.keras.script"),
 }
-_ALWAYS = ("evengrad.cli", "evengrad.performing", "evengrad.patch", "sklearn.datasets")
+_ALWAYS = ("evengrad.cli", "evengrad.fixing.worker", "evengrad.fixing.patch", "sklearn.datasets")
 _CLIENT = """\
 #!{python} -IS
 import json, os, socket, sys

@@ -10,7 +10,7 @@ import numpy as np
 
 import evengrad
 from bench.zoo.architecture import CLASSES, Architecture
-from evengrad.budget import budget
+from evengrad.diagnosis.budget import budget
 
 FORECAST_SEED = 1000
 """Of the model that the forecast sees; no measured seed comes near it."""

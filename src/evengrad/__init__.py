@@ -5,17 +5,17 @@ says which layer, which cause and what to change. Importing evengrad loads no fr
 """
 
 from evengrad import keras as keras  # loads no framework until it is used
-from evengrad.check import Check, check
 from evengrad.errors import CannotCheckError, EvengradError
-from evengrad.finding import Cause, Finding, Severity
-from evengrad.fix import fix
-from evengrad.fixing import Fixing
-from evengrad.forecast import Forecast, forecast
-from evengrad.guard import GuardStopError
-from evengrad.probe import Probe
-from evengrad.run import Run
-from evengrad.store import load
-from evengrad.watch import watch
+from evengrad.fixing.fix import fix
+from evengrad.fixing.outcome import Fixing
+from evengrad.recording.guard import GuardStopError
+from evengrad.recording.reader import load
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Probe
+from evengrad.values.run import Run
+from evengrad.verbs.check import Check, check
+from evengrad.verbs.forecast import Forecast, forecast
+from evengrad.verbs.watch import watch
 
 __version__ = "0.1.0"
 

@@ -7,8 +7,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from evengrad import store
 from evengrad.cli import app
+from evengrad.recording import reader
 
 _SCRIPT = """
 import sys, torch
@@ -41,7 +41,7 @@ def run(tmp_path, monkeypatch):
 
 
 def runs(tmp_path):
-    return [store.load(path) for path in sorted((tmp_path / "runs").iterdir())]
+    return [reader.load(path) for path in sorted((tmp_path / "runs").iterdir())]
 
 
 def test_healthy(run, tmp_path):

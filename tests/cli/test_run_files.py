@@ -10,12 +10,12 @@ import pytest
 from recorded import box, record
 from typer.testing import CliRunner
 
-from evengrad import blackbox
 from evengrad.cli import app
-from evengrad.diagnose import judge_run
-from evengrad.run import Kind
-from evengrad.scenario import Scenario
-from evengrad.store import load
+from evengrad.diagnosis.diagnose import judge_run
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.recording import blackbox
+from evengrad.recording.reader import load
+from evengrad.values.run import Kind
 
 HEALTHY = Scenario(steps=120)
 STOPPED = Scenario(steps=80, held=Kind.NON_FINITE, status="stopped")

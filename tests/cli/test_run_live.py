@@ -13,9 +13,9 @@ from recorded import record
 from rich.console import Console
 
 from evengrad.cli import live
+from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.report.run_text import sparkline
-from evengrad.run import Kind
-from evengrad.scenario import Scenario
+from evengrad.values.run import Kind
 
 STOPPED = Scenario(steps=40, held=Kind.NON_FINITE, status="stopped")
 

@@ -8,7 +8,7 @@ from networks import EPSILON, NETWORKS, make, steps
 from torch import nn
 
 import evengrad
-from evengrad.budget import budget, operations_on_path
+from evengrad.diagnosis.budget import budget, operations_on_path
 
 
 class Net(nn.Module):

@@ -5,7 +5,7 @@ import reference
 from networks import EPSILON, NETWORKS, make, steps
 
 import evengrad
-from evengrad.budget import budget, operations_on_path
+from evengrad.diagnosis.budget import budget, operations_on_path
 
 keras = pytest.importorskip("keras")
 pytestmark = pytest.mark.keras

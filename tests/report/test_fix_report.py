@@ -5,13 +5,13 @@ import math
 
 import pytest
 
-from evengrad.change import Rate
-from evengrad.finding import Cause, Finding, Severity
-from evengrad.fixing import Attempt, Fixing, Plan
-from evengrad.learning import Verdict
-from evengrad.remedy import Candidate
+from evengrad.fixing.case import Candidate
+from evengrad.fixing.outcome import Attempt, Fixing, Plan
+from evengrad.fixing.verdict import Verdict
 from evengrad.report import fix_charts, fix_html, fix_json, fix_text
-from evengrad.trial import Result
+from evengrad.values.change import Rate
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.trial import Result
 
 SICK = Finding("EG301", "too large", Cause.INITIALISATION, Severity.ERROR, layers=("a",))
 LOWER = Candidate("learning_rate", (Rate(0.1),), Cause.LEARNING_RATE, 1, "a rate of 0.1 for <1>")

@@ -13,10 +13,10 @@ import make
 import numpy as np
 import pytest
 
-from evengrad.diagnose import Check, diagnose
-from evengrad.evidence import evidence
-from evengrad.finding import Cause, Finding, Severity
+from evengrad.diagnosis.evidence import evidence
 from evengrad.report import charts, html, rows
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.verbs.check import Check, diagnose
 
 _EVIL = "</script><script>alert(1)</script>"
 

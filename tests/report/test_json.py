@@ -9,10 +9,10 @@ import make
 import numpy as np
 import pytest
 
-from evengrad.budget import budget
-from evengrad.diagnose import Check, diagnose
-from evengrad.finding import Cause, Finding, Severity
+from evengrad.diagnosis.budget import budget
 from evengrad.report import json
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.verbs.check import Check, diagnose
 
 
 def _read(check: Check) -> dict:

@@ -13,12 +13,12 @@ import pytest
 from recorded import record
 from rich.console import Console
 
-from evengrad.diagnose import judge_run
-from evengrad.readings import by_layer, gradient_profile, grid, ratios
+from evengrad.diagnosis.diagnose import judge_run
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.readings import by_layer, gradient_profile, grid, ratios
+from evengrad.recording.reader import load
 from evengrad.report import run_html, run_json, run_rows, run_text, run_words
-from evengrad.run import Event, Kind
-from evengrad.scenario import Scenario
-from evengrad.store import load
+from evengrad.values.run import Event, Kind
 
 _EVIL = "</script><script>alert(1)</script>"
 STOPPED = Scenario(steps=300, held=Kind.NON_FINITE, status="stopped", spikes=(200,))

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evengrad.budget import budget
-from evengrad.diagnose import Check, diagnose
-from evengrad.finding import Cause, Finding, Severity
-from evengrad.probe import Probe
+from evengrad.diagnosis.budget import budget
 from evengrad.report import profile, text
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Probe
+from evengrad.verbs.check import Check, diagnose
 
 
 def _screen(check: Check, *, width: int = 100, encoding: str = "utf-8") -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from evengrad.spec import (
+from evengrad.theory.activations import FUNCTIONS
+from evengrad.theory.prediction import Prediction, predict
+from evengrad.theory.propagate import Level, propagate, together
+from evengrad.values.spec import (
     Combine,
     Convolution,
     Dense,
@@ -21,9 +24,6 @@ from evengrad.spec import (
     Reduce,
     Shape,
 )
-from evengrad.theory.activations import FUNCTIONS
-from evengrad.theory.prediction import Prediction, predict
-from evengrad.theory.propagate import Level, propagate, together
 
 
 class Graph:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from theory.specs import Graph
 
-from evengrad.spec import Combine, Einsum, Law, Softmax
 from evengrad.theory.concentration import causal_passed, causal_squares, passed, squares
+from evengrad.values.spec import Combine, Einsum, Law, Softmax
 
 
 def drawn(variance: float, count: int, seed: int) -> tuple[float, float]:

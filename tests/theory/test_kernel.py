@@ -8,8 +8,8 @@ from itertools import chain, combinations, product
 import numpy as np
 import pytest
 
-from evengrad.spec import Array, Shape
 from evengrad.theory import kernel as k
+from evengrad.values.spec import Array, Shape
 
 SAMPLES = 6000
 

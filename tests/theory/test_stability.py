@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from evengrad.probe import Method, Rate
 from evengrad.theory.stability import (
     CATAPULT,
     PASSES,
@@ -15,6 +14,7 @@ from evengrad.theory.stability import (
     largest_stable,
     verdict,
 )
+from evengrad.values.probe import Method, Rate
 
 HEAVY_BALL = Method("sgd", 0.9)
 NESTEROV = Method("sgd", 0.9, nesterov=True)

@@ -7,100 +7,35 @@ watches it to its end, and trying.py ``arm(session: TrialSession) -> Armed``, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+import importlib
+import sys
+from typing import Any
 
-from evengrad.change import Change
-from evengrad.errors import CannotChangeError, EvengradError
-from evengrad.probe import Probe
-from evengrad.run import Subject
-from evengrad.watching import Settings, Watching
+from evengrad.errors import CannotCheckError
 
 
-class Session(Protocol):
-    """What an armed adapter reports to. deliver and fail do not return: they stop the script.
+def adapter_of(model: Any, task: str) -> Any:
+    """The function of that name ("probe", "describe") of the adapter that knows this model.
 
-    precise: whether to take the largest stable learning rate from the Hessian.
+    Keras first: on its torch backend a model is both. Raises CannotCheckError.
     """
-
-    precise: bool
-
-    def starting(self) -> None:
-        """The script has come to its first training step, and measuring begins."""
-
-    def deliver(self, probe: Probe) -> NoReturn:
-        """Measured."""
-
-    def fail(self, error: EvengradError) -> NoReturn:
-        """Could not measure, for a reason that the user can mend."""
-
-
-class LiveSession(Protocol):
-    """What an adapter that watches a script to its end reports to. script: its name. closed: the script
-    is over.
-    """
-
-    settings: Settings
-    script: str
-    closed: bool
-
-    def watching(self, subject: Subject) -> Watching:
-        """A new run, for one optimizer."""
-
-    def trouble(self, error: BaseException) -> None:
-        """Something of ours went wrong before there was a run: logged once."""
+    for framework, types in (("keras", ("Layer",)), ("torch", ("nn.Module",))):
+        module = sys.modules.get(framework)
+        if module is not None and any(_is_a(model, module, name) for name in types):
+            return getattr(importlib.import_module(f"evengrad.adapters.{framework}.{task}"), task)
+    if type(model).__module__.split(".")[0] == "tf_keras":
+        raise CannotCheckError(
+            "This is a Keras 2 model (tf_keras). evengrad reads Keras 3: build the model with "
+            "`import keras` (3.5 or newer), and unset TF_USE_LEGACY_KERAS."
+        )
+    raise CannotCheckError(
+        f"Expected a torch.nn.Module or a Keras 3 model, got {type(model).__qualname__}. "
+        "Pass the model itself, not its class, its output or its weights."
+    )
 
 
-class TrialSession(Protocol):
-    """What an adapter that changes a script's training and counts its steps reports to (trying.py).
-
-    changes: to be made when the training starts, in this order. seed: added to every seed that the script
-    sets; what it does not seed is seeded with it. withheld: one example in so many is kept out of the loss and
-    told of apart; 0 for none.
-    """
-
-    changes: tuple[Change, ...]
-    seed: int
-    withheld: int
-
-    def started(self) -> None:
-        """The changes are made, and the first step comes. Called once."""
-
-    def refuse(self, error: CannotChangeError) -> NoReturn:
-        """A change does not fit this model or optimizer: the script is stopped."""
-
-    def note(self, text: str) -> None:
-        """What a change did in this training, one line for the user."""
-
-    def targets(self, loss: str, values: Any) -> None:
-        """What the loss compares with, as an array: "crossentropy" (class numbers or one-hot rows),
-        "binary_crossentropy", "mse" or another name, whose level of chance is then not known.
-        """
-
-    def held_back(self, loss: float, examples: int) -> None:
-        """Mean loss of so many withheld examples, in the step that is being made."""
-
-    def epoch(self, steps: int) -> None:
-        """How many steps show every example once; steps beyond see known examples again."""
-
-    def stepped(self) -> bool:
-        """An update was made, or held back by the guard. Whether the budget is now used up: the adapter then
-        probes the trained model, calls ``probed``, and stops the script by ``over``.
-        """
-
-    def probed(self, probe: Probe) -> None:
-        """The model at the end of the budget."""
-
-    def over(self) -> NoReturn:
-        """Stops the script."""
-
-
-@dataclass(frozen=True, slots=True)
-class Armed:
-    """disarm: take every patch off again. flush: the script has ended; deliver what was measured, if
-    anything was, else return.
-    """
-
-    disarm: Callable[[], None]
-    flush: Callable[[], None]
+def _is_a(model: Any, module: Any, dotted: str) -> bool:
+    kind: Any = module
+    for part in dotted.split("."):
+        kind = getattr(kind, part, None)
+    return isinstance(kind, type) and isinstance(model, kind)

@@ -13,10 +13,11 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from evengrad.diagnose import Check, diagnose
 from evengrad.errors import EvengradError
-from evengrad.probe import Probe
-from evengrad.script import ScriptExitedError, ScriptFailedError, own_frames, probe_script
+from evengrad.values.probe import Probe
+from evengrad.verbs.check import Check, diagnose
+from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
+from evengrad.verbs.host import own_frames
 
 
 class Status(IntEnum):

@@ -16,13 +16,13 @@ from rich.status import Status as Spinner
 
 from evengrad.cli.check import say
 from evengrad.errors import EvengradError
-from evengrad.finding import Finding
-from evengrad.fix import fix_script
-from evengrad.fixing import Attempt, Fixing, Plan
-from evengrad.remedies import all_remedies
-from evengrad.remedy import Candidate
+from evengrad.fixing.case import Candidate
+from evengrad.fixing.fix import fix_script
+from evengrad.fixing.outcome import Attempt, Fixing, Plan
+from evengrad.fixing.remedies import all_remedies
 from evengrad.report import fix_html, fix_json
 from evengrad.report.fix_text import attempt_line, render
+from evengrad.values.finding import Finding
 
 
 class Status(IntEnum):

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from evengrad.cli.check import Status, say, write
 from evengrad.errors import CannotCheckError, EvengradError
-from evengrad.forecast import Forecast, Inputs
-from evengrad.forecast import forecast as make
+from evengrad.verbs.forecast import Forecast, Inputs
+from evengrad.verbs.forecast import forecast as make
 
 
 def forecast(

@@ -17,10 +17,10 @@ from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
 from rich.text import Text
 
+from evengrad.recording.session import Listener
 from evengrad.report.run_text import sparkline
 from evengrad.report.run_words import duration, short
-from evengrad.run import BAD, Detail, Event, Kind, Status, Step, Subject
-from evengrad.watching import Listener
+from evengrad.values.run import BAD, Detail, Event, Kind, Status, Step, Subject
 
 _EVERY = 10.0  # seconds between two plain lines of progress
 _MOST = 50  # plain lines of events

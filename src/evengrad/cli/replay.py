@@ -14,12 +14,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evengrad import blackbox
-from evengrad.blackbox import BlackBox, Passage
 from evengrad.cli.check import say
 from evengrad.errors import EvengradError
+from evengrad.recording import blackbox
+from evengrad.recording.blackbox import BlackBox, Passage
 from evengrad.report import words
-from evengrad.wording import percent
+from evengrad.values.wording import percent
 
 _ROWS = 30
 _SHORT = 100  # characters; longer facts, such as random states, are for machines

@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 
 from evengrad.cli.check import Status, say
-from evengrad.diagnose import judge_run
+from evengrad.diagnosis.diagnose import judge_run
 from evengrad.errors import EvengradError
-from evengrad.finding import Finding
-from evengrad.run import Run
-from evengrad.store import load
+from evengrad.recording.reader import load
+from evengrad.values.finding import Finding
+from evengrad.values.run import Run
 
 
 def report(

@@ -12,14 +12,14 @@ import typer
 from evengrad.cli.check import say
 from evengrad.cli.live import viewing
 from evengrad.cli.report import show, write
-from evengrad.diagnose import judge_run
+from evengrad.diagnosis.diagnose import judge_run
 from evengrad.errors import EvengradError
-from evengrad.finding import Finding
-from evengrad.run import Run
-from evengrad.running import Outcome, run_script
-from evengrad.script import own_frames
-from evengrad.store import load
-from evengrad.watching import settings_of
+from evengrad.recording.reader import load
+from evengrad.recording.settings import settings_of
+from evengrad.values.finding import Finding
+from evengrad.values.run import Run
+from evengrad.verbs.host import own_frames
+from evengrad.verbs.run_script import Outcome, run_script
 
 
 class Status(IntEnum):

@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from evengrad.cli.check import say
-from evengrad.listing import Glance, runs_in
+from evengrad.recording.listing import Glance, runs_in
 from evengrad.report.json import plain
 from evengrad.report.run_words import duration
-from evengrad.run import BAD
+from evengrad.values.run import BAD
 
 _SILENT = 300.0  # seconds after which a run that says it is running may be dead
 _STYLES = {"stopped": "red", "failed": "red", "interrupted": "yellow", "running": "cyan"}

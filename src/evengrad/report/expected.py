@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evengrad import wording
-from evengrad.budget import Budget
-from evengrad.diagnose import Check
-from evengrad.initialisers import Even
+from evengrad.diagnosis.budget import Budget
+from evengrad.diagnosis.even import Even
 from evengrad.theory.prediction import Band
+from evengrad.values import wording
+from evengrad.verbs.check import Check
 
 _MOST = 3
 _FAR, _LEAST = 2.5, 0.1

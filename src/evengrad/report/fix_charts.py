@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from evengrad.fixing import Attempt, Fixing
+from evengrad.fixing.outcome import Attempt, Fixing
 from evengrad.report.charts import BAD, GOOD, Spec, data, finished, powers
 
 _GREY = "#8d939e"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import evengrad
-from evengrad import wording
-from evengrad.fixing import Fixing
+from evengrad.fixing.outcome import Fixing
 from evengrad.report import fix_charts as charts
 from evengrad.report import html, words
 from evengrad.report.fix_text import closest, headline
 from evengrad.report.html import Figure, explained
+from evengrad.values import wording
 
 _LEVELS = {"healthy": "good", "fixed": "good", "not_fixed": "error", "cannot_run": "error"}
 

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import evengrad
-from evengrad.change import to_json
-from evengrad.fixing import Attempt, Fixing
+from evengrad.fixing.outcome import Attempt, Fixing
 from evengrad.report.json import finding, plain
+from evengrad.values.change import to_json
 
 SCHEMA = 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evengrad.fixing import Attempt, Fixing
+from evengrad.fixing.outcome import Attempt, Fixing
 from evengrad.report.run_text import sparkline
 
 

@@ -8,11 +8,12 @@ from functools import cache
 from typing import Any
 
 import evengrad
-from evengrad import wording
-from evengrad.diagnose import Check, explanations
-from evengrad.evidence import evidence
-from evengrad.finding import Finding
+from evengrad.diagnosis.diagnose import explanations
+from evengrad.diagnosis.evidence import evidence
 from evengrad.report import expected, rows, words
+from evengrad.values import wording
+from evengrad.values.finding import Finding
+from evengrad.verbs.check import Check
 
 _LABELS = ("What it finds", "Why it matters", "How it decides", "What to do", "References")
 

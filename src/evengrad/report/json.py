@@ -13,12 +13,12 @@ from enum import Enum
 from typing import Any
 
 import evengrad
-from evengrad.diagnose import Check
-from evengrad.evidence import evidence
-from evengrad.finding import Finding
-from evengrad.probe import Operation, Probe, Weight
+from evengrad.diagnosis.evidence import evidence
 from evengrad.report.expected import is_forecast, outside
 from evengrad.theory.stability import largest_stable, verdict
+from evengrad.values.finding import Finding
+from evengrad.values.probe import Operation, Probe, Weight
+from evengrad.verbs.check import Check
 
 SCHEMA = 1
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from evengrad.budget import Budget, Level
-from evengrad.diagnose import Check
+from evengrad.diagnosis.budget import Budget, Level
 from evengrad.report import words
+from evengrad.verbs.check import Check
 
 _RANGE = " ... "
 

@@ -6,17 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import TypedDict
 
-from evengrad import wording
-from evengrad.budget import Level
-from evengrad.diagnose import Check
-from evengrad.evidence import Evidence
-from evengrad.finding import Cause
-from evengrad.probe import Operation
+from evengrad.diagnosis.budget import Level
+from evengrad.diagnosis.evidence import Evidence
 from evengrad.report import expected, words
 from evengrad.report.json import update_ratio
-from evengrad.spec import Kind
-from evengrad.statistics import root_sum_squares
 from evengrad.theory.prediction import Band
+from evengrad.values import wording
+from evengrad.values.finding import Cause
+from evengrad.values.probe import Operation
+from evengrad.values.spec import Kind
+from evengrad.values.summary import root_sum_squares
+from evengrad.verbs.check import Check
 
 _DECADE = math.log(10)
 _INVISIBLE = 1e-6

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import evengrad
-from evengrad import blackbox, wording
-from evengrad.blackbox import BlackBox
 from evengrad.errors import EvengradError
-from evengrad.finding import Finding
+from evengrad.recording import blackbox
+from evengrad.recording.blackbox import BlackBox
 from evengrad.report import html, run_words, words
 from evengrad.report.charts import Spec
 from evengrad.report.html import Figure, explained
-from evengrad.run import Run
+from evengrad.values import wording
+from evengrad.values.finding import Finding
+from evengrad.values.run import Run
 
 
 def render(run: Run, findings: Sequence[Finding]) -> str:

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 import evengrad
-from evengrad.finding import Finding
-from evengrad.readings import by_layer, gradient_profile, middle, ratios, sampled
+from evengrad.diagnosis.readings import by_layer, gradient_profile, middle, ratios, sampled
 from evengrad.report.json import finding, plain
 from evengrad.report.run_words import figures
-from evengrad.run import Event, Run
+from evengrad.values.finding import Finding
+from evengrad.values.run import Event, Run
 
 SCHEMA = 1
 

@@ -9,8 +9,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from evengrad.readings import Steps, by_layer, grid, matrices, ratios, sampled
-from evengrad.run import BAD, Floats, Run
+from evengrad.diagnosis.readings import Steps, by_layer, grid, matrices, ratios, sampled
+from evengrad.values.run import BAD, Floats, Run
 
 BINS = 240
 CELLS = 90

@@ -12,11 +12,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evengrad.finding import Finding
-from evengrad.readings import gradient_profile, losses
+from evengrad.diagnosis.readings import gradient_profile, losses
 from evengrad.report import run_words, text, words
-from evengrad.run import BAD, Floats, Kind, Run
-from evengrad.wording import factor
+from evengrad.values.finding import Finding
+from evengrad.values.run import BAD, Floats, Kind, Run
+from evengrad.values.wording import factor
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ROWS = 12

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evengrad.finding import Finding, Severity
-from evengrad.readings import happened, losses
+from evengrad.diagnosis.readings import happened, losses
 from evengrad.report.words import counted, number
-from evengrad.run import Kind, Run
-from evengrad.wording import percent
+from evengrad.values.finding import Finding, Severity
+from evengrad.values.run import Kind, Run
+from evengrad.values.wording import percent
 
 
 @dataclass(frozen=True, slots=True)

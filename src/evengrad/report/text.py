@@ -11,12 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evengrad import wording
-from evengrad.diagnose import Check
-from evengrad.evidence import DRIFT, evidence
-from evengrad.finding import Finding, Severity
+from evengrad.diagnosis.evidence import DRIFT, evidence
 from evengrad.report import expected, profile, words
 from evengrad.report.profile import Row
+from evengrad.values import wording
+from evengrad.values.finding import Finding, Severity
+from evengrad.verbs.check import Check
 
 STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 _FACTS = 3

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from evengrad.budget import Budget
-from evengrad.diagnose import Check
-from evengrad.finding import Cause, Finding, Severity
-from evengrad.probe import Probe
+from evengrad.diagnosis.budget import Budget
 from evengrad.theory.stability import largest_stable
 from evengrad.theory.stability import verdict as verdict_of_rate
-from evengrad.wording import factor, fold
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Probe
+from evengrad.values.wording import factor, fold
+from evengrad.verbs.check import Check
 
 EVEN = math.log(2.0)
 """Growth below a factor of two in either direction reads as "even"; wording only, no rule."""

@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from evengrad.spec import Array
 from evengrad.theory.gaussian import NODES, WEIGHTS
+from evengrad.values.spec import Array
 
 _STEP = 0.25  # of log t, and of the logits at most
 _WIDEST = 15.0  # standard deviation of the logits: beyond, what the largest leaves to the others goes by 1 / sd

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from evengrad.spec import Array, Shape
 from evengrad.theory.gaussian import NODES, dual, expect
 from evengrad.theory.kernel import Kernel
+from evengrad.values.spec import Array, Shape
 
 Profile = dict[int, Array]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evengrad.spec import Array
+from evengrad.values.spec import Array
 
 _REACH, _COUNT, _ORDER = (
     8.0,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evengrad.spec import Shape
+from evengrad.values.spec import Shape
 
 Kernel = npt.NDArray[Any]
 

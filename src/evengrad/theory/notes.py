@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evengrad.spec import (
+from evengrad.values.spec import (
     Combine,
     Composite,
     Expand,

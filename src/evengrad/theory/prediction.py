@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evengrad.probe import Input, Loss, Operation, Port, Probe, Weight
-from evengrad.spec import Composite, Law, ModelSpec, Node, Shape
-from evengrad.statistics import Summary
 from evengrad.theory.field import Field
 from evengrad.theory.gaussian import WEIGHTS
 from evengrad.theory.notes import steep_constants
 from evengrad.theory.propagate import NOTHING, Level, Passage, Propagation, propagate, together
+from evengrad.values.probe import Input, Loss, Operation, Port, Probe, Weight
+from evengrad.values.spec import Composite, Law, ModelSpec, Node, Shape
+from evengrad.values.summary import Summary
 
 _QUANTILE = 1.959964  # of 97.5%
 _ERROR, _LAYER_ERROR, _TERM_ERROR = 0.07, 0.015, 0.02

@@ -12,19 +12,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from evengrad.spec import Array, Combine, Composite, Law, ModelSpec, Node, Opaque, Pointwise, Shape
-from evengrad.theory.field import (
-    ONES,
-    Field,
-    Signal,
-    energy,
-    function_of,
-    gaussian,
-    total,
-)
+from evengrad.theory.field import ONES, Field, Signal, energy, function_of, gaussian, total
 from evengrad.theory.gaussian import dual, expect
 from evengrad.theory.kernel import independent, pair_mean
 from evengrad.theory.maps import Rule, rules
+from evengrad.values.spec import (
+    Array,
+    Combine,
+    Composite,
+    Law,
+    ModelSpec,
+    Node,
+    Opaque,
+    Pointwise,
+    Shape,
+)
 
 _UNKNOWN = (2 * math.log(10) / 1.959964) ** 2
 """Var log energy that an operation without a rule adds: a decade of the norm either way in 95%."""

@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from evengrad.probe import Method, Rate
-from evengrad.spec import Array
+from evengrad.values.probe import Method, Rate
+from evengrad.values.spec import Array
 
 Verdict = Literal["safe", "catapult", "diverges"]
 

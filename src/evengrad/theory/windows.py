@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evengrad.spec import Array
+from evengrad.values.spec import Array
 
 
 @dataclass(frozen=True, slots=True)

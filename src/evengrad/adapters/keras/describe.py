@@ -10,12 +10,12 @@ from typing import Any
 import keras
 from keras.src import backend
 
-from evengrad.adapters.keras.placeholders import without_values
-from evengrad.adapters.keras.specify import specify
-from evengrad.adapters.keras.state import untouched
-from evengrad.adapters.keras.trace import trace
+from evengrad.adapters.keras.backend.state import untouched
+from evengrad.adapters.keras.spec.placeholders import without_values
+from evengrad.adapters.keras.spec.specify import specify
+from evengrad.adapters.keras.trace.trace import trace
 from evengrad.errors import CannotCheckError
-from evengrad.spec import ModelSpec, Shape
+from evengrad.values.spec import ModelSpec, Shape
 
 Typed = tuple[Shape, str]
 Inputs = tuple[Typed, ...] | dict[str, Typed] | None

@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 
-from evengrad.adapters import Armed, LiveSession
-from evengrad.adapters.keras.deferred import Deferred
+from evengrad.adapters.common.sessions import Armed, LiveSession
+from evengrad.adapters.keras.tap.deferred import Deferred
+from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.adapters.keras.watch import Watch
-from evengrad.adapters.keras.watched import Watched
-from evengrad.run import Status
+from evengrad.values.run import Status
 
 
 def arm(session: LiveSession) -> Armed:

@@ -10,20 +10,20 @@ import numpy as np
 from keras.src import backend
 from keras.src.trainers.data_adapters import data_adapter_utils
 
-from evengrad.adapters.keras.differentiate import Gradients, array, differentiate
-from evengrad.adapters.keras.losses import DataLoss, Reading, in_range, targets
-from evengrad.adapters.keras.measure import HEADS, Measured
-from evengrad.adapters.keras.replay import Replay
-from evengrad.adapters.keras.sharpness import with_rate
-from evengrad.adapters.keras.specify import model_name, specify, versions
-from evengrad.adapters.keras.state import untouched
-from evengrad.adapters.keras.trace import trace
-from evengrad.adapters.keras.update import coming_update, describe, loss_scale
-from evengrad.adapters.keras.weights import fan_in, names_of, penalty, trainables
+from evengrad.adapters.keras.backend.differentiate import Gradients, array, differentiate
+from evengrad.adapters.keras.backend.state import untouched
+from evengrad.adapters.keras.measure.measure import HEADS, Measured
+from evengrad.adapters.keras.measure.rate import with_rate
+from evengrad.adapters.keras.measure.update import coming_update, describe, loss_scale
+from evengrad.adapters.keras.spec.specify import model_name, specify, versions
+from evengrad.adapters.keras.trace.losses import DataLoss, Reading, in_range, targets
+from evengrad.adapters.keras.trace.replay import Replay
+from evengrad.adapters.keras.trace.trace import trace
+from evengrad.adapters.keras.trace.weights import fan_in, names_of, penalty, trainables
 from evengrad.errors import CannotCheckError
-from evengrad.probe import Loss, Probe, Weight
-from evengrad.spec import ModelSpec
-from evengrad.statistics import summarise
+from evengrad.values.probe import Loss, Probe, Weight
+from evengrad.values.spec import ModelSpec
+from evengrad.values.summary import summarise
 
 
 def probe(

@@ -13,9 +13,9 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer as _Optimizer
 from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
 from keras.src.trainers.epoch_iterator import EpochIterator
 
-from evengrad.adapters import Armed, Session
+from evengrad.adapters.common.sessions import Armed, Session
+from evengrad.adapters.keras.measure.update import is_copy
 from evengrad.adapters.keras.probe import probe
-from evengrad.adapters.keras.update import is_copy
 from evengrad.errors import CannotCheckError, EvengradError
 
 

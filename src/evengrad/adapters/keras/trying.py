@@ -12,11 +12,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from evengrad.adapters import Armed, TrialSession
-from evengrad.adapters.keras.changing import apply
-from evengrad.adapters.keras.changing_data import kind_of_loss, looked_at
+from evengrad.adapters.common.sessions import Armed, TrialSession
+from evengrad.adapters.keras.change.change import apply
+from evengrad.adapters.keras.change.data import kind_of_loss, looked_at
+from evengrad.adapters.keras.change.withholding import Withholding
 from evengrad.adapters.keras.probe import probe
-from evengrad.adapters.keras.withholding import Withholding
 from evengrad.errors import CannotChangeError
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import keras
 
-from evengrad.adapters.keras.deferred import Deferred
-from evengrad.adapters.keras.watched import Watched
-from evengrad.clip import Clip
+from evengrad.adapters.keras.tap.deferred import Deferred
+from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.errors import EvengradError
-from evengrad.guard import Guard
-from evengrad.run import Status, Subject
-from evengrad.watching import Listener, Watching, log, settings_of
+from evengrad.recording.clip import Clip
+from evengrad.recording.guard import Guard
+from evengrad.recording.session import Listener, Watching, log
+from evengrad.recording.settings import settings_of
+from evengrad.values.run import Status, Subject
 
 
 def watch(model: Any, _optimizer: Any, _settings: Any) -> Any:

@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from evengrad.adapters.torch.caches import forget_meta
-from evengrad.adapters.torch.constants import LARGEST
-from evengrad.adapters.torch.ends import path_to_any, where_the_budget_begins
-from evengrad.adapters.torch.laws import heard, initialise_again, listening, measured
-from evengrad.adapters.torch.naming import assign, parameter_names, prefixes
-from evengrad.adapters.torch.record import Recorder
-from evengrad.adapters.torch.specify import specify
-from evengrad.adapters.torch.standins import drawn
-from evengrad.adapters.torch.state import eagerly, noise_kept
+from evengrad.adapters.torch.laws.caches import forget_meta
+from evengrad.adapters.torch.laws.constants import LARGEST
+from evengrad.adapters.torch.laws.laws import heard, initialise_again, listening, measured
+from evengrad.adapters.torch.laws.stand_ins import drawn
+from evengrad.adapters.torch.record.ends import path_to_any, where_the_budget_begins
+from evengrad.adapters.torch.record.naming import assign, parameter_names, prefixes
+from evengrad.adapters.torch.record.record import Recorder
+from evengrad.adapters.torch.record.specify import specify
+from evengrad.adapters.torch.record.state import eagerly, noise_kept
 from evengrad.errors import CannotCheckError
-from evengrad.spec import Kind, ModelSpec, Shape
+from evengrad.values.spec import Kind, ModelSpec, Shape
 
 Typed = tuple[Shape, str]
 Inputs = tuple[Typed, ...] | dict[str, Typed] | None

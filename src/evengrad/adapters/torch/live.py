@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from evengrad.adapters import Armed, LiveSession
-from evengrad.adapters.torch import patches
-from evengrad.adapters.torch.capture import find_roots
-from evengrad.adapters.torch.tap import Tap
+from evengrad.adapters.common.sessions import Armed, LiveSession
+from evengrad.adapters.torch.tap import patches
+from evengrad.adapters.torch.tap.capture import find_roots
+from evengrad.adapters.torch.tap.tap import Tap
 
 
 def arm(session: LiveSession) -> Armed:

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
-from evengrad.adapters.torch.measure import Measurement
-from evengrad.adapters.torch.record import Recorder
-from evengrad.adapters.torch.sharpness import with_rate
-from evengrad.adapters.torch.state import eagerly, untouched
-from evengrad.adapters.torch.update import coming_update, describe
+from evengrad.adapters.torch.measure.measure import Measurement
+from evengrad.adapters.torch.measure.rate import with_rate
+from evengrad.adapters.torch.measure.update import coming_update, describe
+from evengrad.adapters.torch.record.record import Recorder
+from evengrad.adapters.torch.record.state import eagerly, untouched
 from evengrad.errors import CannotCheckError
-from evengrad.probe import Probe
+from evengrad.values.probe import Probe
 
 
 def probe(

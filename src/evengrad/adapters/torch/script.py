@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from evengrad.adapters import Armed, Session
-from evengrad.adapters.torch.measure import Measurement
-from evengrad.adapters.torch.record import Recorder
-from evengrad.adapters.torch.rerun import rerun
-from evengrad.adapters.torch.sharpness import with_rate
-from evengrad.adapters.torch.state import untouched
-from evengrad.adapters.torch.update import coming_update, describe
+from evengrad.adapters.common.sessions import Armed, Session
+from evengrad.adapters.torch.measure.measure import Measurement
+from evengrad.adapters.torch.measure.rate import with_rate
+from evengrad.adapters.torch.measure.rerun import rerun
+from evengrad.adapters.torch.measure.update import coming_update, describe
+from evengrad.adapters.torch.record.record import Recorder
+from evengrad.adapters.torch.record.state import untouched
 from evengrad.errors import CannotCheckError, EvengradError
-from evengrad.probe import Optimizer, Probe
+from evengrad.values.probe import Optimizer, Probe
 
 
 def arm(session: Session) -> Armed:

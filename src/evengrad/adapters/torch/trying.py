@@ -10,15 +10,15 @@ from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from evengrad.adapters import Armed, TrialSession
+from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.adapters.torch import script
-from evengrad.adapters.torch.changing import apply
-from evengrad.adapters.torch.living import Live
-from evengrad.adapters.torch.substitute import Substitute, under
-from evengrad.adapters.torch.withholding import LOSSES, REGRESSIONS, Withholding
-from evengrad.change import Activation, FiniteTargets, Logits
+from evengrad.adapters.torch.change.change import apply
+from evengrad.adapters.torch.change.model import Live
+from evengrad.adapters.torch.change.substitute import Substitute, under
+from evengrad.adapters.torch.change.withholding import LOSSES, REGRESSIONS, Withholding
 from evengrad.errors import CannotChangeError, EvengradError
-from evengrad.probe import Probe
+from evengrad.values.change import Activation, FiniteTargets, Logits
+from evengrad.values.probe import Probe
 
 
 def arm(session: TrialSession) -> Armed:

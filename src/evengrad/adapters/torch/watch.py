@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch import patches
-from evengrad.adapters.torch.capture import find_roots
-from evengrad.adapters.torch.tap import Tap
+from evengrad.adapters.torch.tap import patches
+from evengrad.adapters.torch.tap.capture import find_roots
+from evengrad.adapters.torch.tap.tap import Tap
 from evengrad.errors import EvengradError
-from evengrad.run import Status
-from evengrad.watching import Listener, Settings, Watching
+from evengrad.recording.session import Listener, Watching
+from evengrad.recording.settings import Settings
+from evengrad.values.run import Status
 
 
 class Watch:

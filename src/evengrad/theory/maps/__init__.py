@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from evengrad.spec import Shape
 from evengrad.theory.field import Field, Signal
+from evengrad.values.spec import Shape
 
 
 @dataclass(frozen=True, slots=True)

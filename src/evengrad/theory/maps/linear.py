@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from evengrad.spec import Array, Convolution, Dense, Embedding, Law, Shape
 from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, united
 from evengrad.theory.kernel import Kernel, independent, insert, pair_mean, same
 from evengrad.theory.maps import Rule
 from evengrad.theory.windows import Window, even
+from evengrad.values.spec import Array, Convolution, Dense, Embedding, Law, Shape
 
 _SIGMA = 4.0  # a measured mean within so many standard errors of zero counts as zero
 

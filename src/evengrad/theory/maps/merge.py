@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from evengrad.spec import Array, Combine, Shape
 from evengrad.theory import kernel as k
 from evengrad.theory.field import (
     ONES,
@@ -29,6 +28,7 @@ from evengrad.theory.field import (
 from evengrad.theory.gaussian import NODES, WEIGHTS, dual, expect
 from evengrad.theory.kernel import Kernel
 from evengrad.theory.maps import Rule
+from evengrad.values.spec import Array, Combine, Shape
 
 _SUMS = {"add", "subtract"}
 

@@ -7,7 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from evengrad.spec import (
+from evengrad.theory import kernel as k
+from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, part_of, united
+from evengrad.theory.kernel import Kernel
+from evengrad.theory.maps import Rule
+from evengrad.values.spec import (
     Concatenate,
     Expand,
     Pad,
@@ -19,10 +23,6 @@ from evengrad.spec import (
     Transpose,
     Upsample,
 )
-from evengrad.theory import kernel as k
-from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, part_of, united
-from evengrad.theory.kernel import Kernel
-from evengrad.theory.maps import Rule
 
 Fields = Sequence[Field]
 Signals = Sequence[Signal | None]

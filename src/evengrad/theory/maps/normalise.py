@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from evengrad.spec import Array, Normalise, Shape
 from evengrad.theory import kernel as k
 from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, united
 from evengrad.theory.kernel import Kernel
 from evengrad.theory.maps import Rule
+from evengrad.values.spec import Array, Normalise, Shape
 
 _FEWEST = 2.5  # degrees of freedom: with fewer the expectation does not exist
 

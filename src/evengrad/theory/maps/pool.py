@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
-from evengrad.spec import Array, Dropout, Pool, Reduce, Shape
 from evengrad.theory import kernel as k
 from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, shaped, united
 from evengrad.theory.gaussian import NODES, WEIGHTS, dual, expect
 from evengrad.theory.kernel import Kernel
 from evengrad.theory.maps import Rule
 from evengrad.theory.windows import Window, even
+from evengrad.values.spec import Array, Dropout, Pool, Reduce, Shape
 
 _U, _U_WEIGHTS = hermegauss(40)
 _U_WEIGHTS = _U_WEIGHTS / _U_WEIGHTS.sum()

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from evengrad.spec import Array, Attention, Einsum, Shape, Softmax
 from evengrad.theory import kernel as k
 from evengrad.theory.concentration import causal_passed, causal_squares, passed, squares
 from evengrad.theory.field import ONES, Field, Signal, gaussian, united
 from evengrad.theory.kernel import Kernel
 from evengrad.theory.maps import Rule
+from evengrad.values.spec import Array, Attention, Einsum, Shape, Softmax
 
 Fields = Sequence[Field]
 Signals = Sequence[Signal | None]

@@ -1,0 +1,118 @@
+"""Where a NaN or an infinity was born, exactly, from a probe of the step that has it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from evengrad.recording.blackbox import Origin, Passage
+from evengrad.values.finding import Cause
+from evengrad.values.probe import Operation, Port, Probe
+from evengrad.values.spec import Kind
+from evengrad.values.wording import percent
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """layer: the user's own name. phase: "batch", "weights", "forward" or "backward". message: what is seen
+    there, one line. advice: what to change.
+    """
+
+    layer: str
+    phase: str
+    cause: Cause
+    message: str
+    advice: str
+
+
+def birth(probe: Probe) -> Birth | None:
+    """The first thing that is not finite, with all that it was made of finite: forward before backward.
+    None where all is finite.
+    """
+    return _given(probe) or _forward(probe) or _backward(probe)
+
+
+def origin_of(probe: Probe) -> Origin | None:
+    """The same as it stands in a black box, with every operation that was passed."""
+    found = birth(probe)
+    if found is None:
+        return None
+    passages = tuple(
+        Passage(
+            op.layer,
+            op.type,
+            op.forward.rms,
+            op.forward.non_finite,
+            op.backward.rms,
+            op.backward.non_finite,
+        )
+        for op in probe.operations
+    )
+    return Origin(found.layer, found.phase, found.message, passages)
+
+
+def _given(probe: Probe) -> Birth | None:
+    repair = "drop or repair these rows before training"
+    for given in probe.inputs:
+        if given.value.non_finite and _spreads(probe):
+            share = percent(given.value.non_finite)
+            what = f"the batch itself is not finite: {share} of {given.name}"
+            return Birth(given.name, "batch", Cause.BAD_BATCH, what, repair)
+    if probe.loss.targets is not None and probe.loss.targets.non_finite:
+        what = "the labels of the batch are not finite"
+        return Birth("labels", "batch", Cause.BAD_BATCH, what, repair)
+    for weight in probe.weights:
+        if weight.value.non_finite:
+            what = f"the weights {weight.name} hold values that are not finite"
+            advice = "initialise them again; a checkpoint with NaN in it cannot be trained on"
+            return Birth(weight.name, "weights", Cause.INITIALISATION, what, advice)
+    return None
+
+
+def _spreads(probe: Probe) -> bool:
+    """Whether anything that is made of the batch is not finite: the network may repair it itself."""
+    return not math.isfinite(probe.loss.value) or any(
+        op.forward.non_finite or not _finite((*op.inputs, *op.outputs)) for op in probe.operations
+    )
+
+
+def _forward(probe: Probe) -> Birth | None:
+    for op in probe.operations:
+        if op.forward.non_finite:
+            cause, advice = _why(probe, op)
+            what = f"{op.layer} ({op.type}) makes {percent(op.forward.non_finite)} of its output NaN or inf"
+            return Birth(op.layer, "forward", cause, what, advice)
+    return None
+
+
+def _backward(probe: Probe) -> Birth | None:
+    for op in reversed(probe.operations):
+        if _finite(op.outputs) and not _finite(op.inputs):
+            cause = Cause.LOSS_HEAD if op.kind is Kind.LOSS else Cause.ARCHITECTURE
+            what = f"the gradient turns NaN or inf in {op.layer} ({op.type}), going backwards"
+            advice = "keep its argument away from where its slope is infinite (add an epsilon)"
+            return Birth(op.layer, "backward", cause, what, advice)
+    if not _finite(probe.outputs):
+        what = f"the gradient that {probe.loss.name} sends back is NaN or inf"
+        advice = "let the loss read logits"
+        return Birth(probe.loss.name, "backward", Cause.LOSS_HEAD, what, advice)
+    return None
+
+
+def _finite(ports: tuple[Port, ...]) -> bool:
+    return all(math.isfinite(port.norm) for port in ports)
+
+
+def _why(probe: Probe, op: Operation) -> tuple[Cause, str]:
+    if op.kind is Kind.LOSS:
+        return Cause.LOSS_HEAD, "let the loss read logits: it then takes no logarithm of 0"
+    if op.dtype == "float16":
+        return (
+            Cause.PRECISION,
+            "keep this layer in float32, or use bfloat16: float16 ends at 65,504",
+        )
+    before = probe.operations[: probe.operations.index(op)]
+    largest = max((other.forward.max for other in before), default=0.0)
+    if largest > 1e18:
+        return Cause.INITIALISATION, "initialise the weights at their variance-keeping scale"
+    return Cause.ARCHITECTURE, "guard its argument (add an epsilon; no division by, or log of, 0)"

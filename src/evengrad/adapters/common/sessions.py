@@ -1,0 +1,102 @@
+"""What an adapter reports to: the protocols of the doors ``script``, ``live`` and ``trying``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+from evengrad.errors import CannotChangeError, EvengradError
+from evengrad.recording.session import Watching
+from evengrad.recording.settings import Settings
+from evengrad.values.change import Change
+from evengrad.values.probe import Probe
+from evengrad.values.run import Subject
+
+
+class Session(Protocol):
+    """What an armed adapter reports to. deliver and fail do not return: they stop the script.
+
+    precise: whether to take the largest stable learning rate from the Hessian.
+    """
+
+    precise: bool
+
+    def starting(self) -> None:
+        """The script has come to its first training step, and measuring begins."""
+
+    def deliver(self, probe: Probe) -> NoReturn:
+        """Measured."""
+
+    def fail(self, error: EvengradError) -> NoReturn:
+        """Could not measure, for a reason that the user can mend."""
+
+
+class LiveSession(Protocol):
+    """What an adapter that watches a script to its end reports to. script: its name. closed: the script
+    is over.
+    """
+
+    settings: Settings
+    script: str
+    closed: bool
+
+    def watching(self, subject: Subject) -> Watching:
+        """A new run, for one optimizer."""
+
+    def trouble(self, error: BaseException) -> None:
+        """Something of ours went wrong before there was a run: logged once."""
+
+
+class TrialSession(Protocol):
+    """What an adapter that changes a script's training and counts its steps reports to (trying.py).
+
+    changes: to be made when the training starts, in this order. seed: added to every seed that the script
+    sets; what it does not seed is seeded with it. withheld: one example in so many is kept out of the loss and
+    told of apart; 0 for none.
+    """
+
+    changes: tuple[Change, ...]
+    seed: int
+    withheld: int
+
+    def started(self) -> None:
+        """The changes are made, and the first step comes. Called once."""
+
+    def refuse(self, error: CannotChangeError) -> NoReturn:
+        """A change does not fit this model or optimizer: the script is stopped."""
+
+    def note(self, text: str) -> None:
+        """What a change did in this training, one line for the user."""
+
+    def targets(self, loss: str, values: Any) -> None:
+        """What the loss compares with, as an array: "crossentropy" (class numbers or one-hot rows),
+        "binary_crossentropy", "mse" or another name, whose level of chance is then not known.
+        """
+
+    def held_back(self, loss: float, examples: int) -> None:
+        """Mean loss of so many withheld examples, in the step that is being made."""
+
+    def epoch(self, steps: int) -> None:
+        """How many steps show every example once; steps beyond see known examples again."""
+
+    def stepped(self) -> bool:
+        """An update was made, or held back by the guard. Whether the budget is now used up: the adapter then
+        probes the trained model, calls ``probed``, and stops the script by ``over``.
+        """
+
+    def probed(self, probe: Probe) -> None:
+        """The model at the end of the budget."""
+
+    def over(self) -> NoReturn:
+        """Stops the script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """disarm: take every patch off again. flush: the script has ended; deliver what was measured, if
+    anything was, else return.
+    """
+
+    disarm: Callable[[], None]
+    flush: Callable[[], None]

@@ -1,0 +1,1 @@
+"""Changes made in a live Keras model and its optimizer: one file a change."""

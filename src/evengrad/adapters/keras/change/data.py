@@ -1,0 +1,115 @@
+"""The first batch of a training and its targets, without taking anything from it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from types import GeneratorType
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.trainers.data_adapters import (
+    array_data_adapter,
+    array_slicing,
+    data_adapter_utils,
+)
+from keras.src.trainers.epoch_iterator import EpochIterator
+
+from evengrad.adapters.keras.backend.differentiate import isolated
+from evengrad.adapters.keras.trace.kinds import snake
+
+_LOSSES = {
+    "sparse_categorical_crossentropy": "crossentropy",
+    "categorical_crossentropy": "crossentropy",
+    "binary_crossentropy": "binary_crossentropy",
+    "mean_squared_error": "mse",
+}
+_FEW = 8
+"""Batches of a dataset whose targets are looked at."""
+
+
+def kind_of_loss(model: Any) -> str:
+    """By the name that a session knows it by."""
+    losses = keras.tree.flatten(model.loss)
+    if len(losses) != 1 or losses[0] is None:
+        return "other"
+    loss = keras.losses.get(losses[0]) if isinstance(losses[0], str) else losses[0]
+    function = getattr(loss, "fn", loss)
+    word = snake(str(getattr(function, "__name__", type(function).__name__)))
+    return _LOSSES.get(word, word)
+
+
+def looked_at(given: dict[str, Any]) -> tuple[Any, Any]:
+    """The first batch that ``fit`` would train on, or one like it, and targets: of all arrays, or of a few
+    batches; None where they cannot be had. What is taken from a generator is put back.
+    """
+    x = given["x"]
+    if isinstance(x, GeneratorType):
+        found = list(islice(x, _FEW))
+        given["x"] = (batch for batch in chain(found, x))
+        return _of_batches(found)
+    try:
+        with _kept_random():
+            if array_data_adapter.can_convert_arrays((x, given["y"], given["sample_weight"])):
+                return _of_arrays(given)
+            return _of_batches(_first(x))
+    except Exception:  # of the script's own data: ``fit`` will meet it, too
+        return None, None
+
+
+def _first(data: Any) -> list[Any]:
+    if isinstance(data, keras.utils.PyDataset):
+        return [data[i] for i in range(min(_FEW, data.num_batches or _FEW))]
+    return list(islice(data, _FEW))
+
+
+def _of_batches(found: list[Any]) -> tuple[Any, Any]:
+    if not found:
+        return None, None
+    batches = [
+        data_adapter_utils.unpack_x_y_sample_weight(keras.tree.map_structure(_array, tuple(batch)))
+        for batch in found
+    ]
+    targets = [b[1] for b in batches]
+    single = all(hasattr(y, "shape") and len(y.shape) for y in targets)
+    return batches[0], np.concatenate(targets) if single else None
+
+
+def _array(value: Any) -> Any:
+    return value if value is None else keras.ops.convert_to_numpy(value)
+
+
+def _of_arrays(given: dict[str, Any]) -> tuple[Any, Any]:
+    data = given["x"], given["y"], given["sample_weight"]
+    if given["validation_split"] and given["validation_data"] is None:
+        data, _ = array_slicing.train_validation_split(
+            data, validation_split=given["validation_split"]
+        )
+    x, y, weight = data
+    batches = EpochIterator(
+        x=x,
+        y=y,
+        sample_weight=weight,
+        batch_size=given["batch_size"],
+        steps_per_epoch=given["steps_per_epoch"],
+        shuffle=given["shuffle"],
+        class_weight=given["class_weight"],
+    )
+    for _, _, found in batches:
+        return data_adapter_utils.unpack_x_y_sample_weight(found[0]), y
+    return None, None
+
+
+@contextmanager
+def _kept_random() -> Iterator[None]:
+    """The script goes on with the random numbers that it would have had."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with isolated():
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -1,0 +1,145 @@
+"""How large a step of the coming update the loss bears: forward passes at moved weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from evengrad.adapters.keras.backend.differentiate import Run, array, curvature, forward
+from evengrad.adapters.keras.measure.update import coming_step, unscaled
+from evengrad.adapters.keras.trace.weights import penalty
+from evengrad.theory.stability import critical_rate, first_step, largest_eigenvalue
+from evengrad.values.probe import Method, Probe, Rate
+
+
+def with_rate(
+    found: Probe,
+    optimizer: Any,
+    variables: list[Any],
+    gradients: list[Any],
+    run: Run,
+    others: list[Any],
+    data: Any,
+    *,
+    precise: bool = False,
+) -> Probe:
+    """The probe with the rate that its loss bears; the probe stands, whatever becomes of this.
+
+    gradients: of the whole loss, penalties included, None where there is none. run: the forward pass to the
+    loss without penalties, which assigns nothing.
+    """
+    run = _penalised(run, variables)
+    here = [v.value for v in variables]
+    try:
+        now = float(array(unscaled(optimizer).learning_rate))
+        if now <= 0.0:
+            return found
+        moves, scales = coming_step(optimizer, variables, gradients)
+        loss = forward(run, others, data)
+        critical, passes = critical_rate(_along(loss, here, moves, now), now * _first(here, moves))
+    except Exception as error:
+        return _noted(found, f"the largest stable learning rate could not be worked out: {error}")
+    rate = Rate(now, critical, passes, method(unscaled(optimizer)))
+    if precise:
+        try:
+            product = _preconditioned(curvature(run, here, others, data), here, scales)
+            sharpness = largest_eigenvalue(product, sum(math.prod(h.shape) for h in here))
+            rate = replace(rate, sharpness=sharpness)
+        except Exception as error:
+            note = (
+                "the Hessian's largest eigenvalue could not be worked out, the learning rate is judged by "
+                f"forward passes alone: {error}"
+            )
+            found = _noted(found, note)
+    return replace(found, rate=rate)
+
+
+def _noted(found: Probe, note: str) -> Probe:
+    return replace(found, notes=(*found.notes, note.splitlines()[0]))
+
+
+def _penalised(run: Run, variables: list[Any]) -> Run:
+    """With the regularisers' penalties on top, as Keras trains."""
+    if not any(v.regularizer is not None for v in variables):
+        return run
+    penalties = penalty(variables)
+
+    def total(tap: Any, weights: list[Any], others: list[Any], data: Any) -> tuple[Any, Any]:
+        value, kept = run(tap, weights, others, data)
+        term, _ = penalties(tap, weights, others, data)
+        return value + keras.ops.cast(term, value.dtype), kept
+
+    return total
+
+
+def _along(
+    loss: Callable[[list[Any]], float], here: list[Any], moves: list[Any], now: float
+) -> Callable[[float], float]:
+    """The loss of a rate; now: the one of the moves."""
+
+    def at(step: float) -> float:
+        moved = [
+            h if m is None else keras.ops.convert_to_tensor(array(h) + m * (step / now), h.dtype)
+            for h, m in zip(here, moves, strict=True)
+        ]
+        return loss(moved)
+
+    return at
+
+
+def _first(here: list[Any], moves: list[Any]) -> float:
+    """How many coming updates the search's first step is."""
+    pairs = [(h, m) for h, m in zip(here, moves, strict=True) if m is not None]
+    weights, move = (
+        math.hypot(*(float(np.linalg.norm(part)) for part in parts)) if pairs else 0.0
+        for parts in ([array(h) for h, _ in pairs], [m for _, m in pairs])
+    )
+    return first_step(weights, move, max((_eps(h) for h, _ in pairs), default=0.0))
+
+
+def _eps(tensor: Any) -> float:
+    short = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+    return short.get(keras.backend.standardize_dtype(tensor.dtype), 0.0)
+
+
+def method(optimizer: Any) -> Method:
+    """What of an optimizer decides the edge."""
+    known = keras.optimizers
+    by_name = hasattr(optimizer, "beta_1") and "adam" in type(optimizer).__name__.lower()
+    if by_name or isinstance(optimizer, known.Adam | known.Nadam | known.Adamax):
+        nesterov = isinstance(optimizer, known.Nadam)
+        return Method("adam", float(optimizer.beta_1), nesterov, float(optimizer.beta_2))
+    momentum = getattr(optimizer, "momentum", 0.0) or 0.0
+    momentum = float(momentum) if isinstance(momentum, int | float) else 0.0
+    if isinstance(optimizer, known.RMSprop):
+        return Method("rmsprop", momentum, False, float(optimizer.rho))
+    if isinstance(optimizer, known.Adagrad):
+        return Method("adagrad")
+    if isinstance(optimizer, known.SGD):
+        return Method("sgd", momentum, bool(optimizer.nesterov))
+    return Method("other", momentum)
+
+
+def _preconditioned(
+    product: Callable[[list[Any]], list[Any]], here: list[Any], scales: list[Any]
+) -> Callable[[Any], Any]:
+    """P^-1/2 H P^-1/2 on one flat vector."""
+    sizes = np.cumsum([math.prod(h.shape) for h in here])[:-1]
+    roots = [1.0 if s is None else 1 / np.sqrt(s) for s in scales]
+
+    def apply(flat: Any) -> Any:
+        parts = [
+            keras.ops.convert_to_tensor(np.reshape(v, h.shape) * r, h.dtype)
+            for v, h, r in zip(np.split(flat, sizes), here, roots, strict=True)
+        ]
+        found = product(parts)
+        return np.concatenate(
+            [np.ravel(array(h) * r) for h, r in zip(found, roots, strict=True)]
+        ).astype(np.float64)
+
+    return apply

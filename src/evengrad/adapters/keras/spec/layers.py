@@ -1,0 +1,83 @@
+"""The rule of each Keras layer, by its class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evengrad.adapters.keras.spec import attention, linear, moves, pointwise
+from evengrad.adapters.keras.spec import normalise as norm
+from evengrad.adapters.keras.spec.draft import Draft, Result, Rule
+
+
+def recurrent(draft: Draft) -> Result:
+    """No rule."""
+    return draft.opaque("recurrent layers are not forecast")
+
+
+def spectral(draft: Draft) -> Result:
+    """No rule: the weights are divided by their own spectral norm in the forward pass."""
+    return draft.opaque("weights are divided by their spectral norm")
+
+
+_RULES: dict[Rule, str] = {
+    linear.dense: "Dense",
+    linear.einsum_dense: "EinsumDense",
+    linear.embedding: "Embedding",
+    linear.convolution: "Conv1D Conv2D Conv3D",
+    linear.transposed: "Conv1DTranspose Conv2DTranspose Conv3DTranspose",
+    linear.depthwise: "DepthwiseConv1D DepthwiseConv2D",
+    linear.separable: "SeparableConv1D SeparableConv2D",
+    pointwise.activation_layer: "Activation ReLU LeakyReLU ELU Softmax",
+    pointwise.prelu: "PReLU",
+    norm.batch_normalisation: "BatchNormalization",
+    norm.layer_normalisation: "LayerNormalization",
+    norm.group_normalisation: "GroupNormalization",
+    norm.rms_normalisation: "RMSNormalization",
+    norm.unit_normalisation: "UnitNormalization",
+    norm.dropout: "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianDropout",
+    norm.alpha_dropout: "AlphaDropout",
+    norm.gaussian_noise: "GaussianNoise",
+    norm.stochastic_depth: "StochasticDepth DropPath",
+    norm.standardised: "Normalization",
+    norm.rescaling: "Rescaling",
+    moves.pooling: (
+        "MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D"
+    ),
+    moves.adaptive_pooling: (
+        "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D "
+        "AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D"
+    ),
+    moves.global_pooling: (
+        "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D "
+        "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D"
+    ),
+    moves.merging: "Add Subtract Multiply Average Maximum Minimum",
+    moves.concatenation: "Concatenate",
+    moves.dot: "Dot",
+    moves.flatten: "Flatten",
+    moves.reshape: "Reshape Masking Identity ActivityRegularization",
+    moves.permute: "Permute",
+    moves.repeat_vector: "RepeatVector",
+    moves.zero_padding: "ZeroPadding1D ZeroPadding2D ZeroPadding3D",
+    moves.cropping: "Cropping1D Cropping2D Cropping3D",
+    moves.upsampling: "UpSampling1D UpSampling2D UpSampling3D",
+    attention.multi_head: "MultiHeadAttention",
+    attention.grouped_query: "GroupQueryAttention GroupedQueryAttention",
+    attention.dot_product: "Attention AdditiveAttention",
+    spectral: "SpectralNormalization",
+    recurrent: "LSTM GRU SimpleRNN RNN Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D",
+}
+_BY_CLASS = {name: rule for rule, names in _RULES.items() for name in names.split()}
+_USERS = {"StochasticDepth", "DropPath"}  # no layer of Keras' own, known by name
+
+
+def rule_of(layer: Any) -> Rule | None:
+    """By its class, if that is Keras' own or keeps the ``call`` of one."""
+    for cls in type(layer).__mro__:
+        if cls.__name__ in _USERS and "call" in cls.__dict__:
+            return _BY_CLASS[cls.__name__]
+        if cls.__module__.startswith("keras.src.layers") and cls.__name__ in _BY_CLASS:
+            return _BY_CLASS[cls.__name__]
+        if "call" in cls.__dict__ and not cls.__module__.startswith("keras.src.layers"):
+            return None
+    return None

@@ -1,0 +1,1 @@
+"""The tap inside the compiled training step."""

@@ -1,0 +1,102 @@
+"""Begins to watch a model at its first training step, when model and optimizer are surely built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from evengrad.adapters.keras.tap.watched import Watched
+from evengrad.values.run import Status
+
+
+class Deferred:
+    """In the place of a model's training function, until ``remove``.
+
+    make: a Watched of the built model, and puts nothing on yet. put_on: of that, gives the training function.
+    failed: told of an error of our own; the training goes on unwatched. ended: told when an error of the
+    training ends it.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        start: Callable[[], tuple[Watched, Any]],
+        failed: Callable[[Exception], None],
+        ended: Callable[[Status], None],
+    ) -> None:
+        self.model = model
+        self.watched: Watched | None = None
+        self._start, self._failed, self._ended = start, failed, ended
+        self._plain = model.train_function
+        self._installed = self._first
+        model.__dict__["train_function"] = self._installed
+
+    @property
+    def installed(self) -> bool:
+        """Whether the model still has what was put on it; compiling it anew takes that off."""
+        return self.model.__dict__.get("train_function") == self._installed
+
+    def remove(self, flush: bool = True) -> None:
+        """Leave no trace in the model. Twice is once."""
+        if self.watched is not None:
+            self.watched.take_off(flush)
+        elif self.installed:
+            self.model.__dict__["train_function"] = self._plain
+
+    def _first(self, *args: Any) -> Any:
+        """The first call: ours begins here."""
+        self.model.__dict__["train_function"] = self._plain
+        try:
+            args = _build(self.model, args)
+            self.watched, function = self._start()
+            if keras.backend.backend() == "jax":
+                args = (_extended(args[0], self.watched.ring.variables), *args[1:])
+        except Exception as error:
+            self._failed(error)
+            return self.model.train_function(*args)
+
+        def call(*args: Any) -> Any:
+            try:
+                return function(*args)
+            except BaseException as error:
+                if type(error).__name__ not in ("StopIteration", "OutOfRangeError"):
+                    self.remove(flush=False)
+                    self._ended(_status(error))
+                raise
+
+        self._installed = self.model.__dict__["train_function"] = call
+        return call(*args)
+
+
+def _status(error: BaseException) -> Status:
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+
+
+def _extended(state: Any, variables: list[Any]) -> Any:
+    """What JAX's ``fit`` collected before our variables were there, with them."""
+    return (*state[:2], [*state[2], *(v.value for v in variables)], *state[3:])
+
+
+def _build(model: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Variables of a model and optimizer that TensorFlow would make in its first step. Returns what the
+    training function is to be called with.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return args
+    if not all(layer.built for layer in model._flatten_layers()):
+        spec = getattr(args[0], "element_spec", None)
+        if spec is None:
+            batches = list(args[0])
+            spec, args = batches[0], (iter(batches), *args[1:])
+        model._symbolic_build(data_batch=keras.tree.map_structure(_symbol, spec))
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return args
+
+
+def _symbol(spec: Any) -> Any:
+    if not hasattr(spec, "shape"):
+        return None  # an Optional: no sample weights
+    return keras.KerasTensor(tuple(spec.shape), keras.backend.standardize_dtype(spec.dtype))

@@ -1,0 +1,162 @@
+"""The patches on one model's training function: what happens around each call of it, by backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import keras
+from keras import ops
+
+from evengrad.adapters.keras.tap.access import InState
+from evengrad.adapters.keras.tap.batches import Batches, in_graph
+from evengrad.adapters.keras.tap.ring import LOSS, Ring
+from evengrad.adapters.keras.tap.tap import Tap
+
+
+class Around(Protocol):
+    """What is to be done around each call of the training function. after: may raise GuardStopError."""
+
+    def before(self) -> int:
+        """The number of the step that comes."""
+
+    def after(self) -> None: ...
+
+
+class Fitting:
+    """Patches on a model's instance, from ``put_on`` to ``take_off``.
+
+    A training function, once compiled with the tap in it, is used again when the same model is watched again.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tap: Tap,
+        batches: Batches,
+        every: int,
+    ) -> None:
+        self.model, self.tap, self.batches = model, tap, batches
+        self._every = every
+        self._backend = keras.backend.backend()
+        self._heard: Any = None
+        self._plain: Any = None  # the unwatched training function
+        self._watched: Any = None
+
+    def put_on(self, around: Around, access: Any) -> Any:
+        """Patch the model; returns its training function, to be called at once."""
+        own = self.model.__dict__
+        self._access = access
+        self._tracker = getattr(self.model, "_loss_tracker", None)
+        if self._tracker is not None:
+            self._update_state = self._tracker.update_state
+            self._tracker.__dict__["update_state"] = self._hear
+        self._train_step = self.model.train_step
+        own["train_step"] = self._step_in_jax if self._backend == "jax" else self._step
+        if self._backend == "tensorflow":
+            original = self.model._autoconvert_optionals
+            convert = in_graph(self.batches, self.tap.ring.status, self._every)
+            own["_autoconvert_optionals"] = lambda step: convert(original, step)
+        self._plain = self.model.train_function
+        if self._watched is None:
+            self.model.make_train_function(force=True)
+            self._watched = self.model.train_function
+        own["train_function"] = self._around(self._watched, around, access)
+        return own["train_function"]
+
+    def fits(self) -> bool:
+        """Whether the model has not been compiled anew since ``take_off``."""
+        return self._plain is not None and self.model.train_function is self._plain
+
+    def take_off(self) -> None:
+        """The model as it was, its own training function, too."""
+        own = self.model.__dict__
+        own["train_function"] = self._plain
+        own.pop("_autoconvert_optionals", None)
+        own.pop("train_step", None)
+        if self._tracker is not None:
+            self._tracker.__dict__.pop("update_state", None)
+
+    # --- around a call -------------------------------------------------------------------------
+
+    def _around(self, original: Any, around: Around, access: Any) -> Callable[..., Any]:
+        if self._backend != "jax":
+
+            def call(data: Any) -> Any:
+                step = around.before()
+                if self._backend == "torch":
+                    self.batches.keep(step, data[0])
+                logs = original(data)
+                around.after()
+                return logs
+
+            return call
+
+        def call_jax(state: Any, iterator: Any) -> Any:
+            access.state = [list(part) for part in state]
+            step = around.before()
+            logs, new = original(state, self.batches.passing(iterator, step))
+            access.state = new
+            try:
+                around.after()
+            except Exception:
+                self._give_back(access)
+                raise
+            return logs, new
+
+        return call_jax
+
+    def _give_back(self, access: InState) -> None:
+        """Before an error leaves ``fit``, which lost the state's values to the last step."""
+        assert access.state is not None
+        names = (
+            "trainable_variables",
+            "non_trainable_variables",
+            "optimizer_variables",
+            "metrics_variables",
+        )
+        self.model._jax_state = dict(zip(names, access.state, strict=True))
+        self.model._jax_state_synced = False
+        self.model.jax_state_sync()
+        self.model._jax_state = None
+        access.state = None
+
+    # --- inside the step -----------------------------------------------------------------------
+
+    def _hear(self, loss: Any, *args: Any, **kwargs: Any) -> Any:
+        """The loss of each step, on its way to the running mean."""
+        if self._backend == "jax":
+            self._heard = loss
+        else:
+            self.tap.loss = ops.cast(loss, "float32")
+        return self._update_state(loss, *args, **kwargs)
+
+    def _step(self, data: Any) -> Any:
+        """``train_step`` with copies of what a bad step would spoil, of before it."""
+        ring = self.tap.ring
+        refused = ring.unseen()
+        for variable, copy in ring.before:
+            if self._backend == "torch":
+                copy.value.copy_(copy.value if refused else variable.value)
+            else:
+                copy.assign(ops.where(refused, copy.value, variable.value))
+        return self._train_step(data)
+
+    def _step_in_jax(self, state: Any, data: Any) -> Any:
+        """``train_step`` with the loss in the row, too. (XLA: to choose behind the step would change how the
+        spoilt values are made; copies of before it do not.)
+        """
+        self._heard = None
+        logs, new = self._train_step(state, data)
+        new = tuple(list(part) for part in new)
+        variables = self.tap.outer.variables
+        where = {id(v): i for i, v in enumerate(variables)}
+        ring: Ring = self.tap.ring
+        rows, status = where[id(ring.rows)], where[id(ring.status)]
+        if self._heard is not None:
+            new[2][rows] = ring.amended(new[2][rows], new[2][status], LOSS, self._heard)
+        refused = state[2][status][1] > state[2][status][3]
+        for variable, copy in ring.before:
+            part, i = self._access.place(variable)
+            new[2][where[id(copy)]] = ops.where(refused, state[2][where[id(copy)]], state[part][i])
+        return logs, new

@@ -1,0 +1,265 @@
+"""Where a watched step leaves what it read: rows of figures, flags, and what a clip remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from keras import ops
+
+from evengrad.recording.clip import NormClip
+from evengrad.recording.settings import Settings
+from evengrad.values.run import Floats
+
+TOTAL, FACTOR, PASSED, CALLED, LOSS, RATE = range(6)  # behind three columns a tensor
+COLUMNS = 6
+NO_CEILING = 3e38
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One step as the host read it. largest, zeros: NaN where the step was not observed. passed: the guard's
+    word. called: the update was reached (a loss scaler may skip it). factor: norm after the clip over before.
+    """
+
+    norms: Floats
+    largest: Floats
+    zeros: Floats
+    total: float
+    factor: float
+    passed: bool
+    called: bool
+    loss: float
+    rate: float
+
+
+def row_of(values: Any, tensors: int) -> Row:
+    """A row of the ring, (3 * tensors + 6,)."""
+    values = np.asarray(values, dtype=np.float64)
+    rest = values[3 * tensors :]
+    return Row(
+        norms=values[:tensors],
+        largest=values[tensors : 2 * tensors],
+        zeros=values[2 * tensors : 3 * tensors],
+        total=float(rest[TOTAL]),
+        factor=float(rest[FACTOR]),
+        passed=bool(rest[PASSED]),
+        called=bool(rest[CALLED]),
+        loss=float(rest[LOSS]),
+        rate=float(rest[RATE]),
+    )
+
+
+class Access(Protocol):
+    """Reads and writes a Keras variable between steps, wherever its value is then."""
+
+    def read(self, variable: Any) -> Any: ...
+    def write(self, variable: Any, value: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """begun: steps so far. refused: of them, those that did not pass. halted: all are held back now."""
+
+    begun: int
+    refused: int
+    halted: bool
+
+
+class Ring:
+    """Variables added to an optimizer, so that each backend carries them through its compiled step.
+
+    status: steps begun, steps refused, whether all are held back now, and what of the second the host has
+    seen. spoilt: variables that a bad step may spoil before the optimizer is asked; before: each with a copy of
+    before the first step that was refused since the host last looked.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        tensors: int,
+        size: int,
+        settings: Settings,
+        spoilt: Sequence[Any] = (),
+    ) -> None:
+        self.tensors, self.size = tensors, size
+        self.variables: list[Any] = []
+        self._starts: list[Any] = []
+        self._optimizer = optimizer
+
+        def add(name: str, value: Any) -> Any:
+            value = np.asarray(value, dtype=np.float32)
+            variable = optimizer.add_variable(
+                value.shape, "zeros", "float32", name=f"evengrad_{name}"
+            )
+            variable.assign(value)
+            self.variables.append(variable)
+            self._starts.append(value)
+            return variable
+
+        self.rows = add("rows", np.full((size, 3 * tensors + COLUMNS), np.nan))
+        self.status = add("status", np.zeros(4))
+        self.reach = add("reach", np.zeros(tensors))
+        self.ceiling = add("ceiling", NO_CEILING)
+        clip = settings.clip
+        start = clip.start(tensors) if isinstance(clip, NormClip) else {}
+        self.memory = {name: add(name, value) for name, value in start.items()}
+        self.before = [(v, add("before", np.zeros(tuple(v.shape)))) for v in spoilt]
+
+    def restart(self) -> None:
+        """As at the start of a run."""
+        for variable, value in zip(self.variables, self._starts, strict=True):
+            variable.assign(value)
+
+    def take_out(self) -> None:
+        """Out of the optimizer; they can be put in again."""
+        for variable in self.variables:
+            self._optimizer._untrack_variable(variable)
+
+    def put_in(self) -> None:
+        """Into the optimizer again, at its end."""
+        locked = self._optimizer._tracker.locked
+        self._optimizer._tracker.unlock()
+        for variable in self.variables:
+            self._optimizer._track_variable(variable)
+        self._optimizer._tracker.locked = locked
+
+    @contextmanager
+    def out(self) -> Iterator[None]:
+        """The optimizer as if it were not watched."""
+        self.take_out()
+        try:
+            yield
+        finally:
+            self.put_in()
+
+    # --- inside the step -----------------------------------------------------------------------
+
+    def unseen(self) -> Any:
+        """Whether a step was refused since the host last looked."""
+        return self.status[1] > self.status[3]
+
+    def begin(self) -> None:
+        """A step begins; its row is empty."""
+        self.status.assign_add([1.0, 0.0, 0.0, 0.0])
+        empty = np.full(3 * self.tensors + COLUMNS, np.nan, np.float32)
+        empty[3 * self.tensors + CALLED] = 0.0
+        self.write(ops.convert_to_tensor(empty))
+
+    def write(self, row: Any) -> None:
+        """Put in the row of this step."""
+        rows = ops.convert_to_tensor(self.rows)
+        self.rows.assign(ops.where(self._here(self.status), ops.expand_dims(row, 0), rows))
+
+    def amend(self, column: int, value: Any) -> None:
+        """One of the last columns of this step's row."""
+        rows = ops.convert_to_tensor(self.rows)
+        self.rows.assign(self.amended(rows, self.status, column, value))
+
+    def amended(self, rows: Any, status: Any, column: int, value: Any) -> Any:
+        """The same, as values."""
+        here = np.arange(3 * self.tensors + COLUMNS) == 3 * self.tensors + column
+        return ops.where(self._here(status) & here[None], ops.cast(value, "float32"), rows)
+
+    def _here(self, status: Any) -> Any:
+        now = ops.mod(ops.cast(status[0], "int32") - 1, self.size)
+        return ops.expand_dims(ops.equal(ops.arange(self.size, dtype="int32"), now), 1)
+
+    # --- between steps -------------------------------------------------------------------------
+
+    def read_status(self, access: Access) -> Status:
+        """What the last step left."""
+        begun, refused, halted, _ = np.asarray(access.read(self.status)).tolist()
+        return Status(int(begun), int(refused), bool(halted))
+
+    def read(self, access: Access, steps: range) -> list[Row]:
+        """The rows of the given steps; at most the last ``size`` are known."""
+        rows = np.asarray(access.read(self.rows))
+        return [row_of(rows[step % self.size], self.tensors) for step in steps]
+
+    def resume(self, access: Access, begun: int, refused: int) -> None:
+        """The host has dealt with what was held back."""
+        access.write(self.status, np.array([begun, refused, 0, refused], np.float32))
+
+    def limits(self, access: Access, reach: Floats, ceiling: float) -> None:
+        """For the steps to come; see ``guard``."""
+        access.write(self.reach, reach.astype(np.float32))
+        access.write(self.ceiling, np.float32(min(ceiling, NO_CEILING)))
+
+
+class HostRing:
+    """The same for PyTorch, where each step is run by the host: nothing is added to the optimizer."""
+
+    def __init__(
+        self, tensors: int, size: int, settings: Settings, spoilt: Sequence[Any] = ()
+    ) -> None:
+        self.tensors, self.size = tensors, size
+        self.variables: list[Any] = []
+        self._settings = settings
+        self.before = [
+            (v, keras.Variable(np.zeros(tuple(v.shape)), dtype=v.dtype, trainable=False))
+            for v in spoilt
+        ]
+        self.restart()
+
+    def restart(self) -> None:
+        """As at the start of a run."""
+        clip = self._settings.clip
+        self.rows: list[Any] = [None] * self.size
+        self.begun, self.refused, self.halted, self._seen = 0, 0, False, 0
+        self.reach_values: Floats = np.zeros(self.tensors)
+        self.ceiling_value = NO_CEILING
+        self.memory: Any = clip.start(self.tensors) if isinstance(clip, NormClip) else {}
+
+    def take_out(self) -> None:
+        """Nothing was put in."""
+
+    def put_in(self) -> None:
+        """Nothing needs to be."""
+
+    @contextmanager
+    def out(self) -> Iterator[None]:
+        """The optimizer is as if it were not watched."""
+        yield
+
+    def unseen(self) -> bool:
+        """Whether a step was refused since the host last looked."""
+        return self.refused > self._seen
+
+    def begin(self) -> None:
+        """A step begins; its row is empty."""
+        self.begun += 1
+        empty = np.full(3 * self.tensors + COLUMNS, np.nan)
+        empty[3 * self.tensors + CALLED] = 0.0
+        self.write(empty)
+
+    def write(self, row: Any) -> None:
+        """Put in the row of this step."""
+        self.rows[(self.begun - 1) % self.size] = row
+
+    def amend(self, column: int, value: Any) -> None:
+        """One of the last columns of this step's row."""
+        self.rows[(self.begun - 1) % self.size][3 * self.tensors + column] = float(value)
+
+    def read_status(self, _access: Access) -> Status:
+        """What the last step left."""
+        return Status(self.begun, self.refused, self.halted)
+
+    def read(self, _access: Access, steps: range) -> list[Row]:
+        """The rows of the given steps."""
+        return [row_of(self.rows[step % self.size], self.tensors) for step in steps]
+
+    def resume(self, _access: Access, begun: int, refused: int) -> None:
+        """The host has dealt with what was held back."""
+        self.begun, self.refused, self.halted, self._seen = begun, refused, False, refused
+
+    def limits(self, _access: Access, reach: Floats, ceiling: float) -> None:
+        """For the steps to come."""
+        self.reach_values, self.ceiling_value = reach, ceiling
+
+
+AnyRing = Ring | HostRing

@@ -1,0 +1,112 @@
+"""What is watched of a Keras model, and its black box, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from evengrad.adapters.keras.spec.specify import model_name, versions
+from evengrad.adapters.keras.tap.origin import arrays_of
+from evengrad.adapters.keras.trace.weights import fan_in, names_of, trainables
+from evengrad.recording import clip
+from evengrad.recording.blackbox import BlackBox, Origin
+from evengrad.recording.settings import Settings
+from evengrad.values.run import Floats, Kind, Step, Subject, Tensor
+
+
+def watched_variables(model: Any, optimizer: Any) -> list[Any]:
+    """What the optimizer trains, in the model's order; float variables only."""
+    own = {id(v) for v in optimizer._trainable_variables}
+    return [v for v in model.trainable_variables if id(v) in own]
+
+
+def subject_of(
+    model: Any, optimizer: Any, variables: Sequence[Any], settings: Settings, script: str
+) -> Subject:
+    """The run's subject."""
+    names = names_of(model, list(variables))
+    layers = {id(v): layer for v, layer in trainables(model)}
+
+    def tensor(variable: Any) -> Tensor:
+        name = names[id(variable)]
+        layer = layers.get(id(variable))
+        width = None if layer is None else fan_in(variable, layer)
+        return Tensor(name, name.rpartition("/")[0] or name, tuple(variable.shape), width)
+
+    guard = settings.guard
+    backend: Any = keras.backend.backend()
+    return Subject(
+        script=script,
+        model=model_name(model),
+        optimizer=type(optimizer).__name__,
+        frontend="keras",
+        backend=backend,
+        versions=tuple(versions()),
+        tensors=tuple(map(tensor, variables)),
+        settings={
+            "clip": clip.in_words(settings.clip),
+            "guard": None if guard is None else str(guard.action),
+            "every": settings.every,
+            "beta2": getattr(optimizer, "beta_2", getattr(optimizer, "rho", None)),
+        },
+    )
+
+
+def box_of(
+    model: Any,
+    optimizer: Any,
+    tensors: Sequence[Tensor],
+    step: Step,
+    norms: Floats,
+    kind: Kind,
+    batch: Any,
+    found: Origin | None,
+) -> BlackBox:
+    """The black box of a step; each variable must have its value."""
+    variables = list({id(v): v for v in model.variables}.values())
+    names = names_of(model, variables)
+    weights = {names[id(v)]: _array(v) for v in variables}
+    noise = {name: value for name, value in weights.items() if "seed_generator" in name}
+    return BlackBox(
+        step=step.step,
+        kind=str(kind),
+        batch=arrays_of(batch),
+        weights={name: value for name, value in weights.items() if name not in noise},
+        optimizer=_optimizer_state(optimizer, names),
+        noise=noise,
+        gradients={t.name: float(n) for t, n in zip(tensors, norms, strict=True)},
+        origin=found,
+        facts={
+            "loss": step.loss,
+            "rate": step.rate,
+            "framework": "keras",
+            "backend": keras.backend.backend(),
+            "models": [type(model).__name__],
+            "training": [True],
+        },
+    )
+
+
+def _optimizer_state(optimizer: Any, names: dict[int, str]) -> dict[str, Any]:
+    """By "weight/slot" where the optimizer keeps a list along its weights, else by their own paths."""
+    trained = optimizer._trainable_variables
+    found, seen = {}, set()
+    for slot, values in vars(optimizer).items():
+        if not isinstance(values, list) or slot in ("_variables", "_trainable_variables"):
+            continue
+        if len(values) != len(trained):
+            continue
+        for variable, value in zip(trained, values, strict=True):
+            if isinstance(value, keras.Variable):
+                found[f"{names.get(id(variable), variable.path)}/{slot.strip('_')}"] = _array(value)
+                seen.add(id(value))
+    found |= {v.path: _array(v) for v in optimizer.variables if id(v) not in seen}
+    return found
+
+
+def _array(variable: Any) -> Any:
+    return np.array(ops.convert_to_numpy(variable))

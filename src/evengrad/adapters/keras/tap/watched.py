@@ -1,0 +1,337 @@
+"""One watched Keras model: reads what the tap left after each call of the training function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from evengrad.adapters.keras.measure.update import unscaled
+from evengrad.adapters.keras.tap import origin, saving
+from evengrad.adapters.keras.tap.access import InState, access_to
+from evengrad.adapters.keras.tap.activations import Sampler
+from evengrad.adapters.keras.tap.batches import Batches, sampled
+from evengrad.adapters.keras.tap.fitting import Fitting
+from evengrad.adapters.keras.tap.ring import AnyRing, HostRing, Ring, Row, Status
+from evengrad.adapters.keras.tap.snapshot import Snapshot, figures, small_rest
+from evengrad.adapters.keras.tap.subject import box_of, subject_of, watched_variables
+from evengrad.adapters.keras.tap.tap import Tap
+from evengrad.errors import EvengradError
+from evengrad.recording import guard as guards
+from evengrad.recording.blackbox import BlackBox
+from evengrad.recording.clip import UpdateClip
+from evengrad.recording.guard import Action, GuardStopError
+from evengrad.recording.monitor import gradient_rms
+from evengrad.recording.session import Held, Watching, log
+from evengrad.recording.settings import Settings
+from evengrad.values.run import Detail, Floats, Kind, Step, Subject, Tensor
+
+_LATEST = 32  # steps until the ring is read
+
+
+class Watched:
+    """A model with its present optimizer, both built. begin: makes the Watching of a subject."""
+
+    def __init__(
+        self, model: Any, settings: Settings, begin: Callable[[Subject], Watching], script: str
+    ) -> None:
+        self.model, self.optimizer, self.settings = model, model.optimizer, settings
+        self.inner = unscaled(self.optimizer)
+        _expect(self.inner, settings)
+        self._begin, self._script = begin, script
+        self.variables = watched_variables(model, self.inner)
+        self.subject = subject_of(model, self.inner, self.variables, settings, script)
+        self.watching: Watching | None = None
+        self.on = False
+        self.latest: Step | None = None
+        self.bound = self.counted = 0  # steps that were read, and those on which the clip bound
+        self._per_call = int(model.steps_per_execution)
+        self._make()
+        self._restart()
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What is watched."""
+        return self.subject.tensors
+
+    def _make(self) -> None:
+        count, settings = len(self.tensors), self.settings
+        size = max(min(settings.every, _LATEST), 10) + self._per_call
+        spoilt: list[Any] = []
+        if settings.guard is not None:
+            spoilt = small_rest(self.model) + small_rest(getattr(self.model, "_loss_tracker", None))
+        self.ring: AnyRing
+        kind: type[Tap] = Tap
+        if keras.backend.backend() == "torch":
+            from evengrad.adapters.keras.tap.tap_torch import TorchTap
+
+            self.ring, kind = HostRing(count, size, settings, spoilt), TorchTap
+        else:
+            self.ring = Ring(self.inner, count, size, settings, spoilt)
+        self.batches = Batches(max(3, self._per_call))
+        self.tap = kind(
+            self.optimizer,
+            self.variables,
+            self.tensors,
+            self.ring,
+            settings,
+            self._failed,
+            bool(self.model.jit_compile),
+        )
+        self.fitting = Fitting(self.model, self.tap, self.batches, settings.every)
+        self._sampler, self._unsampled = Sampler(self.model), False
+        self.ring.take_out()
+
+    def _restart(self) -> None:
+        self.ring.restart()
+        self.batches.forget()
+        self._begun = self._read = self._refused = 0
+        self._times: dict[int, float] = {}
+        self._before: list[Any] | None = None
+        self._snapshot: Snapshot | None = None
+        self._reach: Floats = np.zeros(len(self.tensors))
+        self._new = True
+
+    # --- on and off ----------------------------------------------------------------------------
+
+    def fits(self, model: Any, settings: Settings) -> bool:
+        """Whether this can be put on again, without compiling anew."""
+        same = model is self.model and model.optimizer is self.optimizer
+        shape = int(model.steps_per_execution) == self._per_call
+        alike = [id(v) for v in watched_variables(model, self.inner)] == list(
+            map(id, self.variables)
+        )
+        return same and shape and alike and settings == self.settings and self.fitting.fits()
+
+    def put_on(self, watching: Watching | None = None) -> Any:
+        """Begin to watch; returns the training function. watching: a run to go on with."""
+        if watching is None or watching is not self.watching:
+            self._restart()
+            self.watching = watching or self._begin(self.subject)
+        self.ring.put_in()
+        self.access = access_to(self.model)
+        self._show = saving.hide(
+            self.ring, tuple({id(o): o for o in (self.optimizer, self.inner)}.values())
+        )
+        self.tap.put_on()
+        function = self.fitting.put_on(self, self.access)
+        self.on = True
+        return function
+
+    def take_off(self, flush: bool = True) -> None:
+        """Take every patch and variable off; the run goes on where it is put on again. Twice is once.
+
+        flush: read what was not read yet; not after an error, which may have lost it.
+        """
+        if not self.on:
+            return
+        self.on = False
+        if flush:
+            self._flush()
+        self.fitting.take_off()
+        self.tap.take_off()
+        self._show()
+        self.ring.take_out()
+
+    # --- around the training function ----------------------------------------------------------
+
+    def before(self) -> int:
+        """A call of the training function begins."""
+        try:
+            self._look_before()
+        except Exception as error:
+            self._trouble(error)
+        return self._begun
+
+    def _look_before(self) -> None:
+        watching = self._watching
+        if watching.off:
+            return
+        if self._new:
+            self._new = False
+            self._limits(figures(self.access, self.variables, None)[0])
+        observed = self._per_call == 1 and self.settings.observed(self._begun)
+        self._before = [self.access.value(v) for v in self.variables] if observed else None
+
+    def after(self) -> None:
+        """It has ended. Raises GuardStopError."""
+        try:
+            self._look_after()
+        except GuardStopError:
+            raise
+        except Exception as error:
+            self._trouble(error)
+        stopped = self._watching.stopped
+        if stopped is not None and not self._watching.off:
+            raise stopped
+
+    def _look_after(self) -> None:
+        watching = self._watching
+        if watching.off:
+            return
+        status = self.ring.read_status(self.access)
+        now = watching.now
+        for step in range(self._begun, status.begun):
+            self._times[step] = now
+        self._begun = status.begun
+        if status.refused > self._refused:
+            self._refuse(status)
+        elif any(map(self.settings.observed, range(self._read, status.begun))) or (
+            status.begun - self._read >= _LATEST
+        ):
+            self._deliver()
+
+    def _flush(self) -> None:
+        try:
+            if self.watching is not None and not self.watching.off:
+                if isinstance(self.access, InState):
+                    self.access.state = None
+                self._deliver()
+        except Exception as error:
+            self._trouble(error)
+
+    @property
+    def _watching(self) -> Watching:
+        assert self.watching is not None
+        return self.watching
+
+    def _failed(self, error: Exception) -> None:
+        self._watching.trouble(error)
+
+    def _trouble(self, error: Exception) -> None:
+        """An error of our own: no step may be held back any more by what nobody reads."""
+        self._watching.trouble(error)
+        try:
+            self.ring.resume(self.access, self._begun, self._refused)
+        except Exception as again:
+            self._watching.trouble(again)
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def _deliver(self, until: int | None = None) -> None:
+        """Hand over the rows that were not read yet."""
+        end = self._begun if until is None else until
+        steps = range(self._read, end)
+        for step, row in zip(steps, self.ring.read(self.access, steps), strict=True):
+            self._hand_over(step, row)
+        self._read = end
+        self._before = None if until is None else self._before
+
+    def _hand_over(self, number: int, row: Row) -> None:
+        step = self._step(number, row, applied=row.called)
+        self.latest = step
+        self.bound += step.coefficient < 1
+        self.counted += 1
+        self._watching.step(step, row.norms)
+        if self.tap.scaled:
+            scale = float(self.access.read(self.optimizer.dynamic_scale))
+            self._watching.scaler(number, scale, not row.called)
+        if row.called and self.settings.observed(number):
+            self._detail(number, row)
+
+    def _step(self, number: int, row: Row, applied: bool) -> Step:
+        return Step(
+            step=number,
+            time=self._times.pop(number, self._watching.now),
+            loss=row.loss,
+            rate=row.rate,
+            norm=row.total,
+            clipped=row.total * row.factor,
+            coefficient=row.factor if math.isfinite(row.factor) else 1.0,
+            non_finite=int(np.sum(~np.isfinite(row.norms))) if row.called else 0,
+            applied=applied,
+        )
+
+    def _detail(self, number: int, row: Row) -> None:
+        last = number == self._begun - 1
+        nothing = np.full(len(self.tensors), math.nan)
+        weights, updates = nothing, nothing
+        if last:
+            weights, updates = figures(self.access, self.variables, self._before)
+        rms = gradient_rms(self.tensors, row.norms)
+        values = np.stack([rms, row.largest, row.zeros, weights, updates], axis=1)
+        self._watching.detail(Detail(number, values, *self._samples(number)))
+        if last:
+            self._limits(weights)
+            guard = self.settings.guard
+            if guard is not None and guard.action is Action.ROLLBACK:
+                self._snapshot = Snapshot(self.access, self.model, self.inner, self.ring)
+
+    def _samples(self, number: int) -> tuple[Floats, tuple[str, ...]]:
+        """Of the activations; not in the first steps, so that a short training pays for no trace."""
+        batch = self.batches.of(number) if sampled(number, self.settings.every) else None
+        if batch is None or self._unsampled:
+            return np.zeros((0, 3)), ()
+        try:
+            with self.access.filled():
+                names, figures = self._sampler.figures(batch[0])
+        except Exception as error:  # a model that cannot be traced has no samples
+            self._unsampled = True
+            log.info("activations are not sampled: %s", error)
+            return np.zeros((0, 3)), ()
+        return figures, names
+
+    def _limits(self, weights: Floats) -> None:
+        plain = type(self.inner).__name__ == "SGD"
+        if not plain and getattr(self.settings.guard, "spike", None) is None:
+            return
+        self._reach = guards.reach(self.tensors, weights, 1.0 if plain else None)
+        self.ring.limits(self.access, self._reach, self._watching.ceiling)
+
+    # --- a step that did not pass --------------------------------------------------------------
+
+    def _refuse(self, status: Status) -> None:
+        steps = range(self._read, status.begun)
+        rows = self.ring.read(self.access, steps)
+        for variable, copy in self.ring.before:
+            self.access.write(variable, self.access.read(copy))
+        for number, row in zip(steps, rows, strict=True):
+            if row.passed or not row.called:
+                self._hand_over(number, row)
+                continue
+            self._read = number + 1
+            action = self._hold(number, row)
+            if action is not Action.SKIP:
+                break
+        self._read, self._refused = status.begun, status.refused
+        if self._watching.stopped is None:
+            self.ring.resume(self.access, status.begun, status.refused)
+
+    def _hold(self, number: int, row: Row) -> Action:
+        guard = self.settings.guard
+        limit = self._watching.ceiling
+        with np.errstate(all="ignore"):
+            reach = self._reach * row.rate
+            kind = guards.reason(row.norms, np.asarray(row.factor), reach, row.total, limit)
+        if kind is Kind.NON_FINITE and (row.norms < 1e18).all():
+            # A clip by elements: its factors are not known.
+            kind = Kind.SPIKE if row.total > limit else Kind.OVERWRITE
+        step = self._step(number, row, applied=guard is None)
+        self.latest = step
+        action = self._watching.held(
+            Held(step, row.norms, kind, lambda why: self._box(step, row, why))
+        )
+        if action is Action.ROLLBACK and guard is not None and self._snapshot is not None:
+            self._snapshot.put_back(self.access, guard.lower)
+        return action
+
+    def _box(self, step: Step, row: Row, kind: Kind) -> BlackBox:
+        batch = self.batches.of(step.step)
+        with self.access.filled(), self.ring.out():
+            found = None
+            if kind is Kind.NON_FINITE:
+                found = origin.find(self.model, batch, self.tensors, row.norms)
+            return box_of(self.model, self.inner, self.tensors, step, row.norms, kind, batch, found)
+
+
+def _expect(optimizer: Any, settings: Settings) -> None:
+    if isinstance(settings.clip, UpdateClip) and not (
+        hasattr(optimizer, "_velocities") and hasattr(optimizer, "beta_2")
+    ):
+        raise EvengradError(
+            f"The clip 'update' reads Adam's second moment, which {type(optimizer).__name__} has not. "
+            "Expected Adam, AdamW or the like; for this optimizer take auto, norm or agc."
+        )

@@ -1,0 +1,1 @@
+"""Changes made in a live PyTorch model and its optimizer: one file a change."""

@@ -1,0 +1,102 @@
+"""Loss scaling in a live training: PyTorch's own scaler around the script's backward and step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grad
+
+from evengrad.adapters.torch.change.model import Live
+from evengrad.errors import CannotChangeError
+from evengrad.values.change import LossScale
+
+
+def loss_scale(live: Live, change: LossScale) -> None:
+    """``scaler.scale(loss).backward()``, ``scaler.step(optimizer)``, ``scaler.update()``."""
+    if any(scaler.is_enabled() for scaler in live.scalers):
+        raise CannotChangeError("The script scales its loss itself.")
+    parameters = [p for group in live.optimizer.param_groups for p in group["params"]]
+    if any(p.dtype is torch.float16 for p in parameters):
+        raise CannotChangeError(
+            "A scaler unscales gradients of float32 weights only, and these are float16: keep them in float32 "
+            "and compute under torch.autocast."
+        )
+    device = parameters[0].device.type
+    scaling = _Scaling(live.optimizer, torch.amp.GradScaler(device, init_scale=change.value))
+    live.optimizer.step = scaling.step(live.optimizer.step)
+    live.undo.append(lambda: live.optimizer.__dict__.pop("step", None))
+    wraps = [
+        (torch.Tensor, "backward", scaling.backward),
+        (torch.autograd, "backward", scaling.backward),
+    ]
+    wraps += [
+        (clip_grad, name, scaling.unscaled) for name in ("_get_total_norm", "clip_grad_value_")
+    ]
+    wraps.append((torch.nn.utils, "clip_grad_value_", scaling.unscaled))
+    for place, name, make in wraps:
+        _wrap(live, place, name, make)
+
+
+class _Scaling:
+    """One optimizer's scaler, and where its present step stands."""
+
+    def __init__(self, optimizer: Any, scaler: Any) -> None:
+        self._optimizer, self._scaler = optimizer, scaler
+        self._inside = False
+        self._scaled = False
+        self._divided = False
+
+    def backward(self, original: Any) -> Any:
+        """Of the scaled loss. (Backward calls itself once more by way of autograd, and of function modes.)"""
+
+        def backward(loss: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._inside or not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+                return original(loss, *args, **kwargs)
+            self._inside = self._scaled = True
+            try:
+                return original(self._scaler.scale(loss), *args, **kwargs)
+            finally:
+                self._inside = False
+
+        return backward
+
+    def step(self, original: Any) -> Any:
+        """By the scaler, which makes it or not."""
+
+        def step(*args: Any, **kwargs: Any) -> Any:
+            if self._inside or not self._scaled:
+                return original(*args, **kwargs)
+            self._inside = True
+            try:
+                result = self._scaler.step(self._optimizer, *args, **kwargs)
+                self._scaler.update()
+            finally:
+                self._inside = self._scaled = self._divided = False
+            return result
+
+        return step
+
+    def unscaled(self, original: Any) -> Any:
+        """The script's own clip reads gradients that are divided already."""
+
+        def clip(*args: Any, **kwargs: Any) -> Any:
+            if self._scaled and not self._divided and not self._inside:
+                self._divided = True
+                self._scaler.unscale_(self._optimizer)
+            return original(*args, **kwargs)
+
+        return clip
+
+
+def _wrap(live: Live, place: Any, name: str, make: Callable[[Any], Any]) -> None:
+    original = getattr(place, name)
+    mine = make(original)
+    setattr(place, name, mine)
+
+    def undo() -> None:
+        if getattr(place, name) is mine:  # else the watch has put back what was there before both
+            setattr(place, name, original)
+
+    live.undo.append(undo)

@@ -1,0 +1,99 @@
+"""Changes of a live optimizer: its rate, its class, its schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from evengrad.adapters.torch.change.model import Live
+from evengrad.errors import CannotChangeError
+from evengrad.values.change import Beta2, Decay, Optimizer, Rate, Warmup
+
+_OPTIMIZERS = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+    "sgd": torch.optim.SGD,
+}
+
+
+def rate(live: Live, change: Rate) -> None:
+    """In all groups alike, and in what schedules keep of it."""
+    factor = change.value / float(live.optimizer.param_groups[0]["lr"])
+    for group in live.optimizer.param_groups:
+        for key in ("lr", "initial_lr"):
+            if key in group:
+                group[key] = group[key] * factor
+    for scheduler in live.schedulers:
+        for key in ("base_lrs", "_last_lr"):
+            if hasattr(scheduler, key):
+                setattr(scheduler, key, [rate * factor for rate in getattr(scheduler, key)])
+
+
+def optimizer(live: Live, change: Optimizer) -> None:
+    """The same object under another class, so that the script's loop and all hooks keep it. Between its groups
+    the rates differ as before.
+    """
+    one, hooks = live.optimizer, _hooks(live.optimizer)
+    first = one.param_groups[0]
+    rates = [change.rate * g["lr"] / first["lr"] for g in one.param_groups]
+    groups = [
+        {"params": g["params"], "lr": r} for g, r in zip(one.param_groups, rates, strict=True)
+    ]
+    decay = first.get("weight_decay", 0.0)
+    one.__class__ = _OPTIMIZERS[change.name]
+    one.__dict__.pop("step", None)  # a scheduler's counter around the old class' step
+    more = {"weight_decay": decay} if decay else {}
+    one.__init__(groups, lr=change.rate, **more)
+    one.__dict__.update(hooks)
+    for scheduler in live.schedulers:
+        if hasattr(scheduler, "base_lrs"):
+            scheduler.base_lrs = list(rates)
+    for group in one.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+
+
+def beta2(live: Live, change: Beta2) -> None:
+    """Wherever there are betas."""
+    groups = [g for g in live.optimizer.param_groups if "betas" in g]
+    if not groups:
+        kind = type(live.optimizer).__name__
+        raise CannotChangeError(f"{kind} has no beta2; expected Adam or the like.")
+    for group in groups:
+        group["betas"] = (group["betas"][0], change.value)
+
+
+def warmup(live: Live, change: Warmup) -> None:
+    """Linear."""
+    _schedule(live, lambda step: min(1.0, (step + 1) / change.steps))
+
+
+def decay(live: Live, change: Decay) -> None:
+    """Half a cosine."""
+    _schedule(live, lambda step: 0.5 * (1 + math.cos(math.pi * min(step / change.steps, 1.0))))
+
+
+def _schedule(live: Live, factor: Callable[[int], float]) -> None:
+    """Multiply whatever the rate is, for the time of each step."""
+    seen: list[list[float]] = []
+
+    def before(optimizer: Any, *_: Any) -> None:
+        seen.append([g["lr"] for g in optimizer.param_groups])
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * factor(len(seen) - 1)
+
+    def after(optimizer: Any, *_: Any) -> None:
+        for group, rate in zip(optimizer.param_groups, seen[-1], strict=True):
+            group["lr"] = rate
+
+    live.optimizer.register_step_pre_hook(before)
+    live.optimizer.register_step_post_hook(after)
+
+
+def _hooks(optimizer: Any) -> dict[str, Any]:
+    names = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+    return {name: getattr(optimizer, name) for name in names}

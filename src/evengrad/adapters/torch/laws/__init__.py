@@ -1,0 +1,1 @@
+"""The distribution of each weight and constant, without its values."""

@@ -1,0 +1,228 @@
+"""Laws of weights: measured where there are values, else what their initialiser does to ``meta`` tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from evengrad.adapters.torch.laws.constants import moved
+from evengrad.adapters.torch.laws.silent_initialisers import Questions, pretrained_models_initialise
+from evengrad.values.spec import Law
+
+_SIGMA = 6.0  # taps that differ by more than sampling explains are taken as they are
+_NOTHING = 1e-3  # a row sum so small against its norm is zero by construction
+_TOTAL: dict[int, Law] = {}
+
+
+def measured(tensor: Any) -> Law:
+    """Mean, rms and bounds of a tensor with values."""
+    values = tensor.detach()
+    if values.is_complex():
+        values = torch.view_as_real(values)
+    if not values.numel():
+        return Law(0.0, 0.0)
+    values = values.double() if values.numel() < 1 << 16 else values.float()
+    rms = float(values.square().mean().sqrt())
+    return Law(float(values.mean()), rms, bounds=(float(values.min()), float(values.max())))
+
+
+def measured_kernel(weight: Any, law: Law) -> Law:
+    """A convolution's, with the shares of its taps where they clearly differ."""
+    taps = weight.shape[2:].numel()
+    each = weight.shape[0] * weight.shape[1]
+    if taps == 1 or law.rms == 0.0:
+        return law
+    rows = weight.detach().float().flatten(1)
+    if rows.shape[1] > 1 and float(rows.sum(1).abs().max()) < _NOTHING * float(
+        rows.norm(dim=1).min()
+    ):
+        law = replace(law, centred=True)
+    energy = rows.square().reshape(each, taps).sum(0)
+    share = energy / energy.sum()
+    if float((share * taps - 1).abs().max()) < _SIGMA * math.sqrt(2 / each):
+        return law
+    return replace(law, taps=tuple(float(s) for s in share))
+
+
+class Listener(TorchDispatchMode):
+    """Notes what initialisers do to tensors on ``meta``. laws: storage -> law of its elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.laws: dict[int, Law] = {}
+        self._kept: list[Any] = []  # a storage that is gone could be another's address
+        self._uniform: dict[int, tuple[float, float]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Every aten call."""
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        with suppress(TypeError, ValueError, IndexError, RuntimeError):
+            self._note(name, args, kwargs or {}, result)
+        return result
+
+    def law(self, tensor: Any) -> Law | None:
+        """What is known of a tensor."""
+        return self.laws.get(_storage(tensor)) if isinstance(tensor, torch.Tensor) else None
+
+    def _note(self, name: str, args: Any, kwargs: Any, result: Any) -> None:
+        plain = name.rstrip("_")
+        if plain == "linalg_qr":
+            self.set(result[0], Law(0.0, result[0].shape[-2] ** -0.5, "orthogonal"))
+            return
+        if not isinstance(result, torch.Tensor) or not result.is_meta:
+            return
+        within = name.endswith("_") and not name.startswith("__")
+        target = args[0] if within else result
+        law = self._made(plain, target, args, kwargs)
+        if law is not None:
+            self.set(target, law)
+        elif (within and plain not in _STILL) or "out" in kwargs:
+            self.laws.pop(_storage(target), None)
+
+    def _made(self, plain: str, target: Any, args: Any, kwargs: Any) -> Law | None:
+        """Of what a call leaves in its target; None if nobody knows."""
+        if plain in _FROM_NOTHING:
+            return self._drawn(plain, target, args, kwargs)
+        if plain == "copy":
+            return self.law(args[1])
+        law = self.law(args[0])
+        if plain == "erfinv":
+            return _truncated(*self._uniform.get(_storage(args[0]), (-1.0, 1.0)))
+        if law is None or plain in ("clone", "detach", "_to_copy"):
+            return law
+        if plain in ("clamp", "clamp_min", "clamp_max"):
+            return law if law.origin == "truncated normal" else None
+        by = args[1] if len(args) > 1 else -1.0
+        return moved(plain, law, float(by)) if isinstance(by, int | float) else None
+
+    def _drawn(self, plain: str, target: Any, args: Any, kwargs: Any) -> Law:
+        names, law = _FROM_NOTHING[plain]
+        values = []
+        for place, (name, default) in enumerate(names, 1):
+            found = kwargs.get(name, args[place] if len(args) > place else default)
+            values.append(float(found))
+        if plain == "uniform":
+            self._uniform[_storage(target)] = (values[0], values[1])
+        if plain == "eye":
+            values = [min(target.shape) / max(target.numel(), 1)]
+        return law(*values)
+
+    def set(self, target: Any, law: Law) -> None:
+        """For a part of a tensor, by the part's share."""
+        key = _storage(target)
+        size = target.untyped_storage().nbytes() // max(target.element_size(), 1)
+        share = target.numel() / size if size else 1.0
+        old = self.laws.get(key)
+        if share < 1.0 and old is not None:
+            mean = (1 - share) * old.mean + share * law.mean
+            square = (1 - share) * old.rms**2 + share * law.rms**2
+            law = Law(mean, math.sqrt(square), old.origin)
+        self.laws[key] = law
+        self._kept.append(target.untyped_storage())
+
+
+_STILL = {"requires_grad", "detach", "set", "resize", "t", "transpose", "squeeze", "unsqueeze"}
+
+
+def _uniform(low: float, high: float) -> Law:
+    mean = (low + high) / 2
+    rms = math.sqrt(mean**2 + (high - low) ** 2 / 12)
+    return Law(mean, rms, f"uniform({low:.3g}, {high:.3g})")
+
+
+def _normal(mean: float, sd: float) -> Law:
+    return Law(mean, math.hypot(mean, sd), f"normal({mean:.3g}, {sd:.3g})")
+
+
+def _constant(value: float) -> Law:
+    return Law(value, abs(value), f"constant({value:.3g})")
+
+
+def _coins(p: float) -> Law:
+    return Law(p, math.sqrt(p), f"bernoulli({p:.3g})")
+
+
+def _exponential(rate: float) -> Law:
+    return Law(1 / rate, math.sqrt(2) / rate, f"exponential({rate:.3g})")
+
+
+def _log_normal(mean: float, sd: float) -> Law:
+    return Law(math.exp(mean + sd**2 / 2), math.exp(mean + sd**2), "log-normal")
+
+
+def _eye(share: float) -> Law:
+    return Law(share, math.sqrt(share), "eye")
+
+
+def _always(law: Law) -> Callable[[], Law]:
+    return lambda: law
+
+
+_FROM_NOTHING: dict[str, tuple[tuple[tuple[str, float], ...], Callable[..., Law]]] = {
+    "uniform": ((("from", 0.0), ("to", 1.0)), _uniform),
+    "normal": ((("mean", 0.0), ("std", 1.0)), _normal),
+    "bernoulli": ((("p", 0.5),), _coins),
+    "exponential": ((("lambd", 1.0),), _exponential),
+    "log_normal": ((("mean", 1.0), ("std", 2.0)), _log_normal),
+    "fill": ((("value", 0.0),), _constant),
+    "full": ((("fill_value", 0.0),), _constant),
+    "full_like": ((("fill_value", 0.0),), _constant),
+    "eye": ((), _eye),
+    **dict.fromkeys(("zero", "zeros", "zeros_like"), ((), _always(_constant(0.0)))),
+    **dict.fromkeys(("ones", "ones_like"), ((), _always(_constant(1.0)))),
+    **dict.fromkeys(("randn", "randn_like"), ((), _always(_normal(0.0, 1.0)))),
+    **dict.fromkeys(("rand", "rand_like"), ((), _always(_uniform(0.0, 1.0)))),
+}
+"""aten name -> its arguments with their defaults, and the law of what it draws: torch's own words."""
+
+
+def _storage(tensor: Any) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _truncated(low: float, high: float) -> Law:
+    """Erfinv of a uniform variable: a normal one of variance 1/2, cut off at both ends."""
+    grid = torch.linspace(max(low, -1 + 1e-7), min(high, 1 - 1e-7), 20001, dtype=torch.float64)
+    values = torch.erfinv(grid)
+    return Law(float(values.mean()), float(values.square().mean().sqrt()), "truncated normal")
+
+
+def heard(tensor: Any) -> Law | None:
+    """What a listener has noted of a tensor in this process."""
+    return _TOTAL.get(_storage(tensor))
+
+
+_KEPT: list[Any] = []
+
+
+@contextmanager
+def listening() -> Iterator[Listener]:
+    """What is initialised inside is known by its law afterwards."""
+    listener = Listener()
+    with listener, Questions(listener.set), pretrained_models_initialise():
+        yield listener
+    _TOTAL.update(listener.laws)
+    _KEPT.extend(listener._kept)
+
+
+def initialise_again(model: Any) -> None:
+    """For a model on ``meta`` whose making nobody heard: what each module's own initialisation would do."""
+    with listening(), torch.no_grad():
+        for module in model.modules():
+            own = [p for p in module.parameters(recurse=False) if p.is_meta]
+            if not own or all(heard(p) is not None for p in own):
+                continue
+            for reset in ("reset_parameters", "_reset_parameters"):
+                if callable(getattr(module, reset, None)):
+                    getattr(module, reset)()
+                    break
+        unknown = any(p.is_meta and heard(p) is None for p in model.parameters())
+        if unknown and callable(getattr(model, "_init_weights", None)):
+            model.apply(model._init_weights)

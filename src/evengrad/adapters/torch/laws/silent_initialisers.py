@@ -1,0 +1,112 @@
+"""Initialisers that leave ``meta`` tensors alone, and so say nothing of what they would do.
+
+They ask ``tensor.is_meta`` and return: that question is where they are met.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from evengrad.values.spec import Law
+
+_FILE = torch.nn.init.__file__
+_FRAMES = 6  # other modes may stand between
+
+
+class Questions(TorchFunctionMode):
+    """say: called with a tensor and its law."""
+
+    def __init__(self, say: Callable[[Any, Law], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Every torch call; only questions for ``is_meta`` count."""
+        if func == _IS_META:
+            frame: Any = sys._getframe(1)
+            for _ in range(_FRAMES):
+                if frame is None or frame.f_code.co_filename == _FILE:
+                    break
+                frame = frame.f_back
+            law = _LAWS.get(frame.f_code.co_name) if frame is not None else None
+            if law is not None and frame.f_code.co_filename == _FILE:
+                self._say(args[0], law(frame.f_locals))
+        return func(*args, **(kwargs or {}))
+
+
+_IS_META = torch.Tensor.is_meta.__get__
+
+
+def truncated_normal(mean: float, std: float, low: float, high: float) -> Law:
+    """A normal variable on condition that it lies between low and high."""
+    a, b = (low - mean) / std, (high - mean) / std
+    mass = (math.erf(b / math.sqrt(2)) - math.erf(a / math.sqrt(2))) / 2
+    if mass < 1e-12:
+        middle = max(low, min(mean, high))
+        return Law(middle, abs(middle), "truncated normal")
+    ends = [math.exp(-(v**2) / 2) / math.sqrt(2 * math.pi) for v in (a, b)]
+    shift = (ends[0] - ends[1]) / mass
+    variance = std**2 * (1 + (a * ends[0] - b * ends[1]) / mass - shift**2)
+    centre = mean + std * shift
+    return Law(centre, math.sqrt(max(variance, 0.0) + centre**2), "truncated normal")
+
+
+def _trunc(given: Any) -> Law:
+    return truncated_normal(*(float(given[n]) for n in ("mean", "std", "a", "b")))
+
+
+def _orthogonal(given: Any) -> Law:
+    """Gain times a matrix whose shorter side is orthonormal."""
+    tensor = given["tensor"]
+    longer = max(tensor.shape[0], tensor.numel() // max(tensor.shape[0], 1))
+    return Law(0.0, abs(float(given["gain"])) / math.sqrt(max(longer, 1)), "orthogonal")
+
+
+def _sparse(given: Any) -> Law:
+    rows = given["tensor"].shape[0]
+    kept = 1 - math.ceil(given["sparsity"] * rows) / rows
+    return Law(0.0, float(given["std"]) * math.sqrt(max(kept, 0.0)), "sparse")
+
+
+def _dirac(given: Any) -> Law:
+    """One at the kernel's centre, from each channel to its own."""
+    shape, groups = given["tensor"].shape, given["groups"]
+    ones = min(shape[0] // groups, shape[1]) * groups / math.prod(shape)
+    taps = torch.zeros(tuple(shape[2:]), device="cpu")
+    taps[tuple(n // 2 for n in shape[2:])] = 1.0
+    return Law(ones, math.sqrt(ones), "dirac", tuple(taps.flatten().tolist()))
+
+
+_LAWS = {
+    "_no_grad_trunc_normal_": _trunc,
+    "orthogonal_": _orthogonal,
+    "sparse_": _sparse,
+    "dirac_": _dirac,
+}
+
+
+@contextmanager
+def pretrained_models_initialise() -> Iterator[None]:
+    """Models of ``transformers`` do not initialise themselves on ``meta``; inside, they do."""
+    base = getattr(sys.modules.get("transformers.modeling_utils"), "PreTrainedModel", None)
+    original = getattr(base, "init_weights", None)
+    if base is None or original is None or not hasattr(base, "initialize_weights"):
+        yield
+        return
+
+    def init_weights(self: Any) -> Any:
+        self.initialize_weights()
+        return original(self)
+
+    base.init_weights = init_weights
+    try:
+        yield
+    finally:
+        base.init_weights = original

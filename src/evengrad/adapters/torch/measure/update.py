@@ -1,0 +1,103 @@
+"""The coming update, exactly: one step of a copy of the user's optimizer."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+
+from evengrad.adapters.torch.record.tensors import array
+from evengrad.values.probe import Optimizer
+from evengrad.values.summary import rms_of_difference
+
+
+def coming_update(optimizer: Any, gradients: dict[int, Any] | None = None) -> dict[int, float]:
+    """Parameter id -> rms of its update. gradients: by parameter id, or None for the ``.grad`` at hand.
+
+    The copy has parameters and state of its own; the user's optimizer is only read. Raises whatever the
+    optimizer raises when it cannot be copied or stepped.
+    """
+    return {
+        id(original): rms_of_difference(array(after), array(original))
+        for original, after in _stepped(optimizer, gradients)[1]
+    }
+
+
+def coming_step(
+    optimizer: Any, gradients: dict[int, Any] | None = None
+) -> tuple[list[tuple[Any, Any]], dict[int, Any]]:
+    """Each parameter that will move with its move, and parameter id -> what that was divided by, for
+    optimizers that divide by a second moment's root.
+
+    The step is taken in float64 where the optimizer can: at small rates shorter weights would swallow most
+    of the move.
+    """
+    try:
+        twin, after = _stepped(optimizer, gradients, widened=True)
+    except Exception:  # it mixes in tensors of its own, or the device has no float64
+        twin, after = _stepped(optimizer, gradients)
+    moves = []
+    for original, copied in after:
+        short = torch.promote_types(original.dtype, torch.float32)
+        moves.append((original, (copied.detach() - original.detach()).to(short)))
+    scales = {id(o): s for o, c in after if (s := _scale(twin, c)) is not None}
+    return moves, scales
+
+
+def _stepped(
+    optimizer: Any, gradients: dict[int, Any] | None, widened: bool = False
+) -> tuple[Any, list[tuple[Any, Any]]]:
+    """A copy of the optimizer after one step, and each parameter that moved with the copy's."""
+    originals = [p for group in optimizer.param_groups for p in group["params"]]
+    twin = copy.deepcopy(optimizer)
+    copies = [p for group in twin.param_groups for p in group["params"]]
+    if widened:
+        _widen(twin, copies)
+    for original, twin_parameter in zip(originals, copies, strict=True):
+        gradient = original.grad if gradients is None else gradients.get(id(original))
+        twin_parameter.grad = (
+            None if gradient is None else gradient.detach().to(twin_parameter.dtype, copy=True)
+        )
+    twin.step()
+    return twin, [(o, c) for o, c in zip(originals, copies, strict=True) if c.grad is not None]
+
+
+def _widen(twin: Any, copies: list[Any]) -> None:
+    """Parameters and state in float64; counters of steps, which are scalars, stay."""
+    for parameter in copies:
+        if parameter.is_complex():
+            raise TypeError("complex weights")
+        parameter.grad = None
+        parameter.data = parameter.data.double()
+        state = twin.state.get(parameter, {})
+        for key, value in state.items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim:
+                state[key] = value.double()
+
+
+def _scale(optimizer: Any, parameter: Any) -> Any:
+    """What Adam, RMSprop, Adagrad and Adamax divide by, as torch's own formulas do."""
+    state = optimizer.state.get(parameter, {})
+    group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
+    if "exp_inf" in state:
+        return state["exp_inf"]
+    if "exp_avg_sq" in state:
+        step = float(state.get("step", 1))
+        second = state.get("max_exp_avg_sq", state["exp_avg_sq"])
+        second = second / (1 - group["betas"][1] ** step)
+    elif "square_avg" in state:
+        second = state["square_avg"]
+        if "grad_avg" in state:
+            second = (second - state["grad_avg"] ** 2).clamp_min(0.0)
+    elif "sum" in state:
+        second = state["sum"]
+    else:
+        return None
+    return second.sqrt() + group.get("eps", 1e-8)
+
+
+def describe(optimizer: Any) -> Optimizer:
+    """Name and learning rate."""
+    rate = optimizer.param_groups[0].get("lr") if optimizer.param_groups else None
+    return Optimizer(type(optimizer).__name__, None if rate is None else float(rate))

@@ -1,0 +1,1 @@
+"""PyTorch's functions and modules as operations of a spec."""

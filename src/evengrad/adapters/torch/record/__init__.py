@@ -1,0 +1,1 @@
+"""The operations of one forward pass, recorded while it runs."""

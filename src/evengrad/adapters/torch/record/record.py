@@ -1,0 +1,479 @@
+"""Records the user's own forward pass, call by call, without changing a bit of it.
+
+Each differentiable input of a call is passed as an identity view with a hook of its own, so that the
+gradient through that call alone is seen; a hook on each output sees the gradient by all paths. In-place
+calls run on a copy that is then written back, so ``inplace=True`` needs no flag flipped. (Module backward
+hooks would crash there, pytorch#61519.)
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from evengrad.adapters.common.health import activation_health
+from evengrad.adapters.torch.laws.constants import Constants
+from evengrad.adapters.torch.laws.laws import heard, measured
+from evengrad.adapters.torch.laws.stand_ins import StandIns
+from evengrad.adapters.torch.ops.calls import ASKED, PASSED, SUMS, VIEWED, fan_in, flat_ends, source
+from evengrad.adapters.torch.ops.draft import Draft, Operand
+from evengrad.adapters.torch.ops.drafting import draft
+from evengrad.adapters.torch.ops.kinds import LOSSES, in_place, kind_of
+from evengrad.adapters.torch.record.graph import Node
+from evengrad.adapters.torch.record.losses import read_loss
+from evengrad.adapters.torch.record.modules import ModuleStack
+from evengrad.adapters.torch.record.roots import ModelInput
+from evengrad.adapters.torch.record.tensors import array, summary_of
+from evengrad.values.spec import Kind, Law
+from evengrad.values.summary import Summary, nothing
+
+
+@dataclass(slots=True)
+class Penalty:
+    """A term of the loss that hangs on parameters alone, such as an L2 sum. incoming: dL/dterm."""
+
+    term: Any
+    incoming: Any = None
+
+
+class Recorder(TorchFunctionMode):
+    """Active between ``enter`` and ``leave``; holds the graph of every call that it saw.
+
+    readers: tensor number -> how many calls on the path to the loss read it. trouble: the first
+    error of our own; the script's forward goes on all the same.
+    """
+
+    def __init__(
+        self, on_backward: Callable[[Any], None] | None = None, *, describing: bool = False
+    ) -> None:
+        super().__init__()
+        self.on_backward = on_backward
+        self.describing = describing  # the tensors are on ``meta``: shapes and no values
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self.nodes: list[Node] = []
+        self.inputs: list[ModelInput] = []
+        self.source_gradients: dict[int, float] = {}  # at tensors that no recorded call made
+        self.penalties: list[Penalty] = []
+        self.readers: dict[int, int] = {}
+        self.measuring = False
+        self.scale = 1.0
+        self.trouble: Exception | None = None
+        self.modules = ModuleStack(self)
+        self._numbers: Any = WeakTensorKeyDictionary()
+        self._derived: Any = WeakTensorKeyDictionary()  # made of parameters alone -> which
+        self._moved: Any = WeakTensorKeyDictionary()  # a parameter transposed or reshaped -> it
+        self._constants: Any = WeakTensorKeyDictionary()
+        self.laws: dict[int, Law] = {}  # while describing: id(parameter) -> its law
+        self._figures: dict[int, tuple[Any, Summary]] = {}  # by id; the parameter is kept alive
+        self.constants = Constants()
+        self.reals = self.constants.values  # on ``meta`` -> the same with values
+        self._real_result: Any = None
+        self._stand_ins = StandIns(self.reals, self.law_of)
+        self.guessed: dict[int, Any] = {}  # weights that stand for what was made of them
+        self._count = 0
+        self._paused = 0
+        self._stopped = False
+        self._apply: Any = None
+
+    # --- switching on and off ---------------------------------------------------------------
+
+    def enter(self) -> None:
+        """Start to record."""
+        self.modules.enter()
+        self._apply = torch.autograd.Function.__dict__["apply"]
+        original = self._apply.__func__
+
+        def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            call = functools.partial(original, cls)
+            return self.call(call, cls.__name__, args, kwargs)
+
+        torch.autograd.Function.apply = classmethod(apply)
+        self.__enter__()
+
+    def leave(self) -> None:
+        """Stop to record, and take the patches off."""
+        self.__exit__(None, None, None)
+        torch.autograd.Function.apply = self._apply
+        self.modules.leave()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What runs inside is not recorded."""
+        self._paused += 1
+        try:
+            yield
+        finally:
+            self._paused -= 1
+
+    def stop(self) -> None:
+        """Record no more: the backward pass of a checkpointed model calls forward again."""
+        self._paused += 1
+        self._stopped = True
+
+    @property
+    def recomputing(self) -> bool:
+        """Whether a module called now is one that a backward pass calls again."""
+        return torch.is_grad_enabled() and (self.measuring or self._stopped)
+
+    @property
+    def made_constants(self) -> bool:
+        """Whether the model made tensors from no data."""
+        return len(self._constants) > 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether calls go by unrecorded now."""
+        return bool(self._paused) or self.measuring or not torch.is_grad_enabled()
+
+    # --- functions ----------------------------------------------------------------------------
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Every torch call of the script comes through here, the highest-level one of each."""
+        kwargs = kwargs or {}
+        if self.describing and func in _device_constructors() and kwargs.get("device") is None:
+            kwargs["device"] = torch.device("meta")
+        if func is torch.Tensor.backward and self.on_backward is not None:
+            self.on_backward(args[0])
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if self.describing and name in ASKED and args[0] in self.reals:
+            return func(self.reals[args[0]], *args[1:], **kwargs)
+        if name == "__get__":
+            name = getattr(getattr(func, "__self__", None), "__name__", "")
+            if name not in VIEWED:
+                return func(*args, **kwargs)
+        elif name in PASSED:
+            return func(*args, **kwargs)
+        return self.call(func, name, args, kwargs)
+
+    def call(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+        """One call: recorded if a gradient will come through it on its way to the data."""
+        if self.idle:
+            result = func(*args, **kwargs)
+            if self.describing and not self._paused:
+                self._unseen(func, name, args, kwargs, result)
+            return result
+        with self.paused():
+            try:
+                finish, args, kwargs = self._prepare(func, name, args, kwargs)
+            except Exception as error:  # the user's forward goes on, whatever becomes of ours
+                self.trouble = self.trouble or error
+                return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            try:
+                return finish(result)
+            except Exception as error:
+                self.trouble = self.trouble or error
+                return result
+
+    def _unseen(self, func: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
+        """A call under ``no_grad``, where positions are often made."""
+        leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        if self.modules.stack and all(self._constant(t) for t in leaves):
+            with self.paused(), suppress(Exception):
+                self._keep_constant(func, name, args, kwargs, result)
+
+    def _prepare(
+        self, func: Any, name: str, args: Any, kwargs: Any
+    ) -> tuple[Callable[[Any], Any], Any, Any]:
+        """What to do with the result of a call, and the arguments to make it with."""
+        leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        if any(t.is_meta for t in leaves) and not self.describing:
+            return _as_it_is, args, kwargs
+        for t in leaves:
+            if t.grad_fn is not None and t not in self._numbers and t not in self._derived:
+                self._adopt(t)
+        data = [t for t in leaves if t in self._numbers and t.requires_grad]
+        parameters = [t for t in leaves if t.requires_grad and t not in self._numbers]
+        if not data and all(t.requires_grad or self._constant(t) for t in leaves):
+            if parameters:
+                self._derive_real(func, name, args, kwargs)
+                derive = functools.partial(self._derive, (func, args, kwargs), name, parameters)
+                return derive, args, kwargs
+            inside = functools.partial(self._keep_constant, func, name, args, kwargs)
+            return inside if self.modules.stack else _as_it_is, args, kwargs
+        if not data and not parameters:
+            return _as_it_is, args, kwargs
+        return self._attach(func, name, args, kwargs, parameters, data)
+
+    def _attach(
+        self, func: Any, name: str, args: Any, kwargs: Any, parameters: list[Any], data: list[Any]
+    ) -> tuple[Callable[[Any], Any], Any, Any]:
+        """Hooks on the inputs of a call that is recorded."""
+        node = self._node(name, args, kwargs, parameters, data)
+        node.call_made = (name, func, self.operand(args), self.operand(kwargs))
+        if node.kind is Kind.LOSS or name in LOSSES:
+            args, kwargs, node.head = read_loss(name, args, kwargs, self.modules.loss_name(name))
+            if node.head.output is not None:
+                node.head.read = self._numbers.get(node.head.output)
+            node.head.output = None
+        if not node.inside and not in_place(name, kwargs) and "out" not in kwargs:
+            node.tail = (func, args, kwargs)
+        sums = name in SUMS and bool(data) and all(t.numel() == 1 for t in data)
+
+        def attach(value: Any) -> Any:
+            if not isinstance(value, torch.Tensor):
+                return value
+            if value in self._numbers and value.requires_grad:
+                return self.view(value, node)
+            return self._penalty(value) if sums and value.requires_grad else value
+
+        first = in_place(name, kwargs)
+        target = args[0] if first else kwargs.get("out")
+        views = tree_map(attach, args), tree_map(attach, {**kwargs, "out": None})
+        if "out" not in kwargs:
+            views[1].pop("out")
+        if not isinstance(target, torch.Tensor):
+            return functools.partial(self._finish_call, node), *views
+        if first:
+            views = (views[0][0].clone(), *views[0][1:]), views[1]
+
+        def write_back(result: Any) -> Any:
+            target.copy_(views[0][0] if first else result)
+            self.finish(node, [target])
+            return target if result is not None else None
+
+        return write_back, *views
+
+    def _node(
+        self, name: str, args: Any, kwargs: Any, parameters: list[Any], data: list[Any]
+    ) -> Node:
+        kind = kind_of(name, weighted=bool(parameters), inputs=len(data))
+        node = self.node(name, kind)
+        for p in parameters:
+            node.parameters += (self._derived.get(p) or {id(p): p}).values()
+            origin = self._moved.get(p, None if p in self._derived else p)
+            if kind is Kind.WEIGHTS and origin is not None and p.ndim >= 2:
+                node.fan_in[id(origin)] = fan_in(name, p, args, kwargs)
+        if name.startswith("hardtanh"):
+            node.flat = flat_ends(args, kwargs)
+        return node
+
+    def node(self, function: str, kind: Kind) -> Node:
+        """A fresh record of a call made here and now."""
+        node = Node(function, kind, source=source())
+        self.modules.sign(node)
+        return node
+
+    # --- results -------------------------------------------------------------------------------
+
+    def _finish_call(self, node: Node, result: Any) -> Any:
+        self.finish(node, tree_leaves(result))
+        return result
+
+    def finish(self, node: Node, results: list[Any]) -> None:
+        """Number and hook the outputs of a call, and read their figures."""
+        outputs = [t for t in results if isinstance(t, torch.Tensor) and t.requires_grad]
+        if not outputs:
+            self._made_like(node, results)
+            return
+        self.nodes.append(node)
+        for slot, tensor in enumerate(outputs):
+            self._derived.pop(tensor, None)
+            node.makes.append(self.register(tensor))
+            if self.describing:
+                continue
+            tensor.register_hook(functools.partial(self._above, node, slot))
+        node.draft = self._draft(node, outputs)
+        if self.describing:
+            node.forward = nothing(tuple(outputs[0].shape))
+            return
+        values = outputs[0].detach()
+        if len(outputs) > 1:
+            values = torch.cat([t.detach().reshape(-1) for t in outputs])
+        node.forward = summary_of(values)
+        node.dtype = str(values.dtype).removeprefix("torch.")
+        if node.kind is Kind.ACTIVATION:
+            axis = 1 if values.ndim >= 4 else -1  # channels of maps, else features
+            node.health = activation_health(node.label, array(values), axis=axis, flat=node.flat)
+
+    def _made_like(self, node: Node, results: list[Any]) -> None:
+        """No gradient comes through: a mask of an activation, or coins in its shape (rand_like)."""
+        if not self.describing or node.call_made is None:
+            return
+        name, func, _args, kwargs = node.call_made
+        node.call_made = None
+        if name in ("rand_like", "randn_like", "new_empty", "empty_like", "bernoulli"):
+            self._keep_constant(func, name, (), kwargs, results)
+
+    def operand(self, value: Any) -> Any:
+        """Arguments with tensors as a draft has them."""
+        if type(value) in (list, tuple):
+            return type(value)(self.operand(v) for v in value)
+        if type(value) is dict:
+            return {k: self.operand(v) for k, v in value.items()}
+        if not isinstance(value, torch.Tensor):
+            return value
+        number = self._numbers.get(value) if value.requires_grad else None
+        values = self.reals.get(value) if value.is_meta else value
+        return Operand(number, tuple(value.shape), value, self.law_of, values)
+
+    def figures(self, parameter: Any) -> Summary:
+        """Of a weight with values, read once: no step is taken while recording."""
+        if id(parameter) not in self._figures:
+            self._figures[id(parameter)] = parameter, summary_of(parameter)
+        return self._figures[id(parameter)][1]
+
+    def law_of(self, tensor: Any) -> Law:
+        """Of a weight or constant. A weight on its way (transposed) has the law of the weight."""
+        own = isinstance(tensor, torch.nn.Parameter)
+        origin = tensor if own else self._moved.get(tensor, tensor)
+        if not tensor.is_meta:
+            if not isinstance(origin, torch.nn.Parameter):
+                return measured(tensor)
+            figures = self.figures(origin)
+            return Law(figures.mean, figures.rms)
+        if not own and tensor in self.reals and not self._stand_ins.drew(tensor):
+            return measured(self.reals[tensor])
+        known = self.laws.get(id(origin)) or heard(origin) or self.constants.law(tensor)
+        if known is None and tensor in self._derived:
+            first = next(iter(self._derived[tensor].values()))
+            known = self.laws.get(id(first)) or heard(first)
+            self.guessed[id(first)] = first
+        return known or Law(0.0, 1.0, "unknown")
+
+    def _draft(self, node: Node, outputs: list[Any]) -> Draft | None:
+        """The operation as a spec has it; the tensors that the call was given are let go."""
+        if node.call_made is None:
+            return node.draft
+        name, func, args, kwargs = node.call_made
+        node.call_made = None
+        found = draft(name, func, args, kwargs, outputs)
+        for operand in found.operands:
+            if operand.number is None:
+                node.laws[id(operand)] = operand.constant()
+            operand.tensor = operand.values = None
+        return found
+
+    def _derive_real(self, func: Any, name: str, args: Any, kwargs: Any) -> None:
+        """While describing: the same of the weights' values, where they have any."""
+        self._real_result = None
+        if not self.describing or in_place(name, kwargs) or "out" in kwargs:
+            return
+        leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        again = self.constants.made_again
+        moves = kind_of(name, weighted=True, inputs=0) is Kind.RESHAPE
+        if all(t in self.reals and not self._stand_ins.drew(t) for t in leaves) or (
+            not moves and all(self._stand_ins.provide(t, again) for t in leaves)
+        ):
+            self._real_result = again(func, args, kwargs)
+
+    def _derive(
+        self, call: tuple[Any, Any, Any], name: str, parameters: list[Any], result: Any
+    ) -> Any:
+        """Made of parameters alone: a derived weight, or on its way to be a penalty."""
+        origins: dict[int, Any] = {}
+        for p in parameters:
+            origins |= self._derived.get(p) or {id(p): p}
+        moved = kind_of(name, weighted=True, inputs=0) is Kind.RESHAPE and len(parameters) == 1
+        if self._real_result is not None:
+            values = tree_leaves(self._real_result)
+            self.reals.update(zip(tree_leaves(result), values, strict=True))
+            self._real_result = None
+        elif self.describing and not moved and len(parameters) == 1:
+            _, args, kwargs = call
+            self.constants.follow(name, self.law_of(parameters[0]), args, kwargs, result)
+        for t in tree_leaves(result):
+            if isinstance(t, torch.Tensor) and t.requires_grad and not t.is_leaf:
+                self._derived[t] = origins
+                p = parameters[0]
+                if moved and (p in self._moved or p not in self._derived):
+                    self._moved[t] = self._moved.get(p, p)
+                    if self.describing and t is result:
+                        self._stand_ins.moved(t, call)
+        return result
+
+    def _keep_constant(self, func: Any, name: str, args: Any, kwargs: Any, result: Any) -> Any:
+        for t in tree_leaves(result):
+            if isinstance(t, torch.Tensor):
+                self._constants[t] = True
+        if self.describing:
+            self.constants.note(func, name, args, kwargs, result)
+        return result
+
+    def _constant(self, tensor: Any) -> bool:
+        """One number, or made inside the model from no data: positions, masks, buffers."""
+        if tensor.numel() == 1 and tensor.ndim < 2:
+            return True
+        return tensor in self._constants or self.modules.is_buffer(tensor)
+
+    # --- tensors -------------------------------------------------------------------------------
+
+    def number(self, tensor: Any) -> int | None:
+        """The number of a recorded tensor."""
+        found: int | None = self._numbers.get(tensor) if isinstance(tensor, torch.Tensor) else None
+        return found
+
+    def register(self, tensor: Any) -> int:
+        """Give a tensor its number; one that was overwritten gets a new one."""
+        number = self._count
+        self._count += 1
+        self._numbers[tensor] = number
+        self.shapes[number] = tuple(tensor.shape)
+        return number
+
+    def register_source(self, tensor: Any) -> int:
+        """Number a tensor that no recorded call made, and hook its gradient."""
+        number = self.register(tensor)
+
+        def keep(grad: Any) -> None:
+            if self.measuring:
+                self.source_gradients[number] = summary_of(grad).norm
+
+        tensor.register_hook(keep)
+        return number
+
+    def _adopt(self, tensor: Any) -> None:
+        """Made by something that torch does not show us: compiled code, an extension."""
+        made = type(tensor.grad_fn).__name__
+        self.trouble = self.trouble or RuntimeError(f"{made}, which hides what was in front of it")
+        self.register_source(tensor)
+
+    def view(self, tensor: Any, node: Node) -> Any:
+        """An identity view of an input, whose hook sees the gradient through this call alone."""
+        number = self._numbers[tensor]
+        slot = len(node.reads)
+        node.reads.append(number)
+        view = tensor.view_as(tensor)
+        if self.describing:
+            return view
+
+        def below(grad: Any) -> None:
+            # With one reader the gradient at its input is the one at the maker's output.
+            if self.measuring and self.readers.get(number, 0) > 1:
+                node.below[slot] = summary_of(grad).norm
+
+        view.register_hook(below)
+        return view
+
+    def _above(self, node: Node, slot: int, grad: Any) -> None:
+        if self.measuring:
+            node.above[slot] = summary_of(grad)
+
+    def _penalty(self, value: Any) -> Any:
+        """The data's gradient stops here, so that it stays exact beside a penalty 1e16 times larger."""
+        term = Penalty(value)
+        self.penalties.append(term)
+        view = value.view_as(value)
+
+        def silence(grad: Any) -> Any:
+            if not self.measuring:
+                return None
+            term.incoming = grad
+            return torch.zeros_like(grad)
+
+        view.register_hook(silence)
+        return view
+
+
+def _as_it_is(result: Any) -> Any:
+    return result

@@ -1,0 +1,1 @@
+"""The tap around ``optimizer.step()``."""

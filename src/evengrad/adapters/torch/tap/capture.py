@@ -1,0 +1,164 @@
+"""What the outermost modules were given in this step, by reference, to see a bad step again."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from evengrad.adapters.torch.record.roots import tensors_of
+
+_TABLES = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks")
+
+
+@dataclass(slots=True)
+class Call:
+    """One forward pass of an outermost module. noise: the random state before it. outputs: what it
+    gave, those that gradients come through; gradients: what came back to them, by place. autocast: dtype, or
+    None where it was off.
+    """
+
+    module: Any
+    args: Any
+    kwargs: Any
+    noise: Any
+    training: bool
+    autocast: Any
+    gradients: dict[int, Any] = field(default_factory=dict)
+
+
+class Capture:
+    """Hooks on the outermost modules of one optimizer's parameters."""
+
+    def __init__(self, roots: Sequence[Any]) -> None:
+        self.roots = [root for root in roots if not compiled(root)]
+        self.calls: list[Call] = []
+        self.past: dict[int, list[Call]] = {}
+        self._hooks: list[Any] = []
+        self._paused = False
+        for root in self.roots:
+            self._hooks.append(root.register_forward_pre_hook(self._before, with_kwargs=True))
+            self._hooks.append(root.register_forward_hook(self._after))
+
+    def forget(self, step: int, kept: int) -> None:
+        """The step is over. kept: how many of the last steps may still be asked for in ``past``."""
+        if kept:
+            self.past[step] = self.calls
+            self.past.pop(step - kept, None)
+        self.calls = []
+
+    def remove(self) -> None:
+        """Take the hooks off."""
+        for hook in self._hooks:
+            hook.remove()
+        self.calls.clear()
+        self.past.clear()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Calls inside are ours."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+
+    def __deepcopy__(self, memo: Any) -> Capture:
+        """A copied model is not watched."""
+        return Capture([])
+
+    def _before(self, module: Any, args: Any, kwargs: Any) -> None:
+        if self._paused or not torch.is_grad_enabled():
+            return
+        device = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
+        autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        self.calls.append(
+            Call(module, args, kwargs, torch.get_rng_state(), module.training, autocast)
+        )
+        if len(self.calls) > 16:  # many passes before one step: the last ones will do
+            del self.calls[0]
+
+    def _after(self, module: Any, _args: Any, output: Any) -> None:
+        if (
+            self._paused
+            or not self.calls
+            or self.calls[-1].module is not module
+            or not torch.is_grad_enabled()
+        ):
+            return
+        call = self.calls[-1]
+        if isinstance(output, torch.Tensor):
+            if output.requires_grad:
+                output.register_hook(lambda g: call.gradients.__setitem__(0, g))
+            return
+        for slot, tensor in enumerate(outputs_of(output)):
+            if tensor.requires_grad:
+                tensor.register_hook(lambda g, slot=slot: call.gradients.__setitem__(slot, g))
+
+
+def outputs_of(output: Any) -> list[Any]:
+    """The tensors that a model returned."""
+    return [t for t in tensors_of(output) if isinstance(t, torch.Tensor)]
+
+
+def compiled(module: Any) -> bool:
+    """Whether the module's call is compiled with its hooks inside: a new hook would compile it again."""
+    return any(
+        getattr(m, "_compiled_call_impl", None) is not None or isinstance(m, torch.jit.ScriptModule)
+        for m in module.modules()
+    )
+
+
+def state_without_hooks(module: Any) -> dict[str, Any]:
+    """What is copied or pickled of a module: all but our hooks, which are nobody's state."""
+    state = dict(module.__dict__)
+    ours = {
+        key
+        for table in ("_forward_pre_hooks", "_forward_hooks")
+        for key, hook in state.get(table, {}).items()
+        if isinstance(getattr(hook, "__self__", None), Capture)
+    }
+    if ours:
+        for table in _TABLES:
+            kept = state[table]
+            state[table] = type(kept)((k, v) for k, v in kept.items() if k not in ours)
+    return state
+
+
+def find_roots(parameters: Sequence[Any]) -> list[Any]:
+    """The outermost modules alive that hold any of these parameters, most parameters first."""
+    wanted = {id(p) for p in parameters}
+    holders = {}
+    for thing in gc.get_objects():
+        if issubclass(type(thing), nn.Module):
+            try:
+                count = sum(id(p) in wanted for p in thing.parameters())
+            except Exception:  # a module that is only half made
+                continue
+            if count:
+                holders[id(thing)] = (count, thing)
+    inner = {id(m) for _, thing in holders.values() for m in thing.modules() if m is not thing}
+    found = [pair for key, pair in holders.items() if key not in inner]
+    return [thing for _, thing in sorted(found, key=lambda pair: -pair[0])]
+
+
+def arrays_of(call: Call) -> dict[str, Any]:
+    """The batch of a call as tensors by name: "input/0", "mask", "output_gradient/0"."""
+    found: dict[str, Any] = {}
+    for i, value in enumerate(call.args):
+        leaves = [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
+        for j, leaf in enumerate(leaves):
+            found[f"input/{i}" if len(leaves) == 1 else f"input/{i}/{j}"] = leaf
+    for name, value in call.kwargs.items():
+        leaves = [t for t in tree_leaves(value) if isinstance(t, torch.Tensor)]
+        for j, leaf in enumerate(leaves):
+            found[name if len(leaves) == 1 else f"{name}/{j}"] = leaf
+    for slot, gradient in sorted(call.gradients.items()):
+        found[f"output_gradient/{slot}"] = gradient
+    return found

@@ -1,0 +1,143 @@
+"""Clip and guard decided on the device (``late.py``); the host reads them with the next observed step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from evengrad.adapters.torch.tap.device_kernel import Late, Row, fits
+from evengrad.adapters.torch.tap.reading import as_host, norms
+from evengrad.adapters.torch.tap.training import Pending, Training
+from evengrad.recording import guard as guards
+from evengrad.recording.guard import Action
+from evengrad.recording.session import Held
+from evengrad.values.run import Step
+
+
+class Deferred:
+    """Looks at each step of a training whose optimizer ``suits``."""
+
+    kept = 3
+    """Steps that can still be looked into when they are read."""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        parameters = list(training.names.values())
+        with torch.no_grad():
+            observation = training.observe()
+            reach = training.reaches(observation.weight_rms(as_host(observation.weights)))
+        settings, device = training.settings, parameters[0].device
+        self._late = Late(settings.clip, settings.guard, len(parameters), device, reach)
+
+    def before_own_clip(self, factor: Any) -> None:
+        """The script is about to multiply the gradients by that factor, a tensor."""
+        training = self.training
+        if training.seen is None:
+            training.seen = self._packed(training.with_gradient())
+        training.user_factor = training.user_factor * factor
+
+    def look(self, pending: Pending) -> None:
+        """Tell the optimizer's kernel what to do with this step."""
+        training, late = self.training, self._late
+        before = training.rollbacks
+        if late.alarmed:
+            self.flush()
+            if training.watching.stopped is not None:
+                return
+        if training.observed:
+            pending.observation = training.observe()
+        seen = self._packed(pending.parameters) if training.seen is None else training.seen
+        pending.folded = late.decide(
+            seen,
+            training.user_factor,
+            training.losses,
+            training.optimizer,
+            (training.step, training.watching.now, training.rate),
+            training.watching.ceiling,
+            drop=training.rollbacks != before,
+        )
+
+    def finish(self, pending: Pending) -> None:
+        """After the step: an observed one is read with all before it."""
+        if pending.observation is None:
+            return
+        training, late = self.training, self._late
+        detail, (unread,) = training.detail(pending, [late.unread()])
+        rows = late.read(unread)
+        self._deliver(rows)
+        if rows[-1].held or rows[-1].overflowed:
+            return
+        training.watching.detail(detail)
+        reach = training.reaches(detail.tensors[:, 3])
+        late.reach = torch.as_tensor(reach, dtype=torch.float32, device=late.reach.device)
+        training.keep_for_rollback()
+
+    def flush(self) -> None:
+        """Read what waits."""
+        if self._late.waiting:
+            self._deliver(self._late.read(as_host(self._late.unread())))
+
+    def _deliver(self, rows: list[Row]) -> None:
+        """Steps that were read back, in order; the first one held back under stop or rollback ends it."""
+        watching = self.training.watching
+        for row in rows:
+            step = _step(row)
+            if row.scale != 1.0:
+                watching.scaler(row.step, row.scale, row.overflowed)
+            if not row.held:
+                watching.step(step, row.norms)
+            elif self._held(row, step) is not Action.SKIP:
+                return
+
+    def _held(self, row: Row, step: Step) -> Action:
+        training = self.training
+        reach, limit = as_host(self._late.reach), training.watching.ceiling
+        kind = guards.reason(row.norms, np.asarray(row.coefficient), reach, row.total, limit)
+        bad = int(
+            np.count_nonzero(~np.isfinite(row.norms))
+        )  # tensors: their elements are gone by now
+        pending = Pending([], norms=row.norms, step=replace(step, non_finite=bad))
+        calls = training.capture.past.get(row.step, training.capture.calls)
+        assert pending.step is not None
+        action = training.watching.held(
+            Held(pending.step, row.norms, kind, lambda why: training.box(pending, why, calls))
+        )
+        training.buffers.put_back(training.step - row.step)
+        training.roll_back(action)
+        if action is Action.ROLLBACK:
+            self._late.resume()
+        return action
+
+    def _packed(self, parameters: list[Any]) -> Any:
+        """Norms of all tensors where they are, 0 where there is no gradient."""
+        training = self.training
+        found = norms([p.grad for p in parameters]).float()
+        order = [training.index[id(p)] for p in parameters]
+        if order == list(range(len(training.names))):
+            return found
+        whole = torch.zeros(len(training.names), device=found.device)
+        return whole.index_copy(0, torch.tensor(order, device=found.device), found)
+
+
+def suits(training: Training, wanted: bool | None) -> bool:
+    """Whether to leave it to the device. wanted: None for "where that saves waiting", on an accelerator."""
+    device = next(iter(training.names.values())).device
+    chosen = device.type != "cpu" if wanted is None else wanted
+    return chosen and fits(training.optimizer, training.settings.clip, device)
+
+
+def _step(row: Row) -> Step:
+    return Step(
+        step=row.step,
+        time=row.time,
+        loss=row.loss,
+        rate=row.rate,
+        norm=row.total,
+        clipped=row.total * row.coefficient,
+        coefficient=row.coefficient if math.isfinite(row.total) else 1.0,
+        applied=not (row.held or row.overflowed),
+    )

@@ -1,0 +1,198 @@
+"""Clip and guard decided on the host, before the step: one read of the gradients' norms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from evengrad.adapters.torch.tap.clipping import Clipper, UpdateClipper, multiply, total_norm
+from evengrad.adapters.torch.tap.reading import Plan, as_host, exact, non_finite
+from evengrad.adapters.torch.tap.training import Pending, Training
+from evengrad.recording import guard as guards
+from evengrad.recording.clip import NormClip, OnHost, UpdateClip
+from evengrad.recording.guard import Action
+from evengrad.recording.session import Held
+from evengrad.values.run import Floats, Kind, Step
+
+_HOST = OnHost()
+_ONE = np.ones(())
+
+
+class Immediate:
+    """Looks at each step of a training. overflowed: the script's loss scaler skips this one itself."""
+
+    kept = 0
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        clip = training.settings.clip
+        self.clipper = Clipper(clip, training.tensors, training.optimizer)
+        self.overflowed = False
+        self._update_clip = UpdateClipper(clip) if isinstance(clip, UpdateClip) else None
+        self._reach: Floats = np.zeros(len(training.names))
+        self._reaching = False
+
+    def before_own_clip(self, factor: Any) -> None:
+        """The script is about to multiply the gradients by that factor, a tensor."""
+        training = self.training
+        if training.seen is None:
+            training.seen = self._norms(training.with_gradient())
+        training.user_factor = training.user_factor * float(factor)
+
+    def look(self, pending: Pending, folding: bool) -> None:
+        """Look, clip, and hold the step back if need be. folding: by the optimizer's kernel where it can."""
+        training = self.training
+        found_inf = getattr(training.optimizer, "found_inf", None)
+        if found_inf is not None and float(found_inf):
+            self.overflowed = True
+            self.skipped_outside(pending)
+            return
+        before = training.seen if training.seen is not None else self._norms(pending.parameters)
+        pending.divide = float(pending.scale) if pending.scale is not None else 1.0
+        pending.norms = before / pending.divide
+        if training.observed:
+            self._observe(pending)
+        total = total_norm(pending.norms)
+        if not math.isfinite(total) or total == 0.0:
+            total = self._exactly(pending)
+        factors = self.clipper.factors(pending.norms, total)
+        passes = training.settings.guard is None or self._passes(pending.norms, total, factors)
+        pending.step = self._row(total, pending.norms, factors)
+        if not passes:
+            self._hold(pending, factors, total)
+            return
+        if training.settings.guard is None and not math.isfinite(total):
+            self._report(pending, factors, total)
+        self._clip(pending, factors, folding)
+
+    def finish(self, pending: Pending) -> None:
+        """After the step."""
+        training, step = self.training, pending.step
+        if step is None or pending.held:
+            return
+        if self._update_clip is not None:
+            step = _clipped(step, step.norm * self._update_clip.after(training.optimizer))
+        elif pending.clipped is not None:
+            step = _clipped(step, pending.clipped)
+        training.watching.step(step, pending.norms)
+        if pending.observation is not None:
+            training.watching.detail(training.detail(pending)[0])
+            training.keep_for_rollback()
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def skipped_outside(self, pending: Pending) -> None:
+        """The script's own loss scaler does not make this step."""
+        training = self.training
+        row = self._row(math.inf, pending.norms, _ONE)
+        missing = np.full(len(training.names), np.nan)
+        training.watching.step(replace(row, clipped=math.nan, applied=False), missing)
+
+    # --- looking -----------------------------------------------------------------------------------
+
+    def _norms(self, parameters: list[Any]) -> Floats:
+        """Of all tensors, 0 where there is no gradient. The one host read of a step."""
+        training = self.training
+        found = np.zeros(len(training.names))
+        if parameters:
+            if [id(p) for p in parameters] != training.plan.ids:
+                training.plan = Plan(parameters, training.index)
+            packed = training.plan.norms([p.grad for p in parameters])
+            found[training.plan.places] = as_host(packed)
+        return found
+
+    def _exactly(self, pending: Pending) -> float:
+        """Where squares overflowed or vanished in float32: once more in float64 (PEERS, trap 2)."""
+        if self.training.seen is None:
+            for parameter in pending.parameters:
+                i = self.training.index[id(parameter)]
+                if not math.isfinite(pending.norms[i]) or pending.norms[i] == 0.0:
+                    pending.norms[i] = exact(parameter.grad) / pending.divide
+        return total_norm(pending.norms)
+
+    def _observe(self, pending: Pending) -> None:
+        pending.observation = self.training.observe()
+        weights = pending.observation.weight_rms(as_host(pending.observation.weights))
+        self._reach = self.training.reaches(weights)
+        self._reaching = bool(self._reach.any())
+
+    def _passes(self, norms: Floats, total: float, factors: Floats) -> bool:
+        ceiling = self.training.watching.ceiling
+        if not self._reaching and total <= min(ceiling, guards.SQUARES):
+            return True  # each norm is at most the total, and each factor at most 1
+        factors = factors * self.training.user_factor
+        return bool(guards.passes(_HOST, norms, total, factors, self._reach, ceiling))
+
+    def _row(self, total: float, norms: Floats, factors: Floats) -> Step:
+        training, clipped = self.training, total
+        if factors.ndim:
+            clipped = total_norm(norms * factors) * training.user_factor
+        elif training.user_factor != 1.0 or factors != 1.0:
+            clipped = total * float(factors) * training.user_factor
+        losses = [float(loss) for loss in training.losses]
+        return Step(
+            step=training.step,
+            time=training.watching.now,
+            loss=sum(losses) / len(losses) if losses else math.nan,
+            rate=training.rate,
+            norm=total,
+            clipped=clipped,
+            coefficient=clipped / total if total and math.isfinite(total) else 1.0,
+        )
+
+    # --- a step that passes ------------------------------------------------------------------------
+
+    def _clip(self, pending: Pending, factors: Floats, folding: bool) -> None:
+        training, parameters = self.training, pending.parameters
+        clip = training.settings.clip
+        if clip is None or not parameters or (isinstance(clip, NormClip) and (factors >= 1).all()):
+            return
+        indices = [training.index[id(p)] for p in parameters]
+        after = self.clipper.elementwise(indices, parameters)
+        if after is not None:
+            pending.clipped = total_norm(after) / pending.divide
+        elif self._update_clip is not None:
+            self._update_clip.before(parameters)
+        else:
+            own = factors if factors.ndim == 0 else factors[indices]
+            gradients = [p.grad for p in parameters]
+            optimizer = training.optimizer if folding else None
+            pending.folded = multiply(optimizer, gradients, own, pending.scale)
+
+    # --- a step that is held back ------------------------------------------------------------------
+
+    def _hold(self, pending: Pending, factors: Floats, total: float) -> None:
+        """Without their gradients all optimizers leave weights, state and step counters as they are."""
+        pending.held = True
+        action = self._report(pending, factors, total)
+        if action is Action.STOP:
+            return
+        pending.taken = [(p, p.grad) for p in pending.parameters]
+        for parameter in pending.parameters:
+            parameter.grad = None
+        self.training.roll_back(action)
+
+    def _report(self, pending: Pending, factors: Floats, total: float) -> Action:
+        training, step = self.training, pending.step
+        assert step is not None
+        limit = training.watching.ceiling
+        factors = factors * training.user_factor
+        kind = guards.reason(pending.norms, factors, self._reach, total, limit)
+        if kind is Kind.NON_FINITE:
+            count = sum(non_finite(p.grad) for p in pending.parameters)
+            step = replace(step, non_finite=count, applied=training.settings.guard is None)
+        else:
+            step = replace(step, applied=False)
+        pending.step = step
+        if training.settings.guard is not None:
+            training.buffers.put_back()
+        held = Held(step, pending.norms, kind, lambda why: training.box(pending, why))
+        return training.watching.held(held)
+
+
+def _clipped(step: Step, norm: float) -> Step:
+    return replace(step, clipped=norm, coefficient=norm / step.norm if step.norm else 1.0)

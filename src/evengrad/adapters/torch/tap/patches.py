@@ -1,0 +1,143 @@
+"""What is patched in torch while anything is watched: backward, the framework's own clips, the loss scaler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grad
+
+from evengrad.adapters.torch.tap.capture import find_roots, state_without_hooks
+from evengrad.adapters.torch.tap.tap import Tap
+
+_taps: list[Tap] = []
+_undo: list[Callable[[], None]] = []
+
+
+def add(tap: Tap) -> None:
+    """Tell a tap of losses, clips and scalers from now on."""
+    if not _taps:
+        _patch()
+    _taps.append(tap)
+
+
+def discard(tap: Tap) -> None:
+    """Tell it no more; the last one takes the patches off."""
+    if tap in _taps:
+        _taps.remove(tap)
+    if not _taps:
+        while _undo:
+            _undo.pop()()
+
+
+def _patch() -> None:
+    scaled: dict[int, tuple[Any, Any]] = {}  # id of a scaled loss -> it, and what it was before
+    _wrap(torch.Tensor, "backward", lambda original: _backward(original, scaled))
+    _wrap(torch.autograd, "backward", lambda original: _several(original, scaled))
+    _wrap(clip_grad, "_clip_grads_with_norm_", _clip_by_norm)
+    for place in (clip_grad, torch.nn.utils):
+        _wrap(place, "clip_grad_value_", _clip_by_value)
+    _wrap(torch.amp.GradScaler, "scale", lambda original: _scale(original, scaled))
+    _wrap(torch.amp.GradScaler, "step", _scaler_step)
+    torch.nn.Module.__getstate__ = state_without_hooks
+    _undo.append(lambda: delattr(torch.nn.Module, "__getstate__"))
+    _wrap(torch, "compile", _compile)
+    _wrap(torch.nn.Module, "compile", _compile)
+
+
+def _wrap(place: Any, name: str, make: Callable[[Any], Any]) -> None:
+    original = getattr(place, name)
+    setattr(place, name, make(original))
+    _undo.append(lambda: setattr(place, name, original))
+
+
+def _note(loss: Any, scaled: dict[int, tuple[Any, Any]]) -> None:
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        return
+    known = scaled.pop(id(loss), None)
+    value = loss if known is None else known[1]
+    for tap in _taps:
+        tap.note_loss(value)
+
+
+def _backward(original: Any, scaled: dict[int, tuple[Any, Any]]) -> Any:
+    def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+        if (
+            not torch._C._len_torch_function_stack()
+        ):  # else it comes here once more, through the modes
+            _note(tensor, scaled)
+        return original(tensor, *args, **kwargs)
+
+    return backward
+
+
+def _several(original: Any, scaled: dict[int, tuple[Any, Any]]) -> Any:
+    def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        single = tensors[0] if isinstance(tensors, tuple | list) and len(tensors) == 1 else tensors
+        if isinstance(single, torch.Tensor) and not args and not kwargs:
+            _note(single, scaled)
+        return original(tensors, *args, **kwargs)
+
+    return backward
+
+
+def _scale(original: Any, scaled: dict[int, tuple[Any, Any]]) -> Any:
+    def scale(scaler: Any, outputs: Any) -> Any:
+        found = original(scaler, outputs)
+        if isinstance(found, torch.Tensor) and found is not outputs:
+            scaled.clear()
+            scaled[id(found)] = found, outputs
+        return found
+
+    return scale
+
+
+def _clip_by_norm(original: Any) -> Any:
+    def clip(parameters: Any, max_norm: float, total_norm: Any, *args: Any, **kwargs: Any) -> Any:
+        given = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+        _look(given, lambda: torch.clamp(float(max_norm) / (total_norm + 1e-6), max=1.0))
+        return original(given, max_norm, total_norm, *args, **kwargs)
+
+    return clip
+
+
+def _clip_by_value(original: Any) -> Any:
+    def clip(parameters: Any, *args: Any, **kwargs: Any) -> Any:
+        given = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+        _look(given, lambda: torch.ones(()))
+        return original(given, *args, **kwargs)
+
+    return clip
+
+
+def _look(parameters: list[Any], factor: Callable[[], Any]) -> None:
+    for tap in _taps:
+        if tap.owns(parameters):
+            tap.look(factor())
+
+
+def _scaler_step(original: Any) -> Any:
+    """A GradScaler calls step() itself, or skips it: then no hook of the optimizer is called."""
+
+    def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        tap = next((t for t in _taps if t.optimizer is optimizer), None)
+        if tap is None or not scaler.is_enabled():
+            return original(scaler, optimizer, *args, **kwargs)
+        return tap.under_scaler(scaler, lambda: original(scaler, optimizer, *args, **kwargs))
+
+    return step
+
+
+def _compile(original: Any) -> Any:
+    """torch.compile and Module.compile: what is compiled must not have our hooks inside."""
+
+    def compile_(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        function = bool(args) and not isinstance(args[0], torch.nn.Module)
+        for tap in _taps:
+            own = [p for group in tap.optimizer.param_groups for p in group["params"]]
+            tap.rewire([] if function else find_roots(own))
+        return result
+
+    return compile_

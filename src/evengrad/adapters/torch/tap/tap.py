@@ -1,0 +1,221 @@
+"""The tap on one optimizer: looks at the gradients before each step, clips, and holds back what is bad.
+
+Works by the optimizer's own step hooks; the model is not changed. (Hooks see what ``clip_grad_norm_`` left,
+PEERS trap 8: ``look`` is called before it.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from evengrad.adapters.torch.tap.capture import Capture
+from evengrad.adapters.torch.tap.clipping import release
+from evengrad.adapters.torch.tap.on_device import Deferred, suits
+from evengrad.adapters.torch.tap.on_host import Immediate
+from evengrad.adapters.torch.tap.reading import Plan
+from evengrad.adapters.torch.tap.training import Pending, Training
+from evengrad.recording.session import Watching, log
+from evengrad.recording.settings import Settings
+from evengrad.values.run import Subject
+
+
+class Tap:
+    """Watches one optimizer, until ``remove``. The run begins with its first step.
+
+    roots: the outermost modules of its parameters; may be empty, and the origin of a bad step is then known by
+    its gradients only. begin: makes the Watching of a subject. late: decide on the device and read later
+    (``late.py``); None: where that saves waiting, on an accelerator.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any,
+        roots: Sequence[Any],
+        settings: Settings,
+        begin: Callable[[Subject], Watching],
+        script: str = "",
+        late: bool | None = None,
+    ) -> None:
+        self.optimizer = optimizer
+        self.training = Training(optimizer, roots, settings)
+        self.watching: Watching | None = None
+        self._begin = begin
+        self._wants_late = late
+        self._script = script
+        self._way: Immediate | Deferred | None = None
+        self._now: Pending | None = None
+        self._failed = False
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+        ]
+        if self.training.observed:
+            self.training.listener.listen()
+
+    def start(self) -> Watching:
+        """A run for the tensors that the optimizer has now."""
+        subject = self.training.describe(self._script)
+        kind = Deferred if suits(self.training, self._wants_late) else Immediate
+        way: Immediate | Deferred = kind(self.training)
+        watching = self._begin(subject)
+        self.training.begin(watching, way.kept + 1)
+        self._way, self.watching = way, watching
+        return watching
+
+    def remove(self) -> None:
+        """Take every hook off."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        self.training.listener.take()
+        if self._way is not None and self._watching():
+            with self._safely():
+                self._way.flush()
+        self.training.remove()
+
+    def rewire(self, roots: Sequence[Any]) -> None:
+        """Something was compiled: hooks inside would be compiled with it, so they go to these modules."""
+        self.training.listener.silence()
+        self.training.capture.remove()
+        self.training.capture = Capture(roots)
+
+    def owns(self, parameters: Sequence[Any]) -> bool:
+        """Whether any of these is watched here."""
+        groups = self.optimizer.param_groups
+        own = self.training.index or {id(p): 0 for g in groups for p in g["params"]}
+        return any(id(p) in own for p in parameters)
+
+    def note_loss(self, loss: Any) -> None:
+        """A loss whose backward pass begins."""
+        self.training.losses.append(loss.detach())
+        del self.training.losses[:-1024]
+
+    def look(self, factor: Any) -> None:
+        """The script is about to clip by that factor (a tensor) itself; what is there now is what counts."""
+        if self._alive():
+            with self._safely():
+                assert self._way is not None
+                self._way.before_own_clip(factor)
+
+    def under_scaler(self, scaler: Any, call: Callable[[], Any]) -> Any:
+        """A GradScaler's step around ours; without our hook being called, it skipped."""
+        if not self._alive() or not isinstance(self._way, Immediate):
+            return call()
+        way, training = self._way, self.training
+        scale, before = float(scaler.get_scale()), training.step
+        way.overflowed = False
+        with self._safely():
+            states = getattr(scaler, "_per_optimizer_states", {})
+            ready = states[id(self.optimizer)]["stage"].name == "READY"
+            fused = getattr(self.optimizer, "_step_supports_amp_scaling", False)
+            if training.seen is not None and ready and not fused:
+                training.seen = training.seen / scale
+        result = call()
+        with self._safely():
+            skipped = training.step == before or way.overflowed
+            training.watching.scaler(before, scale, skipped)
+            if training.step == before:
+                way.skipped_outside(Pending([]))
+                training.ready_for_next(way.kept)
+        return result
+
+    # --- the hooks -----------------------------------------------------------------------------
+
+    def _before(self, _optimizer: Any, args: Any, kwargs: Any) -> Any:
+        if not self._alive():
+            return None
+        self.training.listener.stop()
+        closures = [a for a in [*args[1:], *kwargs.values()] if callable(a)]
+        if closures:
+            return _with_closure(self._decide, args, kwargs)
+        self._decide(folding=True)
+        return None
+
+    def _decide(self, folding: bool) -> None:
+        """Look, clip, and hold the step back if need be; raises GuardStopError alone."""
+        with self._safely():
+            if self._now is not None and self._now.folded:
+                release(self.optimizer)
+            self._look(folding)
+        watching = self.training.watching
+        if watching.stopped is not None and not watching.off:
+            raise watching.stopped
+
+    def _look(self, folding: bool) -> None:
+        training = self.training
+        parameters = training.with_gradient()
+        if [id(p) for p in parameters] != training.plan.ids or training.observed:
+            if any(id(p) not in training.index for p in parameters):  # add_param_group: another run
+                training.watching.end("finished")
+                self.start()
+            training.plan = Plan(parameters, training.index)
+        self._now = Pending(parameters, getattr(self.optimizer, "grad_scale", None))
+        if isinstance(self._way, Deferred) and not folding:
+            self._way = Immediate(training)  # a closure: its gradients are made inside step()
+        if isinstance(self._way, Deferred):
+            self._way.look(self._now)
+        elif self._way is not None:
+            self._way.look(self._now, folding)
+
+    def _after(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
+        pending, self._now = self._now, None
+        if pending is None or self._way is None or not self._watching():
+            return
+        with self._safely():
+            if pending.folded:
+                release(optimizer)
+            pending.give_back()
+            self._way.finish(pending)
+            self.training.ready_for_next(self._way.kept)
+
+    # --- whatever happens ------------------------------------------------------------------------
+
+    def _watching(self) -> bool:
+        return self.watching is not None and not self.watching.off
+
+    def _alive(self) -> bool:
+        """Whether to look at this step; begins the run at the first one, whatever comes of that."""
+        if self.watching is None and not self._failed:
+            try:
+                self.start()
+            except Exception as error:
+                self._failed = True
+                self.training.listener.silence()
+                self.training.capture.remove()
+                log.warning("evengrad cannot watch this training (%s); it goes on without.", error)
+        return self._watching()
+
+    @contextmanager
+    def _safely(self) -> Iterator[None]:
+        """An error of our own puts everything back that we hold, and switches the watch off."""
+        try:
+            with torch.no_grad(), np.errstate(all="ignore"):
+                yield
+        except Exception as error:
+            if self._now is not None:
+                self._now.give_back()
+                if self._now.folded:
+                    release(self.optimizer)
+            self.training.watching.trouble(error)
+
+
+def _with_closure(decide: Callable[..., None], args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The closure that makes the gradients, with a look at them behind it."""
+
+    def wrapped(closure: Any) -> Any:
+        if not callable(closure):
+            return closure
+
+        def look(*a: Any, **k: Any) -> Any:
+            value = closure(*a, **k)
+            decide(folding=False)
+            return value
+
+        return look
+
+    return (args[0], *map(wrapped, args[1:])), {k: wrapped(v) for k, v in kwargs.items()}

@@ -1,0 +1,38 @@
+"""What to write, in the user's own framework: the wording that several rules share."""
+
+from __future__ import annotations
+
+from evengrad.theory.activations import canonical, named_moments
+from evengrad.values.probe import Probe
+
+_KERAS_INITIALISER = {"relu": '"he_normal"', "selu": '"lecun_normal"'}
+_TORCH_NONLINEARITY = {"relu": "relu", "leaky_relu": "leaky_relu", "selu": "selu"}
+
+
+def initialiser(probe: Probe, activation: str | None) -> str:
+    """Code that gives a layer variance-keeping weights under that activation's type."""
+    name = "linear" if activation is None else canonical(activation)
+    if probe.frontend == "keras":
+        if name in _KERAS_INITIALISER:
+            return f"kernel_initializer={_KERAS_INITIALISER[name]}"
+        scale = _gain(name) ** 2
+        return (
+            f'kernel_initializer=keras.initializers.VarianceScaling({scale:.3g}, "fan_in", '
+            '"truncated_normal")'
+        )
+    if name in _TORCH_NONLINEARITY:
+        return f'nn.init.kaiming_normal_(layer.weight, nonlinearity="{_TORCH_NONLINEARITY[name]}")'
+    return (
+        f"nn.init.normal_(layer.weight, std={_gain(name):.4g} / fan_in ** 0.5), "
+        "fan_in = layer.weight[0].numel()"
+    )
+
+
+def relu(probe: Probe) -> str:
+    """Code of the plainest activation whose slope does not shrink a gradient."""
+    return 'activation="relu"' if probe.frontend == "keras" else "nn.ReLU()"
+
+
+def _gain(name: str) -> float:
+    known = named_moments(name)
+    return 1.0 if known is None else known.gain

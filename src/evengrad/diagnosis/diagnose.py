@@ -1,0 +1,80 @@
+"""Evidence in, ranked findings out; the echoes of one cause folded into the finding that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from evengrad.diagnosis.evidence import evidence
+from evengrad.diagnosis.rules import all_rules
+from evengrad.diagnosis.run_rules import all_run_rules
+from evengrad.values.finding import Cause, Finding
+from evengrad.values.probe import Probe
+from evengrad.values.run import Run
+
+_UPSTREAM = (
+    Cause.BAD_BATCH,
+    Cause.INPUT_DATA,
+    Cause.LOSS_HEAD,
+    Cause.PRECISION,
+    Cause.INITIALISATION,
+    Cause.ACTIVATION,
+    Cause.NORMALISATION,
+    Cause.ARCHITECTURE,
+    Cause.LEARNING_RATE,
+)
+"""What is mended first: a cause can only be judged when those before it are out of the way."""
+
+
+def judge(probe: Probe, *, still: bool = False) -> tuple[Finding, ...]:
+    """The findings of every rule, ranked and folded. still: a run from there is known, and its loss does not
+    fall.
+    """
+    seen = evidence(probe, still=still)
+    return fold([finding for rule in all_rules() for finding in rule.check(seen)])
+
+
+def judge_run(run: Run) -> tuple[Finding, ...]:
+    """The findings of every rule of a watched training, ranked and folded; also while it goes on."""
+    if not len(run.steps["step"]):
+        return ()
+    return fold([finding for rule in all_run_rules() for finding in rule.check(run)])
+
+
+def explanations() -> dict[str, str]:
+    """What each finding means, by its code: of a check and of a run."""
+    checked = {rule.code: rule.explanation.strip() for rule in all_rules()}
+    return checked | {rule.code: rule.explanation.strip() for rule in all_run_rules()}
+
+
+def fold(found: list[Finding]) -> tuple[Finding, ...]:
+    """Rank findings, and fold each one that another explains into that one."""
+    ranked = sorted(found, key=_rank)
+    causes = {finding.cause for finding in ranked if not finding.explained_by}
+    roots = [f for f in ranked if not causes.intersection(f.explained_by)]
+    echoes: dict[int, list[Finding]] = {index: [] for index in range(len(roots))}
+    for finding in ranked:
+        if finding in roots:
+            continue
+        home = next(
+            index
+            for index, root in enumerate(roots)
+            if not root.explained_by and root.cause in finding.explained_by
+        )
+        echoes[home].append(finding)
+    folded = [_with_echoes(root, tuple(echoes[index])) for index, root in enumerate(roots)]
+    return tuple(sorted(folded, key=_rank))
+
+
+def upstream(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """In the order in which they are to be mended."""
+    return tuple(sorted(findings, key=lambda finding: _UPSTREAM.index(finding.cause)))
+
+
+def _with_echoes(root: Finding, echoes: tuple[Finding, ...]) -> Finding:
+    severity = max([root.severity, *(echo.severity for echo in echoes)])
+    return replace(root, severity=severity, echoes=echoes)
+
+
+def _rank(finding: Finding) -> tuple[int, int, str]:
+    return (-finding.severity, _UPSTREAM.index(finding.cause), finding.code)

@@ -1,0 +1,1 @@
+"""Networks and trainings in words, which rules must and must not find."""

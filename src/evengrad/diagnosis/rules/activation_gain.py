@@ -1,0 +1,71 @@
+"""EG203 activation shrinks or grows the gradient: its slopes, multiplied over depth, do not cancel.
+
+What it finds: activations whose share of the budget is a factor of a thousand or more, even granted weights
+of the right scale.
+
+Why it matters: no initialisation cures it. A sigmoid's slope is at most 1/4: with variance-keeping
+weights the gradient still shrinks by sqrt(0.153) = 0.39 a layer.
+
+How it decides: for each layer log(g * slope), with g the gain that keeps the variance forward under that
+activation and slope the measured one; summed over depth it must exceed the drift of 10^3 (see EG101).
+Layers that are dead or saturated are left out: they are another finding.
+
+What to do: ReLU or another activation with E[phi'^2] near E[phi^2], and the weights that go with it.
+
+References: the article, section 3.2; Glorot 2011, Deep sparse rectifier networks; THEORY section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import exp
+
+from evengrad.diagnosis.advice import initialiser, relu
+from evengrad.diagnosis.evidence import DRIFT, Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Operation
+from evengrad.values.spec import Kind
+from evengrad.values.wording import fold
+
+CODE = "EG203"
+SICK = (
+    Network(depth=14, activation="sigmoid"),
+    Network(layers="conv", depth=14, width=16, activation="sigmoid"),
+)
+HEALTHY = (Network(depth=20, activation="tanh"), Network(depth=3, activation="sigmoid"))
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Fire where the activations' own share of the budget exceeds the drift."""
+    share = evidence.share(Cause.ACTIVATION)
+    acting = [
+        op
+        for op in evidence.probe.operations
+        if op.kind is Kind.ACTIVATION and op.name in evidence.shares.by_operation and op.log_gain
+    ]
+    if not abs(share) > DRIFT or any(_impaired(op) for op in acting):
+        return
+    worst = sorted(acting, key=lambda op: (op.log_gain or 0.0) * (1 if share < 0 else -1))
+    kind = worst[0].type if worst else "activation"
+    slopes = [op.log_gain for op in acting if op.type == kind and op.log_gain is not None]
+    mean = sum(slopes) / max(len(slopes), 1)
+    verb = "shrinks" if share < 0 else "grows"
+    yield Finding(
+        CODE,
+        f"{kind} {verb} the gradient {fold(share)} over {len(slopes)} layers",
+        Cause.ACTIVATION,
+        Severity.ERROR,
+        layers=tuple(op.layer for op in acting if op.type == kind),
+        evidence=(
+            f"its slope multiplies the gradient by {exp(mean):.3g} a layer",
+            f"that share remains with weights of the right scale (threshold {fold(DRIFT)})",
+        ),
+        advice=(
+            f"use {relu(evidence.probe)} in these layers, with {initialiser(evidence.probe, 'relu')}",
+        ),
+    )
+
+
+def _impaired(op: Operation) -> bool:
+    return op.health is not None and max(op.health.dead, op.health.saturated) > 0.75

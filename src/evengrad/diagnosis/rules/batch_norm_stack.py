@@ -1,0 +1,62 @@
+"""EG401 plain normalised stack explodes: normalisation without skip connections, too deep.
+
+What it finds: normalised layers whose share of the budget is a growth of a thousandfold or more.
+
+Why it matters: behind BatchNorm a ReLU layer multiplies the gradient by sqrt(pi / (pi - 1)) = 1.211,
+whatever its weights: 45-fold over 20 layers, 14,000-fold over 50. The weights' scale cannot change it, so
+no initialiser cures it.
+
+How it decides: the share of weights, normalisation and the activations between them, above the drift
+of 10^3 (see EG101).
+
+What to do: skip connections (a pre-activation residual net grows only as a power of depth), fewer layers,
+an activation nearer to linear (SELU 1.035, tanh 1.085 a layer), or LayerNorm in front of ReLU, which is
+neutral.
+
+References: Yang 2019 (1902.08129); De and Smith 2020 (2002.10444); THEORY section 2, last column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import exp
+
+from evengrad.diagnosis.evidence import DRIFT, Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.spec import Kind
+from evengrad.values.wording import fold
+
+CODE = "EG401"
+SICK = (Network(depth=50, normalisation="batch", batch=128),)
+HEALTHY = (
+    Network(depth=12, normalisation="batch", batch=128),
+    Network(layers="conv", depth=12, width=16, normalisation="batch", residual=True),
+)
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Fire where normalised layers' share of the growth exceeds the drift."""
+    share = evidence.share(Cause.NORMALISATION)
+    layers = [
+        op
+        for op in evidence.probe.operations
+        if op.kind is Kind.NORMALISATION and op.name in evidence.shares.by_operation
+    ]
+    if not share > DRIFT or not layers:
+        return
+    yield Finding(
+        CODE,
+        f"{len(layers)} normalised layers without skips grow the gradient {fold(share)}",
+        Cause.NORMALISATION,
+        Severity.ERROR,
+        layers=tuple(op.layer for op in layers),
+        evidence=(
+            f"{exp(share / len(layers)):.3f} a layer; theory for BatchNorm and ReLU: 1.211",
+            "the scale of the weights cancels: another initialisation changes nothing",
+        ),
+        advice=(
+            "add a skip connection round every one or two of these layers",
+            "or normalise in front of the activation with LayerNorm, which is neutral with ReLU",
+        ),
+    )

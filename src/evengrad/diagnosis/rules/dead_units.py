@@ -1,0 +1,59 @@
+"""EG202 dead units: most of a layer's units are zero for every sample of the batch.
+
+What it finds: a ReLU-like layer with far more units that never fire than chance explains.
+
+Why it matters: a unit that is off for all samples has no gradient and stays off. A layer full of them
+stops everything before it from learning.
+
+How it decides: in a deep ReLU network the samples of a batch become alike, and then a unit is off for
+all of them with probability 1/2 by symmetry, in perfect health. So the share must exceed
+1/2 + 4 standard deviations of that coin, 1/2 + 4 * 0.5 / sqrt(units) (a bound by theory, at most all
+units).
+
+What to do: look at biases far below zero, inputs that are all negative, and rates too large before this
+point; else use LeakyReLU or ELU, which have no zero region.
+
+References: Lu 2019, Dying ReLU and initialization (1903.06733).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from evengrad.diagnosis.evidence import Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import ActivationHealth
+
+CODE = "EG202"
+SICK = (Network(bias=-4.0), Network(layers="conv", width=32, bias=-6.0))
+HEALTHY = (Network(depth=40, width=128), Network(layers="conv", width=16), Network(classes=3))
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Fire on layers with more dead units than chance explains."""
+    sick = [
+        (op, op.health)
+        for op in evidence.probe.operations
+        if op.health and op.health.dead >= _bound(op.health)
+    ]
+    if not sick:
+        return
+    op, worst = max(sick, key=lambda pair: pair[1].dead)
+    yield Finding(
+        CODE,
+        f"{worst.dead:.0%} of {op.layer}'s {worst.units} units are dead on this batch",
+        Cause.INITIALISATION,
+        Severity.ERROR if worst.dead == 1.0 else Severity.WARNING,
+        layers=tuple(op.layer for op, _ in sick),
+        evidence=tuple(f"{op.layer}: {health.dead:.0%} of its units dead" for op, health in sick),
+        advice=("start its biases at 0, and see that its input is not all of one sign",),
+        explained_by=(Cause.INPUT_DATA, Cause.BAD_BATCH),
+    )
+
+
+def _bound(health: ActivationHealth) -> float:
+    if health.units == 0:
+        return math.inf
+    return min(1.0, 0.5 + 4 * 0.5 / math.sqrt(health.units))

@@ -1,0 +1,58 @@
+"""EG101 exploding: the gradient grows from the output to the input.
+
+What it finds: at some depth the norm of the gradient is a thousand times its norm at the model's output.
+
+Why it matters: a learning rate that suits the last layers tears up the first ones, or the reverse; the
+loss jumps, and soon a value overflows to inf and NaN.
+
+How it decides: by the budget, relative to the gradient at the output; never by an absolute size. The
+threshold is a drift of 10^3 at any cut point: with three decades between both ends no single rate keeps
+every layer's update in the healthy 1e-4 to 1e-1 of its weights (TheDeepChecker, 2204.00694). The cause is
+the one with the largest share of the growth: initialisation (weights above the variance-keeping scale),
+activation, normalisation (a plain BatchNorm stack grows by 1.21 a layer) or architecture (residual sums,
+1.41 a block).
+
+What to do: mend the named cause. Clipping bounds the update, not the growth: the layers stay uneven.
+
+References: He 2015 (1502.01852); Hanin 2018 (1801.03744); Yang 2019 (1902.08129).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.diagnosis.evidence import DRIFT, Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.wording import fold
+
+CODE = "EG101"
+SICK = (Network(depth=20, gain=2.4), Network(layers="conv", depth=16, width=16, gain=2.9))
+HEALTHY = (Network(depth=20, width=128), Network(depth=12, gain=1.1))
+
+_ADVICE = {
+    Cause.ARCHITECTURE: "start each residual branch at zero, or scale it by 1/sqrt(number of blocks)",
+    Cause.NORMALISATION: "add skip connections round the normalised layers, or use fewer of them",
+    Cause.INITIALISATION: "initialise the weights at their variance-keeping scale",
+    Cause.ACTIVATION: "use an activation whose slope does not exceed 1",
+}
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Fire where a cut point's norm exceeds the output's a thousandfold."""
+    worst = max(evidence.blocks, key=lambda block: block.bottom, default=None)
+    if worst is None or not worst.bottom > DRIFT:
+        return
+    cause = evidence.main_cause(+1.0)
+    layers = {op.name: op.layer for op in evidence.probe.operations}
+    layer = layers[worst.operations[0]]
+    yield Finding(
+        CODE,
+        f"the gradient grows {fold(worst.bottom)} from the output to the input of {layer}",
+        cause,
+        Severity.ERROR,
+        layers=(layer,),
+        evidence=(f"{cause} has the largest share: {fold(evidence.share(cause))}",),
+        advice=(_ADVICE.get(cause, _ADVICE[Cause.INITIALISATION]),),
+        explained_by=(*evidence.causes(+1.0), Cause.INPUT_DATA),
+    )

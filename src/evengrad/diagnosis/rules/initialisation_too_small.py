@@ -1,0 +1,68 @@
+"""EG302 initialisation too small: weights below the scale that keeps the variance.
+
+What it finds: layers whose scale s = rms(W) sqrt(fan_in) is below g = 1 / sqrt(E[phi^2]) of the activation
+behind them, so far that together they shrink the gradient a thousandfold, or one alone by thirty.
+
+Why it matters: signal and gradient fade by s / g a layer. PyTorch's default for Linear and Conv gives
+s = 0.577 where ReLU needs 1.414: 1.7e-8 over 20 layers.
+
+How it decides: as EG301, with the sign turned. Where the activation by itself lets the gradient vanish
+(EG203), this is an echo of it: another activation wants another scale.
+
+What to do: the variance-keeping initialiser; a layer whose weights are all zero passes no gradient at all
+(fine at the end of a residual branch, where it does not count here).
+
+References: He 2015 (1502.01852); THEORY section 3, PyTorch's default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite, log
+
+from evengrad.diagnosis.advice import initialiser
+from evengrad.diagnosis.causes import Scale
+from evengrad.diagnosis.evidence import DRIFT, Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.wording import fold
+
+CODE = "EG302"
+SICK = (Network(depth=20, gain=0.577), Network(layers="conv", depth=5, width=16, gain=0.03))
+HEALTHY = (Network(depth=20, width=128), Network(depth=4, gain=0.577))
+
+_ONE_LAYER = -DRIFT / 2
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Fire where the scales of the weights together, or of one layer, are too small."""
+    small = [s for s in evidence.shares.scales if s.log_excess < -log(1.1)]
+    total = evidence.share(Cause.INITIALISATION)
+    if not (total < -DRIFT or any(s.log_excess < _ONE_LAYER for s in small)):
+        return
+    together = sum(s.log_excess for s in small)
+    types = {op.name: op.type for op in evidence.probe.operations}
+    kinds = {types.get(s.activation or "") for s in small}
+    echo = evidence.share(Cause.ACTIVATION) < -DRIFT
+    amount = fold(together) if isfinite(together) else "wholly"
+    yield Finding(
+        CODE,
+        f"the weights of {len(small)} layer{'s' * (len(small) > 1)} are too small: "
+        f"they shrink the gradient {amount}",
+        Cause.INITIALISATION,
+        Severity.ERROR,
+        layers=tuple(s.layer for s in small),
+        evidence=tuple(_line(s) for s in sorted(small, key=lambda s: s.log_excess)[:5]),
+        advice=tuple(initialiser(evidence.probe, kind) for kind in sorted(kinds, key=str)),
+        explained_by=(Cause.ACTIVATION,) if echo else (),
+    )
+
+
+def _line(scale: Scale) -> str:
+    if scale.actual == 0.0:
+        return f"{scale.layer}: its weights are all zero"
+    ratio = scale.keeping / scale.actual
+    return (
+        f"{scale.layer}: scale {scale.actual:.3g}, variance-keeping {scale.keeping:.3g}: "
+        f"{ratio:.3g} times too small"
+    )

@@ -1,0 +1,64 @@
+"""EG602 labels out of range or of a wrong kind: the loss is asked for classes that do not exist.
+
+What it finds: class numbers below 0 or not below the number of outputs, fractions where whole class
+numbers are due, and targets outside [0, 1] for a cross-entropy on probabilities or on yes and no.
+
+Why it matters: PyTorch and TensorFlow on a CPU stop with an error; on a GPU or on JAX the loss is
+NaN or quietly wrong. Labels of 1..10 for 10 outputs are the usual slip.
+
+How it decides: exactly, on the first batch. torch's ``ignore_index`` counts as no label.
+
+What to do: number the classes from 0, or give the last layer as many outputs as there are classes.
+
+References: torch.nn.CrossEntropyLoss; keras.losses.SparseCategoricalCrossentropy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.diagnosis.evidence import Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Loss, Targets
+
+CODE = "EG602"
+SICK = (Network(label_offset=1), Network(layers="conv", width=16, label_offset=-1))
+HEALTHY = (Network(), Network(loss="mse"))
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Compare the labels with what the loss can take."""
+    loss = evidence.probe.loss
+    if loss.targets is None or loss.targets.non_finite:
+        return
+    wrong = _wrong(loss, loss.targets)
+    if wrong is not None:
+        what, advice = wrong
+        seen = f"labels from {loss.targets.min:g} to {loss.targets.max:g} ({loss.targets.dtype})"
+        yield Finding(
+            CODE, what, Cause.INPUT_DATA, Severity.ERROR, evidence=(seen,), advice=(advice,)
+        )
+
+
+def _wrong(loss: Loss, targets: Targets) -> tuple[str, str] | None:
+    if loss.family == "sparse_categorical" and loss.classes is not None:
+        if not targets.integral:
+            return (
+                f"{loss.name} takes whole class numbers, but the labels have fractions",
+                "use a categorical cross-entropy for probabilities as labels",
+            )
+        low = targets.min < 0 and targets.min != loss.ignored
+        if low or (targets.max >= loss.classes and targets.max != loss.ignored):
+            return (
+                f"labels are out of range: {targets.min:g} to {targets.max:g} for "
+                f"{loss.classes} classes, numbered 0 to {loss.classes - 1}",
+                "number the classes from 0, or give the last layer one output a class",
+            )
+    outside = targets.min < 0 or targets.max > 1
+    if loss.family in {"categorical", "binary"} and outside:
+        return (
+            f"{loss.name} takes targets in [0, 1], but they go from {targets.min:g} to {targets.max:g}",
+            "encode yes and no as 1 and 0, and classes one-hot",
+        )
+    return None

@@ -1,0 +1,130 @@
+"""EG501 loss head that does not fit: the closing activation and the loss disagree.
+
+What it finds: a softmax or sigmoid in front of a loss that expects logits (it is then applied twice); a
+linear end in front of a loss that expects probabilities; a sigmoid end with a categorical loss or a softmax
+end with a binary one; a softmax over one unit; squared error on a squashed class score.
+
+Why it matters: softmax twice can never be sure: with 10 classes the probability of the right one stays
+under 0.24, and the gradient shrinks. A linear end under a log gives NaN or a clipped, dead gradient.
+
+How it decides: exactly, by the loss's own arguments and the last operation. Keras on TensorFlow silently
+goes round a softmax or sigmoid and reads the logits behind it (``from_logits=True`` or not); on JAX and
+PyTorch the doubled softmax is live. The report says which.
+
+What to do: one of the two: logits and a loss that reads logits (preferred: stable), or probabilities and
+a loss that reads those.
+
+References: the article's own example has this bug; torch.nn.CrossEntropyLoss; keras.losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.diagnosis.evidence import Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Loss, Probe
+from evengrad.values.spec import Kind
+
+CODE = "EG501"
+SICK = (
+    Network(head="softmax"),
+    Network(loss="probabilities"),
+    Network(head="sigmoid", loss="mse"),
+)
+HEALTHY = (Network(), Network(head="softmax", loss="probabilities"), Network(loss="mse"))
+
+_LINEAR = {Kind.WEIGHTS, Kind.MERGE, Kind.NORMALISATION}
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Compare what the loss reads with what the network ends in."""
+    probe = evidence.probe
+    verdict = _verdict(probe)
+    if verdict is None:
+        return
+    what, severity, facts, advice = verdict
+    last = [op for op in probe.operations if op.kind is not Kind.LOSS]
+    yield Finding(
+        CODE,
+        what,
+        Cause.LOSS_HEAD,
+        severity,
+        layers=(last[-1].layer,) if last else (),
+        evidence=facts,
+        advice=(advice,),
+    )
+
+
+_Verdict = tuple[str, Severity, tuple[str, ...], str]
+
+
+def _verdict(probe: Probe) -> _Verdict | None:
+    loss = probe.loss
+    if loss.head == "softmax" and loss.classes == 1:
+        advice = "end in one linear unit and a binary cross-entropy on logits"
+        return "softmax over one unit is always 1", Severity.ERROR, (), advice
+    if loss.reads == "logits" and loss.head in {"softmax", "sigmoid"}:
+        return _twice(probe)
+    if loss.reads == "probabilities" and _linear_end(probe):
+        what = f"{loss.name} reads probabilities, but the network ends in linear values"
+        return what, Severity.ERROR, (), _read_logits(probe)
+    if loss.reads == "log_probabilities" and (
+        _linear_end(probe) or loss.head in {"softmax", "sigmoid"}
+    ):
+        what = (
+            f"{loss.name} reads log-probabilities, but the network ends in {loss.head or 'logits'}"
+        )
+        return what, Severity.ERROR, (), "use nn.CrossEntropyLoss on logits, or end in LogSoftmax"
+    return _wrong_partner(loss)
+
+
+def _twice(probe: Probe) -> _Verdict:
+    loss = probe.loss
+    advice = f"end in linear logits: drop the {loss.head}, keep {loss.name} as it is"
+    if probe.frontend == "keras":
+        advice += "; or keep the activation and say from_logits=False"
+    what = f"{loss.head} output, but {loss.name} reads logits"
+    if loss.undone:
+        facts = (
+            f"Keras on TensorFlow silently undoes it: it reads the logits behind the {loss.head}",
+            "on the JAX and PyTorch backends the same script applies it twice, and learns slowly",
+        )
+        return what, Severity.WARNING, facts, advice
+    return (
+        what,
+        Severity.ERROR,
+        (f"the {loss.head} is applied twice: live on this backend",),
+        advice,
+    )
+
+
+def _linear_end(probe: Probe) -> bool:
+    if probe.loss.head is not None:
+        return False
+    ends = {port.tensor for port in probe.outputs}
+    last = [op for op in probe.operations if any(port.tensor in ends for port in op.outputs)]
+    return bool(last) and all(op.kind in _LINEAR for op in last)
+
+
+def _read_logits(probe: Probe) -> str:
+    if probe.frontend == "keras":
+        return "say from_logits=True, or end in the matching softmax or sigmoid"
+    return "use nn.BCEWithLogitsLoss (or nn.CrossEntropyLoss), which reads logits"
+
+
+def _wrong_partner(loss: Loss) -> _Verdict | None:
+    if loss.head == "sigmoid" and loss.family in {"categorical", "sparse_categorical"}:
+        what = f"sigmoid output with {loss.name}: the classes' scores do not sum to 1"
+        return what, Severity.WARNING, (), "end in a softmax, or in logits that the loss reads"
+    if loss.head == "softmax" and loss.family == "binary":
+        what = f"softmax output with {loss.name}"
+        return what, Severity.WARNING, (), "use a categorical cross-entropy with a softmax"
+    whole = loss.targets is not None and loss.targets.integral
+    if loss.head in {"softmax", "sigmoid"} and loss.family == "regression" and whole:
+        what = (
+            f"{loss.head} output with {loss.name} on class labels: its slope shrinks the gradient"
+        )
+        return what, Severity.WARNING, (), "use a cross-entropy that reads logits"
+    return None

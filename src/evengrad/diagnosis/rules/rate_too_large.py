@@ -1,0 +1,67 @@
+"""EG702 learning rate too large: beyond what this loss bears.
+
+What it finds: a learning rate far above the largest stable one for this model, loss and optimizer.
+
+Why it matters: beyond the edge each step overshoots by more than the one before. A little beyond, training
+may catapult to a flatter region and recover; far beyond, the loss rises until it is NaN, or the units die.
+
+How it decides: by critical sharpness, the step along the actual coming update that leaves the loss where it
+was (at most 10 forward passes), or with --precise by the largest eigenvalue of the preconditioned Hessian;
+times a factor of the optimizer (a theorem for the Hessian, measured for the update; docs/learning-rate.md
+has how well that holds). Up to 6 times the edge, or where the coming step itself still lowers the loss,
+training often catapults: the report says so, and this finding does not. Where the update is unusable
+anyway (a gradient that explodes or does not arrive), that comes first.
+
+What to do: set the rate given, or warm up from a small one to it over some hundred steps.
+
+References: Cohen 2021 (2103.00065); Cohen 2022 (2207.14484); Lewkowycz 2020 (2003.02218); critical sharpness
+(2601.16979); Gilmer 2021 (2110.04369).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from evengrad.diagnosis.evidence import Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.theory.stability import CATAPULT, largest_stable, verdict
+from evengrad.values.finding import Cause, Finding, Severity
+
+CODE = "EG702"
+SICK = (Network(learning_rate=1e4), Network(optimizer="adam", learning_rate=3.0))
+HEALTHY = (Network(), Network(optimizer="adam", learning_rate=1e-3))
+
+_ECHO_OF = (
+    Cause.BAD_BATCH,
+    Cause.INPUT_DATA,
+    Cause.LOSS_HEAD,
+    Cause.INITIALISATION,
+    Cause.NORMALISATION,
+    Cause.ARCHITECTURE,
+)
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Compare the rate in use with the largest stable one."""
+    rate, optimizer = evidence.probe.rate, evidence.probe.optimizer
+    if rate is None or optimizer is None or verdict(rate) != "diverges":
+        return
+    stable = largest_stable(rate)
+    if not math.isfinite(stable) or stable <= 0.0:
+        return
+    how = "largest eigenvalue" if rate.sharpness is not None else f"{rate.passes} forward passes"
+    yield Finding(
+        CODE,
+        f"{optimizer.name}'s learning rate {rate.learning_rate:g} is "
+        f"{rate.learning_rate / stable:.2g} times the largest stable one",
+        Cause.LEARNING_RATE,
+        Severity.WARNING,
+        evidence=(
+            f"largest stable rate about {stable:.2g} ({how})",
+            f"beyond {CATAPULT:g} times that, training seldom catapults to a flatter region",
+            f"the coming step raises the loss from a rate of {rate.critical:.2g} on",
+        ),
+        advice=(f"set the learning rate to {stable / 2:.1g}, or warm it up from there",),
+        explained_by=_ECHO_OF,
+    )

@@ -1,0 +1,67 @@
+"""EG703 learning rate far too small: the weights hardly move.
+
+What it finds: a learning rate a thousand times below the largest stable one, with updates so small against
+the weights that a whole epoch changes nothing.
+
+Why it matters: the loss seems not to move at all, and the search for a bug in the model begins.
+
+How it decides: both must hold. The rate is below a thousandth of the largest stable rate (a measured choice:
+usual rates lie between the edge and a hundredth of it). And no weight matrix changes by more than 1e-6 of
+itself in a step (TheDeepChecker holds 1e-4 to 1e-1 for healthy; a hundred times less is no tuning).
+A schedule that warms up starts small on purpose: then this finding says nothing. Where a run is known whose
+loss does not fall, a rate below a hundredth of the largest stable one is enough.
+
+What to do: raise the rate to a tenth of the largest stable one, unless a warm-up does.
+
+References: TheDeepChecker (2204.00694); critical sharpness (2601.16979).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from evengrad.diagnosis.evidence import Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.theory.stability import largest_stable
+from evengrad.values.finding import Cause, Finding, Severity
+
+CODE = "EG703"
+SICK = (Network(learning_rate=1e-8), Network(optimizer="adam", learning_rate=1e-9))
+HEALTHY = (Network(), Network(optimizer="adam", learning_rate=1e-3))
+
+_FAR, _UNUSUAL = 1e-3, 1e-2
+_STILL = 1e-6
+_ECHO_OF = tuple(cause for cause in Cause if cause is not Cause.LEARNING_RATE)
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Compare the rate in use with the largest stable one, and the updates with the weights."""
+    probe = evidence.probe
+    if probe.rate is None or probe.optimizer is None:
+        return
+    stable, now = largest_stable(probe.rate), probe.rate.learning_rate
+    moves = [
+        w.update / w.value.rms
+        for w in probe.weights
+        if w.fan_in is not None and w.update is not None and w.value.rms > 0
+    ]
+    if not moves or not math.isfinite(stable) or now >= _UNUSUAL * stable:
+        return
+    if not evidence.still and (now >= _FAR * stable or max(moves) > _STILL):
+        return
+    yield Finding(
+        CODE,
+        f"{probe.optimizer.name}'s learning rate {now:g} is {stable / now:.2g} times below the largest "
+        "stable one",
+        Cause.LEARNING_RATE,
+        Severity.WARNING,
+        evidence=(
+            f"no weight matrix changes by more than {max(moves):.1g} of itself in a step",
+            "a warm-up that starts here is no fault",
+        ),
+        advice=(
+            f"unless a schedule warms it up, set the learning rate to about {stable / 10:.1g}",
+        ),
+        explained_by=_ECHO_OF,
+    )

@@ -1,0 +1,62 @@
+"""EG201 saturated activations: most of a layer sits on the flat ends of its activation.
+
+What it finds: a bounded activation (sigmoid, tanh, their hard kin, ReLU6's upper end) with more than half
+of its outputs within 1% of an end.
+
+Why it matters: there the slope is all but 0, so neither this layer nor any before it learns from those
+elements.
+
+How it decides: share of saturated elements over one batch above 0.5, the figure that SageMaker Debugger
+uses for a layer's majority. At variance-keeping scales less than 4% of tanh's outputs saturate: where
+the weights before such a layer are above theirs, they are the cause (initialisation), else the activation.
+
+What to do: it is nearly always an echo: of weights too large, or of inputs that are not normalised.
+
+References: Glorot and Bengio 2010; LeCun 1998, Efficient BackProp, section 4.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.diagnosis.evidence import Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.values.finding import Cause, Finding, Severity
+
+CODE = "EG201"
+SICK = (
+    Network(activation="tanh", gain=12.0),
+    Network(layers="conv", width=16, activation="tanh", bias=6.0),
+)
+HEALTHY = (Network(activation="tanh"), Network(activation="sigmoid"), Network(activation="relu"))
+
+_MAJORITY = 0.5
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Fire on the layers of which the majority is saturated."""
+    sick = [o for o in evidence.probe.operations if o.health and o.health.saturated > _MAJORITY]
+    if not sick:
+        return
+    worst = max(sick, key=lambda op: op.health.saturated if op.health else 0.0)
+    assert worst.health is not None
+    names = {op.name for op in sick}
+    large = [
+        s for s in evidence.shares.scales if s.activation in names and s.actual > 1.1 * s.keeping
+    ]
+    yield Finding(
+        CODE,
+        f"{worst.health.saturated:.0%} of {worst.layer}'s {worst.type} outputs are saturated",
+        Cause.INITIALISATION if large else Cause.ACTIVATION,
+        Severity.WARNING,
+        layers=tuple(op.layer for op in sick),
+        evidence=tuple(
+            f"{op.layer}: {op.health.saturated:.0%} saturated" for op in sick if op.health
+        )
+        + tuple(
+            f"{s.layer}: its weights are {s.actual / s.keeping:.3g} times the variance-keeping scale"
+            for s in large
+        ),
+        advice=("bring its input back to about unit size: smaller weights, or a normalisation",),
+        explained_by=(Cause.INITIALISATION, Cause.INPUT_DATA),
+    )

@@ -1,0 +1,65 @@
+"""EG701 update too large: the first step would overwrite the weights.
+
+What it finds: a layer whose coming update, by the user's own optimizer, is as large as its weights.
+
+Why it matters: after one such step what is left of the initialisation is less than the noise of one
+batch; the next gradient has nothing to do with this one, and the loss jumps.
+
+How it decides: rms(update) / rms(weights) above 1, at which the new weights owe more to the update than to
+what they were (a bound by its meaning; TheDeepChecker warns from 0.1, which Adam's first step reaches on
+any wide layer at its default rate). Biases, scales and weights that are all zero do not count.
+
+What to do: lower the learning rate by that ratio, or warm it up. Where the gradient explodes, this is an
+echo of that.
+
+References: TheDeepChecker (2204.00694); Gilmer 2021 (2110.04369) on warm-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.diagnosis.evidence import Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.values.finding import Cause, Finding, Severity
+
+CODE = "EG701"
+SICK = (Network(learning_rate=300.0), Network(optimizer="adam", learning_rate=1.0))
+HEALTHY = (Network(), Network(optimizer="adam", learning_rate=1e-3))
+
+_WHOLE = 1.0
+_ECHO_OF = (
+    Cause.INITIALISATION,
+    Cause.INPUT_DATA,
+    Cause.ARCHITECTURE,
+    Cause.NORMALISATION,
+    Cause.BAD_BATCH,
+)
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Compare each weight matrix with its coming update."""
+    probe = evidence.probe
+    ratios = {
+        w.name: w.update / w.value.rms
+        for w in probe.weights
+        if w.fan_in is not None and w.update is not None and w.value.rms > 0
+    }
+    sick = {name: ratio for name, ratio in ratios.items() if ratio > _WHOLE}
+    if not sick or probe.optimizer is None:
+        return
+    layer_of = {name: op.layer for op in probe.operations for name in op.weights}
+    worst = max(sick, key=lambda name: sick[name])
+    rate = probe.optimizer.learning_rate
+    lower = f"lower the learning rate, now {rate:g}, " if rate is not None else "lower the rate "
+    yield Finding(
+        CODE,
+        f"the first step of {probe.optimizer.name} changes the weights of "
+        f"{layer_of.get(worst, worst)} by {sick[worst]:.3g} times themselves",
+        Cause.LEARNING_RATE,
+        Severity.ERROR if sick[worst] > 10 else Severity.WARNING,
+        layers=tuple(dict.fromkeys(layer_of.get(name, name) for name in sick)),
+        evidence=(f"{len(sick)} of {len(ratios)} weight matrices change by more than themselves",),
+        advice=(lower + f"at least {sick[worst]:.2g}-fold, or warm it up from there",),
+        explained_by=_ECHO_OF,
+    )

@@ -1,0 +1,80 @@
+"""EG102 vanishing: the gradient fades from the output to the input.
+
+What it finds: at some depth the norm of the gradient is below a thousandth of its norm at the model's
+output.
+
+Why it matters: the first layers hardly move. The network trains its last layers on features that stay as
+random as they were drawn, or does not learn at all.
+
+How it decides: by the budget of the data's loss alone, relative to the gradient at the output. An absolute
+threshold would miss it (a global norm of 0.49 with 5e-16 at the first layer), and so would the total
+loss: the gradient of an L2 penalty stays large where the data's is gone. Only cut points count, so a
+residual branch that starts at zero is healthy. The threshold, 1e-3, is AutoTrainer's (ICSE 2021), and the width
+of TheDeepChecker's window for updates (2204.00694). A gradient of exactly 0 at the output counts, too.
+
+What to do: mend the cause with the largest share: the activation's slope, or the scale of the weights.
+
+References: Hochreiter 1991; Glorot and Bengio 2010; Xiao 2018 (1806.05393).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.diagnosis.evidence import DRIFT, Evidence
+from evengrad.diagnosis.examples.network import Network
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.wording import fold
+
+CODE = "EG102"
+SICK = (
+    Network(depth=12, activation="sigmoid"),
+    Network(layers="conv", depth=20, width=16, gain=0.577),
+)
+HEALTHY = (Network(depth=20, width=128), Network(depth=3, activation="sigmoid"))
+
+_ADVICE = {
+    Cause.ACTIVATION: "use an activation that keeps the gradient, such as ReLU, with He weights",
+    Cause.INITIALISATION: "initialise the weights at their variance-keeping scale",
+    Cause.NORMALISATION: "move the normalisation in front of the activation, or add skip connections",
+    Cause.ARCHITECTURE: "add skip connections round the layers that lose the gradient",
+}
+
+
+def check(evidence: Evidence) -> Iterable[Finding]:
+    """Fire where a cut point's norm is under a thousandth of the output's."""
+    if evidence.probe.outputs and all(port.norm == 0.0 for port in evidence.probe.outputs):
+        yield _nothing(evidence)
+        return
+    worst = min(evidence.blocks, key=lambda block: block.bottom, default=None)
+    if worst is None or not worst.bottom < -DRIFT:
+        return
+    cause = evidence.main_cause(-1.0)
+    layers = {op.name: op.layer for op in evidence.probe.operations}
+    layer = layers[worst.operations[0]]
+    others = {Cause.ACTIVATION: (Cause.INITIALISATION, Cause.INPUT_DATA)}.get(cause, ())
+    yield Finding(
+        CODE,
+        f"the gradient fades {fold(worst.bottom)} from the output to the input of {layer}",
+        cause,
+        Severity.ERROR,
+        layers=(layer,),
+        evidence=(f"{cause} has the largest share: {fold(evidence.share(cause))}",),
+        advice=(_ADVICE.get(cause, _ADVICE[Cause.ARCHITECTURE]),),
+        explained_by=(*evidence.causes(-1.0), *others, Cause.PRECISION),
+    )
+
+
+def _nothing(evidence: Evidence) -> Finding:
+    loss = evidence.probe.loss
+    return Finding(
+        CODE,
+        f"no gradient at all: {loss.name} sends back exactly 0 for this batch",
+        Cause.LOSS_HEAD,
+        Severity.ERROR,
+        evidence=(
+            f"loss {loss.value:.4g}; a sigmoid or softmax that is certain is clipped, and has no slope",
+        ),
+        advice=("let the loss read logits, which are never clipped",),
+        explained_by=(Cause.INITIALISATION, Cause.INPUT_DATA, Cause.LOSS_HEAD, Cause.PRECISION),
+    )

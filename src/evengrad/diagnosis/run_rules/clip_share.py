@@ -1,0 +1,98 @@
+"""EG804 clip that binds always or never: a bound that is not where the gradients are.
+
+What it finds: a clip that shortened nearly every step, or a bound so far above every gradient that it cannot
+act.
+
+Why it matters: a clip that always binds is a hidden learning rate: under plain gradient descent each step has
+the same length whatever the gradient says; under Adam, which divides by the gradient's size, it does next to
+nothing but blunt the ratio of steps to one another. A bound that is never reached gives a safety that is not
+there.
+
+How it decides: binding on 95% or more of at least 100 steps after the first 20, and a fifth or more of the
+median norm gone (measured choices; a clip by elements nearly always takes a little, and AutoClip's 10th
+percentile binds on 90% by design: both are left alone). Or on none of them, with the bound a hundred times
+above the largest norm of the run; below that it is an ordinary safety net.
+
+What to do: always: set the bound at two to five times the median norm, and the rate to what it then must be,
+or use --clip auto. Never: bring the bound down to ten times the median norm.
+
+References: AutoClip (Seetharaman 2020, 2007.14469); bias of clipping: 2305.01588.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.readings import adam_like, applied, clip_bound
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.run import Run
+from evengrad.values.wording import percent
+
+CODE = "EG804"
+SICK = (
+    Scenario(clip=0.2),
+    Scenario(clip=0.2, optimizer="Adam"),
+    Scenario(clip=1000.0),
+)
+HEALTHY = (
+    Scenario(),
+    Scenario(clip=1.0),
+    Scenario(clip=5.0),
+    Scenario(clip=0.9, noise=0.02),
+    Scenario(clip=0.2, steps=60),
+)
+_FIRST, _ENOUGH, _ALWAYS, _MUCH, _FAR = 20, 100, 0.95, 0.8, 100.0
+
+
+def check(run: Run) -> Iterable[Finding]:
+    """Fire at either end."""
+    coefficients = applied(run, "coefficient")[_FIRST:]
+    norms = applied(run, "norm")[_FIRST:]
+    if len(coefficients) < _ENOUGH or not len(norms):
+        return
+    share = float((coefficients < 1).mean())
+    bound = clip_bound(run)
+    middle = float(np.median(norms))
+    left = float(np.median(coefficients))
+    by_design = "percentile" in str(run.subject.settings.get("clip"))
+    if share >= _ALWAYS and left < _MUCH and not by_design:
+        yield _finding(
+            f"the clip binds on {percent(share)} of the steps: it is a hidden learning rate",
+            f"the median gradient norm is {middle:.3g}, and {left:.2g} of it is left",
+            _always(run, left, middle),
+        )
+    elif share == 0 and bound is not None and bound > _FAR * float(norms.max()):
+        yield _finding(
+            f"the clip at {bound:g} never binds: the largest norm is {norms.max():.3g}",
+            f"no step of {len(coefficients)} was clipped",
+            (f"set the bound to about {10 * middle:.2g}, or use --clip auto",),
+        )
+
+
+def _finding(title: str, fact: str, advice: tuple[str, ...]) -> Finding:
+    return Finding(
+        CODE,
+        title,
+        Cause.LEARNING_RATE,
+        Severity.WARNING,
+        evidence=(fact,),
+        advice=advice,
+        explained_by=(Cause.LEARNING_RATE, Cause.INITIALISATION, Cause.ARCHITECTURE),
+    )
+
+
+def _always(run: Run, left: float, middle: float) -> tuple[str, ...]:
+    rate = applied(run, "rate")
+    asked = run.subject.settings.get("clip")
+    bound = f"raise the bound to about {3 * middle:.2g}, or use --clip auto"
+    if asked and clip_bound(run) is None:
+        bound = f"raise the bound of the clip ({asked}), or use --clip auto"
+    if adam_like(run) or not len(rate):
+        return (bound,)
+    return (
+        bound,
+        f"with it, lower the learning rate from {rate[-1]:g} to about {rate[-1] * left:.2g}",
+    )

@@ -1,0 +1,62 @@
+"""EG805 dying units: units that worked at the start and are zero for every sample now.
+
+What it finds: an activation more than half of whose units have gone dead while training.
+
+Why it matters: a unit that is zero for all samples has no gradient and stays so; the layer has become narrower
+than it was paid for, and everything before it learns through what is left.
+
+How it decides: more than half of the units of the sampled activation are zero throughout, a quarter more than
+at the start (measured choice; 1/2 is what chance explains in a deep ReLU net), and they still are at the last
+look. Units that come back give no finding.
+
+What to do: a step that was too large usually pushed their biases down: lower the rate or warm it up; or use
+LeakyReLU, ELU or GELU, which have no zero region.
+
+References: Lu 2019, Dying ReLU and initialization (1903.06733).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.readings import happened, middle, sampled
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.run import Kind, Run
+from evengrad.values.wording import layers, percent
+
+CODE = "EG805"
+SICK = (Scenario(dead=0.95), Scenario(dead=0.7, depth=8))
+HEALTHY = (Scenario(), Scenario(dead=0.4))
+
+
+def check(run: Run) -> Iterable[Finding]:
+    """Fire on layers that the monitor saw die and that have not come back."""
+    seen = {event.layer: event for event in happened(run, Kind.DYING) if event.layer in run.layers}
+    now = dict(zip(run.layers, middle(sampled(run, "dead")[1][-3:]).tolist(), strict=True))
+    dead = [name for name in run.layers if name in seen and now[name] > 0.5]
+    if not dead:
+        return
+    worst = max(dead, key=lambda name: now[name])
+    yield Finding(
+        CODE,
+        f"{percent(now[worst])} of the units of {worst} have died while training",
+        Cause.LEARNING_RATE,
+        Severity.ERROR if now[worst] > 0.99 else Severity.WARNING,
+        layers=tuple(dead),
+        evidence=(
+            f"step {seen[worst].step}: {seen[worst].message}",
+            *([f"dead by more than half: {layers(dead)}"] if dead[1:] else []),
+        ),
+        advice=(
+            "lower the learning rate or warm it up",
+            "or use LeakyReLU, ELU or GELU, which have no zero region",
+        ),
+        explained_by=_explained(run, seen[worst].step),
+    )
+
+
+def _explained(run: Run, step: int) -> tuple[Cause, ...]:
+    """By a bad batch, where the gradient spiked in the 200 steps before."""
+    spikes = [e for e in happened(run, Kind.SPIKE) if step - 200 <= e.step <= step]
+    return (Cause.BAD_BATCH,) if spikes else ()

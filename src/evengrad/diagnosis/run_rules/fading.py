@@ -1,0 +1,96 @@
+"""EG806 vanishing in a run: the first layers get next to no gradient.
+
+What it finds: a gradient of the first weight matrix that is a thousandth of the last one's: since an onset
+while training, or from the start.
+
+Why it matters: the first layers stop learning, and the loss may look as if it had converged.
+
+How it decides: relative to the last matrix, never by an absolute size: the ratio is below 1e-3 (AutoTrainer's
+figure) in the last looks, and either it fell by as much since the first ones (an onset) or was below in them.
+A gradient that shrinks everywhere, as in every training that converges, does not count. What was well in
+the first look and is not now was driven there by the steps: the cause is the rate, whatever has no slope now.
+
+What to do: look at the activations between both: saturated tanh or sigmoid, dead units. Lower the rate that
+drove them there; normalise, or add skip connections.
+
+References: AutoTrainer (ICSE 2021); Glorot 2010.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.readings import faded, grid, happened, matrices, middle, sampled
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.run import Kind, Run
+from evengrad.values.wording import percent
+
+CODE = "EG806"
+SICK = (
+    Scenario(vanishing=1e8),
+    Scenario(vanishing=1e8, saturated=0.9),
+    Scenario(vanished=1e6),
+    Scenario(vanished=1e6, vanished_at=5),
+)
+HEALTHY = (Scenario(), Scenario(vanishing=100.0), Scenario(norm=1e-6))
+_LOW = 1e-3
+_SOON = "it was well before the first update, and gone a few steps later"
+
+
+def check(run: Run) -> Iterable[Finding]:
+    """Fire where it is so at the end, and the monitor saw it begin or it was so from the start."""
+    events = happened(run, Kind.VANISHING)
+    own = matrices(run)
+    if len(own) < 2:
+        return
+    looks = grid(run, "gradient_rms")[1]
+    now = faded(looks[-5:], own)
+    if not now < _LOW or not (events or faded(looks[:5], own) < _LOW):
+        return
+    if not events and faded(looks[:1], own) < _LOW:
+        yield _from_the_start(run, own, now)
+        return
+    since = [f"step {events[0].step}: {events[0].message}"] if events else [_SOON]
+    yield Finding(
+        CODE,
+        f"the gradient of {run.subject.tensors[own[0]].layer} vanishes while training: "
+        f"{now:.2g} of that of {run.subject.tensors[own[-1]].layer}",
+        Cause.LEARNING_RATE,
+        Severity.WARNING,
+        layers=(run.subject.tensors[own[0]].layer,),
+        evidence=(*since, *_where(run)),
+        advice=(
+            "lower the learning rate or warm it up: it drove the activations where they have no slope",
+            "normalise between the layers, or add skip connections",
+        ),
+    )
+
+
+def _from_the_start(run: Run, own: list[int], ratio: float) -> Finding:
+    tensors = run.subject.tensors
+    return Finding(
+        CODE,
+        f"the gradient of {tensors[own[0]].layer} is {ratio:.2g} of that of {tensors[own[-1]].layer}, "
+        "from the start",
+        Cause.ARCHITECTURE,
+        Severity.ERROR,
+        layers=(tensors[own[0]].layer,),
+        evidence=("it was so before the first update",),
+        advice=(
+            f"evengrad check {run.subject.script or 'the script'}: one probe tells by how much it is the "
+            "initialisation, the activations or the depth",
+        ),
+    )
+
+
+def _where(run: Run) -> list[str]:
+    """The activation that has no slope left, where there is one."""
+    for figure, words in (("saturated", "saturated"), ("dead", "dead")):
+        now = middle(sampled(run, figure)[1][-3:])
+        if len(now) and np.nanmax(np.append(now, 0)) > 0.5:
+            worst = int(np.nanargmax(now))
+            return [f"{percent(now[worst])} of {run.layers[worst]} is {words}"]
+    return []

@@ -1,0 +1,87 @@
+"""EG802 overwriting update: a step whose update is larger than the weights that it changes.
+
+What it finds: a step of plain gradient descent after which a weight matrix would hold less of itself than of
+the update.
+
+Why it matters: whatever the matrix had learnt, or its careful initialisation, is gone in one step; the next
+gradient is taken somewhere else entirely, and usually grows further.
+
+How it decides: rate * norm(gradient after the clip) / norm(weights) above 1 in a matrix, by definition of
+overwriting, as in EG701. Adam and its kin bound their own steps, so it is not asked of them.
+
+What to do: lower the learning rate so that the ratio comes to the usual 1e-4 to 1e-1 (TheDeepChecker,
+2204.00694), warm it up, or clip the norm. Where `evengrad check` reports an exploding gradient, mend that
+first.
+
+References: TheDeepChecker (2204.00694); Gilmer 2021 (2110.04369).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.readings import grid, happened, matrices, rate_at
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.run import Kind, Run
+
+CODE = "EG802"
+SICK = (
+    Scenario(held=Kind.OVERWRITE, layer="layer0", status="stopped"),
+    Scenario(steps=3, held=Kind.OVERWRITE, action=Kind.ROLLBACK, rate=40.0, norm=90.0),
+)
+HEALTHY = (Scenario(), Scenario(held=Kind.NON_FINITE, status="stopped"))
+
+
+def check(run: Run) -> Iterable[Finding]:
+    """Fire on the first step that the guard saw overwrite weights."""
+    events = happened(run, Kind.OVERWRITE)
+    if not events:
+        return
+    first = events[0]
+    found = _worst(run, first.step)
+    rate = rate_at(run, first.step)
+    title = f"the update of step {first.step} is larger than the weights that it changes"
+    evidence = [first.message] + ([f"{len(events)} such steps"] if events[1:] else [])
+    advice = ["lower the learning rate, warm it up, or clip: evengrad run --clip auto"]
+    layers: tuple[str, ...] = (first.layer,) if first.layer else ()
+    if found is not None:
+        layer, ratio = found
+        layers = (layer,)
+        title = f"the update of step {first.step} is {ratio:.3g} times the weights of {layer}"
+        if math.isfinite(rate) and rate > 0:
+            lower = f"{rate / ratio * 0.01:.1g}"
+            advice[0] = f"lower the learning rate from {rate:g} to about {lower}, or clip the norm"
+    yield Finding(
+        CODE,
+        title,
+        Cause.LEARNING_RATE,
+        Severity.ERROR,
+        layers=layers,
+        evidence=tuple(evidence),
+        advice=tuple(advice),
+    )
+
+
+def _worst(run: Run, step: int) -> tuple[str, float] | None:
+    """The matrix with the largest ratio in that step, counted as the guard does; None where not kept."""
+    tensors = run.subject.tensors
+    rows = run.recent["step"] == step
+    if not rows.any():
+        return None
+    steps, weights = grid(run, "weight_rms")
+    before = np.vstack([np.zeros(len(tensors)), weights[steps <= step]])[-1]
+    gradient = np.full(len(tensors), np.nan)
+    gradient[run.recent["tensor"][rows]] = run.recent["gradient_rms"][rows]
+    at = int(np.flatnonzero(run.steps["step"] == step)[0])
+    scale = float(run.steps["rate"][at] * run.steps["coefficient"][at])
+    size = {i: max(float(before[i]), (tensors[i].fan_in or 1.0) ** -0.5) for i in matrices(run)}
+    ratios = {i: scale * float(gradient[i]) / size[i] for i in size}
+    finite = {i: ratio for i, ratio in ratios.items() if math.isfinite(ratio)}
+    if not finite:
+        return None
+    worst = max(finite, key=finite.__getitem__)
+    return (tensors[worst].layer, finite[worst]) if finite[worst] > 1 else None

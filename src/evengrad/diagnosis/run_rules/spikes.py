@@ -1,0 +1,106 @@
+"""EG803 gradient spikes: single steps whose gradient is many times its neighbours'.
+
+What it finds: steps whose gradient norm stands far out of the last 128.
+
+Why it matters: plain gradient descent takes the whole step. Adam takes a bounded one, but its mean of squares
+remembers: after a spike of factor R the weights hardly move for about ln(R^2 (1-b2) / 3) / -ln(b2) steps,
+5,807 of them for R = 1000 and b2 = 0.999.
+
+How it decides: a norm 8 robust standard deviations of its logarithm, and threefold, above the median of the
+last 128 steps is a spike (measured choice). A single one below tenfold after the clip is left alone, as noise
+of the data; three or more, one of tenfold, or one that the guard held back, count. More than one in 200 steps
+is the learning rate's doing, a rare one a batch's.
+
+What to do: look at the batches of these steps; for Adam a smaller b2 (0.95) forgets in tens of steps instead of
+thousands; clip the norm (auto), warm the rate up, or hold such steps back with --guard skip.
+
+References: Gilmer 2021 (2110.04369); Wortsman 2023 (2304.13013); ZClip (2504.02507).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.readings import adam_like, half_precision, happened
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.run import Event, Kind, Run
+
+CODE = "EG803"
+SICK = (
+    Scenario(spikes=(300,), optimizer="Adam"),
+    Scenario(spikes=(100, 200, 300, 400), spike=8.0),
+    Scenario(held=Kind.SPIKE, status="stopped"),
+)
+HEALTHY = (Scenario(), Scenario(noise=0.5), Scenario(spikes=(300,), clip=2.0), Scenario(seed=5))
+_BETA2 = 0.999  # Adam's default, in both frameworks
+
+
+def check(run: Run) -> Iterable[Finding]:
+    """Fire where spikes are many, tall, or were held back."""
+    spikes = happened(run, Kind.SPIKE)
+    if not spikes:
+        return
+    factors = [factor(run, spike) for spike in spikes]
+    worst = max(range(len(spikes)), key=lambda i: factors[i])
+    held = any("box" in spike.values for spike in spikes)
+    if not (len(spikes) >= 3 or factors[worst] >= 10 or held):
+        return
+    often = len(spikes) >= 3 and len(spikes) * 200 > len(run.steps["step"])
+    steps = ", ".join(str(spike.step) for spike in spikes[:5]) + (", ..." if spikes[5:] else "")
+    evidence = [f"step {spikes[worst].step}: {spikes[worst].message}", *_stall(run, factors[worst])]
+    many = f"{len(spikes)} spikes of the gradient's norm, at steps {steps}"
+    yield Finding(
+        CODE,
+        many if spikes[1:] else f"the gradient's norm spikes at step {spikes[0].step}",
+        Cause.LEARNING_RATE if often else Cause.BAD_BATCH,
+        Severity.WARNING,
+        evidence=tuple(evidence),
+        advice=tuple(_advice(run, often)),
+        explained_by=_explained(run, spikes[0]),
+    )
+
+
+def _explained(run: Run, first: Event) -> tuple[Cause, ...]:
+    """By half precision, where a scaler speaks; by the rate, where units died or the loss rose before."""
+    before = [e for e in happened(run, Kind.DYING, Kind.DIVERGENCE) if e.step < first.step]
+    rate = (Cause.LEARNING_RATE,) if before else ()
+    return rate + ((Cause.PRECISION,) if half_precision(run) else ())
+
+
+def factor(run: Run, spike: Event) -> float:
+    """What reached the optimizer, as a multiple of the median before; 1 where the guard held it back."""
+    median = spike.values.get("median")
+    if not isinstance(median, float) or median <= 0:
+        return 1.0
+    at = run.steps["step"] == spike.step
+    clipped = run.steps["clipped"][at]
+    reached = float(clipped[0]) if len(clipped) and math.isfinite(clipped[0]) else math.inf
+    return min(reached, float(spike.values["norm"])) / median
+
+
+def stall(ratio: float, beta2: float) -> float:
+    """Steps for which Adam hardly moves after a spike of that factor."""
+    inside = ratio**2 * (1 - beta2) / 3
+    return math.log(inside) / -math.log(beta2) if inside > 1 else 0.0
+
+
+def _stall(run: Run, ratio: float) -> list[str]:
+    beta2 = float(run.subject.settings.get("beta2") or _BETA2)
+    steps = stall(ratio, beta2) if adam_like(run) else 0.0
+    if steps < 20:
+        return []
+    return [
+        f"{run.subject.optimizer} hardly moves for about {steps:,.0f} steps after it (b2 = {beta2:g})"
+    ]
+
+
+def _advice(run: Run, often: bool) -> list[str]:
+    first = (
+        "lower the learning rate or warm it up"
+        if often
+        else "look at the batches of these steps: mislabelled, empty or far out of range?"
+    )
+    clip = [] if run.subject.settings.get("clip") else ["clip the norm: evengrad run --clip auto"]
+    return [first, *clip]

@@ -1,0 +1,145 @@
+"""What a remedy is given and what it proposes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from evengrad.diagnosis.branches import Branch, branches
+from evengrad.diagnosis.even import Even, even_initialisation
+from evengrad.theory.activations import canonical
+from evengrad.theory.stability import largest_stable
+from evengrad.values.change import Change
+from evengrad.values.finding import Cause, Finding
+from evengrad.values.probe import Probe
+from evengrad.values.spec import Kind
+from evengrad.values.trial import Result
+
+_BOUNDED = ("sigmoid", "tanh", "softsign", "hard_sigmoid", "hardtanh", "hard_tanh")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A remedy for one cause, ready to be tried.
+
+    remedy: its name. invasiveness: 1 for a number of the training, up to 6 for another network. reason: one
+    line, what it is for. alternative: 0 for the first choice, more for what is tried only when no first choice
+    has worked, nor two of them together.
+    """
+
+    remedy: str
+    changes: tuple[Change, ...]
+    cause: Cause
+    invasiveness: int
+    reason: str
+    alternative: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A sick training: its probe before the first step (None where it could not be taken), the findings of both
+    and how it went. steps: of a trial. pretrained: a file of weights that the user has.
+    """
+
+    probe: Probe | None
+    findings: tuple[Finding, ...]
+    result: Result
+    steps: int
+    pretrained: str | None = None
+
+    @cached_property
+    def causes(self) -> tuple[Cause, ...]:
+        """Those that were found, the most important first."""
+        return tuple(dict.fromkeys(finding.cause for finding in _flat(self.findings)))
+
+    @cached_property
+    def codes(self) -> frozenset[str]:
+        """Of all findings, echoes too, and of the end of the run."""
+        return frozenset(finding.code for finding in _flat(self.findings)) | set(self.result.codes)
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate now."""
+        optimizer = None if self.probe is None else self.probe.optimizer
+        return None if optimizer is None else optimizer.learning_rate
+
+    @property
+    def optimizer(self) -> str:
+        """Its name in small letters; empty where it is not known."""
+        optimizer = None if self.probe is None else self.probe.optimizer
+        return "" if optimizer is None else optimizer.name.lower()
+
+    @property
+    def stable(self) -> float | None:
+        """The largest stable learning rate, where it is known."""
+        rate = None if self.probe is None else self.probe.rate
+        found = None if rate is None else largest_stable(rate)
+        return found if found is not None and 0 < found < float("inf") else None
+
+    @cached_property
+    def even(self) -> tuple[Even, ...]:
+        """Weights that would keep the variance, for all layers whose scale matters."""
+        return () if self.probe is None else even_initialisation(self.probe)
+
+    @cached_property
+    def bounded(self) -> tuple[str, ...]:
+        """Activations with flat ends in hidden layers, the most frequent first."""
+        if self.probe is None:
+            return ()
+        types = [canonical(o.type) for o in self.probe.operations if o.kind is Kind.ACTIVATION]
+        found = [t for t in types if t in _BOUNDED]
+        return tuple(sorted(dict.fromkeys(found), key=found.count, reverse=True))
+
+    @cached_property
+    def weighted(self) -> tuple[str, ...]:
+        """Layers with a weight matrix, forward order."""
+        if self.probe is None:
+            return ()
+        own = [o.layer for o in self.probe.operations if o.kind is Kind.WEIGHTS]
+        return tuple(dict.fromkeys(own))
+
+    @cached_property
+    def square(self) -> tuple[str, ...]:
+        """Weighted layers whose input and output have the same shape, forward order."""
+        if self.probe is None:
+            return ()
+        shapes: dict[int, tuple[int, ...]] = {}
+        found: list[str] = []
+        for operation in self.probe.operations:
+            if operation.kind is Kind.WEIGHTS and any(
+                shapes.get(port.tensor) == operation.forward.shape for port in operation.inputs
+            ):
+                found.append(operation.layer)
+            shapes |= {port.tensor: operation.forward.shape for port in operation.outputs}
+        return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def branches(self) -> tuple[Branch, ...]:
+        """Residual branches, forward order."""
+        return () if self.probe is None else branches(self.probe)
+
+    @cached_property
+    def depth(self) -> int:
+        """Activations in hidden layers."""
+        if self.probe is None:
+            return 0
+        return sum(o.kind is Kind.ACTIVATION for o in self.probe.operations)
+
+    @cached_property
+    def convolutional(self) -> bool:
+        """Whether any layer's output has places (time, height, width) beside channels."""
+        return self.probe is not None and any(
+            o.kind is Kind.WEIGHTS and len(o.forward.shape) > 2 for o in self.probe.operations
+        )
+
+    @cached_property
+    def normalised(self) -> bool:
+        """Whether there is a normalisation already."""
+        return self.probe is not None and any(
+            o.kind is Kind.NORMALISATION for o in self.probe.operations
+        )
+
+
+def _flat(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    roots = tuple(findings)
+    return roots + tuple(echo for one in roots for echo in _flat(one.echoes))

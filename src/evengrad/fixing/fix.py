@@ -1,0 +1,259 @@
+"""Finds the change that makes a sick training healthy: runs it, tries remedies, writes the patch, proves it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from evengrad.diagnosis.diagnose import fold, judge, judge_run, upstream
+from evengrad.errors import EvengradError, ScriptError
+from evengrad.fixing.case import Case
+from evengrad.fixing.outcome import Attempt, Fixing, Plan
+from evengrad.fixing.processes import abandon
+from evengrad.fixing.remedies import all_remedies
+from evengrad.fixing.search import SEARCHES
+from evengrad.fixing.trials import Listener, Silent, Trials
+from evengrad.fixing.verdict import together
+from evengrad.recording.reader import load
+from evengrad.values.finding import Cause, Finding
+from evengrad.values.probe import Probe
+from evengrad.verbs.check import diagnose
+from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
+
+if TYPE_CHECKING:
+    from evengrad.fixing.patch import Patch
+
+_HIDDEN = (Cause.LOSS_HEAD, Cause.INPUT_DATA, Cause.INITIALISATION)
+"""Causes that hold a training back without a trace in its losses."""
+_FOR_A_HIDDEN_FAULT = 2
+"""Remedies that are tried, each alone, on a training that is healthy and learns in spite of a fault."""
+
+
+def fix(
+    train: Callable[[], object] | str | Path,
+    *,
+    arguments: Sequence[str] = (),
+    steps: int = 200,
+    seeds: int = 3,
+    budget: int = 8,
+    jobs: int = 1,
+    only: Iterable[str] = (),
+    pretrained: str | Path | None = None,
+    folder: str | Path = "fixes",
+    executor: Executor | None = None,
+) -> Fixing:
+    """Find the change that makes a training healthy, and prove it; no file is changed.
+
+        found = evengrad.fix(train)  # or evengrad.fix("train.py")
+        print(found.status, found.patch.diff("train.py"))
+
+    train: a function at the top of a file that takes no arguments, builds the model and trains it, or a
+    script's path. Every trial runs it in a process of its own, in which the file is imported anew: keep the
+    call of ``evengrad.fix`` itself behind ``if __name__ == "__main__":``. arguments: sys.argv of the script.
+    steps: updates of a trial. seeds: the patched source must work with each. budget: trials of remedies at
+    most. jobs: trials side by side. only: names of remedies (``evengrad fix --list``). pretrained: a file of
+    weights to try. folder: where trials are kept; the same call takes up from there. executor: performs the
+    trials, such as Dask's ``Client.get_executor()``, by default a pool of ``jobs``; its workers must see the
+    folder.
+
+    Raises ScriptError where there is nothing that can be run, EvengradError on an unknown remedy.
+    """
+    target, module, function = _located(train)
+    weights = None if pretrained is None else str(Path(pretrained).resolve())
+    plan = Plan(
+        target,
+        tuple(arguments),
+        module,
+        steps,
+        seeds,
+        budget,
+        jobs,
+        tuple(only),
+        weights,
+        folder=Path(folder),
+        function=function,
+    )
+    return fix_script(plan, Silent(), executor)
+
+
+def fix_script(plan: Plan, listener: Listener, executor: Executor | None = None) -> Fixing:
+    """Fix what a plan names. It is not changed. Raises as ``fix`` does."""
+    _expect(plan)
+    own = ThreadPoolExecutor(plan.jobs)
+    try:
+        return _Fix(plan, Trials(plan, executor or own, listener), listener).run()
+    except BaseException:
+        own.shutdown(wait=False, cancel_futures=True)
+        abandon()
+        raise
+    finally:
+        own.shutdown()
+
+
+def _expect(plan: Plan) -> None:
+    known = [remedy.name for remedy in all_remedies()]
+    for name in plan.only:
+        if name not in known:
+            raise EvengradError(f"There is no remedy {name!r}. There are: {', '.join(known)}.")
+    if plan.pretrained is not None and not Path(plan.pretrained).is_file():
+        raise EvengradError(f"There is no file {plan.pretrained!r} of pretrained weights.")
+
+
+def _located(train: Callable[[], object] | str | Path) -> tuple[str, bool, str | None]:
+    """The target, whether it is a module's name, and the function in it."""
+    if isinstance(train, str | Path):
+        return str(train), False, None
+    name = getattr(train, "__qualname__", "")
+    module = sys.modules.get(getattr(train, "__module__", ""))
+    if "." in name or "<" in name or getattr(module, name or "?", None) is not train:
+        raise ScriptError(
+            f"Expected a function at the top of a file, or a script's path, got {train!r}: each trial imports "
+            "it anew in a process of its own."
+        )
+    file = getattr(module, "__file__", None)
+    if file is None:
+        raise ScriptError(f"{name} is in no file, which a trial could import; write it into one.")
+    if train.__module__ in ("__main__", "__mp_main__"):
+        return str(file), False, name
+    return train.__module__, True, name
+
+
+class _Fix:
+    def __init__(self, plan: Plan, trials: Trials, listener: Listener) -> None:
+        self.plan, self.trials, self.listener = plan, trials, listener
+        self._attempts: list[Attempt] = []
+
+    def run(self) -> Fixing:
+        """From the script as it is to the proof."""
+        plain = [self.trials.one(None, 0)]
+        first = plain[0]
+        if first.result.end in ("failed", "unseen"):
+            return Fixing(self.plan, "cannot_run", plain=(first,), message=first.result.message)
+        if first.verdict.good:
+            plain += [self.trials.one(None, seed) for seed in range(1, self.plan.seeds)]
+        well = all(a.verdict.good for a in plain) and not together([a.result for a in plain])
+        probe = self._probe()
+        worst = next((a for a in plain if not a.verdict.good), first)
+        findings = _faults(probe) if well else _findings(probe, worst)
+        found = Fixing(self.plan, "healthy" if well else "not_fixed", findings, tuple(plain))
+        if well and not findings:
+            return found
+        if well:
+            self.trials.than = {attempt.seed: attempt.result for attempt in plain}
+        self.listener.found(findings)
+        case = Case(probe, findings, worst.result, self.plan.steps, self.plan.pretrained)
+        for attempt in self._promising(case, well):
+            assert attempt.candidate is not None
+            candidate, proved = attempt.candidate, self._prove(attempt, case)
+            if proved is not None:
+                return replace(
+                    found,
+                    status="fixed",
+                    attempts=tuple(self._attempts),
+                    chosen=candidate,
+                    patch=proved[0],
+                    proof=proved[1],
+                )
+        return replace(found, attempts=tuple(self._attempts))
+
+    def _promising(self, case: Case, well: bool) -> Iterator[Attempt]:
+        """Those that work with the first seed. well: the training is, as it stands."""
+        search = SEARCHES[self.plan.search](case, self.plan)
+        left = min(self.plan.budget, _FOR_A_HIDDEN_FAULT) if well else self.plan.budget
+        while chosen := search.take(min(self.plan.jobs, left)):
+            left -= len(chosen)
+            for attempt in self.trials.side_by_side(chosen):
+                self._attempts.append(attempt)
+                if attempt.verdict.good:
+                    yield attempt
+                if not well:
+                    search.told(attempt)
+
+    def _prove(self, tried: Attempt, case: Case) -> tuple[Patch, tuple[Attempt, ...]] | None:
+        """The patch, if the patched script works with every seed."""
+        from evengrad.fixing.patch import (
+            write,  # LibCST takes a fifth of a second, which only a fix needs
+        )
+
+        candidate = tried.candidate
+        assert candidate is not None
+        frontend = _frontend(case)
+        patch = write(self.trials.source, candidate.changes, frontend, self.plan.target)
+        source = None if patch.manual else patch.after
+        proof: list[Attempt] = []
+        # The first seed has been tried on the live training, unless there is no other.
+        # One trial is made to its end: what is clear early may still come to grief later.
+        first = 1 if self.plan.seeds > 1 else 0
+        for seed in range(first, self.plan.seeds):
+            proof.append(self.trials.one(candidate, seed, source, early=seed > first))
+            if not proof[-1].verdict.good:
+                self._attempts.extend(proof)
+                return None
+        results = [tried.result, *(attempt.result for attempt in proof)]
+        against = together(results, self.trials.start(candidate))
+        if against is not None:
+            last = proof[-1]
+            verdict = replace(last.verdict, learning=False, why=against)
+            self._attempts.extend([*proof[:-1], replace(last, verdict=verdict)])
+            return None
+        return patch, tuple(proof)
+
+    def _probe(self) -> Probe | None:
+        """Before the first step, in this process; what the script prints goes into a file."""
+        plan = self.plan
+        try:
+            with _printing_into(self.trials.folder / "check.txt"):
+                return probe_script(
+                    plan.target, plan.arguments, module=plan.module, function=plan.function
+                )
+        except (EvengradError, ScriptFailedError, ScriptExitedError):
+            return None
+
+
+@contextmanager
+def _printing_into(file: Path) -> Iterator[None]:
+    """Standard output and error of this process, also of what is not Python's."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with file.open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, one in enumerate(kept, start=1):
+                os.dup2(one, number)
+                os.close(one)
+
+
+def _faults(probe: Probe | None) -> tuple[Finding, ...]:
+    """What is wrong whatever the losses say: a training may learn in spite of it."""
+    found = () if probe is None else diagnose(probe).findings
+    return upstream(f for f in found if f.cause in _HIDDEN)
+
+
+def _findings(probe: Probe | None, plain: Attempt) -> tuple[Finding, ...]:
+    """Of the check, and of the run, in the order in which they are to be mended."""
+    still = plain.verdict.healthy and not plain.verdict.learning
+    found = [] if probe is None else list(judge(probe, still=still))
+    if plain.result.run is not None:
+        found += judge_run(load(Path(plain.result.run)))
+    return upstream(fold(found))
+
+
+def _frontend(case: Case) -> Literal["keras", "torch"]:
+    """Whose vocabulary the script uses."""
+    if case.probe is not None:
+        return case.probe.frontend
+    run = None if case.result.run is None else load(Path(case.result.run))
+    return "keras" if run is not None and run.subject.frontend == "keras" else "torch"

@@ -1,0 +1,93 @@
+"""What is to be fixed, and what came of it, as values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from evengrad.fixing.case import Candidate
+from evengrad.fixing.verdict import Verdict
+from evengrad.values.finding import Finding
+from evengrad.values.trial import Result
+
+if TYPE_CHECKING:
+    from evengrad.fixing.patch import Patch
+
+Status = Literal["healthy", "fixed", "not_fixed", "cannot_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to fix and at what cost.
+
+    steps: updates of a trial. seeds: a remedy must work with each. budget: trials of remedies at most. jobs:
+    trials side by side. only: names of remedies, all by default. pretrained: a file of weights to try.
+    search: in which order ("diagnosis"; "random" and "warm-up" to compare with). folder: where trials are
+    kept; the next call takes up from there. function: of the target, called without arguments, where the
+    target alone does not train.
+    """
+
+    target: str
+    arguments: tuple[str, ...] = ()
+    module: bool = False
+    steps: int = 200
+    seeds: int = 3
+    budget: int = 8
+    jobs: int = 1
+    only: tuple[str, ...] = ()
+    pretrained: str | None = None
+    search: str = "diagnosis"
+    folder: Path = Path("fixes")
+    function: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One trial with what came of it. patched: of the patched script, nothing else being changed. candidate:
+    None for the script as it is.
+    """
+
+    candidate: Candidate | None
+    seed: int
+    patched: bool
+    result: Result
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Fixing:
+    """What was found and done.
+
+    findings: of the script as it is, before training and in it. plain: its own trials. attempts: of remedies,
+    in the order in which they were tried. chosen, patch, proof: the remedy that works, how to write it, and
+    trials of the patched script (of the live change where ``patch.manual`` is not empty).
+    """
+
+    plan: Plan
+    status: Status
+    findings: tuple[Finding, ...] = ()
+    plain: tuple[Attempt, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    chosen: Candidate | None = None
+    patch: Patch | None = None
+    proof: tuple[Attempt, ...] = ()
+    message: str = ""
+
+    @property
+    def closest(self) -> Attempt | None:
+        """Of the attempts that failed, the healthy one with the lowest loss."""
+        tried = [a for a in self.attempts if math.isfinite(a.verdict.level)]
+        return min(tried, key=lambda a: (not a.verdict.healthy, a.verdict.level), default=None)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the chosen change did in its trial."""
+        return next((a.result.notes for a in self.attempts if a.candidate is self.chosen), ())
+
+    @property
+    def cost(self) -> float:
+        """Updates that all trials made, in plain short runs."""
+        made = [*self.plain, *self.attempts, *self.proof]
+        return sum(len(a.result.losses) for a in made) / self.plan.steps

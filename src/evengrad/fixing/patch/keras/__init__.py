@@ -1,0 +1,1 @@
+"""Changes written into a script that uses Keras: one file a change."""

@@ -1,0 +1,57 @@
+"""Other initial weights in Keras: ``kernel_initializer=`` of the layers."""
+
+from __future__ import annotations
+
+import math
+
+import libcst as cst
+
+from evengrad.fixing.patch.keras.layers import kind, place, sites
+from evengrad.fixing.patch.keras.widths import widening as widening_of
+from evengrad.fixing.patch.script import arguments
+from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.values.change import Initialise
+
+_DEPTHWISE = {"DepthwiseConv1D", "DepthwiseConv2D"}
+KERNEL = {
+    "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose",
+    "Conv3DTranspose",
+}  # fmt: skip
+
+
+def keras(draft: Draft, change: Initialise) -> None:
+    """Each layer's own argument; a bias that is not drawn as zeros loses its initialiser."""
+    source = draft.source
+    found, missing = sites(source, change.layers)
+    if missing:
+        draft.left.append(Manual(place(source, missing), layers=missing))
+    for call, layers in found:
+        layer = kind(source, call)
+        if arguments.unpacked(call) or layer not in KERNEL | _DEPTHWISE:
+            draft.left.append(Manual(call, layers=layers))
+            continue
+        if (code := _initialiser(draft, change, call)) is None:
+            draft.left.append(Manual(call, layers=layers))
+            continue
+        word = "depthwise_initializer" if layer in _DEPTHWISE else "kernel_initializer"
+        bias = arguments.argument(call, "bias_initializer")
+        drop = [] if bias is None or "zeros" in source.code(bias).lower() else [bias]
+        arguments.change(draft, call, {word: code}, drop=drop)
+
+
+def _initialiser(draft: Draft, change: Initialise, call: cst.Call) -> str | None:
+    """None where plain Keras has none."""
+    if change.scheme == "zeros":
+        return draft.quoted("zeros")
+    if change.scheme == "orthogonal":
+        widening = widening_of(draft.source, call)
+        if widening is None:
+            return None
+        gain = change.gain * math.sqrt(max(1.0, widening))
+        return f"{draft.spell('keras.initializers.Orthogonal')}({gain:.4g})"
+    for gain, word in ((math.sqrt(2), "he_normal"), (1.0, "lecun_normal")):
+        if math.isclose(change.gain, gain, rel_tol=1e-3):
+            return draft.quoted(word)
+    name = draft.spell("keras.initializers.VarianceScaling")
+    mode, law = draft.quoted("fan_in"), draft.quoted("truncated_normal")
+    return f"{name}({change.gain**2:.3g}, {mode}, {law})"

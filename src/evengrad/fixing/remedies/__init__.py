@@ -1,0 +1,55 @@
+"""The remedies: one file each, found by being there.
+
+A remedy is a module with propose(case), which gives candidates where it can help, and a docstring that says
+what it treats, why, and who found it. Its first line is its title.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from evengrad.fixing.case import Candidate, Case
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A remedy module, read."""
+
+    name: str
+    title: str
+    explanation: str
+    propose: Callable[[Case], Iterable[Candidate]]
+
+
+@cache
+def all_remedies() -> tuple[Remedy, ...]:
+    """Every remedy in this folder, by name."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    return tuple(_read(name) for name in names)
+
+
+def _read(name: str) -> Remedy:
+    module = importlib.import_module(f"{__name__}.{name}")
+    text = (module.__doc__ or "").strip()
+    return Remedy(name, text.split("\n", 1)[0], text, module.propose)
+
+
+def candidates(case: Case, only: Iterable[str] = ()) -> tuple[Candidate, ...]:
+    """What all remedies propose for a case: first choices before alternatives, then those for its most
+    important cause, then the least invasive. only: names of the remedies to ask; all by default.
+    """
+    asked = set(only)
+    found = [
+        candidate
+        for remedy in all_remedies()
+        if not asked or remedy.name in asked
+        for candidate in remedy.propose(case)
+    ]
+    ranks = {cause: rank for rank, cause in enumerate(case.causes)}
+    return tuple(
+        sorted(found, key=lambda c: (c.alternative, ranks.get(c.cause, len(ranks)), c.invasiveness))
+    )

@@ -1,0 +1,33 @@
+"""Another activation: ReLU in the place of one with flat ends.
+
+Treats: gradients that vanish because each activation's slope shrinks them (EG203), and saturated units (EG201).
+
+Why: a sigmoid's slope is at most 1/4; no initialisation makes up for that over depth (the article, section 3.2;
+Glorot 2011). ReLU keeps half of the gradient's energy exactly, which weights of gain sqrt(2) give back
+(He 2015, 1502.01852), so those come with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.fixing.case import Candidate, Case
+from evengrad.values.change import Activation, Change, Initialise
+from evengrad.values.finding import Cause
+
+_GAIN = 2**0.5
+
+
+def propose(case: Case) -> Iterable[Candidate]:
+    """For the bounded activation that the network has most of."""
+    if Cause.ACTIVATION not in case.causes and not case.codes & {"EG102", "EG806", "EG809"}:
+        return
+    for old in case.bounded[:1]:
+        changes: list[Change] = [Activation(old, "relu")]
+        for even in case.even:
+            swapped = even.activation == old
+            kind, gain = ("relu", _GAIN) if swapped else (even.activation, even.gain)
+            changes.append(Initialise(even.layers, kind, gain))
+        yield Candidate(
+            "activation", tuple(changes), Cause.ACTIVATION, 5, f"ReLU, whose slope is 1, for {old}"
+        )

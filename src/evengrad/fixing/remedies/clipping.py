@@ -1,0 +1,43 @@
+"""Clip the gradients.
+
+Treats: single gradients far above the others (EG803), and steps too large for the weights (EG801, EG802).
+
+Why: a bound on the norm bounds the step (Pascanu 2013, 1211.5063). The bound is the median of the norms that
+the run had while it was well, so that it binds on what is unusual; a bound that binds always is only another
+learning rate (the check that a trial also learns refuses it where it hides a sickness). If the norm of all does
+not do, then each element by its value, each unit by its weights (AGC: Brock 2021, 2102.06171), or a bound that
+follows the run (AutoClip: Seetharaman 2020, 2007.14469).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from evengrad.fixing.case import Candidate, Case
+from evengrad.values.change import Clip, ClipKind
+from evengrad.values.finding import Cause
+
+_VALUE = 0.01
+_OF_WEIGHTS = 0.01  # both papers' figure
+_PERCENTILE = 10.0
+
+
+def propose(case: Case) -> Iterable[Candidate]:
+    """At the run's own median, or at 1 where no step went well."""
+    if not case.codes & {"EG801", "EG802", "EG803", "EG807", "EG101", "EG701"}:
+        return
+    well = [norm for norm in case.result.norms[:-1] if math.isfinite(norm) and norm > 0]
+    bound = float(f"{np.median(well):.2g}") if len(well) >= 20 else 1.0
+    choices: tuple[tuple[ClipKind, float, str], ...] = (
+        ("norm", bound, f"clip the norm at {bound:g}"),
+        ("value", _VALUE, f"clip each element at {_VALUE:g}"),
+        ("agc", _OF_WEIGHTS, f"clip each unit's gradient at {_OF_WEIGHTS:g} of its weights"),
+        ("percentile", _PERCENTILE, f"clip at the {_PERCENTILE:g}th percentile of the run's norms"),
+    )
+    for alternative, (kind, value, words) in enumerate(choices):
+        yield Candidate(
+            "clipping", (Clip(kind, value),), Cause.LEARNING_RATE, 2, words, alternative
+        )

@@ -1,0 +1,28 @@
+"""A learning rate that decays to zero over the training.
+
+Treats: steps that are too large later on, when the loss has become sharper (EG807, EG802, EG805, EG803).
+
+Why: sharpness grows in training until the rate is at the edge of stability (Cohen 2021, 2103.00065); a half
+cosine takes the rate below it again (Loshchilov 2016, 1608.03983), and averages the noise of the last steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.fixing.case import Candidate, Case
+from evengrad.values.change import Decay
+from evengrad.values.finding import Cause
+
+
+def propose(case: Case) -> Iterable[Candidate]:
+    """Over a trial's steps: in a longer training its ``steps`` are to be as many."""
+    if case.codes & {"EG702", "EG802", "EG803", "EG805", "EG807"}:
+        yield Candidate(
+            "decay",
+            (Decay(case.steps),),
+            Cause.LEARNING_RATE,
+            2,
+            f"decay the learning rate to 0 over {case.steps} steps",
+            alternative=1,
+        )

@@ -1,0 +1,46 @@
+"""A learning rate that the loss bears.
+
+Treats: steps that overwrite the weights, diverge or become NaN (EG701, EG702, EG802, EG807), weights that
+hardly move (EG703, EG809), and a loss that does not fall although nothing else is found.
+
+Why: beyond eta * lambda = 2 (with its optimizer's factor) each step overshoots by more than the one before
+(Cohen 2021, 2103.00065); half of the largest stable rate leaves room for the sharpness to grow. Where that is
+not known, a tenth and a hundredth of the present rate. The first step of an adaptive optimizer says little of
+the rate that it bears later: one that hardly moves gets the usual one first, one that was driven too fast gets
+it second. What hardly moves any more because steps were too large is no reason for larger ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.fixing.case import Candidate, Case
+from evengrad.values.change import Rate
+from evengrad.values.finding import Cause
+
+_LARGE = {"EG701", "EG702", "EG801", "EG802", "EG805", "EG807"}
+_SMALL = {"EG703", "EG809"}
+_USUAL = 1e-3  # of Adam and RMSprop (1412.6980, and both frameworks' default)
+
+
+def propose(case: Case) -> Iterable[Candidate]:
+    """Half of the stable rate, or powers of ten from the present one."""
+    now = case.rate
+    if now is None or not now > 0:
+        return
+    nothing = not case.findings  # and yet it does not learn: the rate is what is wrong most often
+    known = [] if case.stable is None else [_rounded(case.stable / 2)]
+    usual = [_USUAL] if case.optimizer.startswith(("adam", "nadam", "radam", "rmsprop")) else []
+    found: list[float] = []
+    large = bool(case.codes & _LARGE)
+    if (case.codes & _SMALL and not large) or nothing:
+        found += [r for r in (*usual, *known, _rounded(now * 100), _rounded(now * 10)) if r > now]
+    if large or nothing or (not found and Cause.LEARNING_RATE in case.causes):
+        found += [r for r in (*known, *usual, _rounded(now / 10), _rounded(now / 100)) if r < now]
+    for rate in dict.fromkeys(found):
+        words = f"a learning rate of {rate:g} for {now:g}"
+        yield Candidate("learning_rate", (Rate(rate),), Cause.LEARNING_RATE, 1, words)
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.1g}")

@@ -1,0 +1,34 @@
+"""Normalisation behind the hidden layers.
+
+Treats: gradients that explode or vanish, whatever of initialisation, activation or architecture does it.
+
+Why: behind a normalisation the scale of a layer's weights does not change the gradient, and units stay off
+the flat ends of their activation (Ioffe 2015, 1502.03167). Batch normalisation needs a batch: below 16 samples
+group normalisation does it instead where there are channels (Wu 2018, 1803.08494), layer normalisation where
+there are not (Ba 2016, 1607.06450). A deep stack of it without skip connections
+explodes by itself (Yang 2019, 1902.08129): not beyond 20 layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.fixing.case import Candidate, Case
+from evengrad.values.change import Normalise, NormKind
+from evengrad.values.finding import Cause
+
+_DEEPEST, _SMALL_BATCH = 20, 16
+
+
+def propose(case: Case) -> Iterable[Candidate]:
+    """Behind all weighted layers but the last."""
+    hidden = case.weighted[:-1]
+    wanted = case.codes & {"EG101", "EG102", "EG201", "EG202", "EG203", "EG301", "EG302", "EG806"}
+    if not wanted or not hidden or case.normalised or len(hidden) > _DEEPEST:
+        return
+    small = case.probe is not None and case.probe.batch_size < _SMALL_BATCH
+    kind: NormKind = "batch"
+    if small:
+        kind = "group" if case.convolutional else "layer"
+    cause = next((c for c in case.causes if c is not Cause.LEARNING_RATE), Cause.ARCHITECTURE)
+    yield Candidate("normalisation", (Normalise(kind, hidden),), cause, 6, f"{kind} normalisation")

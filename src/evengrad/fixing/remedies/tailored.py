@@ -1,0 +1,64 @@
+"""LeakyReLU whose slope follows from the depth.
+
+Treats: deep networks without skip connections whose gradients vanish or units die although their weights are
+right (EG102, EG202, EG203), or that do not learn though nothing is found.
+
+Why: each ReLU layer makes any two inputs more alike, until all look the same. With the slope below zero chosen
+so that the whole network maps inputs at a right angle to a cosine of 0.9, and no further, plain networks of a
+hundred layers train (tailored rectifiers: Zhang, Botev and Martens 2022, 2203.08120, section 4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from evengrad.fixing.case import Candidate, Case
+from evengrad.values.change import Activation, Change, Initialise
+from evengrad.values.finding import Cause
+
+_COSINE = 0.9  # eta of the paper
+_LEAST = 0.01  # LeakyReLU's first slope (Maas 2013): a short network needs only that no unit dies
+_REPLACED = ("relu", "sigmoid", "tanh")
+
+
+def propose(case: Case) -> Iterable[Candidate]:
+    """For ReLU, or the bounded activation that the network has most of."""
+    hurt = case.codes & {"EG102", "EG202", "EG203", "EG806", "EG809"}
+    alike = not case.findings and cosine_after(case.depth, 0.0) > _COSINE
+    if not (hurt or alike) or case.depth < 1:
+        return
+    old = next((b for b in (*case.bounded, "relu") if b in _REPLACED), None)
+    if old is None:
+        return
+    slope = max(float(f"{tailored_slope(case.depth):.2g}"), _LEAST)
+    gain = math.sqrt(2 / (1 + slope**2))
+    changes: list[Change] = [Activation(old, "leaky_relu", slope)]
+    for even in case.even:
+        swapped = even.activation == old
+        kind, own = ("leaky_relu", gain) if swapped else (even.activation, even.gain)
+        changes.append(Initialise(even.layers, kind, own))
+    words = f"LeakyReLU of slope {slope:g}, tailored to {case.depth} layers, for {old}"
+    yield Candidate("tailored", tuple(changes), Cause.ACTIVATION, 5, words, alternative=1)
+
+
+def tailored_slope(depth: int) -> float:
+    """The slope below zero with which ``depth`` layers map a cosine of 0 to 0.9 (1 layer cannot: then 0)."""
+    low, high = 0.0, 1.0
+    if cosine_after(depth, low) <= _COSINE:
+        return low
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if cosine_after(depth, middle) > _COSINE else (low, middle)
+    return high
+
+
+def cosine_after(depth: int, slope: float) -> float:
+    """The cosine between two wide networks' outputs for inputs at a right angle: the map
+    ``c + (1 - a)^2 (sqrt(1 - c^2) - c arccos c) / (pi (1 + a^2))`` of one layer, ``depth`` times.
+    """
+    c = 0.0
+    share = (1 - slope) ** 2 / (math.pi * (1 + slope**2))
+    for _ in range(depth):
+        c = min(c + share * (math.sqrt(1 - c * c) - c * math.acos(c)), 1.0)
+    return c

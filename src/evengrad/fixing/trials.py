@@ -1,0 +1,126 @@
+"""The trials of one fix, through an executor; each result is kept in a folder and taken from there again."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from evengrad.errors import ScriptError
+from evengrad.fixing.case import Candidate
+from evengrad.fixing.outcome import Attempt, Plan
+from evengrad.fixing.processes import execute
+from evengrad.fixing.verdict import better, judge
+from evengrad.values.change import Decay, Pretrained, Warmup
+from evengrad.values.finding import Finding
+from evengrad.values.trial import Result, Trial
+
+
+class Listener(Protocol):
+    """Who wants to see it going on."""
+
+    def trying(self, candidate: Candidate | None, seed: int, patched: bool) -> None: ...
+    def tried(self, attempt: Attempt) -> None: ...
+    def found(self, findings: Sequence[Finding]) -> None: ...
+
+
+class Silent:
+    """A listener that says nothing."""
+
+    def trying(self, candidate: Candidate | None, seed: int, patched: bool) -> None: ...
+    def tried(self, attempt: Attempt) -> None: ...
+    def found(self, findings: Sequence[Finding]) -> None: ...
+
+
+class Trials:
+    """What is run for a plan. source: the script as it is. folder: of this script with these arguments. than:
+    results by seed that a changed training must beat, where it learns as it is.
+
+    Raises ScriptError where there is no script to read.
+    """
+
+    def __init__(self, plan: Plan, executor: Executor, listener: Listener) -> None:
+        self.source = _source(plan)
+        facts = f"{plan.target}\0{plan.arguments}\0{plan.function}\0{self.source}"
+        name = Path(plan.target).stem.rpartition(".")[2] or "script"
+        self.folder = plan.folder / f"{name}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+        self.than: dict[int, Result] = {}
+        self._plain: Result | None = None
+        self._plan, self._executor, self._listener = plan, executor, listener
+
+    def one(
+        self,
+        candidate: Candidate | None,
+        seed: int,
+        source: str | None = None,
+        *,
+        early: bool = False,
+    ) -> Attempt:
+        """One trial: of the script as it is, with a live change, or of another source with nothing changed."""
+        self._listener.trying(candidate, seed, source is not None)
+        result = self._submit(candidate, seed, source, early).result()
+        return self._done(candidate, seed, source, result)
+
+    def side_by_side(self, chosen: Sequence[Candidate]) -> Iterator[Attempt]:
+        """Live changes with the first seed, in order."""
+        waiting = []
+        for candidate in chosen:
+            self._listener.trying(candidate, 0, False)
+            waiting.append((candidate, self._submit(candidate, 0, None, early=True)))
+        for candidate, future in waiting:
+            yield self._done(candidate, 0, None, future.result())
+
+    def start(self, candidate: Candidate | None) -> Result | None:
+        """Whose first losses a trial must get below, if not its own: weights that were trained begin low."""
+        changes = () if candidate is None else candidate.changes
+        return self._plain if any(isinstance(c, Pretrained) for c in changes) else None
+
+    def _submit(
+        self, candidate: Candidate | None, seed: int, source: str | None, early: bool
+    ) -> Future[Result]:
+        plan = self._plan
+        changes = () if candidate is None else candidate.changes
+        scheduled = any(isinstance(change, Warmup | Decay) for change in changes)
+        trial = Trial(
+            plan.target,
+            plan.arguments,
+            plan.module,
+            changes if source is None else (),
+            seed,
+            plan.steps,
+            source,
+            early and not scheduled and not self.than,
+            plan.function,
+        )
+        folder = (self.folder / trial.key(self.source)).resolve()
+        return self._executor.submit(execute, trial, folder, os.getcwd())
+
+    def _done(
+        self, candidate: Candidate | None, seed: int, source: str | None, result: Result
+    ) -> Attempt:
+        if candidate is None:
+            self._plain = self._plain or result
+        verdict, than = judge(result, self.start(candidate)), self.than.get(seed)
+        if verdict.good and than is not None and not better(result, than):
+            words = f"its loss {verdict.level:.4g} is not below {judge(than).level:.4g}, as it is"
+            verdict = replace(verdict, learning=False, why=words)
+        attempt = Attempt(candidate, seed, source is not None, result, verdict)
+        self._listener.tried(attempt)
+        return attempt
+
+
+def _source(plan: Plan) -> str:
+    file: str | None = plan.target
+    if plan.module:
+        spec = importlib.util.find_spec(plan.target)
+        file = None if spec is None else spec.origin
+    try:
+        with open(file or plan.target, newline="", encoding="utf-8") as script:
+            return script.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScriptError(f"Cannot read {plan.target!r}: {error}.") from None

@@ -1,0 +1,193 @@
+"""Whether a trial is healthy and learns: stated tests, the same for every trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evengrad.values.trial import Result
+
+BAD = frozenset({"EG101", "EG102", "EG103", "EG701", "EG801", "EG802", "EG806", "EG807"})
+"""Findings of exploding, vanishing or non-finite gradients: with one of them a training is not healthy."""
+_NORMAL_99 = 2.326
+_NORMAL_999 = 3.090
+_FEWEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a trial's losses and findings say. healthy: finite, nothing explodes or vanishes at its end.
+    learning: its last losses are below chance and below its first ones. level: mean of the last losses. why:
+    one line.
+    """
+
+    healthy: bool
+    learning: bool
+    level: float
+    why: str
+
+    @property
+    def good(self) -> bool:
+        """Healthy and learning."""
+        return self.healthy and self.learning
+
+
+def judge(result: Result, start: Result | None = None) -> Verdict:
+    """Judge one trial. start: whose first losses count, if not its own (pretrained weights begin low).
+
+    It learns if the mean of its last quarter of losses lies below the loss of the best constant answer, and
+    below the mean of as many first ones, by a one-sided t-test at 99% each; and if the same holds for the
+    means of the held-back losses, those of examples that were not trained on (``together`` tests these).
+    Where chance is not known the first losses must do.
+    """
+    level = _mean(result.losses[-max(len(result.losses) // 4, 1) :])
+    if result.end in ("failed", "refused", "unseen"):
+        return Verdict(False, False, level, result.message or result.end)
+    if result.end == "stopped":
+        return Verdict(False, False, level, f"stopped by the guard: {_first(result.message)}")
+    if not all(math.isfinite(v) for v in result.losses):
+        return Verdict(False, False, math.nan, "a loss is not finite")
+    bad = [t for c, t in zip(result.codes, result.titles, strict=True) if c in BAD]
+    if bad:
+        return Verdict(False, False, level, bad[0])
+    return _learning(result, start or result)
+
+
+def better(result: Result, than: Result) -> bool:
+    """Whether the last losses are below those that another trial had at the same steps, by the test of
+    ``judge``.
+    """
+    steps = min(len(result.losses), len(than.losses))
+    _, mine = _ends(result.losses[:steps])
+    _, theirs = _ends(than.losses[:steps])
+    return _falls(theirs, mine)
+
+
+def hopeless(losses: Sequence[float]) -> bool:
+    """Whether the last losses of a trial are not below the first ones at all."""
+    if len(losses) < 2 * _FEWEST:
+        return False
+    first, last = _ends(losses)
+    return not last.mean() < first.mean()
+
+
+def clear(losses: Sequence[float], held: Sequence[float], chance: float | None) -> bool:
+    """Whether a trial learns so clearly that it can end before its steps are made: its last losses are below
+    chance and below its first ones, at 99.9% each (so that ten looks are wrong in 1%), the held-back ones by
+    their means.
+    """
+    if len(losses) < 2 * _FEWEST or not all(map(math.isfinite, losses)):
+        return False
+    first, last = _ends(losses)
+    bound = math.inf if chance is None else chance
+    begun, ended = _ends(held) if len(held) >= _FEWEST else (first, last)
+    if not ended.mean() < min(begun.mean(), bound):
+        return False
+    return _below(last, bound, _NORMAL_999) and _falls(first, last, _NORMAL_999)
+
+
+def together(results: Sequence[Result], start: Result | None = None) -> str | None:
+    """What speaks against trials that each learn, with several seeds: their held-back losses taken together
+    are not below chance, or not below where they began, by the test of ``judge``. None where nothing does.
+    start: see ``judge``.
+    """
+    pairs = [_ends(result.held_back) for result in results if len(result.held_back) >= _FEWEST]
+    if not pairs:
+        return None
+    first = (
+        np.concatenate([one for one, _ in pairs]) if start is None else _first_of(start.held_back)
+    )
+    last = np.concatenate([two for _, two in pairs])
+    chances = [result.chance for result in results]
+    if all(chance is not None for chance in chances):
+        excess = [two - chance for (_, two), chance in zip(pairs, chances, strict=False)]
+        if not _below(np.concatenate(excess), 0.0):
+            return f"the held-back loss {last.mean():.4g} is not below chance"
+    if len(first) > 1 and not _falls(first, last):
+        return f"the held-back loss {last.mean():.4g} is not below where it began"
+    return None
+
+
+def _learning(result: Result, start: Result) -> Verdict:
+    if len(result.losses) < _FEWEST:
+        words = f"only {len(result.losses)} steps were made"
+        return Verdict(True, False, _mean(result.losses), words)
+    first, last = _first_of(start.losses), _ends(result.losses)[1]
+    level = float(last.mean())
+    if result.chance is not None and not _below(last, result.chance):
+        words = f"its loss {level:.4g} is not below chance, {result.chance:.4g}"
+        return Verdict(True, False, level, words)
+    if len(first) > 1 and not _falls(first, last):
+        words = f"its loss {level:.4g} is not below where it began, {first.mean():.4g}"
+        return Verdict(True, False, level, words)
+    against = "" if result.chance is None else f", chance {result.chance:.4g}"
+    held = _held_back(result, start)
+    if held is None:
+        return Verdict(True, True, level, f"its loss fell to {level:.4g}{against}")
+    bound = math.inf if result.chance is None else result.chance
+    if not held[1] < min(held[0], bound):
+        words = f"its loss fell to {level:.4g}, but the held-back loss is {held[1]:.4g}{against}"
+        return Verdict(True, False, level, words)
+    if result.held_back == result.losses:
+        return Verdict(True, True, level, f"its held-back loss fell to {level:.4g}{against}")
+    words = f"its loss fell to {level:.4g}, held back {held[1]:.4g}{against}"
+    return Verdict(True, True, level, words)
+
+
+def _held_back(result: Result, start: Result) -> tuple[float, float] | None:
+    """Means of the first and the last held-back losses; None where nothing is held back, or too little."""
+    if len(result.held_back) < _FEWEST:
+        return None
+    first, last = _first_of(start.held_back), _ends(result.held_back)[1]
+    return float(first.mean()) if len(first) else math.inf, float(last.mean())
+
+
+def _ends(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the last quarter."""
+    window = max(len(losses) // 4, _FEWEST // 2)
+    return np.array(losses[:window]), np.array(losses[-window:])
+
+
+def _first_of(losses: Sequence[float]) -> np.ndarray:
+    """The first quarter, as far as it is finite."""
+    first = _ends(losses)[0]
+    bad = np.flatnonzero(~np.isfinite(first))
+    return first[: bad[0]] if len(bad) else first
+
+
+def _below(values: np.ndarray, bound: float, normal: float = _NORMAL_99) -> bool:
+    error = _noise(values) / math.sqrt(len(values))
+    return float(values.mean()) + _student(len(values) - 1, normal) * error < bound
+
+
+def _falls(first: np.ndarray, last: np.ndarray, normal: float = _NORMAL_99) -> bool:
+    """Welch's test."""
+    error = math.sqrt(_noise(first) ** 2 / len(first) + _noise(last) ** 2 / len(last))
+    bound = _student(min(len(first), len(last)) - 1, normal) * error
+    return float(first.mean() - last.mean()) > bound
+
+
+def _noise(values: np.ndarray) -> float:
+    """Standard deviation from batch to batch, by successive differences: a trend is no noise (von Neumann
+    1941, The mean square successive difference).
+    """
+    return float(np.sqrt(np.mean(np.diff(values) ** 2) / 2))
+
+
+def _student(freedom: int, normal: float) -> float:
+    """The point of Student's t that belongs to one of the normal distribution, to 4% from 4 degrees of freedom
+    on at 99%, to 13% at 99.9% (Cornish-Fisher).
+    """
+    z, n = normal, float(freedom)
+    return z + (z**3 + z) / (4 * n) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n * n)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan
+
+
+def _first(text: str) -> str:
+    return text.split("\n", 1)[0]

@@ -1,0 +1,273 @@
+"""The process of a trial: ``python -m evengrad.fixing.worker FOLDER`` reads trial.json there and leaves
+result.json beside the run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from evengrad.diagnosis.diagnose import judge, judge_run
+from evengrad.errors import CannotChangeError, EvengradError
+from evengrad.fixing import verdict as learning
+from evengrad.fixing.chance import Chance
+from evengrad.recording import clip
+from evengrad.recording.reader import load
+from evengrad.recording.settings import Settings
+from evengrad.values.change import Change, Clip
+from evengrad.values.finding import Finding
+from evengrad.values.probe import Probe
+from evengrad.values.run import Detail, Event, Run, Status, Step, Subject
+from evengrad.values.trial import End, Result, Trial, held_back
+from evengrad.verbs.run_script import Outcome, TrialOverError, run_script
+
+_EVERY = 10
+_WITHHELD = 10
+"""One example in so many is kept out of the loss, to judge by."""
+
+
+def perform(trial: Trial, folder: Path) -> Result:
+    """Perform it in this process, which must have imported no framework yet."""
+    session = _Session(trial)
+    changes = [change for change in trial.changes if isinstance(change, Clip)]
+    settings = Settings(every=_EVERY, clip=_clip(changes), folder=folder / "runs")
+    start = time.monotonic()
+    with _seeded(trial.seed):
+        outcome = run_script(
+            trial.target,
+            trial.arguments,
+            module=trial.module,
+            settings=settings,
+            listener=session,
+            trial=session,
+            source=trial.source,
+            function=trial.function,
+        )
+    if isinstance(outcome.error, KeyboardInterrupt):
+        raise outcome.error
+    found = session.result(outcome)
+    return replace(found, seconds=time.monotonic() - start)
+
+
+class _Session:
+    """What the adapters report to (adapters.TrialSession), and the watch (watching.Listener)."""
+
+    def __init__(self, trial: Trial) -> None:
+        # A clip is the watch's own, so that its guard sees what is left after it.
+        self.changes: tuple[Change, ...] = tuple(
+            change for change in trial.changes if not isinstance(change, Clip)
+        )
+        self.seed = trial.seed
+        self.withheld = _WITHHELD
+        self._trial = trial
+        self._steps = 0
+        self._losses: list[float] = []
+        self._clear = False
+        self._held: list[float] = []
+        self._of_this_step: list[tuple[float, int]] = []
+        self._epoch: int | None = None
+        self._notes: list[str] = []
+        self._chance = Chance()
+        self._refused: CannotChangeError | None = None
+        self._probe: Probe | None = None
+
+    def started(self) -> None: ...
+
+    def refuse(self, error: CannotChangeError) -> NoReturn:
+        self._refused = error
+        self.over()
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+
+    def targets(self, loss: str, values: Any) -> None:
+        self._chance.add(loss, values)
+
+    def held_back(self, loss: float, examples: int) -> None:
+        self._of_this_step.append((loss, examples))
+
+    def epoch(self, steps: int) -> None:
+        self._epoch = self._epoch or steps
+
+    def stepped(self) -> bool:
+        self._steps += 1
+        if self._of_this_step:
+            losses, counts = zip(*self._of_this_step, strict=True)
+            self._held.append(float(np.average(losses, weights=counts)))
+            self._of_this_step.clear()
+        if self._trial.early and not self._clear:
+            self._clear = self._looked()
+        return self._clear or self._steps >= self._trial.steps
+
+    def _looked(self) -> bool:
+        """Whether the outcome is clear, asked at each tenth of the steps: from the first third on whether it
+        learns, from the half on whether it does not at all.
+        """
+        steps = self._trial.steps
+        if self._steps % max(steps // 10, 1) or self._steps * 3 < steps:
+            return False
+        held = held_back(self._losses, self._held, self._epoch)
+        if learning.clear(self._losses, held, self._chance.loss):
+            return True
+        return self._steps * 2 >= steps and learning.hopeless(self._losses)
+
+    # --- as a listener of the watch -------------------------------------------------------------------
+
+    def step(self, step: Step) -> None:
+        self._losses.append(step.loss)
+
+    def begun(self, subject: Subject, path: Path | None) -> None: ...
+    def detail(self, detail: Detail) -> None: ...
+    def event(self, event: Event) -> None: ...
+    def ended(self, status: Status) -> None: ...
+
+    # --- the end ---------------------------------------------------------------------------------------
+
+    def probed(self, probe: Probe) -> None:
+        self._probe = probe
+
+    def over(self) -> NoReturn:
+        raise TrialOverError
+
+    def result(self, outcome: Outcome) -> Result:
+        """What came of it; the run with the most steps counts."""
+        runs = [run for path in outcome.runs if (run := _loaded(path)) is not None]
+        run = max(runs, key=lambda run: len(run.steps["step"]), default=None)
+        end, message = self._end(outcome, run)
+        if run is None:
+            return Result(end, message=message)
+        findings = [*judge_run(run), *(judge(self._probe) if self._probe is not None else ())]
+        losses = run.steps["loss"][: self._trial.steps]
+        norms = run.steps["norm"][: self._trial.steps]
+        return Result(
+            end,
+            tuple(map(float, losses)),
+            tuple(map(float, norms)),
+            held=tuple(self._held),
+            epoch=self._epoch,
+            chance=self._chance.loss,
+            codes=tuple(f.code for f in _flat(findings)),
+            titles=tuple(f.title for f in _flat(findings)),
+            begun=_profile(run, min),
+            profile=_profile(run, max),
+            message=message,
+            notes=tuple(self._notes),
+            run=str(run.path),
+        )
+
+    def _end(self, outcome: Outcome, run: Run | None) -> tuple[End, str]:
+        if self._refused is not None:
+            return "refused", str(self._refused)
+        if outcome.stopped is not None:
+            return "stopped", str(outcome.stopped)
+        if outcome.error is not None:
+            return "failed", f"{type(outcome.error).__name__}: {outcome.error}"
+        if outcome.code not in (None, 0):
+            return "failed", f"the script left by sys.exit({outcome.code!r})"
+        if run is None:
+            return "unseen", "no training step was seen"
+        if self._steps >= self._trial.steps:
+            return "budget", ""
+        return ("clear" if self._clear else "finished"), ""
+
+
+def _flat(findings: list[Finding]) -> list[Finding]:
+    """Echoes after what explains them."""
+    return [f for one in findings for f in (one, *_flat(list(one.echoes)))]
+
+
+def _loaded(path: Path) -> Run | None:
+    try:
+        run = load(path)
+    except EvengradError:
+        return None
+    return run if len(run.steps["step"]) else None
+
+
+def _profile(run: Run, which: Callable[[Any], int]) -> tuple[tuple[str, float], ...]:
+    """Gradient rms of the weight matrices in the first (min) or last step that was read, forward order."""
+    details = run.details if len(run.details["step"]) else run.recent
+    if not len(details["step"]):
+        return ()
+    at = details["step"] == which(details["step"])
+    pairs = zip(details["tensor"][at], details["gradient_rms"][at], strict=True)
+    found = [
+        (run.subject.tensors[int(i)].layer, float(rms))
+        for i, rms in pairs
+        if run.subject.tensors[int(i)].fan_in and math.isfinite(rms)
+    ]
+    return tuple(found)
+
+
+def _clip(changes: list[Clip]) -> clip.Clip | None:
+    if not changes:
+        return None
+    last = changes[-1]
+    return clip.parse(f"{last.kind}:{last.bound!r}")
+
+
+class _seeded:
+    """The generators that belong to no framework: seeded now, and the script's own seeds moved by as much."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __enter__(self) -> None:
+        random.seed(self.seed)
+        np.random.seed(self.seed)
+        self._kept = np.random.seed, random.seed, np.random.default_rng
+        np.random.seed = self._moved(np.random.seed)
+        random.seed = self._moved(random.seed)
+        np.random.default_rng = self._moved(np.random.default_rng)
+
+    def __exit__(self, *_: object) -> None:
+        np.random.seed, random.seed, np.random.default_rng = self._kept
+
+    def _moved(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def seed(value: Any = None, *args: Any, **kwargs: Any) -> Any:
+            moved = value + self.seed if isinstance(value, int) else value
+            return original(self.seed if moved is None else moved, *args, **kwargs)
+
+        return seed
+
+
+def end_with_parent() -> None:
+    """Ends this process when the one that began it is gone: its end of our standard input is closed then. The
+    script gets an empty standard input.
+    """
+    mine = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+    def wait() -> None:
+        while os.read(mine, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main(folder: Path) -> None:
+    """Perform the trial in this folder."""
+    end_with_parent()
+    trial = Trial.from_json(json.loads((folder / "trial.json").read_text()))
+    result = perform(trial, folder)
+    unfinished = folder / "result.json.part"
+    unfinished.write_text(json.dumps(result.to_json()))
+    unfinished.replace(folder / "result.json")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,315 @@
+"""A training being watched: takes what an adapter reads, writes the run, and decides what becomes of a step.
+
+Adapters read and execute; nothing here knows a framework. No method raises, whatever goes wrong inside: the
+error is logged once, and the watch goes off.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import re
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import numpy as np
+
+from evengrad.recording import blackbox, guard, loss_scaler
+from evengrad.recording.blackbox import BlackBox, Origin
+from evengrad.recording.guard import Action, GuardStopError, Tally
+from evengrad.recording.loss_scaler import ScalerWatch
+from evengrad.recording.monitor import Monitor, gradient_rms
+from evengrad.recording.settings import Settings
+from evengrad.recording.writer import Writer
+from evengrad.values.run import Detail, Event, Floats, Kind, Status, Step, Subject
+
+log = logging.getLogger("evengrad")
+_BOXES = 3  # black boxes a run keeps; the first ones, nearest to the cause
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Listener(Protocol):
+    """Who wants to see a run while it goes on, such as the live view."""
+
+    def begun(self, subject: Subject, path: Path | None) -> None: ...
+    def step(self, step: Step) -> None: ...
+    def detail(self, detail: Detail) -> None: ...
+    def event(self, event: Event) -> None: ...
+    def ended(self, status: Status) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A step that did not pass the guard, as the adapter saw it. norms, factors: as in ``guard.passes``.
+    box: makes the black box, the origin with it; called at most once, with why the step was held back.
+    """
+
+    step: Step
+    norms: Floats
+    kind: Kind
+    box: Callable[[Kind], BlackBox]
+
+
+def _safely(
+    method: Callable[Concatenate[Watching, P], T],
+) -> Callable[Concatenate[Watching, P], T | None]:
+    @functools.wraps(method)
+    def guarded(self: Watching, /, *args: P.args, **kwargs: P.kwargs) -> T | None:
+        if self.off:
+            return None
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:
+            self.trouble(error)
+            return None
+
+    return guarded
+
+
+class Watching:
+    """One watched optimizer. off: nothing is read, written or guarded any more."""
+
+    def __init__(
+        self, settings: Settings, subject: Subject, listener: Listener | None = None
+    ) -> None:
+        self.settings = settings
+        self.subject = subject
+        self.off = False
+        self.stopped: GuardStopError | None = None
+        self.path: Path | None = None
+        self._listener = listener
+        self._writer: Writer | None = None
+        self._monitor = Monitor(subject.tensors, settings.clip is not None)
+        self._tally = Tally(settings.guard or guard.Guard())
+        self._scaler = ScalerWatch()
+        self._recent: deque[tuple[int, Floats]] = deque(maxlen=64)
+        self._written = -1
+        self._boxes = 0
+        self._started = time.monotonic()
+        self._ended = False
+        self._open()
+
+    @property
+    def now(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    @property
+    def ceiling(self) -> float:
+        """The largest norm of all gradients that passes the guard now."""
+        return guard.ceiling(self.settings.guard, self._monitor.norms)
+
+    @_safely
+    def step(self, step: Step, norms: Floats) -> None:
+        """A step, with the norms of the gradients before the clip, (tensors,). One that was not applied
+        was skipped by the script's own loss scaler; see ``held`` for those that the guard refuses.
+        """
+        self._keep(step, norms)
+        if not step.applied:
+            return
+        self._tally.passed()
+        for event in self._monitor.step(step):
+            self._event(event)
+            self._write_recent()
+
+    @_safely
+    def detail(self, detail: Detail) -> None:
+        """An observed step in full."""
+        if self._writer is not None:
+            self._writer.detail(detail)
+        if self._listener is not None:
+            self._listener.detail(detail)
+        for event in self._monitor.detail(detail):
+            self._event(event)
+
+    def held(self, held: Held) -> Action:
+        """A step that the guard held back: record it, save the black box, and say what to do.
+
+        After Action.STOP, ``stopped`` is the error to raise. Without a guard the step went through; it is
+        recorded, and the action is SKIP, which means nothing to execute.
+        """
+        action = Action.SKIP if self.settings.guard is None else self._tally.held()
+        message = f"held back ({held.kind})"
+        try:
+            self._keep(held.step, held.norms)
+            origin, saved = self._box(held)
+            message = _in_words(held, origin, self.subject)
+            values = {"norm": held.step.norm, "box": None if saved is None else str(saved)}
+            layer = None if origin is None else origin.layer
+            self._event(Event(held.step.step, held.kind, message, layer, values))
+            self._write_recent()
+            if self.settings.guard is not None:
+                self._event(_done(action, held.step.step, layer))
+            if action is Action.STOP:
+                message += "\n" + self._way_on(saved)
+                if self._writer is not None:
+                    self._writer.flush()
+        except Exception as error:
+            self.trouble(error)
+        if action is Action.STOP:
+            self.stopped = GuardStopError(f"Step {held.step.step}: {message}")
+        return action
+
+    @_safely
+    def scaler(self, step: int, scale: float, skipped: bool) -> None:
+        """A step under a loss scaler (GradScaler, LossScaleOptimizer), and whether that one skipped it."""
+        verdict = self._scaler.step(step, scale, skipped)
+        first = self._scaler.first or scale
+        if verdict == "overflow":
+            text = (
+                f"the loss scaler skips this step at scale {scale:g}: more than its own search explains; "
+                "the gradients overflow in half precision"
+            )
+        elif verdict == "calibrating" and len(self._scaler.skips) == 1:
+            text = (
+                f"the loss scaler skips while it looks for its scale, from {first:g} down; up to "
+                f"{loss_scaler.calibration(first)} skips would be normal for gradients up to 1"
+            )
+        else:
+            return
+        self._event(Event(step, Kind.SCALER, text, values={"scale": scale, "verdict": verdict}))
+
+    def note(self, step: int, text: str) -> None:
+        """Something that the user should know, such as what cannot be watched."""
+        self._event(Event(step, Kind.NOTE, text))
+
+    def trouble(self, error: BaseException) -> None:
+        """An error of our own: logged once; the watch goes off and the training goes on."""
+        if self.off:
+            return
+        self.off = True
+        log.warning(
+            "evengrad stopped watching because of an error of its own (%s: %s); the training goes on, without "
+            "clip and guard. Please report it.",
+            type(error).__name__,
+            error,
+            exc_info=log.isEnabledFor(logging.DEBUG),
+        )
+
+    def end(self, status: Status) -> None:
+        """The training is over; the file is complete after this. Later calls do nothing."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._writer is not None:
+            self._writer.about("ended", self.now)
+            self._writer.close("stopped" if self.stopped is not None else status)
+        if self._listener is not None:
+            self._listener.ended("stopped" if self.stopped is not None else status)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        try:
+            if self.settings.folder is not None:
+                folder = _new_folder(self.settings.folder, self.settings.name)
+                self._writer = Writer(folder, self.subject, log.warning)
+                self.path = self._writer.path
+        except Exception as error:
+            log.warning(
+                "No run file can be written (%s); the training is watched without one.", error
+            )
+        if self._listener is not None:
+            self._listener.begun(self.subject, self.path)
+
+    def _keep(self, step: Step, norms: Floats) -> None:
+        self._recent.append((step.step, norms))
+        if self._writer is not None:
+            self._writer.step(step)
+        if self._listener is not None:
+            self._listener.step(step)
+
+    def _event(self, event: Event) -> None:
+        if self._writer is not None:
+            self._writer.event(event)
+        if self._listener is not None:
+            self._listener.event(event)
+        elif event.kind is not Kind.STOP:
+            log.warning("step %d: %s", event.step, event.message)
+
+    def _write_recent(self) -> None:
+        new = [(step, norms) for step, norms in self._recent if step > self._written]
+        if self._writer is not None and new:
+            tensors = self.subject.tensors
+            self._writer.recent([(step, gradient_rms(tensors, norms)) for step, norms in new])
+            self._written = new[-1][0]
+
+    def _box(self, held: Held) -> tuple[Origin | None, Path | None]:
+        if self._boxes >= _BOXES:
+            return None, None
+        self._boxes += 1
+        try:
+            box = held.box(held.kind)
+        except Exception as error:
+            self.note(held.step.step, f"the step could not be looked into: {error}")
+            return None, None
+        if self.path is None:
+            return box.origin, None
+        try:
+            return box.origin, blackbox.save(box, self.path.parent)
+        except Exception as error:
+            self.note(held.step.step, f"the black box could not be written: {error}")
+            return box.origin, None
+
+    def _way_on(self, saved: Path | None) -> str:
+        lines = ["The weights are as they were before this step."]
+        if saved is not None:
+            lines.append(
+                f"Black box: {saved}; `evengrad replay {saved.parent}` shows the step again."
+            )
+        if self.path is not None:
+            lines.append(f"`evengrad report {self.path.parent}` shows the run.")
+        return "\n".join(lines)
+
+
+def _in_words(held: Held, origin: Origin | None, subject: Subject) -> str:
+    if held.kind is Kind.NON_FINITE:
+        bad = [t for t, n in zip(subject.tensors, held.norms, strict=True) if not math.isfinite(n)]
+        what = f"the gradients of {len(bad)} of {len(subject.tensors)} tensors are not finite"
+    elif held.kind is Kind.OVERWRITE:
+        what = "the update is larger than the weights that it would change"
+    else:
+        what = f"the gradient norm {held.step.norm:.3g} stands far out of the last steps'"
+    return what if origin is None else f"{what}. {origin.message}"
+
+
+def _done(action: Action, step: int, layer: str | None) -> Event:
+    text = {
+        Action.STOP: "the guard stopped the training before this step reached the weights",
+        Action.SKIP: "the guard skipped this step",
+        Action.ROLLBACK: "the guard put back the last good weights and lowered the learning rate",
+    }[action]
+    return Event(step, Kind(action.value), text, layer)
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """A new folder ``<time>-<name>``; one of its own also for trainings started in the same second. In a
+    parent that cannot be written, one of the system's temporary folders, and a line that says so.
+    """
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{re.sub(r'[^A-Za-z0-9_.-]+', '_', name) or 'run'}"
+    for number in range(1, 1000):
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if parent.exists() and not parent.is_dir():
+                break
+            continue
+        except OSError as error:
+            other = Path(tempfile.mkdtemp(prefix=f"evengrad-{stem}-"))
+            log.warning("%s cannot be written (%s); the run goes to %s", parent, error, other)
+            return other
+        return folder
+    raise OSError(f"{parent} is not a folder, or is full of runs of this second")
+
+
+def host(values: Any) -> Floats:
+    """An adapter's figures as float64."""
+    return np.asarray(values, dtype=np.float64)

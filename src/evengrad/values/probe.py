@@ -1,0 +1,236 @@
+"""The measured budget: one forward and backward pass on one real batch, as a frozen value.
+
+A probe is a directed graph. Tensors are integers; operations read some and make others. Only
+tensors that a gradient passes through are in it. The arithmetic on top of it is in ``budget``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from evengrad.values.spec import Kind, ModelSpec
+from evengrad.values.summary import Summary, root_sum_squares
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A tensor where it meets an operation, and the norm of the gradient there.
+
+    At an input of an operation: the norm of dL/dx through that operation alone.
+    At an output: the norm of dL/dy, by all paths from y to the loss.
+    """
+
+    tensor: int
+    norm: float
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationHealth:
+    """Shares over one batch, 0 to 1.
+
+    saturated: elements where the slope of a bounded activation is all but gone.
+    dead: units (channels, or features of a dense layer) that are zero for the whole batch,
+    at every position; 0 for activations that have no zero region. units: how many there are.
+    """
+
+    saturated: float
+    dead: float
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the network, with what one probe measured at it.
+
+    name: unique. layer: the user's own name of the layer that it belongs to, e.g. "conv1" for
+    both parts of ``Conv2D(activation="relu", name="conv1")``. type: the framework's word,
+    e.g. "Conv2D", "relu", "BatchNorm2d", "add".
+    forward: its output. backward: dL/dy there. (Several outputs: taken together, shape of the first.)
+    source: "model.py:31", where it was called, if known. dtype: of its output, "float32".
+    """
+
+    name: str
+    layer: str
+    kind: Kind
+    type: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    forward: Summary
+    backward: Summary
+    weights: tuple[str, ...] = ()
+    health: ActivationHealth | None = None
+    source: str | None = None
+    dtype: str = "float32"
+
+    @property
+    def log_gain(self) -> float | None:
+        """log(||dL/dx through o alone|| / ||dL/dy||), THEORY section 1; None where no gradient
+        goes in (a zero norm at the output) or none comes out (an operation on integers).
+        """
+        below = root_sum_squares(port.norm for port in self.inputs)
+        above = root_sum_squares(port.norm for port in self.outputs)
+        if not self.inputs or above == 0.0:
+            return None
+        return log_ratio(below, above)
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One weight tensor.
+
+    name: the framework's (``named_parameters()``, or Keras' variable path).
+    fan_in: how many inputs each output element sums, on average (transposed convolutions);
+    None for biases, scales and embeddings.
+    gradient: of the data's loss alone; None where no gradient comes (frozen, unused).
+    penalty: rms of the gradient of the regularisation, 0 where there is none.
+    update: rms of the coming update, by the user's own optimizer; None where unknown.
+    """
+
+    name: str
+    value: Summary
+    fan_in: float | None = None
+    gradient: Summary | None = None
+    penalty: float = 0.0
+    update: float | None = None
+
+    @property
+    def scale(self) -> float | None:
+        """sqrt(mean(W^2) * fan_in): the factor by which it changes the norm, THEORY section 2."""
+        return None if self.fan_in is None else self.value.rms * math.sqrt(self.fan_in)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input of the model. port is None for integers, through which no gradient goes."""
+
+    name: str
+    value: Summary
+    port: Port | None
+    feature_rms: tuple[float, ...] = ()  # per column, for inputs of shape (batch, features)
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The labels as the loss gets them."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    min: float
+    max: float
+    integral: bool  # every value a whole number
+    non_finite: float  # share
+
+
+Reads = Literal["logits", "probabilities", "log_probabilities", "values", "unknown"]
+Family = Literal["sparse_categorical", "categorical", "binary", "regression", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The loss and the end of the network that it reads.
+
+    name: the framework's. value: of the data's loss. penalty: value of the regularisation.
+    reads: what it takes its input for. head: the closing activation, "softmax", "sigmoid",
+    "log_softmax", or None for a linear end. undone: the framework goes round that closing
+    activation and reads the logits behind it (Keras on TensorFlow does).
+    output: the tensor that it is given. classes: its last axis. ignored: a label that counts
+    as none (torch's ignore_index).
+    """
+
+    name: str
+    value: float
+    family: Family = "other"
+    reads: Reads = "unknown"
+    head: str | None = None
+    undone: bool = False
+    penalty: float = 0.0
+    output: Summary | None = None
+    classes: int | None = None
+    targets: Targets | None = None
+    ignored: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """The user's optimizer: the framework's name and its present learning rate."""
+
+    name: str
+    learning_rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What of an optimizer decides how large a rate it bears.
+
+    family: "sgd", "adam", "rmsprop", "adagrad", or "other". momentum: of SGD and RMSprop, or Adam's beta1.
+    memory: Adam's beta2, RMSprop's rho.
+    """
+
+    family: Literal["sgd", "adam", "rmsprop", "adagrad", "other"]
+    momentum: float = 0.0
+    nesterov: bool = False
+    memory: float = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How far this batch's loss bears the coming update.
+
+    learning_rate: now. critical: the rate at which a step of that direction leaves the loss where it was
+    (2601.16979, eta_c); inf where no step raises it. passes: forward passes that it took. sharpness: with
+    precise, the largest eigenvalue of the Hessian, preconditioned as the optimizer does.
+    """
+
+    learning_rate: float
+    critical: float
+    passes: int
+    method: Method
+    sharpness: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one probe measured.
+
+    frontend: whose vocabulary the user writes. backend: what computes.
+    outputs: the tensors where the budget begins: the model's outputs, before a closing softmax,
+    log_softmax or sigmoid (that one counts as part of the loss). operations: forward order,
+    the loss's own included. notes: what could not be looked into, and why. spec: the same model as a
+    graph to forecast from, its operations by the same names; None where it could not be made. rate: how
+    large a learning rate the loss bears; None where it was not asked for or is not known. loss_scale: of the
+    training's own loss scaling; all gradients here are divided by it.
+    """
+
+    frontend: Literal["keras", "torch"]
+    backend: Literal["tensorflow", "jax", "torch"]
+    versions: tuple[str, ...]
+    model: str
+    batch_size: int
+    inputs: tuple[Input, ...]
+    outputs: tuple[Port, ...]
+    operations: tuple[Operation, ...]
+    weights: tuple[Weight, ...]
+    loss: Loss
+    optimizer: Optimizer | None = None
+    notes: tuple[str, ...] = field(default=())
+    spec: ModelSpec | None = None
+    rate: Rate | None = None
+    loss_scale: float = 1.0
+
+    def weight(self, name: str) -> Weight:
+        """The weight of that name; KeyError if there is none."""
+        for weight in self.weights:
+            if weight.name == name:
+                return weight
+        raise KeyError(name)
+
+
+def log_ratio(below: float, above: float) -> float:
+    """log(below / above), with -inf for 0 / x and NaN where either is not finite."""
+    if not (math.isfinite(below) and math.isfinite(above)):
+        return math.nan
+    if below == 0.0:
+        return -math.inf
+    return math.log(below) - math.log(above)

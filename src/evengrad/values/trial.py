@@ -1,0 +1,125 @@
+"""A trial: the user's own training, shortened and seeded, with some changes made; and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from evengrad.values.change import Change, from_json, to_json
+
+End = Literal["budget", "clear", "finished", "stopped", "failed", "refused", "unseen"]
+"""How a trial ended: its steps were made; its outcome was clear before; the script was over before; the guard
+stopped it; it raised; a change does not fit; no training step was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What to run. seed: added to the script's own seeds. source: in the place of the script's, if it is
+    patched. steps: how many updates are made before it ends. early: it may end before, once its outcome is
+    clear. function: of the script, called without arguments, where the script alone does not train.
+    """
+
+    target: str
+    arguments: tuple[str, ...] = ()
+    module: bool = False
+    changes: tuple[Change, ...] = ()
+    seed: int = 0
+    steps: int = 200
+    source: str | None = None
+    early: bool = False
+    function: str | None = None
+
+    def key(self, content: str) -> str:
+        """A name for what this trial does, given the script's content: the same for the same."""
+        facts = json.dumps([self.to_json(), content], sort_keys=True)
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        own = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return own | {"changes": to_json(self.changes), "arguments": list(self.arguments)}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Trial:
+        """What ``to_json`` gave."""
+        return Trial(
+            **{
+                **values,
+                "changes": from_json(values["changes"]),
+                "arguments": tuple(values["arguments"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a trial.
+
+    losses: of each update, before it; norms: of the gradients, before any clip. held: mean losses of the
+    examples that are withheld from the training, of the steps that showed some. epoch: how many steps show
+    every example once: up to there each loss is of examples not trained on before; None where that did not
+    end. chance: the loss of the best constant answer; None where not known. codes: of the findings of the run
+    and of the last probe, errors only. begun, profile: rms of the gradient by layer in the first step and at
+    the end. message: what the script or the guard said. notes: what a change did (which weights were matched).
+    run: its file.
+    """
+
+    end: End
+    losses: tuple[float, ...] = ()
+    norms: tuple[float, ...] = ()
+    seconds: float = 0.0
+    held: tuple[float, ...] = ()
+    epoch: int | None = None
+    chance: float | None = None
+    codes: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    begun: tuple[tuple[str, float], ...] = field(default=())
+    profile: tuple[tuple[str, float], ...] = field(default=())
+    message: str = ""
+    notes: tuple[str, ...] = ()
+    run: str | None = None
+
+    @property
+    def held_back(self) -> tuple[float, ...]:
+        """See ``held_back``."""
+        return tuple(held_back(self.losses, self.held, self.epoch))
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; numbers that are not finite as None."""
+        found = asdict(self)
+        for name in ("losses", "norms", "held"):
+            found[name] = [v if math.isfinite(v) else None for v in found[name]]
+        return found
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Result:
+        """What ``to_json`` gave."""
+        nan = float("nan")
+        own = dict(values)
+        for name in ("losses", "norms", "held"):
+            own[name] = tuple(nan if v is None else float(v) for v in own[name])
+        for name in ("codes", "titles", "notes"):
+            own[name] = tuple(own[name])
+        for name in ("begun", "profile"):
+            own[name] = tuple((str(layer), float(v)) for layer, v in own[name])
+        return Result(**own)
+
+
+def held_back(losses: Sequence[float], held: Sequence[float], epoch: int | None) -> Sequence[float]:
+    """Losses of examples that had not been trained on: of those that are withheld, else, where none could be,
+    of the first pass over the data.
+    """
+    return held or losses[:epoch]
+
+
+def stored(folder: Path) -> Result | None:
+    """The result in a trial's folder, if it was ended."""
+    try:
+        return Result.from_json(json.loads((folder / "result.json").read_text()))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,93 @@
+"""``evengrad.check``: one probe of a live model, judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from evengrad.adapters import adapter_of
+from evengrad.diagnosis.diagnose import judge
+from evengrad.theory.prediction import Prediction, predict
+from evengrad.values.finding import Finding
+from evengrad.values.probe import Probe
+from evengrad.values.spec import Law
+
+__all__ = ["Check", "check"]
+
+
+def check(
+    model: Any,
+    *,
+    batch: Any,
+    loss: Any = None,
+    optimizer: Any = None,
+    rate: bool = True,
+    precise: bool = False,
+) -> Check:
+    """Probe a model on one batch and judge what was measured. Nothing in the model changes.
+
+    model: a ``torch.nn.Module`` or a Keras 3 model on any backend. batch: (inputs, targets), as the
+    training would see them; inputs may be a tensor, a list or a dict. loss: a callable, for torch
+    ``loss(output, target)``, for Keras a name, a ``keras.losses.Loss`` or None for the compiled one.
+    optimizer: the training's own, for the size of the coming update and the largest stable learning
+    rate; for Keras None means the compiled one. rate: False saves the 10 forward passes for that rate;
+    precise: True takes it from the Hessian's largest eigenvalue. Raises CannotCheckError where there is
+    nothing to measure.
+
+    >>> result = evengrad.check(model, loss=nn.CrossEntropyLoss(), batch=(x, y))  # doctest: +SKIP
+    >>> result.findings[0].advice  # doctest: +SKIP
+    """
+    measured: Probe = adapter_of(model, "probe")(
+        model, loss=loss, batch=batch, optimizer=optimizer, rate=rate, precise=precise
+    )
+    return diagnose(measured)
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of a check: what was measured, and what it means, most important first.
+
+    forecast: where nothing was measured and the probe is what theory expects.
+    """
+
+    probe: Probe
+    findings: tuple[Finding, ...]
+    forecast: Prediction | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """What theory says of the same model, its weights by their moments only, for inputs with the mean
+        and rms of this batch; None where it could not be made (``unpredicted`` says why).
+        """
+        return self.forecast or self._predicted[0]
+
+    @property
+    def unpredicted(self) -> str | None:
+        """Why there is no prediction."""
+        return None if self.forecast else self._predicted[1]
+
+    @cached_property
+    def _predicted(self) -> tuple[Prediction | None, str | None]:
+        """Worked out when it is asked for: it costs about as much as a probe."""
+        spec = self.probe.spec
+        if spec is None:
+            return None, None
+        inputs = zip(spec.inputs, self.probe.inputs, strict=False)
+        laws = {
+            i.tensor: Law(seen.value.mean, seen.value.rms) for i, seen in inputs if not i.integer
+        }
+        try:
+            return predict(spec, laws), None
+        except Exception as error:  # the measured budget stands, whatever becomes of the forecast
+            return None, f"{type(error).__name__} {error}"
+
+
+def diagnose(probe: Probe) -> Check:
+    """Judge a probe by every rule."""
+    return Check(probe, judge(probe))

@@ -1,0 +1,134 @@
+"""Run the user's own script, unchanged, up to its first training step, and take the probe there."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from evengrad.adapters.common.sessions import Armed
+from evengrad.errors import EvengradError, ScriptError
+from evengrad.values.probe import Probe
+from evengrad.verbs.host import EXTRAS, armed, as_main, execute, expect, own_frames
+
+
+class ScriptFailedError(Exception):
+    """The script raised before it trained. cause: its exception, with its own frames only."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause.with_traceback(own_frames(cause.__traceback__))
+
+    @property
+    def missing(self) -> str | None:
+        """The evengrad extra that would install the framework that the script misses."""
+        name = getattr(self.cause, "name", None)
+        return EXTRAS.get(name) if isinstance(self.cause, ImportError) and name else None
+
+
+class ScriptExitedError(Exception):
+    """The script called sys.exit before it trained. code: what it passed."""
+
+    def __init__(self, code: object) -> None:
+        super().__init__(f"exit {code}")
+        self.code = code
+
+
+def probe_script(
+    target: str,
+    arguments: Sequence[str] = (),
+    *,
+    module: bool = False,
+    precise: bool = False,
+    starting: Callable[[], None] = lambda: None,
+    function: str | None = None,
+) -> Probe:
+    """Run a script (or, with ``module``, a module by its dotted name) and probe its first step.
+
+    The script sees what it would see under plain Python: ``__name__ == "__main__"``, its own
+    ``sys.argv`` and ``sys.path[0]``, the same working folder. Nothing is trained: the script is stopped
+    at its first step, and its ``finally`` blocks run. precise: the largest stable learning rate from the
+    Hessian. starting: called when measuring begins. function: see ``execute``.
+
+    Raises ScriptError (missing, not Python, never trains), CannotCheckError, MissingFrameworkError,
+    ScriptFailedError and ScriptExitedError; KeyboardInterrupt passes through.
+    """
+    session = _Session(starting, precise)
+    with as_main(target, arguments, module), armed(session):
+        expect(target, module)
+        try:
+            execute(target, module, function=function)
+            session.flush()
+        except _Stopped as stopped:
+            return stopped.result()
+        except SystemExit as exit_:
+            if session.result is None:
+                raise ScriptExitedError(exit_.code) from None
+        except Exception as error:
+            if session.result is None:
+                raise ScriptFailedError(error) from None
+    if session.result is not None:
+        return session.result.result()
+    raise ScriptError(
+        f"{target} ran to its end without a training step that evengrad can see. Expected Keras "
+        "`model.fit(...)`, or `loss.backward()` and `optimizer.step()` in PyTorch. For another kind of "
+        "loop call `evengrad.check(model, loss=..., batch=(x, y))` in the script."
+    )
+
+
+class _Stopped(BaseException):
+    """Stops the script at its first step; a BaseException, so that no ``except Exception`` of the
+    script's swallows it.
+    """
+
+    def __init__(self, probe: Probe | None, error: EvengradError | None) -> None:
+        super().__init__("evengrad stopped the script at its first training step")
+        self.probe = probe
+        self.error = error
+
+    def result(self) -> Probe:
+        if self.error is not None:
+            raise self.error
+        assert self.probe is not None
+        return self.probe
+
+
+class _Session:
+    """One run of a script: arms the adapter of each framework that the script imports."""
+
+    def __init__(self, starting: Callable[[], None], precise: bool) -> None:
+        self._starting = starting
+        self.precise = precise
+        self.armed: dict[str, Armed] = {}
+        self.open = True
+        self.result: _Stopped | None = None
+
+    def starting(self) -> None:
+        self._starting()
+
+    def deliver(self, probe: Probe) -> NoReturn:
+        self._stop(_Stopped(probe, None))
+
+    def fail(self, error: EvengradError) -> NoReturn:
+        self._stop(_Stopped(None, error))
+
+    def _stop(self, stopped: _Stopped) -> NoReturn:
+        """Raise, and raise again should the script go on to train after a bare ``except:``."""
+        self.result = self.result or stopped
+        raise self.result
+
+    def arm(self, framework: str) -> None:
+        if self.open and framework not in self.armed:
+            adapter = importlib.import_module(f"evengrad.adapters.{framework}.script")
+            self.armed[framework] = adapter.arm(self)
+
+    def flush(self) -> None:
+        for adapter in list(self.armed.values()):
+            adapter.flush()
+
+    def close(self) -> None:
+        self.open = False
+        for adapter in self.armed.values():
+            adapter.disarm()
+        self.armed.clear()

@@ -1,0 +1,161 @@
+"""The user's own script, run unchanged as ``python train.py`` would, with adapters armed."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, NoReturn, Protocol
+
+import wrapt
+
+from evengrad.errors import EvengradError, MissingFrameworkError, ScriptError
+
+_OURS = os.path.dirname(os.path.dirname(__file__))
+
+
+EXTRAS = {"torch": "torch", "keras": "tensorflow", "tensorflow": "tensorflow", "jax": "jax"}
+
+
+class Arming(Protocol):
+    """What steps into a script: ``arm`` once a framework is imported, ``close`` at the end."""
+
+    open: bool
+
+    def arm(self, framework: str) -> None: ...
+    def fail(self, error: EvengradError) -> NoReturn: ...
+    def close(self) -> None: ...
+
+
+@contextmanager
+def armed(session: Arming) -> Iterator[None]:
+    """Arm each framework in the moment that the script imports it."""
+
+    def keras(module: ModuleType) -> None:
+        if str(getattr(module, "__version__", "3")).startswith("2."):
+            _refuse_legacy(session, module)
+        else:
+            session.arm("keras")
+
+    wrapt.register_post_import_hook(keras, "keras")
+    wrapt.register_post_import_hook(lambda _: session.arm("torch"), "torch")
+    wrapt.register_post_import_hook(lambda module: _refuse_legacy(session, module), "tf_keras")
+    try:
+        yield
+    finally:
+        session.close()
+
+
+def _refuse_legacy(session: Arming, module: Any) -> None:
+    def fit(*_: Any, **__: Any) -> None:
+        session.fail(
+            MissingFrameworkError(
+                f"This script trains with Keras 2 ({module.__name__}). evengrad reads Keras 3: "
+                "pip install 'evengrad[tensorflow]', unset TF_USE_LEGACY_KERAS and `import keras`."
+            )
+        )
+
+    if session.open:
+        module.Model.fit = fit
+
+
+def expect(target: str, module: bool) -> None:
+    """Raise ScriptError where there is no such script or module, with the way out."""
+    _expect_module(target) if module else _expect_script(target)
+
+
+def _expect_module(target: str) -> None:
+    try:
+        found = importlib.util.find_spec(target)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise ScriptError(f"There is no module {target!r} (looked in {os.getcwd()} and sys.path).")
+
+
+def _expect_script(target: str) -> None:
+    if not os.path.exists(target):
+        raise ScriptError(f"There is no script {target!r} (looked in {os.getcwd()}).")
+    if os.path.isdir(target):
+        raise ScriptError(
+            f"{target!r} is a folder; expected a Python script, such as train.py in it."
+        )
+    if target.endswith(".ipynb"):
+        raise ScriptError(
+            f"{target!r} is a notebook; expected a Python script. Convert it with `jupyter nbconvert "
+            "--to script`, or call evengrad.check(...) in a cell."
+        )
+    try:
+        with open(target, "rb") as file:
+            compile(file.read(), target, "exec")
+    except (SyntaxError, ValueError) as error:
+        details = "".join(traceback.format_exception_only(error)).rstrip()
+        raise ScriptError(
+            f"{target!r} is not a Python script that this Python reads:\n{details}"
+        ) from None
+    except OSError as error:
+        raise ScriptError(f"Cannot read {target!r}: {error.strerror}.") from None
+
+
+@contextmanager
+def as_main(target: str, arguments: Sequence[str], module: bool) -> Iterator[None]:
+    """sys.argv and sys.path[0] as ``python target`` would set them."""
+    argv, path = sys.argv, sys.path[0]
+    sys.argv = [target, *arguments]
+    sys.path[0] = os.getcwd() if module else os.path.dirname(os.path.abspath(target))
+    try:
+        yield
+    finally:
+        sys.argv, sys.path[0] = argv, path
+
+
+def execute(
+    target: str, module: bool, source: str | None = None, function: str | None = None
+) -> None:
+    """Run it as ``python target`` would. source: in the place of what the file has. function: the file is
+    imported instead, under the name that a spawned process of multiprocessing gives it, and this is called.
+    """
+    if source is not None or function is not None:
+        _execute_source(target, module, source, function)
+    elif module:
+        runpy.run_module(target, run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(target, run_name="__main__")
+
+
+def _execute_source(target: str, module: bool, source: str | None, function: str | None) -> None:
+    spec = importlib.util.find_spec(target) if module else None
+    file = target if spec is None else str(spec.origin)
+    name = "__main__" if function is None else "__mp_main__"
+    main = ModuleType(name)
+    main.__dict__.update(__file__=file, __spec__=spec, __builtins__=builtins)
+    main.__package__ = None if spec is None else spec.parent
+    before = sys.modules.get(name)
+    sys.modules[name] = main
+    try:
+        code = Path(file).read_bytes() if source is None else source
+        exec(compile(code, file, "exec"), main.__dict__)
+        if function is not None:
+            main.__dict__[function]()
+    finally:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+
+
+def own_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the script's first frame on: ours and runpy's before it taken off."""
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith(_OURS) and "runpy" not in name:
+            return trace
+        trace = trace.tb_next
+    return None

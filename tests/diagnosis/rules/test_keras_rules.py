@@ -1,0 +1,35 @@
+"""Each rule on its own networks, and the 20 healthy ones, on the Keras backend at hand."""
+
+from functools import cache
+
+import pytest
+from build_keras import build
+from suite import HEALTHY, NETWORKS, SICK, assert_fires, assert_silent, name
+
+from evengrad.adapters.keras.probe import probe
+from evengrad.verbs.check import diagnose
+
+pytestmark = pytest.mark.keras
+
+
+@cache
+def measured(network):
+    """Several rules share a network."""
+    return probe(**build(network, 1), rate=True)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("rule", "network"), SICK, ids=name)
+def test_fires_on_its_sick_networks(rule, network):
+    assert_fires(rule, measured(network))
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("rule", "network"), HEALTHY, ids=name)
+def test_silent_on_its_healthy_networks(rule, network):
+    assert_silent(rule, measured(network))
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_healthy_networks_give_no_finding(network):
+    assert diagnose(probe(**build(network, 11), rate=True)).findings == ()

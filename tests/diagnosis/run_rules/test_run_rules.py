@@ -1,0 +1,176 @@
+"""Each rule of a run on its own sick and healthy scenarios, and the healthy ones on all rules."""
+
+import dataclasses
+import math
+import re
+
+import numpy as np
+import pytest
+
+from evengrad.diagnosis.diagnose import judge_run
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.rules import all_rules
+from evengrad.diagnosis.run_rules import all_run_rules, run_explanation
+from evengrad.diagnosis.run_rules.spikes import stall
+from evengrad.values.finding import Cause
+from evengrad.values.run import Kind
+
+SICK = [(rule, scenario) for rule in all_run_rules() for scenario in rule.sick]
+HEALTHY = [(rule, scenario) for rule in all_run_rules() for scenario in rule.healthy]
+
+
+def name(value):
+    if not isinstance(value, Scenario):
+        return value.code
+    default, fields = Scenario(), [f.name for f in dataclasses.fields(value)]
+    changed = [f for f in fields if getattr(value, f) != getattr(default, f)]
+    return " ".join(f"{f}={getattr(value, f)}" for f in changed)[:60] or "default"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("rule", "scenario"), SICK, ids=name)
+def test_fires_on_its_sick_scenarios(rule, scenario, seed):
+    run = dataclasses.replace(scenario, seed=seed).run()
+    found = list(rule.check(run))
+    assert found, f"{rule.code} is silent"
+    for finding in found:
+        assert finding.code == rule.code
+        assert finding.title
+        assert finding.evidence
+        assert finding.advice
+    codes = {f.code for root in judge_run(run) for f in (root, *root.echoes)}
+    assert rule.code in codes
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("rule", "scenario"), HEALTHY, ids=name)
+def test_silent_on_its_healthy_scenarios(rule, scenario, seed):
+    assert list(rule.check(dataclasses.replace(scenario, seed=seed).run())) == []
+
+
+@pytest.mark.parametrize("rule", all_run_rules(), ids=lambda rule: rule.code)
+def test_explanations_say_everything(rule):
+    title, _, body = run_explanation(rule.code.lower()).partition("\n\n")
+    assert re.fullmatch(rf"{rule.code} .+: .+\.", title), "CODE name: what it is."
+    for part in ("finds:", "matters:", "decides:", "do:", "References:"):
+        assert part in body
+    assert rule.sick
+    assert rule.healthy
+
+
+def test_codes_are_unique_among_all_rules():
+    codes = [rule.code for rule in (*all_rules(), *all_run_rules())]
+    assert len(set(codes)) == len(codes)
+    with pytest.raises(KeyError):
+        run_explanation("EG899")
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario(steps=2000),
+        Scenario(steps=300, noise=0.4),
+        Scenario(optimizer="Adam", clip=1.0, steps=800),
+        Scenario(steps=30),
+        Scenario(skips=(0, 1, 2), steps=400),
+        Scenario(norm=1e-8, first_loss=1e-6),
+        Scenario(norm=1e8, first_loss=1e6),
+        Scenario(steps=1),
+        Scenario(steps=0),
+    ],
+    ids=name,
+)
+def test_healthy_runs_give_no_finding(scenario, seed):
+    assert judge_run(dataclasses.replace(scenario, seed=seed).run()) == ()
+
+
+@pytest.mark.parametrize(("factor", "beta2", "steps"), [(1000, 0.999, 5807), (1000, 0.95, 190)])
+def test_a_spike_stalls_adam_as_long_as_its_second_moment_remembers(factor, beta2, steps):
+    """Against Adam's own recurrence: until its step is back to half of what it was."""
+    assert stall(factor, beta2) == pytest.approx(steps, rel=0.01)
+    moment = (1 - beta2) * factor**2
+    count = 0
+    while moment > 3:  # the step is 1 / sqrt(1 + moment): half of the usual one at 3
+        moment *= beta2
+        count += 1
+    assert stall(factor, beta2) == pytest.approx(count, abs=max(2, 0.05 * count))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
+def test_a_loss_that_falls_a_little_is_not_called_still(seed, noise):
+    """A fall of 10% over the run, whatever the noise; and the same run without it is, where one can tell."""
+    generator = np.random.default_rng(seed)
+    base = Scenario(loss="flat", steps=20).run()
+    count = 4000
+    base = dataclasses.replace(
+        base,
+        steps={name: np.resize(values, count) for name, values in base.steps.items()},
+        events=(),
+    )
+    noises = 2 * np.exp(noise * generator.normal(size=count))
+    falling = {**base.steps, "loss": noises * np.linspace(1, 0.9, count)}
+    assert "EG809" not in {f.code for f in judge_run(dataclasses.replace(base, steps=falling))}
+    if noise == 0.02:
+        still = dataclasses.replace(base, steps={**base.steps, "loss": noises})
+        assert "EG809" in {f.code for f in judge_run(still)}
+
+
+def test_causes_follow_from_where_it_began():
+    for layer, cause in [
+        ("labels", Cause.BAD_BATCH),
+        ("input", Cause.BAD_BATCH),
+        ("loss", Cause.LOSS_HEAD),
+        ("layer1", Cause.ARCHITECTURE),
+    ]:
+        run = Scenario(held=Kind.NON_FINITE, layer=layer, status="stopped").run()
+        assert [f.cause for f in judge_run(run) if f.code == "EG801"] == [cause]
+    growing = Scenario(held=Kind.NON_FINITE, layer="layer1").run()
+    growth = np.where(np.isnan(growing.steps["norm"]), np.nan, 1.2 ** growing.steps["step"])
+    run = dataclasses.replace(growing, steps={**growing.steps, "norm": growth})
+    assert judge_run(run)[0].cause is Cause.LEARNING_RATE
+
+
+def test_the_overwriting_update_is_measured():
+    scenario = Scenario(steps=3, held=Kind.OVERWRITE, rate=40.0, norm=90.0, noise=0.0)
+    (finding,) = judge_run(scenario.run())
+    # 8 tensors share the norm alike; a matrix has 32 * 32 elements, and weights of rms 1 / sqrt(32)
+    ratio = 40 * (90 / math.sqrt(8) / 32) * math.sqrt(32)
+    assert f"{ratio:.3g} times the weights of layer0" in finding.title
+
+
+def test_what_follows_from_a_spike_is_told_under_it():
+    """Units that die after a spike are its echo; a spike after they died is the echo of what killed them."""
+    after = Scenario(spikes=(200,), dead=0.95, steps=600).run()
+    dying = next(event.step for event in after.events if event.kind is Kind.DYING)
+    assert 200 < dying < 400
+    assert [(f.code, [e.code for e in f.echoes]) for f in judge_run(after)] == [
+        ("EG803", ["EG805"])
+    ]
+    before = Scenario(spikes=(500,), dead=0.95, steps=600).run()
+    assert [(f.code, [e.code for e in f.echoes]) for f in judge_run(before)] == [
+        ("EG805", ["EG803"])
+    ]
+
+
+@pytest.mark.parametrize(("at", "cause"), [(0, Cause.ARCHITECTURE), (5, Cause.LEARNING_RATE)])
+def test_a_gradient_that_the_first_steps_have_killed_was_not_gone_from_the_start(at, cause):
+    run = Scenario(vanished=1e6, vanished_at=at).run()
+    assert [f.cause for f in judge_run(run) if f.code == "EG806"] == [cause]
+
+
+def test_a_loss_that_stands_still_because_the_gradient_vanishes_says_so():
+    run = Scenario(loss="flat", noise=0.01, vanishing=1e8, ratio=1e-7).run()
+    found = {f.code: f for root in judge_run(run) for f in (root, *root.echoes)}
+    assert found["EG809"].cause is Cause.ACTIVATION
+
+
+def test_a_gradient_that_is_exactly_zero_is_told_apart():
+    base = Scenario(loss="flat", noise=0.01).run()
+    steps = dict(base.steps)
+    for since, cause in ((0, Cause.LOSS_HEAD), (7, Cause.LEARNING_RATE)):
+        steps["norm"] = np.where(np.arange(len(steps["norm"])) < since, 1.0, 0.0)
+        found = {f.code: f for f in judge_run(dataclasses.replace(base, steps=steps))}
+        assert found["EG809"].cause is cause
+        assert any("exactly 0" in line for line in found["EG809"].evidence)

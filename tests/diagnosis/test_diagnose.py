@@ -1,0 +1,64 @@
+"""Folding and ranking of findings."""
+
+from evengrad.diagnosis.diagnose import fold, upstream
+from evengrad.values.finding import Cause, Finding, Severity
+
+
+def finding(code, cause, severity=Severity.WARNING, explained_by=()):
+    return Finding(code, f"title of {code}", cause, severity, explained_by=explained_by)
+
+
+def test_symptoms_fold_into_the_finding_that_names_their_cause():
+    found = fold(
+        [
+            finding("EG701", Cause.LEARNING_RATE, explained_by=(Cause.INITIALISATION,)),
+            finding("EG101", Cause.INITIALISATION, Severity.ERROR, (Cause.INITIALISATION,)),
+            finding("EG301", Cause.INITIALISATION),
+        ]
+    )
+    assert [f.code for f in found] == ["EG301"]
+    assert {echo.code for echo in found[0].echoes} == {"EG101", "EG701"}
+    assert found[0].severity is Severity.ERROR, "as severe as its worst echo"
+
+
+def test_a_symptom_that_nothing_explains_stands_alone():
+    found = fold([finding("EG101", Cause.ARCHITECTURE, explained_by=(Cause.ARCHITECTURE,))])
+    assert [f.code for f in found] == ["EG101"]
+    assert found[0].echoes == ()
+
+
+def test_two_symptoms_do_not_explain_each_other():
+    found = fold(
+        [
+            finding("EG101", Cause.ARCHITECTURE, explained_by=(Cause.ARCHITECTURE,)),
+            finding("EG701", Cause.LEARNING_RATE, explained_by=(Cause.ARCHITECTURE,)),
+        ]
+    )
+    assert [f.code for f in found] == ["EG101", "EG701"]
+
+
+def test_errors_come_first_then_what_lies_upstream():
+    found = fold(
+        [
+            finding("EG701", Cause.LEARNING_RATE),
+            finding("EG601", Cause.INPUT_DATA),
+            finding("EG401", Cause.NORMALISATION, Severity.ERROR),
+        ]
+    )
+    assert [f.code for f in found] == ["EG401", "EG601", "EG701"]
+
+
+def test_nothing_found():
+    assert fold([]) == ()
+
+
+def test_to_be_mended_in_the_order_in_which_causes_can_be_judged():
+    found = fold(
+        [
+            finding("EG802", Cause.LEARNING_RATE, Severity.ERROR),
+            finding("EG301", Cause.INITIALISATION),
+            finding("EG601", Cause.INPUT_DATA),
+        ]
+    )
+    assert [f.code for f in found] == ["EG802", "EG601", "EG301"]
+    assert [f.code for f in upstream(found)] == ["EG601", "EG301", "EG802"]

@@ -1,0 +1,393 @@
+"""Residual connections, loss scaling, pretrained weights, finite inputs and further clips, written into PyTorch
+scripts: each does what the live change does.
+"""
+
+import pytest
+import torch
+from patch_scripts import patched
+from torch import nn
+
+from evengrad.adapters.torch import trying
+from evengrad.fixing.patch import write
+from evengrad.values.change import (
+    Clip,
+    Finite,
+    FiniteTargets,
+    Initialise,
+    Inputs,
+    LossScale,
+    Normalise,
+    Optimizer,
+    Pretrained,
+    Skip,
+    UnitVariance,
+)
+
+HEAD = """
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+x, y = torch.randn(64, 12), torch.randint(0, 3, (64,))
+
+"""
+LOOP = """
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+losses = []
+for step in range(6):
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+"""
+LISTED = HEAD + (
+    """
+class Net(nn.Module):
+    def __init__(self, width=12):
+        super().__init__()
+        self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(4))
+        self.head = nn.Linear(width, 3)
+
+    def forward(self, x):
+        for layer in self.hidden:
+            x = torch.tanh(layer(x))
+        return self.head(x)
+
+
+model = Net()"""
+    + LOOP
+)
+NAMED = HEAD + (
+    """
+class Net(nn.Module):
+    def __init__(self, width=12):
+        super().__init__()
+        self.fc1 = nn.Linear(width, width)
+        self.fc2 = nn.Linear(width, width)
+        self.head = nn.Linear(width, 3)
+
+    def forward(self, x):
+        x = self.fc1(x)
+        x = torch.relu(x)
+        return self.head(torch.relu(self.fc2(x)))
+
+
+model = Net()"""
+    + LOOP
+)
+BLOCKS = HEAD + (
+    """
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.linear, self.norm = None, nn.BatchNorm1d(width)
+        self.linear = nn.Linear(width, width)
+        self.bn = nn.BatchNorm1d(width)
+
+    def forward(self, x):
+        return torch.relu(self.bn(self.linear(x)))
+
+
+model = nn.Sequential(nn.Linear(12, 8), *[Block(8) for _ in range(3)], nn.Linear(8, 3))"""
+    + LOOP
+).replace("        self.linear, self.norm = None, nn.BatchNorm1d(width)\n", "")
+ROW = HEAD + (
+    """
+model = nn.Sequential(
+    nn.Linear(12, 12),
+    nn.BatchNorm1d(12),
+    nn.ReLU(),
+    nn.Linear(12, 12),
+    nn.ReLU(),
+    nn.Linear(12, 12), nn.BatchNorm1d(12), nn.ReLU(),
+    nn.Linear(12, 3),
+)"""
+    + LOOP
+)
+GROWN = HEAD + (
+    """
+def network(width=12, depth=3):
+    layers = [nn.Linear(12, width)]
+    layers.append(nn.Tanh())
+    for _ in range(depth):
+        layers += [nn.Linear(width, width), nn.BatchNorm1d(width), nn.Tanh()]
+    layers.extend([nn.Linear(width, width), nn.Tanh()])
+    return nn.Sequential(*layers, nn.Linear(width, 3))
+
+
+model = network()"""
+    + LOOP
+)
+HALF = (
+    HEAD
+    + """
+model = nn.Sequential(nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 3))"""
+    + LOOP.replace(
+        "    loss = nn.functional.cross_entropy(model(x), y)\n",
+        "    with torch.autocast('cpu', torch.float16):\n"
+        "        loss = nn.functional.cross_entropy(model(x), y)\n",
+    )
+)
+
+
+class Over(BaseException):
+    pass
+
+
+class Session:
+    seed = withheld = 0
+
+    def __init__(self, changes):
+        self.changes = changes
+
+    def refuse(self, error):
+        raise error
+
+    def note(self, text): ...
+    def started(self): ...
+    def targets(self, loss, values): ...
+    def epoch(self, steps): ...
+    def held_back(self, loss, examples): ...
+
+    def stepped(self):
+        return False
+
+
+def run(source):
+    bound = {"__name__": "__main__"}
+    exec(compile(source, "script.py", "exec"), bound)
+    return bound
+
+
+def live(source, *changes):
+    """The losses of a script whose training is changed while it runs."""
+    armed = trying.arm(Session(changes))
+    try:
+        return run(source)["losses"]
+    finally:
+        armed.disarm()
+
+
+def after(source, *changes):
+    patch = patched(source, *changes, frontend="torch")
+    assert patch.manual == ()
+    return patch.after
+
+
+@pytest.mark.parametrize(
+    ("source", "layers"),
+    [
+        (LISTED, ("hidden.0", "hidden.1", "hidden.2", "hidden.3")),
+        (NAMED, ("fc1", "fc2")),
+        (NAMED, ("fc2",)),
+        (BLOCKS, ("1.linear", "2.linear", "3.linear")),
+        (ROW, ("0", "3", "5")),
+        (GROWN, ("2", "5", "8", "11")),
+    ],
+)
+def test_residual_connections_do_what_the_live_ones_do(source, layers):
+    text = after(source, Skip(layers))
+    assert "evengrad" not in text
+    assert run(text)["losses"] == pytest.approx(live(source, Skip(layers)), rel=1e-5)
+    assert run(text)["losses"] != pytest.approx(run(source)["losses"], rel=1e-3)
+
+
+def test_residual_connections_around_a_normalisation_that_is_written_with_them():
+    layers = ("fc1", "fc2")
+    nested = NAMED.replace(
+        "x = self.fc1(x)\n        x = torch.relu(x)", "x = torch.relu(self.fc1(x))"
+    )
+    changes = Normalise("batch", ("fc1",)), Skip(("fc1",))
+    assert run(after(nested, *changes))["losses"] == pytest.approx(live(nested, *changes), rel=1e-5)
+    changes = Normalise("layer", ("0", "3")), Skip(("0", "3")), Initialise(("8",), "linear", 1e-6)
+    row = ROW.replace(" nn.BatchNorm1d(12),", "").replace("    nn.BatchNorm1d(12),\n", "")
+    changes = (
+        Normalise("layer", ("0", "2")), Skip(("0", "2", "4")), Initialise(("6",), "linear", 1e-6)
+    )  # fmt: skip
+    bound = run(after(row, *changes))
+    kinds = [type(m).__name__ for m in bound["model"]]
+    assert kinds == ["SkipInit", "ReLU", "SkipInit", "ReLU", "SkipInit", "ReLU", "Linear"]
+    assert [type(m).__name__ for m in bound["model"][2].branch] == ["Linear", "LayerNorm"]
+    assert bound["losses"] == pytest.approx([1.0986] * 6, abs=0.05)
+    assert layers
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("        x = self.fc1(x)\n", "        x = self.fc1(x) + self.fc1.bias\n"),
+        ("        x = self.fc1(x)\n", "        x = self.fc1(self.fc1(x))\n"),
+        ("torch.relu(x)", "nn.LayerNorm(12)(x)"),
+        ("        self.fc1 = nn.Linear(width, width)\n", "        self.fc1 = make(nn.Linear(width, width))\n"),
+        ("class Net", "class SkipInit: ...\n\n\nclass Net"),
+    ],
+)  # fmt: skip
+def test_residual_connections_are_left_to_the_user_where_that_is_not_safe(old, new):
+    source = NAMED.replace(old, new)
+    assert source != NAMED
+    patch = patched(source, Skip(("fc1",)), frontend="torch")
+    assert patch.after == source
+    (message,) = patch.manual
+    assert "x + a * f(x) for f in fc1" in message
+
+
+@pytest.mark.parametrize("clip", ["", "    nn.utils.clip_grad_norm_(model.parameters(), 0.1)\n"])
+def test_loss_scaling_does_what_the_live_one_does(clip):
+    source = HALF.replace("    optimizer.step()\n", clip + "    optimizer.step()\n")
+    text = after(source, LossScale(2.0**8))
+    assert run(text)["losses"] == live(source, LossScale(2.0**8))
+    assert ("unscale_" in text) is bool(clip)
+    if clip:
+        together = after(HALF, Clip("norm", 0.1), LossScale(2.0**8))
+        assert run(together)["losses"] == run(text)["losses"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("with torch.autocast('cpu', torch.float16):", "if True:"),
+        ("losses = []", "losses, scaler = [], torch.amp.GradScaler('cpu', enabled=False)"),
+        ("losses = []", "losses, scaler = [], 3"),
+        ("optimizer.step()", "optimizer.step(lambda: loss)"),
+    ],
+)
+def test_loss_scaling_is_left_to_the_user_where_that_is_not_safe(old, new):
+    source = HALF.replace(old, new)
+    patch = patched(source, LossScale(256.0), frontend="torch")
+    assert patch.after == source
+    assert "scaler.scale(loss).backward()" in patch.manual[0]
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.0])
+@pytest.mark.parametrize("kind", ["safetensors", "pt"])
+def test_pretrained_weights_do_what_the_live_ones_do(tmp_path, factor, kind):
+    file = tmp_path / f"weights.{kind}"
+    kept = {f"hidden.{n}.weight": torch.eye(12) + 0.1 * n for n in range(3)} | {
+        "head.weight": torch.zeros(7, 12)
+    }
+    if kind == "pt":
+        torch.save({"model": kept, "epoch": 1}, file)
+    else:
+        from safetensors.torch import save_file
+
+        save_file(kept, file)
+    change = Pretrained(str(file), factor)
+    text = after(LISTED, change)
+    assert run(text)["losses"] == pytest.approx(live(LISTED, change), rel=1e-6)
+    rates = [g["lr"] for g in run(text)["optimizer"].param_groups]
+    assert rates == ([0.1, pytest.approx(0.01)] if factor else [0.1])
+    text = after(LISTED, change, Optimizer("adam", 0.01))
+    rates = [g["lr"] for g in run(text)["optimizer"].param_groups]
+    assert rates == ([0.01, pytest.approx(0.001)] if factor else [0.01])
+    assert run(text)["losses"] == pytest.approx(
+        live(LISTED, change, Optimizer("adam", 0.01)), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("source", [LISTED, ROW])
+def test_finite_inputs_do_what_the_live_ones_do(source, scaled):
+    source = source.replace(
+        "(64,))\n",
+        "(64,))\nspoilt = torch.where(torch.rand(64, 12) < 0.1, torch.nan, x)\nx = spoilt\n",
+        1,
+    )
+    changes = (Finite(), Inputs(0.5, 2.0)) if scaled else (Finite(),)
+    found = run(after(source, *changes))["losses"]
+    assert found == pytest.approx(live(source, *changes), rel=1e-6)
+    assert all(loss < 100 for loss in found)
+
+
+@pytest.mark.parametrize(
+    ("made", "called"),
+    [
+        ("", "nn.functional.mse_loss(model(x), goal)"),
+        ("", "nn.functional.smooth_l1_loss(model(x), target=goal)"),
+        ("", "nn.MSELoss()(model(x), goal)"),
+        ("measure = nn.L1Loss()\n", "measure(model(x), goal)"),
+    ],
+)
+def test_finite_targets_do_what_the_live_ones_do(made, called):
+    goal = "goal = torch.where(torch.rand(64, 3) < 0.1, torch.nan, torch.ones(64, 3))\n" + made
+    source = ROW.replace("nn.functional.cross_entropy(model(x), y)", called)
+    source = source.replace("losses = []\n", f"losses = []\n{goal}", 1)
+    assert goal in source
+    found = run(after(source, FiniteTargets()))["losses"]
+    assert found == pytest.approx(live(source, FiniteTargets()), rel=1e-6)
+    assert all(loss < 100 for loss in found)
+    assert not all(loss < 100 for loss in run(source)["losses"])
+
+
+def test_clips_that_torch_does_not_have():
+    patch = write(LISTED, [Clip("tensor", 0.001)], "torch")
+    assert patch.manual == ()
+    text = patch.after
+    assert 'evengrad.watch(model, optimizer, clip="tensor:0.001", guard=None, folder=None)' in text
+    moved, plain = run(text)["model"], run(LISTED)["model"]
+    start = run(LISTED.replace("range(6)", "range(0)"))["model"]
+
+    def far(model):
+        return float(
+            sum(
+                (p - q).square().sum()
+                for p, q in zip(model.parameters(), start.parameters(), strict=True)
+            )
+        )
+
+    assert 0 < far(moved) < 0.01 * far(plain)
+    assert isinstance(moved, nn.Module)
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_normalisations_in_a_list_that_grows(append):
+    source = GROWN.replace(" nn.BatchNorm1d(width),", "")
+    layers = ("0", "2", "4", "6", "8")
+    if append:
+        source = source.replace(
+            "layers += [nn.Linear(width, width), nn.Tanh()]",
+            "layers.append(nn.Linear(width, width))\n        layers.append(nn.Tanh())",
+        )
+    changes = Normalise("batch", layers), Initialise(("10",), "linear", 1e-6)
+    bound = run(after(source, *changes))
+    kinds = "".join(type(m).__name__[0] for m in bound["model"])
+    assert kinds == "LBT" * 5 + "L"
+    assert not bound["model"][15].weight.detach().abs().max() > 0.1
+    change = changes[:1]
+    assert run(after(source, *change))["losses"] == pytest.approx(live(source, *change), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    for _ in range(depth):", "    if depth > 2:"),
+        ("    for _ in range(depth):", "    for _ in some():"),
+        ("    layers.extend(", "    layers.insert(0, nn.Identity())\n    layers.extend("),
+        ("    layers.append(nn.Tanh())", "    layers = list(layers)"),
+    ],
+)
+def test_lists_that_cannot_be_followed_are_left_to_the_user(old, new):
+    source = GROWN.replace(old, new)
+    assert source != GROWN
+    patch = patched(source, Skip(("2",)), frontend="torch")
+    assert patch.after == source
+    assert patch.manual
+
+
+@pytest.mark.parametrize(
+    ("source", "layers"),
+    [
+        (LISTED, ("hidden.0", "hidden.1", "hidden.2", "hidden.3", "head")),
+        (NAMED, ("fc2",)),
+        (GROWN, ("0", "2", "5")),
+    ],
+)
+def test_unit_variance_does_what_the_live_change_does(source, layers):
+    change = UnitVariance(layers)
+    found = run(after(source, change))
+    assert found["losses"] == pytest.approx(live(source, change), rel=1e-4)
+    assert found["hooks"] == {}
+    taken = source.replace("losses = []", "losses = hooks = []").replace(
+        "losses.append", "hooks.append"
+    )
+    assert "standard deviation" in patched(taken, change, frontend="torch").manual[0]

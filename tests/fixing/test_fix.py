@@ -1,0 +1,450 @@
+"""Which remedy is chosen, by trials that are made up; and whole fixes of small scripts."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import evengrad
+from evengrad.errors import ScriptError
+from evengrad.fixing import remedies, trials
+from evengrad.fixing.fix import fix_script
+from evengrad.fixing.outcome import Plan
+from evengrad.fixing.processes import execute
+from evengrad.fixing.trials import Silent
+from evengrad.values.change import Clip, Optimizer, Rate, Warmup
+from evengrad.values.trial import Result, Trial
+
+LOOP = """
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    x = torch.randn(2048, 16)
+    y = (x[:, 0] > 0).long() + 2 * (x[:, 1] > 0).long()
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
+    {more}
+    optimizer = torch.optim.SGD(model.parameters(), lr={rate})  # the rate
+    for epoch in range(4):
+        for rows in torch.randperm(len(x)).split(32):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+            loss.backward()
+            optimizer.step()
+"""
+
+
+def script(folder, rate=0.1, more="pass", loop=LOOP):
+    path = folder / "train.py"
+    path.write_text(textwrap.dedent(loop).format(rate=rate, more=more))
+    return path
+
+
+def run(path, world, tmp_path, monkeypatch, **plan):
+    """A fix in which ``world(trial)`` says what comes of a trial; the trials made."""
+    made = []
+
+    def execute(trial, folder, where):
+        made.append(trial)
+        return world(trial)
+
+    monkeypatch.setattr(trials, "execute", execute)
+    with ThreadPoolExecutor(2) as pool:
+        given = {"steps": 100, "folder": tmp_path / "fixes", **plan}
+        return fix_script(Plan(str(path), **given), Silent(), pool), made
+
+
+def learns(trial):
+    rng = np.random.default_rng(trial.seed)
+    losses = 1.39 - np.linspace(0, 1, 100) + 0.05 * rng.normal(size=100)
+    return Result("budget", tuple(losses), (1.0,) * 100, chance=1.39)
+
+
+def stays(trial):
+    rng = np.random.default_rng(trial.seed)
+    return Result("budget", tuple(1.4 + 0.05 * rng.normal(size=100)), (1.0,) * 100, chance=1.39)
+
+
+def test_a_healthy_training_is_left_alone(tmp_path, monkeypatch):
+    found, made = run(script(tmp_path), learns, tmp_path, monkeypatch)
+    assert found.status == "healthy"
+    assert found.patch is None
+    assert [trial.seed for trial in made] == [0, 1, 2]
+    assert all(not trial.changes and trial.source is None for trial in made)
+
+
+def test_a_fault_that_the_losses_hide(tmp_path, monkeypatch):
+    """A softmax before a loss that applies one learns, too; without it the loss must end lower."""
+    path = script(tmp_path, more="model.append(nn.Softmax(1))")
+
+    def lower(trial):
+        found = learns(trial)
+        changed = bool(trial.changes or trial.source)
+        return replace(found, losses=tuple(v - 0.3 * changed for v in found.losses))
+
+    found, _ = run(path, lower, tmp_path, monkeypatch)
+    assert found.status == "fixed"
+    assert found.chosen.remedy == "loss_head"
+    assert "EG501" in {finding.code for finding in found.findings}
+    same, made = run(path, learns, tmp_path, monkeypatch)
+    assert same.status == "healthy"
+    assert same.patch is None
+    assert "as it is" in same.attempts[0].verdict.why
+    assert not any(trial.early for trial in made)
+
+
+def test_where_nothing_is_found_the_rate_is_tried(tmp_path, monkeypatch):
+    found, made = run(script(tmp_path), stays, tmp_path, monkeypatch)
+    assert found.findings == ()
+    rates = [c.value for trial in made for c in trial.changes if isinstance(c, Rate)]
+    assert min(rates) < 0.1 < max(rates)
+
+
+def test_a_clip_that_hides_the_symptom_is_refused(tmp_path, monkeypatch):
+    """Finite with a clip, but at chance: only the smaller rate also learns."""
+
+    def world(trial):
+        if any(isinstance(c, Rate) for c in trial.changes) or trial.source:
+            return learns(trial)
+        if any(isinstance(c, Clip) for c in trial.changes):
+            return stays(trial)
+        return Result("stopped", (1.4,), (9.0,), message="Step 0: too large")
+
+    path = script(tmp_path, rate=300.0)
+    only = {"only": ("clipping", "learning_rate")}
+    found, _ = run(path, world, tmp_path, monkeypatch, **only)
+    assert found.status == "fixed"
+    assert found.chosen.remedy == "learning_rate"
+    alone, _ = run(path, world, tmp_path, monkeypatch, only=("clipping",))
+    assert alone.status == "not_fixed"
+    assert alone.closest.candidate.remedy == "clipping"
+    assert "chance" in alone.closest.verdict.why
+
+
+def test_the_patched_script_is_what_is_proved(tmp_path, monkeypatch):
+    def world(trial):
+        good = trial.source is not None or any(isinstance(c, Rate) for c in trial.changes)
+        return learns(trial) if good else stays(trial)
+
+    path = script(tmp_path, rate=300.0)
+    before = path.read_text()
+    found, made = run(path, world, tmp_path, monkeypatch, only=("learning_rate",))
+    assert found.status == "fixed"
+    patched = [trial for trial in made if trial.source is not None]
+    assert {trial.seed for trial in patched} == {1, 2}
+    assert all(not trial.changes for trial in patched)
+    assert patched[0].source == found.patch.after
+    assert "evengrad" not in found.patch.after
+    assert "# the rate" in found.patch.after
+    assert path.read_text() == before
+
+
+def test_a_patch_that_fails_with_one_seed_is_not_kept(tmp_path, monkeypatch):
+    def world(trial):
+        if trial.source is not None and trial.seed == 2:
+            return stays(trial)
+        return learns(trial) if trial.source or trial.changes else stays(trial)
+
+    found, made = run(
+        script(tmp_path, rate=300.0), world, tmp_path, monkeypatch, only=("learning_rate",)
+    )
+    assert found.status == "not_fixed"
+    assert sum(trial.source is not None for trial in made) >= 2
+
+
+def test_two_remedies_together(tmp_path, monkeypatch):
+    def world(trial):
+        kinds = {type(change) for change in trial.changes}
+        return learns(trial) if {Optimizer, Clip} <= kinds or trial.source else stays(trial)
+
+    found, made = run(script(tmp_path, rate=300.0), world, tmp_path, monkeypatch, budget=40)
+    assert found.status == "fixed"
+    assert "+" in found.chosen.remedy
+    assert {type(change) for change in found.chosen.changes} >= {Optimizer, Clip}
+    assert len(made) <= 1 + 40 + 2
+
+
+@pytest.mark.parametrize("budget", [1, 3])
+def test_the_budget_holds(budget, tmp_path, monkeypatch):
+    path = script(tmp_path, rate=300.0)
+    found, made = run(path, stays, tmp_path, monkeypatch, budget=budget)
+    assert found.status == "not_fixed"
+    assert len(made) == 1 + budget
+
+
+def test_a_script_that_fails_cannot_be_fixed(tmp_path, monkeypatch):
+    def world(trial):
+        return Result("failed", message="ValueError: no data")
+
+    found, made = run(script(tmp_path), world, tmp_path, monkeypatch)
+    assert found.status == "cannot_run"
+    assert "no data" in found.message
+    assert len(made) == 1
+
+
+def test_what_is_clear_ends_early_but_one_proof_does_not(tmp_path, monkeypatch):
+    def world(trial):
+        return learns(trial) if trial.source or trial.changes else stays(trial)
+
+    path = script(tmp_path, rate=300.0)
+    _, made = run(path, world, tmp_path, monkeypatch, only=("learning_rate",))
+    assert [(t.seed, bool(t.source), t.early) for t in made] == [
+        (0, False, False),
+        (0, False, True),
+        (1, True, False),
+        (2, True, True),
+    ]
+    _, made = run(path, world, tmp_path, monkeypatch, only=("warm_up",))
+    assert not any(trial.early for trial in made)
+
+
+# --- searches to compare with ------------------------------------------------------------------------
+
+
+def test_a_random_search_needs_no_finding(tmp_path, monkeypatch):
+    """Of a healthy network that does not learn by bad luck nothing is found; at random all is tried."""
+    path = script(tmp_path)
+    _, by_diagnosis = run(path, stays, tmp_path, monkeypatch, budget=30)
+    found, at_random = run(path, stays, tmp_path, monkeypatch, budget=30, search="random")
+    assert len(by_diagnosis) < len(at_random) == 31
+    tried = [attempt.candidate.changes for attempt in found.attempts]
+    assert len(set(tried)) == len(tried)
+    names = {name for a in found.attempts for name in a.candidate.remedy.split(" + ")}
+    assert {"optimizer", "learning_rate", "initialisation"} <= names
+    again, _ = run(path, stays, tmp_path, monkeypatch, budget=30, search="random")
+    assert [attempt.candidate.changes for attempt in again.attempts] == tried
+
+
+def test_warm_up_alone(tmp_path, monkeypatch):
+    _, made = run(script(tmp_path, rate=300.0), stays, tmp_path, monkeypatch, search="warm-up")
+    assert [trial.changes for trial in made[1:]] == [(Warmup(10),), (Warmup(25),), (Warmup(50),)]
+
+
+# --- a function instead of a script ------------------------------------------------------------------
+
+FUNCTION = """
+    import torch
+    import evengrad
+
+    TRAINED = []
+
+    def train():
+        TRAINED.append(1)
+        torch.manual_seed(0)
+        x = torch.randn(512, 8)
+        y = (x[:, 0] > 0).long()
+        model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=500.0)
+        for epoch in range(4):
+            for rows in torch.randperm(len(x)).split(16):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+                optimizer.step()
+
+    if __name__ == "__main__":
+        found = evengrad.fix(train, steps=40, seeds=1, only=["learning_rate"])
+        print(found.status, found.chosen.remedy, found.patch.manual)
+        print(found.patch.diff("train.py"))
+"""
+
+
+def test_a_function_is_fixed(tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text(textwrap.dedent(FUNCTION))
+    done = subprocess.run(
+        [sys.executable, path], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("fixed learning_rate ()")
+    assert "-        optimizer = torch.optim.SGD(model.parameters(), lr=500.0)" not in done.stdout
+    assert "-    optimizer = torch.optim.SGD(model.parameters(), lr=500.0)" in done.stdout
+
+
+@pytest.mark.parametrize("given", [lambda: None, test_warm_up_alone.__call__, len])
+def test_what_no_trial_could_import(given):
+    with pytest.raises(ScriptError, match="file"):
+        evengrad.fix(given)
+
+
+# --- processes ---------------------------------------------------------------------------------------
+
+BEATING = """
+    import pathlib, time
+    for beat in range(600):
+        pathlib.Path("beat").write_text(str(beat))
+        time.sleep(0.02)
+"""
+
+
+def beats(folder):
+    found = []
+    for _ in range(2):
+        found.append((folder / "beat").read_text())
+        time.sleep(0.3)
+    return found
+
+
+def test_a_trial_ends_with_the_process_that_wanted_it(tmp_path):
+    path = script(tmp_path, loop=BEATING)
+    trial = Trial(str(path))
+    code = (
+        "import pathlib; from evengrad.fixing.processes import execute; "
+        "from evengrad.values.trial import Trial;"
+        f"execute(Trial({str(path)!r}), pathlib.Path('trial'), {str(tmp_path)!r})"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    for _ in range(500):
+        if (tmp_path / "beat").exists():
+            break
+        time.sleep(0.02)
+    assert len(set(beats(tmp_path))) == 2
+    parent.kill()
+    parent.wait()
+    time.sleep(0.5)
+    assert len(set(beats(tmp_path))) == 1
+    assert not (tmp_path / "trial" / "result.json").exists()
+    path.write_text("raise SystemExit(3)")
+    assert execute(trial, tmp_path / "trial", str(tmp_path)).end == "failed"
+
+
+def test_trials_on_a_dask_cluster(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    script(tmp_path, rate=300.0)
+    workers = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**workers) as cluster:
+        done = command(
+            *(tmp_path, "train.py", "--steps", "30", "--seeds", "1", "--jobs", "2"),
+            *("--only", "learning_rate", "--dask", cluster.scheduler_address),
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "is cured" in done.stdout
+
+
+def test_no_dask_scheduler_there(tmp_path):
+    pytest.importorskip("distributed")
+    script(tmp_path)
+    done = command(tmp_path, "train.py", "--dask", "tcp://127.0.0.1:1")
+    assert done.returncode == 2
+    assert "no Dask scheduler" in done.stderr
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+def command(folder, *arguments):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "evengrad", "fix", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def test_from_the_diagnosis_to_the_file(tmp_path):
+    """Killed after its first trial; the next call takes up there, and only --apply changes the file."""
+    path = script(tmp_path, rate=300.0)
+    before = path.read_text()
+    first = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "evengrad",
+            "fix",
+            "train.py",
+            "--steps",
+            "40",
+            "--seeds",
+            "2",
+            "--apply",
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stderr is not None
+    first.stderr.readline()
+    first.kill()
+    first.wait()
+    assert path.read_text() == before
+    done = sorted((tmp_path / "fixes").glob("*/*/result.json"))
+    assert done
+    times = {result: result.stat().st_mtime_ns for result in done}
+
+    second = command(tmp_path, "train.py", "--steps", "40", "--seeds", "2", "--json", "out.json")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert {result: result.stat().st_mtime_ns for result in done} == times
+    assert path.read_text() == before
+    out = json.loads((tmp_path / "out.json").read_text())
+    assert out["status"] == "fixed"
+    assert "learning_rate" in {finding["cause"] for finding in out["findings"]}
+    assert "-optimizer = torch.optim.SGD(model.parameters(), lr=300.0)  # the rate" in second.stdout
+
+    page = ("--html", "out.html", "--json", "again.json", "--apply")
+    again = command(tmp_path, "train.py", "--steps", "40", "--seeds", "2", *page)
+    assert again.returncode == 0
+    assert json.loads((tmp_path / "again.json").read_text())["proof"] == out["proof"]
+    assert "lr=300.0" not in path.read_text()
+    assert "is cured" in (tmp_path / "out.html").read_text()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ((), 2, "Expected a script"),
+        (("nowhere.py",), 2, "nowhere.py"),
+        (("train.py", "--only", "prayer"), 2, "no remedy 'prayer'"),
+        (("--list",), 0, "initialisation"),
+    ],
+)
+def test_wrong_use_says_what_to_do(arguments, status, words, tmp_path):
+    script(tmp_path)
+    done = command(tmp_path, *arguments)
+    assert done.returncode == status
+    assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_remedy_explains_itself():
+    from evengrad.fixing.remedies import all_remedies
+
+    for remedy in all_remedies():
+        assert remedy.title.endswith(".")
+        assert "Treats:" in remedy.explanation
+        assert "Why:" in remedy.explanation
+    names = {Path(name).stem for name in os.listdir(Path(remedies.__file__).parent)}
+    assert {remedy.name for remedy in all_remedies()} == {n for n in names if not n.startswith("_")}
+
+
+SICK = sorted((Path(__file__).parents[2] / "examples" / "sick").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", SICK, ids=lambda path: path.stem)
+def test_every_sick_script_names_the_call_that_cures_it(path):
+    from evengrad.fixing.remedies import all_remedies
+
+    call = re.search(r"^Cure: (?:\w+=\w+ )?evengrad fix (\S+) ?(.*)$", path.read_text(), re.M)
+    assert call is not None
+    assert call[1] == f"examples/sick/{path.name}"
+    options = call[2].split()
+    for option, value in zip(options[::2], options[1::2], strict=True):
+        if option == "--pretrained":
+            assert (path.parents[2] / value).is_file()
+        else:
+            assert option == "--only"
+            assert value in {remedy.name for remedy in all_remedies()}

@@ -1,0 +1,227 @@
+"""Chance, and whether a trial learns: against closed forms, and against noise that never learns."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evengrad.fixing.chance import Chance
+from evengrad.fixing.verdict import _student, better, clear, hopeless, judge, together
+from evengrad.values.trial import Result, Trial, stored
+
+RNG = np.random.default_rng
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chance_is_what_the_best_constant_answer_loses(seed):
+    rng = RNG(seed)
+    labels = rng.choice(4, size=500, p=[0.1, 0.2, 0.3, 0.4])
+    shares = np.bincount(labels, minlength=4) / 500
+    wanted = -np.mean(np.log(shares[labels]))
+    one_hot = np.eye(4)[labels]
+    for values in (labels, labels[:, None], one_hot):
+        found = Chance()
+        for part in np.array_split(values, 7):
+            found.add("crossentropy", part)
+        assert found.loss == pytest.approx(wanted)
+    coins = rng.random((300, 2)) < [0.2, 0.6]
+    p = coins.mean(0)
+    binary = Chance()
+    binary.add("binary_crossentropy", coins)
+    assert binary.loss == pytest.approx(-np.mean(np.where(coins, np.log(p), np.log(1 - p))))
+    values = rng.normal(3, 2, (200, 5))
+    squared = Chance()
+    squared.add("mse", values)
+    assert squared.loss == pytest.approx(np.mean((values - values.mean(0)) ** 2))
+
+
+def test_chance_is_not_known_for_other_losses():
+    found = Chance()
+    assert found.loss is None
+    found.add("huber", np.ones(3))
+    assert found.loss is None
+
+
+def test_the_point_of_students_t():
+    for level, normal, allowed in ((0.99, 2.326, 0.04), (0.999, 3.090, 0.13)):
+        for freedom in range(4, 200):
+            assert _student(freedom, normal) == pytest.approx(
+                stats.t.ppf(level, freedom), rel=allowed
+            )
+
+
+def noise(seed, level=2.3, steps=100, spread=0.1, fall=0.0):
+    rng = RNG(seed)
+    return tuple(level + spread * rng.normal(size=steps) - fall * np.linspace(0, 1, steps))
+
+
+def result(losses, **more):
+    return Result("budget", losses, tuple(1.0 for _ in losses), **{"chance": 2.3, **more})
+
+
+def test_noise_does_not_learn():
+    """At chance and at its start by luck alone: both tests at 99%, with three seeds hardly ever."""
+    learnt = [judge(result(noise(seed))).learning for seed in range(400)]
+    assert sum(learnt) <= 8
+    sure = [all(learnt[i : i + 3]) for i in range(0, 399, 3)]
+    assert not any(sure)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_falls_below_chance_learns(seed):
+    found = judge(result(noise(seed, fall=1.0)))
+    assert found.good
+    assert found.level == pytest.approx(2.3 - 0.875, abs=0.1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fall_from_far_above_chance_is_not_enough(seed):
+    found = judge(result(noise(seed, level=9.0, fall=6.5)))
+    assert found.healthy
+    assert not found.learning
+    assert "chance" in found.why
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_was_trained_on_does_not_count_as_held_back(seed):
+    """The first pass over the examples stays at chance, later ones know them by heart."""
+    losses = noise(seed, steps=50) + noise(seed + 9, level=0.1, spread=0.01, steps=150)
+    results = [result(noise(i, steps=50) + losses[50:], epoch=50) for i in range(3)]
+    assert together(results) is not None
+    learnt = [result(noise(i, steps=50, fall=1.0) + losses[50:], epoch=50) for i in range(3)]
+    assert all(judge(r).good for r in learnt)
+    assert together(learnt) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_withheld_examples_decide(seed):
+    """However slow: the first pass over the data need not fall where examples are withheld."""
+    losses = noise(seed, steps=60) + noise(seed + 9, level=1.0, spread=0.05, steps=140)
+    held = [noise(20 + 3 * seed + i, spread=0.3, steps=150) for i in range(3)]
+    by_heart = [result(losses, held=one, epoch=60) for one in held]
+    assert together(by_heart) is not None
+    late = noise(seed + 30, level=1.1, spread=0.3, steps=70)
+    learnt = [result(losses, held=one[:80] + late, epoch=60) for one in held]
+    assert all(judge(r).good for r in learnt)
+    assert together(learnt) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_begins_low_is_held_against_the_script_as_it_is(seed):
+    """Pretrained weights that match everything: low from the first step on, and no fall to be seen."""
+    low = [noise(3 * seed + i, level=0.3, spread=0.02) for i in range(3)]
+    results = [result(one, held=one) for one in low]
+    plain = noise(seed + 50)
+    assert not all(judge(r).learning for r in results) or together(results) is not None
+    sick = result(plain, held=plain)
+    assert all(judge(r, sick).good for r in results)
+    assert together(results, sick) is None
+    high = [result(plain, held=plain) for plain in (noise(70 + 3 * seed + i) for i in range(3))]
+    assert not all(judge(r, sick).learning for r in high) or together(high, sick) is not None
+    broken = result((2.3, math.nan), held=())
+    assert all(judge(r, broken).good for r in results)
+
+
+def test_full_batches_hold_nothing_back():
+    falling = result(noise(0, fall=1.0), epoch=1)
+    assert judge(falling).good
+    assert together([falling] * 3) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (Result("failed", message="ValueError: no"), "ValueError"),
+        (Result("refused", message="has no layer"), "no layer"),
+        (Result("stopped", noise(0, fall=1), message="Step 3: bad\nmore"), "Step 3: bad"),
+        (result((*noise(0, fall=1), math.nan)), "not finite"),
+        (result(noise(0, fall=1), codes=("EG102",), titles=("it fades",)), "it fades"),
+        (result((2.3, 0.1)), "only 2 steps"),
+    ],
+)
+def test_what_is_not_well(found, words):
+    verdict = judge(found)
+    assert not verdict.good
+    assert words in verdict.why
+
+
+def test_results_survive_their_file(tmp_path):
+    import json
+
+    ends = {"begun": (("a", 2.0), ("b", 0.0)), "profile": (("a", 0.5), ("b", 0.0))}
+    found = result((1.0, math.nan, math.inf), **ends, codes=("EG1",), titles=("t",))
+    (tmp_path / "result.json").write_text(json.dumps(found.to_json()))
+    read = stored(tmp_path)
+    assert read is not None
+    assert (read.begun, read.profile) == (found.begun, found.profile)
+    assert read.losses[0] == 1.0
+    assert all(math.isnan(v) for v in read.losses[1:])
+    (tmp_path / "result.json").write_text('{"end": "budget", "lo')
+    assert stored(tmp_path) is None
+    assert stored(tmp_path / "nowhere") is None
+
+
+def test_a_trials_key_is_of_all_that_it_does():
+    one = Trial("train.py", ("--lr", "1"), steps=50)
+    assert Trial.from_json(json_of(one)) == one
+    keys = {one.key("a"), one.key("b"), Trial("train.py", ("--lr", "2"), steps=50).key("a")}
+    assert len(keys) == 3
+    assert Trial.from_json(json_of(one)).key("a") == one.key("a")
+
+
+def json_of(trial):
+    import json
+
+    return json.loads(json.dumps(trial.to_json()))
+
+
+# --- the end before the end -----------------------------------------------------------------------------
+
+
+def looks(losses, held=(), chance=None):
+    """Whether any of the looks of a trial of 200 steps calls it clear."""
+    return any(clear(losses[:n], held[:n], chance) for n in range(80, 200, 20))
+
+
+def test_noise_is_hardly_ever_clear():
+    calls = sum(looks(RNG(seed).normal(1.4, 0.1, 200), chance=1.4) for seed in range(1000))
+    assert calls <= 15
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_learns_is_clear(seed):
+    rng = RNG(seed)
+    losses = 1.4 - np.linspace(0, 1, 200) + rng.normal(0, 0.1, 200)
+    assert looks(losses, chance=1.4)
+    assert not looks(losses, chance=0.1)
+    assert not looks(losses[::-1], chance=1.4)
+    assert not hopeless(losses)
+    assert hopeless(losses[::-1])
+
+
+def test_what_is_learnt_by_heart_is_not_clear():
+    """The losses fall, those of the withheld examples do not."""
+    rng = RNG(0)
+    losses = np.concatenate([rng.normal(1.4, 0.1, 60), 1.4 - np.linspace(0.3, 1, 140)])
+    assert looks(losses, chance=1.4)
+    assert looks(losses, losses + 0.1, chance=1.4)
+    assert not looks(losses, 1.4 + np.linspace(0, 0.1, 200), chance=1.4)
+
+
+def test_a_loss_that_is_not_finite_is_never_clear():
+    losses = np.linspace(1.4, 0.4, 200)
+    losses[10] = np.nan
+    assert not looks(losses, chance=1.4)
+
+
+def test_better_than_as_it_is():
+    """By the test, at the same steps; noise alone is better in one of a hundred."""
+    plain = [result(noise(seed, fall=1.0)) for seed in range(200)]
+    lower = [result(noise(1000 + seed, level=2.0, fall=1.0)) for seed in range(200)]
+    again = [result(noise(1000 + seed, fall=1.0)) for seed in range(200)]
+    assert all(better(one, other) for one, other in zip(lower, plain, strict=True))
+    assert sum(better(one, other) for one, other in zip(again, plain, strict=True)) <= 6
+    short = result(lower[0].losses[:40])
+    assert better(short, plain[0])
+    assert not better(result(plain[0].losses[:40]), plain[0])
