@@ -19,3 +19,7 @@ class ScriptError(EvengradError):
 
 class CannotChangeError(EvengradError):
     """A change does not fit this model, this optimizer or this source; the message says why."""
+
+
+class InternalError(EvengradError):
+    """evengrad itself failed. ``__cause__``: what was raised inside it."""
