@@ -8,9 +8,9 @@ from evengrad.adapters.torch.probe import probe
 from evengrad.diagnosis.branches import Branch, branches
 from evengrad.fixing.case import Case
 from evengrad.fixing.remedies import candidates
+from evengrad.fixing.trial import Result
 from evengrad.values.change import Initialise
 from evengrad.values.finding import Cause
-from evengrad.values.trial import Result
 from evengrad.verbs.check import diagnose
 
 

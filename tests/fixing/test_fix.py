@@ -20,9 +20,9 @@ from evengrad.fixing import remedies, trials
 from evengrad.fixing.fix import fix_script
 from evengrad.fixing.outcome import Plan
 from evengrad.fixing.processes import execute
+from evengrad.fixing.trial import Result, Trial
 from evengrad.fixing.trials import Silent
-from evengrad.values.change import Clip, Optimizer, Rate, Warmup
-from evengrad.values.trial import Result, Trial
+from evengrad.values.change import ClipGradients, SetRate, UseOptimizer, Warmup
 
 LOOP = """
     import torch
@@ -105,7 +105,7 @@ def test_a_fault_that_the_losses_hide(tmp_path, monkeypatch):
 def test_where_nothing_is_found_the_rate_is_tried(tmp_path, monkeypatch):
     found, made = run(script(tmp_path), stays, tmp_path, monkeypatch)
     assert found.findings == ()
-    rates = [c.value for trial in made for c in trial.changes if isinstance(c, Rate)]
+    rates = [c.value for trial in made for c in trial.changes if isinstance(c, SetRate)]
     assert min(rates) < 0.1 < max(rates)
 
 
@@ -113,9 +113,9 @@ def test_a_clip_that_hides_the_symptom_is_refused(tmp_path, monkeypatch):
     """Finite with a clip, but at chance: only the smaller rate also learns."""
 
     def world(trial):
-        if any(isinstance(c, Rate) for c in trial.changes) or trial.source:
+        if any(isinstance(c, SetRate) for c in trial.changes) or trial.source:
             return learns(trial)
-        if any(isinstance(c, Clip) for c in trial.changes):
+        if any(isinstance(c, ClipGradients) for c in trial.changes):
             return stays(trial)
         return Result("stopped", (1.4,), (9.0,), message="Step 0: too large")
 
@@ -132,7 +132,7 @@ def test_a_clip_that_hides_the_symptom_is_refused(tmp_path, monkeypatch):
 
 def test_the_patched_script_is_what_is_proved(tmp_path, monkeypatch):
     def world(trial):
-        good = trial.source is not None or any(isinstance(c, Rate) for c in trial.changes)
+        good = trial.source is not None or any(isinstance(c, SetRate) for c in trial.changes)
         return learns(trial) if good else stays(trial)
 
     path = script(tmp_path, rate=300.0)
@@ -164,12 +164,16 @@ def test_a_patch_that_fails_with_one_seed_is_not_kept(tmp_path, monkeypatch):
 def test_two_remedies_together(tmp_path, monkeypatch):
     def world(trial):
         kinds = {type(change) for change in trial.changes}
-        return learns(trial) if {Optimizer, Clip} <= kinds or trial.source else stays(trial)
+        return (
+            learns(trial)
+            if {UseOptimizer, ClipGradients} <= kinds or trial.source
+            else stays(trial)
+        )
 
     found, made = run(script(tmp_path, rate=300.0), world, tmp_path, monkeypatch, budget=40)
     assert found.status == "fixed"
     assert "+" in found.chosen.remedy
-    assert {type(change) for change in found.chosen.changes} >= {Optimizer, Clip}
+    assert {type(change) for change in found.chosen.changes} >= {UseOptimizer, ClipGradients}
     assert len(made) <= 1 + 40 + 2
 
 
@@ -298,7 +302,7 @@ def test_a_trial_ends_with_the_process_that_wanted_it(tmp_path):
     trial = Trial(str(path))
     code = (
         "import pathlib; from evengrad.fixing.processes import execute; "
-        "from evengrad.values.trial import Trial;"
+        "from evengrad.fixing.trial import Trial;"
         f"execute(Trial({str(path)!r}), pathlib.Path('trial'), {str(tmp_path)!r})"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from evengrad.fixing.chance import Chance
+from evengrad.fixing.trial import Result, Trial, stored
 from evengrad.fixing.verdict import _student, better, clear, hopeless, judge, together
-from evengrad.values.trial import Result, Trial, stored
 
 RNG = np.random.default_rng
 

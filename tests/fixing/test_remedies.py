@@ -7,9 +7,9 @@ from torch import nn
 from evengrad.adapters.torch.probe import probe
 from evengrad.fixing.case import Case
 from evengrad.fixing.remedies import candidates
-from evengrad.values.change import Initialise, Rate
+from evengrad.fixing.trial import Result
+from evengrad.values.change import Initialise, SetRate
 from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.values.trial import Result
 
 
 def case(*codes, scale=1.0, rate=0.1, optimizer=torch.optim.SGD):
@@ -37,7 +37,7 @@ def case(*codes, scale=1.0, rate=0.1, optimizer=torch.optim.SGD):
 def rates(given):
     """Those that are proposed, in order."""
     changes = [c for found in candidates(given, ["learning_rate"]) for c in found.changes]
-    return [change.value for change in changes if isinstance(change, Rate)]
+    return [change.value for change in changes if isinstance(change, SetRate)]
 
 
 @pytest.mark.parametrize("more", [(), ("EG809",), ("EG703",), ("EG805", "EG809")])

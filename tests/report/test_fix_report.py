@@ -7,14 +7,14 @@ import pytest
 
 from evengrad.fixing.case import Candidate
 from evengrad.fixing.outcome import Attempt, Fixing, Plan
+from evengrad.fixing.trial import Result
 from evengrad.fixing.verdict import Verdict
 from evengrad.report import fix_charts, fix_html, fix_json, fix_text
-from evengrad.values.change import Rate
+from evengrad.values.change import SetRate
 from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.values.trial import Result
 
 SICK = Finding("EG301", "too large", Cause.INITIALISATION, Severity.ERROR, layers=("a",))
-LOWER = Candidate("learning_rate", (Rate(0.1),), Cause.LEARNING_RATE, 1, "a rate of 0.1 for <1>")
+LOWER = Candidate("learning_rate", (SetRate(0.1),), Cause.LEARNING_RATE, 1, "a rate of 0.1 for <1>")
 
 
 def attempt(candidate, verdict, losses=(2.0, 1.0, math.nan), begun=(), profile=()):

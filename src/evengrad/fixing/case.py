@@ -7,13 +7,13 @@ from functools import cached_property
 
 from evengrad.diagnosis.branches import Branch, branches
 from evengrad.diagnosis.even import Even, even_initialisation
+from evengrad.fixing.trial import Result
 from evengrad.theory.activations import canonical
 from evengrad.theory.stability import largest_stable
 from evengrad.values.change import Change
 from evengrad.values.finding import Cause, Finding
 from evengrad.values.probe import Probe
 from evengrad.values.spec import Kind
-from evengrad.values.trial import Result
 
 _BOUNDED = ("sigmoid", "tanh", "softsign", "hard_sigmoid", "hardtanh", "hard_tanh")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from evengrad.fixing.case import Candidate
+from evengrad.fixing.trial import Result
 from evengrad.fixing.verdict import Verdict
 from evengrad.values.finding import Finding
-from evengrad.values.trial import Result
 
 if TYPE_CHECKING:
     from evengrad.fixing.patch import Patch

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from evengrad.values.trial import Result, Trial, stored
+from evengrad.fixing.trial import Result, Trial, stored
 
 _RUNNING: set[subprocess.Popen[bytes]] = set()
 

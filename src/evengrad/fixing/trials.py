@@ -15,10 +15,10 @@ from evengrad.errors import ScriptError
 from evengrad.fixing.case import Candidate
 from evengrad.fixing.outcome import Attempt, Plan
 from evengrad.fixing.processes import execute
+from evengrad.fixing.trial import Result, Trial
 from evengrad.fixing.verdict import better, judge
 from evengrad.values.change import Decay, Pretrained, Warmup
 from evengrad.values.finding import Finding
-from evengrad.values.trial import Result, Trial
 
 
 class Listener(Protocol):

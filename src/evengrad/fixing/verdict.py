@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evengrad.values.trial import Result
+from evengrad.fixing.trial import Result
 
 BAD = frozenset({"EG101", "EG102", "EG103", "EG701", "EG801", "EG802", "EG806", "EG807"})
 """Findings of exploding, vanishing or non-finite gradients: with one of them a training is not healthy."""

@@ -22,14 +22,14 @@ from evengrad.diagnosis.diagnose import judge, judge_run
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.fixing import verdict as learning
 from evengrad.fixing.chance import Chance
+from evengrad.fixing.trial import End, Result, Trial, held_back
 from evengrad.recording import clip
 from evengrad.recording.reader import load
 from evengrad.recording.settings import Settings
-from evengrad.values.change import Change, Clip
+from evengrad.values.change import Change, ClipGradients
 from evengrad.values.finding import Finding
 from evengrad.values.probe import Probe
 from evengrad.values.run import Detail, Event, Run, Status, Step, Subject
-from evengrad.values.trial import End, Result, Trial, held_back
 from evengrad.verbs.run_script import Outcome, TrialOverError, run_script
 
 _EVERY = 10
@@ -40,7 +40,7 @@ _WITHHELD = 10
 def perform(trial: Trial, folder: Path) -> Result:
     """Perform it in this process, which must have imported no framework yet."""
     session = _Session(trial)
-    changes = [change for change in trial.changes if isinstance(change, Clip)]
+    changes = [change for change in trial.changes if isinstance(change, ClipGradients)]
     settings = Settings(every=_EVERY, clip=_clip(changes), folder=folder / "runs")
     start = time.monotonic()
     with _seeded(trial.seed):
@@ -66,7 +66,7 @@ class _Session:
     def __init__(self, trial: Trial) -> None:
         # A clip is the watch's own, so that its guard sees what is left after it.
         self.changes: tuple[Change, ...] = tuple(
-            change for change in trial.changes if not isinstance(change, Clip)
+            change for change in trial.changes if not isinstance(change, ClipGradients)
         )
         self.seed = trial.seed
         self.withheld = _WITHHELD
@@ -210,7 +210,7 @@ def _profile(run: Run, which: Callable[[Any], int]) -> tuple[tuple[str, float], 
     return tuple(found)
 
 
-def _clip(changes: list[Clip]) -> clip.Clip | None:
+def _clip(changes: list[ClipGradients]) -> clip.Clip | None:
     if not changes:
         return None
     last = changes[-1]

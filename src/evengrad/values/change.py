@@ -44,7 +44,7 @@ class Activation:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class SetRate:
     """Another learning rate: what the optimizer starts with; a schedule of the script's is scaled alike."""
 
     value: float
@@ -65,7 +65,7 @@ class Decay:
 
 
 @dataclass(frozen=True, slots=True)
-class Optimizer:
+class UseOptimizer:
     """Another optimizer with its framework's defaults but for the rate."""
 
     name: OptimizerName
@@ -80,7 +80,7 @@ class Beta2:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class ClipGradients:
     """Clip the gradients before each update. kind, bound: a clip's name and first parameter (``clip.py``)."""
 
     kind: ClipKind
@@ -88,7 +88,7 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
-class Normalise:
+class AddNormalisation:
     """A normalisation behind each of these weighted layers, before their activation."""
 
     kind: NormKind
@@ -163,13 +163,13 @@ class Pretrained:
 Change = (
     Initialise
     | Activation
-    | Rate
+    | SetRate
     | Warmup
     | Decay
-    | Optimizer
+    | UseOptimizer
     | Beta2
-    | Clip
-    | Normalise
+    | ClipGradients
+    | AddNormalisation
     | Logits
     | Inputs
     | Finite
@@ -188,18 +188,18 @@ _ORDER: tuple[type, ...] = (
     FiniteTargets,
     Inputs,
     Activation,
-    Normalise,
+    AddNormalisation,
     Skip,
     Initialise,
     UnitVariance,
     Pretrained,
-    Optimizer,
+    UseOptimizer,
     LossScale,
-    Rate,
+    SetRate,
     Beta2,
     Warmup,
     Decay,
-    Clip,
+    ClipGradients,
 )
 
 

@@ -10,17 +10,17 @@ from evengrad.adapters.keras.probe import probe
 from evengrad.errors import CannotChangeError
 from evengrad.values.change import (
     Activation,
+    AddNormalisation,
     Decay,
     Finite,
     FiniteTargets,
     Initialise,
     Inputs,
     LossScale,
-    Normalise,
-    Optimizer,
     Pretrained,
     Skip,
     UnitVariance,
+    UseOptimizer,
     Warmup,
 )
 
@@ -128,7 +128,7 @@ def head():
             "subclassed",
             lambda: [dense(activation="relu")],
             lambda: [dense(), norm()],
-            (Activation("relu", "tanh"), Normalise("batch", ("hidden",))),
+            (Activation("relu", "tanh"), AddNormalisation("batch", ("hidden",))),
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_skip_under_fit_and_after_other_weights():
     )
     model.compile("adam", LOSS)
     changes = [
-        Skip(("a", "b")), Initialise(("a", "b"), "relu", 1.4), Optimizer("adam", 0.05),
+        Skip(("a", "b")), Initialise(("a", "b"), "relu", 1.4), UseOptimizer("adam", 0.05),
     ]  # fmt: skip
     apply(changes, model, x)
     history = model.fit(x, y, epochs=8, verbose=0).history["loss"]

@@ -17,14 +17,14 @@ from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
 from evengrad.values.change import (
     Activation,
+    AddNormalisation,
     Beta2,
     Decay,
     Initialise,
     Inputs,
     Logits,
-    Normalise,
-    Optimizer,
-    Rate,
+    SetRate,
+    UseOptimizer,
     Warmup,
     in_order,
 )
@@ -255,7 +255,7 @@ def test_rate_and_schedules():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.2, 10, 0.5)
     for given, later in ((0.2, 0.05), (schedule, 0.025)):
         model = make("sequential", optimizer=keras.optimizers.SGD(given))
-        apply([Rate(0.05)], model)
+        apply([SetRate(0.05)], model)
         assert float(array(model.optimizer.learning_rate)) == pytest.approx(0.05)
         model.optimizer.build(model.trainable_variables)
         model.optimizer.iterations.assign(10)
@@ -271,7 +271,7 @@ def rates(model, steps):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("order", [(Warmup(4), Rate(0.1)), (Rate(0.1), Warmup(4))])
+@pytest.mark.parametrize("order", [(Warmup(4), SetRate(0.1)), (SetRate(0.1), Warmup(4))])
 def test_warmup(order):
     model = make("functional")
     apply(order, model)
@@ -310,7 +310,7 @@ def test_optimizer(name):
     model.train_on_batch(x[:8], y[:8])
     for v, w in zip(model.trainable_variables, plain.trainable_variables, strict=True):
         v.assign(array(w))
-    apply([Optimizer(name, 0.03)], model)
+    apply([UseOptimizer(name, 0.03)], model)
     for one in (model, plain):
         one.fit(x, y, batch_size=8, shuffle=False, verbose=0)
     for a, b in zip(weights(model)[:6], weights(plain)[:6], strict=True):
@@ -321,7 +321,7 @@ def test_loss_scaling_stays():
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5), 64.0)
     model, (x, y) = make("sequential", optimizer=scaled), rows()
     plain = make("sequential", optimizer=keras.optimizers.Adam(0.01))
-    apply([Optimizer("adam", 0.1), Rate(0.01)], model)
+    apply([UseOptimizer("adam", 0.1), SetRate(0.01)], model)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     for one in (model, plain):
         one.train_on_batch(x, y)
@@ -363,7 +363,7 @@ NORMS = {
 def test_normalise(kind, norm):
     compiled = {"optimizer": keras.optimizers.SGD(0.1), "run_eagerly": norm != "batch"}
     model, (x, y) = make(kind, 3, **compiled), rows(3)
-    apply([Normalise(norm, ("first", "second"))], model)
+    apply([AddNormalisation(norm, ("first", "second"))], model)
     assert len(model.trainable_variables) == 10
     close(model(x, training=True), by_hand(model, x, before=NORMS[norm]), 1e-4)
     moving = [v for v in model.variables if v.ndim > 1 or "norm" in v.path]
@@ -389,7 +389,7 @@ def test_normalise_of_convolutions_and_of_a_model_once_trained():
     model = keras.Sequential([keras.Input((8, 8, 2)), *stack, layers.Dense(3, name="head")])
     model.compile("adam", LOSS, run_eagerly=True)
     model.train_on_batch(x, y)
-    apply([Normalise("batch", ("conv",)), Activation("relu", "tanh")], model)
+    apply([AddNormalisation("batch", ("conv",)), Activation("relu", "tanh")], model)
     conv = model.layers[0]
     z = array(ops.conv(x, conv.kernel)) + array(conv.bias)
     inner = keras.Model(model.inputs[0], conv.output)
@@ -405,7 +405,7 @@ def test_a_model_that_takes_training_and_does_not_pass_it_on():
 
     model, (x, y) = Takes("tanh", None), rows()
     model.compile("sgd", LOSS, run_eagerly=True)
-    apply([Normalise("batch", ("first", "second"))], model, x)
+    apply([AddNormalisation("batch", ("first", "second"))], model, x)
     model.fit(x, y, verbose=0)
     moving = [v for v in model.non_trainable_variables if "moving" in v.path]
     assert all(np.ptp(array(v)) > 0 for v in moving)
@@ -414,9 +414,9 @@ def test_a_model_that_takes_training_and_does_not_pass_it_on():
 @pytest.mark.once
 def test_what_cannot_be_normalised():
     with pytest.raises(CannotChangeError, match="3 channels, which form no groups"):
-        apply([Normalise("group", ("head",))], make("sequential"))
+        apply([AddNormalisation("group", ("head",))], make("sequential"))
     with pytest.raises(CannotChangeError, match="no layer 'other'"):
-        apply([Normalise("batch", ("other",))], make("sequential"))
+        apply([AddNormalisation("batch", ("other",))], make("sequential"))
 
 
 # --- loss and inputs ------------------------------------------------------------------------------
@@ -490,10 +490,10 @@ def test_all_together(kind):
     model, (x, y) = make(kind, 5, "sigmoid", run_eagerly=kind == "functional"), rows(5)
     apply(
         [
-            Normalise("batch", ("first",)),
+            AddNormalisation("batch", ("first",)),
             Activation("sigmoid", "relu"),
             Initialise(("first", "second"), "relu", math.sqrt(2)),
-            Optimizer("adam", 0.02),
+            UseOptimizer("adam", 0.02),
             Warmup(3),
         ],
         model,
@@ -565,7 +565,7 @@ def tried():
 
 
 def test_a_trial(tried, kind):
-    session = tried(Rate(0.05), steps=8)
+    session = tried(SetRate(0.05), steps=8)
     model, (x, y) = make(kind, run_eagerly=False), rows()
     twin = make(kind, optimizer=keras.optimizers.SGD(0.05))
     with pytest.raises(Over):
@@ -584,7 +584,7 @@ def test_a_trial(tried, kind):
 
 
 def test_train_on_batch_and_further_fits(tried):
-    session = tried(Optimizer("adam", 0.01), steps=6)
+    session = tried(UseOptimizer("adam", 0.01), steps=6)
     model, (x, y) = make("functional", loss="mse"), rows()
     model.train_on_batch(x, y[:, None] * np.ones(3))
     assert (session.heard, session.loss, session.count) == (["started"], "mse", 1)
@@ -643,7 +643,7 @@ def test_datasets(tried):
 
 def test_mixed_precision(tried):
     session = tried(
-        Normalise("batch", ("first",)), Optimizer("adam", 0.01), Inputs(0.1, 2.0), steps=4
+        AddNormalisation("batch", ("first",)), UseOptimizer("adam", 0.01), Inputs(0.1, 2.0), steps=4
     )
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
@@ -750,7 +750,7 @@ def train(model, way, x, y):
 def test_with_a_watch(first, way):
     watch, session = (
         Live(),
-        Session(Normalise("batch", ("first",)), Optimizer("adam", 0.01), steps=7),
+        Session(AddNormalisation("batch", ("first",)), UseOptimizer("adam", 0.01), steps=7),
     )
     makers = [lambda: live.arm(watch), lambda: arm(session)]
     armed = [make_() for make_ in (makers if first == "live" else reversed(makers))]

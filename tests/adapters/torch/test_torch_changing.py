@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 from evengrad.adapters.torch import trying
 from evengrad.values.change import (
+    AddNormalisation,
     Finite,
     Inputs,
     LossScale,
-    Normalise,
-    Optimizer,
     Pretrained,
-    Rate,
+    SetRate,
     Skip,
     UnitVariance,
+    UseOptimizer,
 )
 
 STEPS = 8
@@ -97,7 +97,7 @@ def test_skip_goes_around_a_normalisation_that_came_with_it():
         hand += [Scaled(nn.Sequential(by_hand[i], nn.BatchNorm1d(16))), nn.ReLU()]
     by_hand = nn.Sequential(*hand, by_hand[11])
     names = ("2", "4", "6")
-    session = Session(Normalise("batch", names), Skip(names), steps=99)
+    session = Session(AddNormalisation("batch", names), Skip(names), steps=99)
     model = square()
     model.load_state_dict(
         {f"{new}.{p}": getattr(hand[i].branch[0], p).detach().clone()
@@ -211,7 +211,7 @@ def test_pretrained_rates_follow_the_scripts_schedule_and_another_optimizer(tmp_
         )
         return optimizer
 
-    changes = Pretrained(str(file), 0.1), Optimizer("adam", 0.01), Rate(0.02)
+    changes = Pretrained(str(file), 0.1), UseOptimizer("adam", 0.01), SetRate(0.02)
     assert len(tried(Session(*changes, steps=99), square(), scheduled)) == STEPS
     assert rates[0] == pytest.approx([0.02, 0.002])
     assert rates[2] == pytest.approx([0.005, 0.0005])

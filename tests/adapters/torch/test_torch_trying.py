@@ -15,19 +15,19 @@ from evengrad.adapters.torch.change.model import Live
 from evengrad.errors import CannotChangeError
 from evengrad.values.change import (
     Activation,
+    AddNormalisation,
     Beta2,
-    Clip,
+    ClipGradients,
     Decay,
     FiniteTargets,
     Initialise,
     Inputs,
     Logits,
-    Normalise,
-    Optimizer,
     Pretrained,
-    Rate,
+    SetRate,
     Skip,
     UnitVariance,
+    UseOptimizer,
     Warmup,
     from_json,
     in_order,
@@ -198,7 +198,7 @@ def test_normalisation_stands_before_the_activation(kind):
     model, (x, _) = net(), batch()
     plain = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    apply(live(model, x, optimizer), [Normalise(kind, ("0", "2"))])
+    apply(live(model, x, optimizer), [AddNormalisation(kind, ("0", "2"))])
     norms = {
         "batch": lambda v: F.batch_norm(v, None, None, training=True),
         "layer": lambda v: F.layer_norm(v, v.shape[1:]),
@@ -224,7 +224,7 @@ def test_another_optimizer_does_what_it_would_by_itself():
     def adam(parameters):
         return torch.optim.Adam(parameters, lr=0.01)
 
-    one = train(Session(Optimizer("adam", 0.01), steps=99), net())
+    one = train(Session(UseOptimizer("adam", 0.01), steps=99), net())
     assert one == train(Session(steps=99), net(), adam)
     assert one != train(Session(steps=99), net())
 
@@ -242,7 +242,7 @@ def test_a_schedule_of_the_scripts_own_stays():
         return optimizer.param_groups[0]["lr"]
 
     rates = []
-    train(Session(Rate(0.04), steps=99), net(), scheduled, rounds=1)
+    train(Session(SetRate(0.04), steps=99), net(), scheduled, rounds=1)
     assert rates == pytest.approx([0.04, 0.02, 0.01, 0.005])
 
 
@@ -297,8 +297,8 @@ def test_beta2_needs_an_adam():
         (Activation("sigmoid", "wobble"), "Expected one of"),
         (Logits(False), "no closing softmax"),
         (Logits(True), "In PyTorch"),
-        (Normalise("batch", ("1",)), "no layer|no linear|has no attribute|weight"),
-        (Clip("norm", 1.0), "Clip cannot be made"),
+        (AddNormalisation("batch", ("1",)), "no layer|no linear|has no attribute|weight"),
+        (ClipGradients("norm", 1.0), "Clip cannot be made"),
         (Skip(("0",)), "takes a tensor of shape (32, 6) and gives one of (32, 40)"),
         (Skip(("1",)), "no weight"),
         (UnitVariance(("1",)), "no weight matrix"),
@@ -375,11 +375,11 @@ def test_changes_as_json():
     changes = (
         Logits(True),
         Activation("tanh", "relu"),
-        Normalise("batch", ("a", "b")),
+        AddNormalisation("batch", ("a", "b")),
         Initialise(("a",), "relu", 2**0.5),
-        Optimizer("adam", 1e-3),
+        UseOptimizer("adam", 1e-3),
         Warmup(10),
-        Clip("value", 0.5),
+        ClipGradients("value", 0.5),
     )
     assert from_json(to_json(changes)) == changes
     assert in_order(reversed(changes)) == changes

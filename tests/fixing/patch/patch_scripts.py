@@ -3,7 +3,7 @@
 import textwrap
 
 from evengrad.fixing.patch import write
-from evengrad.values.change import Clip
+from evengrad.values.change import ClipGradients
 
 KERAS_LIST = """
 import keras
@@ -174,7 +174,7 @@ def patched(source, *changes, frontend):
     patch = write(textwrap.dedent(source), changes, frontend)
     compile(patch.after.encode(), "after.py", "exec")
     assert patch.before == textwrap.dedent(source)
-    if not any(isinstance(c, Clip) and c.kind not in ("norm", "value") for c in changes):
+    if not any(isinstance(c, ClipGradients) and c.kind not in ("norm", "value") for c in changes):
         assert patch.after.count("evengrad") == patch.before.count("evengrad")
     return patch
 

@@ -3,9 +3,9 @@
 import pytest
 from patch_scripts import KERAS_ADD, KERAS_CLASS, TORCH_CLASS, TORCH_LIST, added, by_hand, patched
 
-from evengrad.values.change import Clip
+from evengrad.values.change import ClipGradients
 
-NORM = Clip("norm", 1.0)
+NORM = ClipGradients("norm", 1.0)
 HEAD = "import torch\nmodel = torch.nn.Linear(2, 2)\no = torch.optim.SGD(model.parameters(), 0.1)\n"
 
 
@@ -17,7 +17,7 @@ def test_before_the_step():
 
 
 def test_in_another_function_that_has_the_model():
-    assert added(TORCH_CLASS, Clip("value", 0.5), frontend="torch") == [
+    assert added(TORCH_CLASS, ClipGradients("value", 0.5), frontend="torch") == [
         "nn.utils.clip_grad_value_(model.parameters(), 0.5)"
     ]
 
@@ -60,7 +60,7 @@ def test_under_a_gradient_scaler():
             "clip_grad_norm_(model.parameters(), 1.0)",
         ),
         ("clip_grad_norm_(p, max_norm=5)", NORM, "clip_grad_norm_(p, max_norm=1.0)"),
-        ("clip_grad_norm_(p, 5)", Clip("value", 0.1), "clip_grad_value_(p, 0.1)"),
+        ("clip_grad_norm_(p, 5)", ClipGradients("value", 0.1), "clip_grad_value_(p, 0.1)"),
     ],
 )
 def test_a_clip_that_is_there_gets_the_bound(call, change, after):
@@ -94,7 +94,7 @@ def test_twice_is_once():
 def test_keras():
     after = patched(KERAS_CLASS, NORM, frontend="keras").after
     assert "optimizer=tf.keras.optimizers.Adam(1e-3, global_clipnorm=1.0), loss" in after
-    after = patched(KERAS_ADD, Clip("value", 0.5), frontend="keras").after
+    after = patched(KERAS_ADD, ClipGradients("value", 0.5), frontend="keras").after
     assert "model.compile(keras.optimizers.SGD(clipvalue=0.5), loss" in after
 
 

@@ -7,7 +7,7 @@ from patch_scripts import KERAS, KERAS_LIST, TORCH, TORCH_LIST, by_hand, lines, 
 
 from evengrad.errors import CannotChangeError
 from evengrad.fixing.patch import write
-from evengrad.values.change import Clip, Rate
+from evengrad.values.change import ClipGradients, SetRate
 
 
 def apply(patch, folder, name="train.py"):
@@ -35,27 +35,27 @@ def apply(patch, folder, name="train.py"):
 )
 @pytest.mark.parametrize("name", ["train.py", "src/my train.py"])
 def test_git_applies_it(form, name, tmp_path):
-    patch = patched(form(TORCH_LIST), Clip("norm", 1.0), Rate(0.5), frontend="torch")
+    patch = patched(form(TORCH_LIST), ClipGradients("norm", 1.0), SetRate(0.5), frontend="torch")
     assert patch.after != patch.before
     assert apply(patch, tmp_path, name) == patch.after
 
 
 @pytest.mark.parametrize("ending", ["\r\n", "\n"])
 def test_new_lines_end_as_the_others_do(ending):
-    patch = patched(TORCH_LIST.replace("\n", ending), Clip("norm", 1.0), frontend="torch")
+    patch = patched(TORCH_LIST.replace("\n", ending), ClipGradients("norm", 1.0), frontend="torch")
     assert patch.after.count("\n") == patch.after.count(ending)
 
 
 def test_a_statement_behind_the_last_line(tmp_path):
     code = "import torch\no = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), 0.1)\no.step()"
-    patch = patched(code, Clip("norm", 1.0), frontend="torch")
+    patch = patched(code, ClipGradients("norm", 1.0), frontend="torch")
     assert not patch.after.endswith("\n")
     assert apply(patch, tmp_path) == patch.after
 
 
 def test_nothing_to_do_is_an_empty_diff():
     assert write(TORCH_LIST, [], "torch").diff("train.py") == ""
-    assert patched(TORCH_LIST, Rate(0.1), frontend="torch").diff("train.py") == ""
+    assert patched(TORCH_LIST, SetRate(0.1), frontend="torch").diff("train.py") == ""
 
 
 @pytest.mark.parametrize(
@@ -63,22 +63,22 @@ def test_nothing_to_do_is_an_empty_diff():
     [*((s, "keras") for s in KERAS.values()), *((s, "torch") for s in TORCH.values())],
 )
 def test_comments_stay(source, frontend):
-    patch = patched(source, Rate(0.5), Clip("value", 0.1), frontend=frontend)
+    patch = patched(source, SetRate(0.5), ClipGradients("value", 0.1), frontend=frontend)
     for line in source.splitlines():
         assert ("#" not in line) or line.split("#")[1] in patch.after
 
 
 def test_what_is_not_python_is_refused():
     with pytest.raises(CannotChangeError, match="Python"):
-        write("def (:\n", [Rate(0.1)], "torch")
+        write("def (:\n", [SetRate(0.1)], "torch")
 
 
 def test_an_empty_script_has_nothing_to_change():
-    assert "lr=0.1" in by_hand("", Rate(0.1), frontend="torch")
+    assert "lr=0.1" in by_hand("", SetRate(0.1), frontend="torch")
 
 
 def test_untouched_lines_are_untouched():
-    gone, new = lines(patched(KERAS_LIST, Rate(0.5), frontend="keras"))
+    gone, new = lines(patched(KERAS_LIST, SetRate(0.5), frontend="keras"))
     assert gone == ['model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")']
     assert new == [
         "model.compile(",
@@ -92,7 +92,9 @@ def test_a_long_line_gets_one_argument_a_line():
     code = "import keras\no = keras.optimizers.Adam(" + ", ".join(
         f"{word}=0.123456789" for word in ("beta_1", "beta_2", "epsilon")
     )
-    new = lines(patched(code + ")\n", Rate(0.5), Clip("norm", 1.0), frontend="keras"))[1]
+    new = lines(patched(code + ")\n", SetRate(0.5), ClipGradients("norm", 1.0), frontend="keras"))[
+        1
+    ]
     assert new[0] == "o = keras.optimizers.Adam("
     assert new[1:-1] == [
         "beta_1=0.123456789,",

@@ -9,15 +9,15 @@ from torch import nn
 
 from evengrad.values.change import (
     Activation,
+    AddNormalisation,
     Beta2,
-    Clip,
+    ClipGradients,
     Decay,
     Initialise,
     Inputs,
     Logits,
-    Normalise,
-    Optimizer,
-    Rate,
+    SetRate,
+    UseOptimizer,
     Warmup,
     in_order,
 )
@@ -118,11 +118,11 @@ def test_weights_that_begin_at_zero_do_so_whatever_else_is_drawn(layers):
 
 
 def test_rate_and_optimizer():
-    bound = run(WIDE, Optimizer("adam", 0.5), Beta2(0.9), Rate(0.01))
+    bound = run(WIDE, UseOptimizer("adam", 0.5), Beta2(0.9), SetRate(0.01))
     assert type(bound["optimizer"]) is torch.optim.Adam
     assert bound["optimizer"].defaults["betas"] == (0.9, 0.9)
     assert bound["rates"] == [0.01] * 12
-    bound = run(TORCH_CLASS, Rate(0.02))
+    bound = run(TORCH_CLASS, SetRate(0.02))
     assert bound["optimizer"].param_groups[0]["lr"] == 0.02
 
 
@@ -144,7 +144,7 @@ def test_schedules_are_what_the_change_says():
     ],
 )
 def test_gradients_are_clipped(kind, measure):
-    net = run(WIDE, Clip(kind, 1e-3))["net"]
+    net = run(WIDE, ClipGradients(kind, 1e-3))["net"]
     assert measure([p.grad for p in net.parameters()]).item() <= 1e-3 * (1 + 1e-4)
 
 
@@ -155,17 +155,21 @@ def test_activations_of_hidden_layers():
 
 
 def test_normalisations_and_the_names_behind_them():
-    net = run(TORCH_LIST, Initialise(("2", "4"), "relu", 1e-9), Normalise("batch", ("0", "2")))
+    net = run(
+        TORCH_LIST, Initialise(("2", "4"), "relu", 1e-9), AddNormalisation("batch", ("0", "2"))
+    )
     assert [type(m).__name__ for m in net["model"]] == [
         "Linear", "BatchNorm1d", "Sigmoid", "Linear", "BatchNorm1d", "Sigmoid", "Linear", "Sigmoid",
     ]  # fmt: skip
     assert net["model"][0].weight.std() > 0.1
-    model = run(TORCH_CLASS, Normalise("batch", ("conv", "fc1")))["model"]
+    model = run(TORCH_CLASS, AddNormalisation("batch", ("conv", "fc1")))["model"]
     assert model.fc1_norm.num_batches_tracked == 3
 
 
 def test_normalisations_in_a_list():
-    net = run(WIDE, Normalise("layer", ("hidden.0", "hidden.1", "hidden.2", "features.0")))["net"]
+    net = run(WIDE, AddNormalisation("layer", ("hidden.0", "hidden.1", "hidden.2", "features.0")))[
+        "net"
+    ]
     assert [type(m).__name__ for m in net.hidden_norm] == ["LayerNorm"] * 3
     assert type(net.features[1]) is nn.GroupNorm
 

@@ -11,8 +11,9 @@ from patch_scripts import KERAS, TORCH, patched
 from evengrad.fixing.patch import write
 from evengrad.values.change import (
     Activation,
+    AddNormalisation,
     Beta2,
-    Clip,
+    ClipGradients,
     Decay,
     Finite,
     FiniteTargets,
@@ -20,31 +21,30 @@ from evengrad.values.change import (
     Inputs,
     Logits,
     LossScale,
-    Normalise,
-    Optimizer,
     Pretrained,
-    Rate,
+    SetRate,
     Skip,
     UnitVariance,
+    UseOptimizer,
     Warmup,
 )
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("0", "conv", "dense", "dense1", "hidden.0")
 CHANGES = [
-    Rate(0.003),
-    Optimizer("adam", 0.001),
-    Optimizer("sgd", 0.1),
-    Clip("norm", 1.0),
-    Clip("value", 0.1),
+    SetRate(0.003),
+    UseOptimizer("adam", 0.001),
+    UseOptimizer("sgd", 0.1),
+    ClipGradients("norm", 1.0),
+    ClipGradients("value", 0.1),
     *(Initialise((name,), "relu", 2**0.5) for name in NAMES),
     Initialise(("dense", "dense_1"), "tanh", 1.6, "orthogonal"),
     Initialise(("dense", "hidden.0"), "linear", 0.0, "zeros"),
     Activation("sigmoid", "relu"),
     Activation("relu", "leaky_relu", 0.1),
     Activation("tanh", "selu"),
-    *(Normalise("batch", (name,)) for name in NAMES[:3]),
-    Normalise("group", ("dense", "fc1")),
+    *(AddNormalisation("batch", (name,)) for name in NAMES[:3]),
+    AddNormalisation("group", ("dense", "fc1")),
     Warmup(10),
     Decay(100),
     Beta2(0.99),
@@ -59,7 +59,7 @@ CHANGES = [
     LossScale(2.0**16),
     Pretrained("weights.safetensors", 0.1),
     Pretrained("weights.pt", 0.0),
-    Clip("agc", 0.01),
+    ClipGradients("agc", 0.01),
 ]
 
 

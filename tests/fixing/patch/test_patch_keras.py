@@ -5,19 +5,19 @@ from patch_scripts import KERAS, KERAS_FUNCTIONAL, KERAS_LIST, added, by_hand, p
 
 from evengrad.fixing.patch import write
 from evengrad.values.change import (
-    Clip,
+    AddNormalisation,
+    ClipGradients,
     Finite,
     FiniteTargets,
     Initialise,
     LossScale,
-    Normalise,
     Pretrained,
     Skip,
 )
 
 
 def test_a_clip_by_a_watch():
-    patch = write(KERAS_LIST, [Clip("agc", 0.01)], "keras")
+    patch = write(KERAS_LIST, [ClipGradients("agc", 0.01)], "keras")
     assert patch.manual == ()
     watch = 'callbacks=[evengrad.keras.Watch(clip="agc:0.01")]'
     assert f"model.fit(x, y, {watch})  # train" in patch.after
@@ -28,8 +28,11 @@ def test_a_clip_by_a_watch():
         ("callbacks=stops", "callbacks=[*stops, evengrad.keras."),
     ):
         text = KERAS_LIST.replace("fit(x, y)", f"fit(x, y, {given})")
-        assert expected in write(text, [Clip("agc", 0.01)], "keras").after
-    assert "callbacks=[evengrad" in write(KERAS_FUNCTIONAL, [Clip("agc", 0.01)], "keras").manual[0]
+        assert expected in write(text, [ClipGradients("agc", 0.01)], "keras").after
+    assert (
+        "callbacks=[evengrad"
+        in write(KERAS_FUNCTIONAL, [ClipGradients("agc", 0.01)], "keras").manual[0]
+    )
 
 
 def test_loss_scaling_that_was_switched_off():
@@ -63,7 +66,7 @@ SKIPPED = {"list": "dense", "add": "dense_1", "functional": "second", "class": "
 @pytest.mark.parametrize("norm", ["batch", None])
 def test_skip_is_around_the_layer_and_its_normalisation(name, norm):
     layers = (SKIPPED[name],)
-    before = [] if norm is None else [Normalise(norm, layers)]
+    before = [] if norm is None else [AddNormalisation(norm, layers)]
     patch = patched(KERAS[name], *before, Skip(layers), frontend="keras")
     assert patch.manual == ()
     (line,) = [n for n in patch.after.splitlines() if "SkipInit(" in n and "class" not in n]

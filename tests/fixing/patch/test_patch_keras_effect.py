@@ -7,11 +7,11 @@ import pytest
 from evengrad.adapters.keras.change.change import apply
 from evengrad.fixing.patch import write
 from evengrad.values.change import (
+    AddNormalisation,
     Decay,
     Finite,
     Initialise,
     LossScale,
-    Normalise,
     Pretrained,
     Skip,
     UnitVariance,
@@ -128,7 +128,7 @@ def test_skip(kind, tmp_path):
 
 @pytest.mark.parametrize("change", [(), (Skip(("a",)),)])
 def test_a_batch_normalisation_in_a_class_is_told_of_training(change):
-    model = same(script("class"), Normalise("batch", ("a",)), *change)
+    model = same(script("class"), AddNormalisation("batch", ("a",)), *change)
     moving = [w for w in model.weights if w.name == "moving_mean"]
     assert all(np.ptp(keras.ops.convert_to_numpy(w)) > 0 for w in moving)
 

@@ -17,7 +17,7 @@ from patch_scripts import (
     patched,
 )
 
-from evengrad.values.change import Activation, Initialise, Normalise
+from evengrad.values.change import Activation, AddNormalisation, Initialise
 
 RELU = 2**0.5
 LOOP = [
@@ -311,7 +311,7 @@ def test_torch_several_models():
     """
     after = patched(code, he("G.0", "D.0"), frontend="torch").after
     assert after.index("(G[0].weight") < after.index("D = nn") < after.index("in D.modules()")
-    new = added(code, he("G.2"), Normalise("batch", ("G.0",)), frontend="torch")
+    new = added(code, he("G.2"), AddNormalisation("batch", ("G.0",)), frontend="torch")
     assert (
         new[0]
         == "G = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))"
@@ -365,45 +365,45 @@ def test_an_activation_that_is_nowhere():
 
 
 def test_torch_sequential():
-    new = added(TORCH_LIST, Normalise("batch", ("0", "2")), frontend="torch")
+    new = added(TORCH_LIST, AddNormalisation("batch", ("0", "2")), frontend="torch")
     assert new == ["nn.BatchNorm1d(16),", "nn.BatchNorm1d(16),"]
-    assert added(TORCH_LIST, Normalise("group", ("0",)), frontend="torch") == [
+    assert added(TORCH_LIST, AddNormalisation("group", ("0",)), frontend="torch") == [
         "nn.GroupNorm(2, 16),"
     ]
 
 
 def test_torch_names_behind_what_was_inserted():
-    changes = (he("2"), Normalise("layer", ("0",)))
+    changes = (he("2"), AddNormalisation("layer", ("0",)))
     new = added(TORCH_LIST, *changes, frontend="torch")
     assert 'nn.init.kaiming_normal_(model[3].weight, nonlinearity="relu")' in new
 
 
 def test_torch_sequential_that_is_indexed():
     code = TORCH_LIST + "model[2].weight\n"
-    assert "model[2]" in by_hand(code, Normalise("batch", ("0",)), frontend="torch")
+    assert "model[2]" in by_hand(code, AddNormalisation("batch", ("0",)), frontend="torch")
 
 
 def test_torch_class():
-    new = added(TORCH_CLASS, Normalise("batch", ("conv", "fc1")), frontend="torch")
+    new = added(TORCH_CLASS, AddNormalisation("batch", ("conv", "fc1")), frontend="torch")
     assert new == [
         "self.conv_norm = nn.BatchNorm2d(4)",
         "self.fc1_norm = nn.BatchNorm1d(16)",
         "x = F.relu(self.conv_norm(self.conv(x)))",
         "x = F.relu(self.fc1_norm(self.fc1(x)))",
     ]
-    new = added(TORCH_CLASS, Normalise("layer", ("conv",)), frontend="torch")
+    new = added(TORCH_CLASS, AddNormalisation("layer", ("conv",)), frontend="torch")
     assert new[0] == "self.conv_norm = nn.GroupNorm(1, 4)"
 
 
 def test_torch_layer_that_is_used_twice():
     code = TORCH_CLASS.replace("x = F.relu(self.fc1(x))", "x = self.fc1(x) + self.fc1(-x)")
-    message = by_hand(code, Normalise("batch", ("fc1",)), frontend="torch")
+    message = by_hand(code, AddNormalisation("batch", ("fc1",)), frontend="torch")
     assert "self.fc1 = nn.Linear(4 * 6 * 6, 16)" in message
 
 
 def test_keras_sequential_list():
     gone, new = lines(
-        patched(KERAS_LIST, Normalise("batch", ("conv2d", "dense")), frontend="keras")
+        patched(KERAS_LIST, AddNormalisation("batch", ("conv2d", "dense")), frontend="keras")
     )
     assert gone == [
         'layers.Conv2D(16, 3, activation="sigmoid"),',
@@ -420,12 +420,12 @@ def test_keras_sequential_list():
 
 
 def test_keras_sequential_add():
-    new = added(KERAS_ADD, Normalise("layer", ("dense_1",)), frontend="keras")
+    new = added(KERAS_ADD, AddNormalisation("layer", ("dense_1",)), frontend="keras")
     assert new == ["from tensorflow import keras", "model.add(keras.layers.LayerNormalization())"]
 
 
 def test_keras_functional():
-    new = added(KERAS_FUNCTIONAL, Normalise("batch", ("first",)), frontend="keras")
+    new = added(KERAS_FUNCTIONAL, AddNormalisation("batch", ("first",)), frontend="keras")
     assert new == [
         'x = layers.Dense(64, name="first")(inputs)',
         "x = layers.BatchNormalization()(x)",
@@ -434,7 +434,7 @@ def test_keras_functional():
 
 
 def test_keras_class():
-    new = added(KERAS_CLASS, Normalise("batch", ("dense1",)), frontend="keras")
+    new = added(KERAS_CLASS, AddNormalisation("batch", ("dense1",)), frontend="keras")
     assert new == [
         "self.dense1 = tf.keras.layers.Dense(64)",
         "self.dense1_norm = tf.keras.layers.BatchNormalization()",
@@ -448,12 +448,12 @@ def test_keras_channels_first():
         "import keras\nl = keras.layers\n"
         "m = keras.Sequential([l.Conv2D(8, 3, data_format='channels_first')])\n"
     )
-    (new,) = added(code, Normalise("batch", ("conv2d",)), frontend="keras")
+    (new,) = added(code, AddNormalisation("batch", ("conv2d",)), frontend="keras")
     assert "l.BatchNormalization(axis=1)" in new
 
 
 def test_keras_activation_that_has_a_name():
-    new = added(KERAS_ADD, Normalise("batch", ("dense",)), frontend="keras")
+    new = added(KERAS_ADD, AddNormalisation("batch", ("dense",)), frontend="keras")
     assert new[1:] == [
         "model.add(Dense(64, input_shape=(8,)))",
         "model.add(keras.layers.BatchNormalization())",
@@ -463,4 +463,4 @@ def test_keras_activation_that_has_a_name():
 
 def test_keras_what_cannot_be_moved():
     code = "import keras\nm = keras.Sequential([keras.layers.Dense(2, activation=mine)])\n"
-    assert "train.py:2" in by_hand(code, Normalise("batch", ("dense",)), frontend="keras")
+    assert "train.py:2" in by_hand(code, AddNormalisation("batch", ("dense",)), frontend="keras")

@@ -14,7 +14,7 @@ from patch_scripts import (
     patched,
 )
 
-from evengrad.values.change import Beta2, Optimizer, Rate
+from evengrad.values.change import Beta2, SetRate, UseOptimizer
 
 HEAD = "import torch\nfrom torch import nn\nmodel = nn.Linear(2, 2)\n"
 
@@ -50,11 +50,11 @@ def keras_line(code, change, head="import keras\n"):
     ],
 )  # fmt: skip
 def test_torch_rate_at_its_source(code, after):
-    assert torch_line(code, Rate(0.003)) == [after]
+    assert torch_line(code, SetRate(0.003)) == [after]
 
 
 def test_torch_rate_in_the_default_of_the_command_line():
-    new = added(TORCH_CLASS, Rate(1e-5), frontend="torch")
+    new = added(TORCH_CLASS, SetRate(1e-5), frontend="torch")
     assert new == ['parser.add_argument("--lr", type=float, default=1e-05, help="rate")']
 
 
@@ -63,7 +63,7 @@ def test_several_optimizers_that_share_their_rate():
         "lr = 0.1\nadam = False\nif adam:\n    o = torch.optim.Adam(model.parameters(), lr=lr)\n"
         "else:\n    o = torch.optim.SGD(model.parameters(), lr=lr)"
     )
-    assert torch_line(code, Rate(0.5)) == ["lr = 0.5"]
+    assert torch_line(code, SetRate(0.5)) == ["lr = 0.5"]
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_several_optimizers_that_share_their_rate():
     ],
 )
 def test_torch_rate_that_is_left_to_the_user(code):
-    message = by_hand(HEAD + code + "\n", Rate(0.003), frontend="torch")
+    message = by_hand(HEAD + code + "\n", SetRate(0.003), frontend="torch")
     assert "lr=0.003" in message
     assert "train.py:" in message or message.startswith("where the optimizer is made")
 
 
 def test_a_message_names_the_line_of_the_script_as_the_user_has_it():
     code = HEAD + "o = torch.optim.SGD(model.parameters(), **options)\n"
-    assert by_hand(code, Rate(0.003), frontend="torch") == (
+    assert by_hand(code, SetRate(0.003), frontend="torch") == (
         "in the line `o = torch.optim.SGD(model.parameters(), **options)` (train.py:4) write: lr=0.003"
     )
 
@@ -100,11 +100,11 @@ def test_a_message_names_the_line_of_the_script_as_the_user_has_it():
     ],
 )
 def test_keras_rate(source, after):
-    assert added(source, Rate(0.02), frontend="keras") == [after]
+    assert added(source, SetRate(0.02), frontend="keras") == [after]
 
 
 def test_keras_rate_with_an_import_where_there_is_none():
-    assert added(KERAS_ADD, Rate(0.02), frontend="keras") == [
+    assert added(KERAS_ADD, SetRate(0.02), frontend="keras") == [
         "from tensorflow import keras",
         "model.compile(keras.optimizers.SGD(learning_rate=0.02), loss='binary_crossentropy')",
     ]
@@ -115,7 +115,7 @@ def test_an_import_does_not_run_before_what_the_framework_reads():
         "import os\nos.environ['KERAS_BACKEND'] = 'jax'\nfrom keras import layers\n"
         "m.compile(optimizer='adam', loss='mse')\n"
     )
-    after = patched(code, Rate(0.02), frontend="keras").after
+    after = patched(code, SetRate(0.02), frontend="keras").after
     assert "'jax'\nimport keras\nfrom keras" in after
 
 
@@ -132,7 +132,7 @@ def test_torch_rate_in_the_default_of_a_method(call, new):
         "class T:\n    def __init__(self, model, lr=0.1):\n"
         f"        self.o = torch.optim.SGD(model.parameters(), lr=lr)\nt = {call}\n"
     )
-    assert torch_line(code, Rate(0.003)) == new
+    assert torch_line(code, SetRate(0.003)) == new
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_torch_rate_in_the_default_of_a_method(call, new):
     ],
 )  # fmt: skip
 def test_keras_rate_at_its_source(code, after):
-    assert keras_line(code, Rate(0.003))[-1] == after
+    assert keras_line(code, SetRate(0.003))[-1] == after
 
 
 @pytest.mark.parametrize(
@@ -164,39 +164,41 @@ def test_keras_rate_at_its_source(code, after):
     ],
 )
 def test_keras_rate_that_is_left_to_the_user(code):
-    assert "train.py:" in by_hand(f"import keras\n{code}\n", Rate(0.003), frontend="keras")
+    assert "train.py:" in by_hand(f"import keras\n{code}\n", SetRate(0.003), frontend="keras")
 
 
 def test_another_torch_optimizer_keeps_parameters_and_decay():
-    assert added(TORCH_LIST, Optimizer("adam", 0.001), frontend="torch") == [
+    assert added(TORCH_LIST, UseOptimizer("adam", 0.001), frontend="torch") == [
         "optimizer = torch.optim.Adam(model.parameters(), lr=0.001, weight_decay=1e-4)"
     ]
 
 
 def test_another_torch_optimizer_whose_rate_is_of_the_command_line():
-    gone, new = lines(patched(TORCH_CLASS, Optimizer("sgd", 0.05), frontend="torch"))
+    gone, new = lines(patched(TORCH_CLASS, UseOptimizer("sgd", 0.05), frontend="torch"))
     assert len(gone) == len(new) == 2
     assert new[1] == "optimizer = optim.SGD(model.parameters(), args.lr)"
 
 
 def test_a_choice_of_optimizers_becomes_one():
     code = "o = torch.optim.SGD(model.parameters(), 1.0) if a else torch.optim.Adam(model.parameters())"
-    assert torch_line(code, Optimizer("adamw", 0.001)) == [
+    assert torch_line(code, UseOptimizer("adamw", 0.001)) == [
         "o = torch.optim.AdamW(model.parameters(), lr=0.001)"
     ]
 
 
 def test_another_keras_optimizer():
-    assert added(KERAS_FUNCTIONAL, Optimizer("adam", 0.001), frontend="keras") == [
+    assert added(KERAS_FUNCTIONAL, UseOptimizer("adam", 0.001), frontend="keras") == [
         "LR = 0.001  # found by hand",
         "opt = keras.optimizers.Adam(learning_rate=LR)",
     ]
-    new = keras_line("o = keras.optimizers.SGD(0.1, 0.9, clipnorm=1.0)", Optimizer("adam", 0.001))
+    new = keras_line(
+        "o = keras.optimizers.SGD(0.1, 0.9, clipnorm=1.0)", UseOptimizer("adam", 0.001)
+    )
     assert new == ["o = keras.optimizers.Adam(0.001, clipnorm=1.0)"]
 
 
 def test_a_compile_without_optimizer_is_named():
-    message = by_hand(KERAS_LOOP, Optimizer("adam", 0.001), frontend="keras")
+    message = by_hand(KERAS_LOOP, UseOptimizer("adam", 0.001), frontend="keras")
     assert 'model.compile(loss="mse")' in message
     assert "keras.optimizers.Adam(learning_rate=0.001)" in message
 

@@ -15,7 +15,7 @@ from patch_scripts import (
     patched,
 )
 
-from evengrad.values.change import Decay, Inputs, Logits, Normalise, Rate, Warmup
+from evengrad.values.change import AddNormalisation, Decay, Inputs, Logits, SetRate, Warmup
 
 SCHEDULES = "keras.optimizers.schedules"
 
@@ -241,14 +241,14 @@ def test_keras_inputs_before_a_loop_that_adds_layers():
 
 
 def test_rate_goes_before_the_schedule_that_reads_it():
-    after = patched(KERAS_CLASS, Warmup(10), Rate(0.5), frontend="keras").after
+    after = patched(KERAS_CLASS, Warmup(10), SetRate(0.5), frontend="keras").after
     assert "PolynomialDecay(0.05, decay_steps=9, end_learning_rate=0.5)" in after.replace(
         "\n                ", ""
     ).replace("\n            ", "")
 
 
 def test_what_can_be_written_is_written_and_the_rest_is_said():
-    changes = Rate(0.5), Warmup(10), Normalise("batch", ("nowhere",))
+    changes = SetRate(0.5), Warmup(10), AddNormalisation("batch", ("nowhere",))
     patch = patched(TORCH_CLASS, *changes, frontend="torch")
     assert "default=0.5" in patch.after
     assert len(patch.manual) == 2

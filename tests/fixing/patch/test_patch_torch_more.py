@@ -10,17 +10,17 @@ from torch import nn
 from evengrad.adapters.torch import trying
 from evengrad.fixing.patch import write
 from evengrad.values.change import (
-    Clip,
+    AddNormalisation,
+    ClipGradients,
     Finite,
     FiniteTargets,
     Initialise,
     Inputs,
     LossScale,
-    Normalise,
-    Optimizer,
     Pretrained,
     Skip,
     UnitVariance,
+    UseOptimizer,
 )
 
 HEAD = """
@@ -198,12 +198,16 @@ def test_residual_connections_around_a_normalisation_that_is_written_with_them()
     nested = NAMED.replace(
         "x = self.fc1(x)\n        x = torch.relu(x)", "x = torch.relu(self.fc1(x))"
     )
-    changes = Normalise("batch", ("fc1",)), Skip(("fc1",))
+    changes = AddNormalisation("batch", ("fc1",)), Skip(("fc1",))
     assert run(after(nested, *changes))["losses"] == pytest.approx(live(nested, *changes), rel=1e-5)
-    changes = Normalise("layer", ("0", "3")), Skip(("0", "3")), Initialise(("8",), "linear", 1e-6)
+    changes = (
+        AddNormalisation("layer", ("0", "3")),
+        Skip(("0", "3")),
+        Initialise(("8",), "linear", 1e-6),
+    )
     row = ROW.replace(" nn.BatchNorm1d(12),", "").replace("    nn.BatchNorm1d(12),\n", "")
     changes = (
-        Normalise("layer", ("0", "2")), Skip(("0", "2", "4")), Initialise(("6",), "linear", 1e-6)
+        AddNormalisation("layer", ("0", "2")), Skip(("0", "2", "4")), Initialise(("6",), "linear", 1e-6)
     )  # fmt: skip
     bound = run(after(row, *changes))
     kinds = [type(m).__name__ for m in bound["model"]]
@@ -239,7 +243,7 @@ def test_loss_scaling_does_what_the_live_one_does(clip):
     assert run(text)["losses"] == live(source, LossScale(2.0**8))
     assert ("unscale_" in text) is bool(clip)
     if clip:
-        together = after(HALF, Clip("norm", 0.1), LossScale(2.0**8))
+        together = after(HALF, ClipGradients("norm", 0.1), LossScale(2.0**8))
         assert run(together)["losses"] == run(text)["losses"]
 
 
@@ -277,11 +281,11 @@ def test_pretrained_weights_do_what_the_live_ones_do(tmp_path, factor, kind):
     assert run(text)["losses"] == pytest.approx(live(LISTED, change), rel=1e-6)
     rates = [g["lr"] for g in run(text)["optimizer"].param_groups]
     assert rates == ([0.1, pytest.approx(0.01)] if factor else [0.1])
-    text = after(LISTED, change, Optimizer("adam", 0.01))
+    text = after(LISTED, change, UseOptimizer("adam", 0.01))
     rates = [g["lr"] for g in run(text)["optimizer"].param_groups]
     assert rates == ([0.01, pytest.approx(0.001)] if factor else [0.01])
     assert run(text)["losses"] == pytest.approx(
-        live(LISTED, change, Optimizer("adam", 0.01)), rel=1e-6
+        live(LISTED, change, UseOptimizer("adam", 0.01)), rel=1e-6
     )
 
 
@@ -320,7 +324,7 @@ def test_finite_targets_do_what_the_live_ones_do(made, called):
 
 
 def test_clips_that_torch_does_not_have():
-    patch = write(LISTED, [Clip("tensor", 0.001)], "torch")
+    patch = write(LISTED, [ClipGradients("tensor", 0.001)], "torch")
     assert patch.manual == ()
     text = patch.after
     assert 'evengrad.watch(model, optimizer, clip="tensor:0.001", guard=None, folder=None)' in text
@@ -348,7 +352,7 @@ def test_normalisations_in_a_list_that_grows(append):
             "layers += [nn.Linear(width, width), nn.Tanh()]",
             "layers.append(nn.Linear(width, width))\n        layers.append(nn.Tanh())",
         )
-    changes = Normalise("batch", layers), Initialise(("10",), "linear", 1e-6)
+    changes = AddNormalisation("batch", layers), Initialise(("10",), "linear", 1e-6)
     bound = run(after(source, *changes))
     kinds = "".join(type(m).__name__[0] for m in bound["model"])
     assert kinds == "LBT" * 5 + "L"

@@ -16,11 +16,11 @@ from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.script.wrap import wrapped
 from evengrad.fixing.patch.writers import WRITERS, by_hand
 from evengrad.values.change import (
+    AddNormalisation,
     Change,
     Decay,
     Initialise,
     LossScale,
-    Normalise,
     Pretrained,
     Skip,
     UnitVariance,
@@ -30,7 +30,7 @@ from evengrad.values.change import (
 Frontend = Literal["keras", "torch"]
 # names of a torch.nn.Sequential are its indices: what inserts comes before what names;
 # LossScale is there before a clip; Pretrained and Warmup read the rate, and Warmup the schedule of Decay
-_ORDER = {Normalise: 0, Skip: 1, LossScale: 2, Decay: 5, Pretrained: 5, Warmup: 6}
+_ORDER = {AddNormalisation: 0, Skip: 1, LossScale: 2, Decay: 5, Pretrained: 5, Warmup: 6}
 _OTHERS = 3
 _BOM = "\ufeff"
 
@@ -81,7 +81,7 @@ def _then(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
 
 def _renamed(change: Change, names: dict[str, str]) -> Change:
     """The change with the names that its layers have by now."""
-    if not isinstance(change, Initialise | Normalise | Skip | UnitVariance):
+    if not isinstance(change, Initialise | AddNormalisation | Skip | UnitVariance):
         return change
     return replace(change, layers=tuple(names.get(layer, layer) for layer in change.layers))
 

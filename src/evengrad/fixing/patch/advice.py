@@ -13,9 +13,10 @@ from evengrad.fixing.patch.script.numbers import number
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.change import (
     Activation,
+    AddNormalisation,
     Beta2,
     Change,
-    Clip,
+    ClipGradients,
     Decay,
     Finite,
     FiniteTargets,
@@ -23,12 +24,11 @@ from evengrad.values.change import (
     Inputs,
     Logits,
     LossScale,
-    Normalise,
-    Optimizer,
     Pretrained,
-    Rate,
+    SetRate,
     Skip,
     UnitVariance,
+    UseOptimizer,
     Warmup,
 )
 
@@ -41,7 +41,7 @@ def advise(
     source: Source, change: Change, frontend: str, left: Manual, script: str, original: str
 ) -> str:
     """One message. source: the script as it was when the change was to be written; original: at first."""
-    if left.layers and isinstance(change, Initialise | Normalise):
+    if left.layers and isinstance(change, Initialise | AddNormalisation):
         change = replace(change, layers=left.layers)
     code, place, verb = _advice(change, frontend)
     at = None if left.at is None else source.statement(left.at) or left.at
@@ -65,22 +65,22 @@ def _advice(change: Change, frontend: str) -> tuple[str, str, str]:
     """The code, its usual place, and what to do there."""
     keras = frontend == "keras"
     match change:
-        case Rate(value):
+        case SetRate(value):
             word = "learning_rate" if keras else "lr"
             return f"{word}={number(value)}", _OPTIMIZER, "write"
-        case Optimizer():
+        case UseOptimizer():
             return _optimizer(change, keras), _OPTIMIZER, "write"
         case Beta2(value):
             code = f"beta_2={value!r}" if keras else f"betas=(0.9, {value!r})"
             return code, "where Adam is made", "write"
-        case Clip():
+        case ClipGradients():
             return _clip(change, keras)
         case Initialise():
             return _initialise(change, keras)
         case Activation(old, new, slope):
             rest = "" if slope is None else f" with a negative slope of {slope:.3g}"
             return f"{new}{rest} instead of {old}", "in each hidden layer", "write"
-        case Normalise(kind, layers):
+        case AddNormalisation(kind, layers):
             code = f"a {kind} normalisation behind {_some(layers)}, before the activation"
             return code, "in the model", "add"
         case Warmup() | Decay():
@@ -117,7 +117,7 @@ def _of_data_or_network(
             return f"weights from {file!r} where name and shape agree, {rate}", _MODEL, "load"
 
 
-def _optimizer(change: Optimizer, keras: bool) -> str:
+def _optimizer(change: UseOptimizer, keras: bool) -> str:
     names = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
     name, rate = names.get(change.name, "Adagrad"), number(change.rate)
     if keras:
@@ -125,7 +125,7 @@ def _optimizer(change: Optimizer, keras: bool) -> str:
     return f"torch.optim.{name}(model.parameters(), lr={rate})"
 
 
-def _clip(change: Clip, keras: bool) -> tuple[str, str, str]:
+def _clip(change: ClipGradients, keras: bool) -> tuple[str, str, str]:
     bound = number(change.bound)
     if change.kind not in ("norm", "value"):
         clip = f'clip="{change.kind}:{bound}"'

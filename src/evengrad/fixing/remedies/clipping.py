@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Clip, ClipKind
+from evengrad.values.change import ClipGradients, ClipKind
 from evengrad.values.finding import Cause
 
 _VALUE = 0.01
@@ -39,5 +39,5 @@ def propose(case: Case) -> Iterable[Candidate]:
     )
     for alternative, (kind, value, words) in enumerate(choices):
         yield Candidate(
-            "clipping", (Clip(kind, value),), Cause.LEARNING_RATE, 2, words, alternative
+            "clipping", (ClipGradients(kind, value),), Cause.LEARNING_RATE, 2, words, alternative
         )

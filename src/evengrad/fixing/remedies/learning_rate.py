@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Rate
+from evengrad.values.change import SetRate
 from evengrad.values.finding import Cause
 
 _LARGE = {"EG701", "EG702", "EG801", "EG802", "EG805", "EG807"}
@@ -39,7 +39,7 @@ def propose(case: Case) -> Iterable[Candidate]:
         found += [r for r in (*known, *usual, _rounded(now / 10), _rounded(now / 100)) if r < now]
     for rate in dict.fromkeys(found):
         words = f"a learning rate of {rate:g} for {now:g}"
-        yield Candidate("learning_rate", (Rate(rate),), Cause.LEARNING_RATE, 1, words)
+        yield Candidate("learning_rate", (SetRate(rate),), Cause.LEARNING_RATE, 1, words)
 
 
 def _rounded(rate: float) -> float:

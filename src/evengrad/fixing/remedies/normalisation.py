@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Normalise, NormKind
+from evengrad.values.change import AddNormalisation, NormKind
 from evengrad.values.finding import Cause
 
 _DEEPEST, _SMALL_BATCH = 20, 16
@@ -31,4 +31,6 @@ def propose(case: Case) -> Iterable[Candidate]:
     if small:
         kind = "group" if case.convolutional else "layer"
     cause = next((c for c in case.causes if c is not Cause.LEARNING_RATE), Cause.ARCHITECTURE)
-    yield Candidate("normalisation", (Normalise(kind, hidden),), cause, 6, f"{kind} normalisation")
+    yield Candidate(
+        "normalisation", (AddNormalisation(kind, hidden),), cause, 6, f"{kind} normalisation"
+    )

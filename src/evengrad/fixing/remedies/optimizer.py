@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Optimizer, OptimizerName
+from evengrad.values.change import OptimizerName, UseOptimizer
 from evengrad.values.finding import Cause
 
 # PyTorch's and Keras' defaults, but for Adagrad PyTorch's: Keras' 0.001 is meant for warm starts.
@@ -37,4 +37,4 @@ def propose(case: Case) -> Iterable[Candidate]:
     later = int(cause is Cause.INITIALISATION)
     for alternative, (name, title, rate) in enumerate(_CHOICES, start=later):
         words = f"{title} at {rate:g}"
-        yield Candidate("optimizer", (Optimizer(name, rate),), cause, 4, words, alternative)
+        yield Candidate("optimizer", (UseOptimizer(name, rate),), cause, 4, words, alternative)

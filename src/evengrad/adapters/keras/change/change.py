@@ -17,6 +17,7 @@ from evengrad.adapters.keras.change.weights import initialise, unit_variance
 from evengrad.errors import CannotChangeError
 from evengrad.values.change import (
     Activation,
+    AddNormalisation,
     Beta2,
     Change,
     Decay,
@@ -26,19 +27,18 @@ from evengrad.values.change import (
     Inputs,
     Logits,
     LossScale,
-    Normalise,
-    Optimizer,
     Pretrained,
-    Rate,
+    SetRate,
     Skip,
     UnitVariance,
+    UseOptimizer,
     Warmup,
 )
 
 _NETWORK: dict[type, Callable[[Network, Any], None]] = {
     Initialise: initialise,
     Activation: activation,
-    Normalise: normalise,
+    AddNormalisation: normalise,
     Skip: skip,
     Logits: logits,
     Finite: finite,
@@ -48,10 +48,10 @@ _NETWORK: dict[type, Callable[[Network, Any], None]] = {
     Pretrained: pretrained,
 }
 _TRAINING: dict[type, Callable[[Any, Any], None]] = {
-    Rate: rate,
+    SetRate: rate,
     Warmup: warmup,
     Decay: decay,
-    Optimizer: optimizer.optimizer,
+    UseOptimizer: optimizer.optimizer,
     Beta2: optimizer.beta2,
     LossScale: optimizer.loss_scale,
 }

@@ -9,7 +9,7 @@ import keras
 from evengrad.adapters.keras.change.model import Network, hand_on_training
 from evengrad.adapters.keras.change.optimizer import renewed
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Normalise
+from evengrad.values.change import AddNormalisation
 
 _GROUPS = (32, 16, 8, 4, 2)
 
@@ -46,7 +46,7 @@ class Normalised(keras.layers.Layer):
         return {"training": training} if self.normalisation._call_has_training_arg else {}
 
 
-def normalise(network: Network, change: Normalise) -> None:
+def normalise(network: Network, change: AddNormalisation) -> None:
     """The layer's activation becomes a layer that normalises first, with weights that are the layer's own.
 
     Where a model's ``call`` does not take ``training``, it now does: else a batch normalisation, and all others

@@ -9,7 +9,7 @@ import keras
 from evengrad.adapters.keras.change.rate import rated
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Beta2, LossScale, Optimizer
+from evengrad.values.change import Beta2, LossScale, UseOptimizer
 
 _KINDS = {
     "adam": keras.optimizers.Adam,
@@ -32,7 +32,7 @@ _KEPT = (
 _WITH_SQUARES = ("Adam", "AdamW", "Nadam", "Lamb")
 
 
-def optimizer(model: Any, change: Optimizer) -> None:
+def optimizer(model: Any, change: UseOptimizer) -> None:
     """A new one in the old one's place, under its loss scaling; what it was told that is no part of its rule
     (weight decay, clipping, averaging, accumulation), and its schedule, stay.
     """

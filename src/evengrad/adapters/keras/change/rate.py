@@ -11,7 +11,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Decay, Rate, Warmup
+from evengrad.values.change import Decay, SetRate, Warmup
 
 
 class _Around(LearningRateSchedule):
@@ -65,7 +65,7 @@ class Scaled(_Around):
         return ops.full_like(done, self.steps)
 
 
-def rate(model: Any, change: Rate) -> None:
+def rate(model: Any, change: SetRate) -> None:
     """A number is replaced, a schedule scaled."""
     optimizer = unscaled(model.optimizer)
     optimizer.learning_rate = rated(optimizer, change.value)

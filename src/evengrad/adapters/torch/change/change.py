@@ -9,6 +9,7 @@ from evengrad.adapters.torch.change.model import Live
 from evengrad.errors import CannotChangeError
 from evengrad.values.change import (
     Activation,
+    AddNormalisation,
     Beta2,
     Change,
     Decay,
@@ -18,12 +19,11 @@ from evengrad.values.change import (
     Inputs,
     Logits,
     LossScale,
-    Normalise,
-    Optimizer,
     Pretrained,
-    Rate,
+    SetRate,
     Skip,
     UnitVariance,
+    UseOptimizer,
     Warmup,
 )
 
@@ -47,10 +47,10 @@ _MAKE: Mapping[type, Callable[..., None]] = {
     Inputs: network.inputs,
     Logits: network.logits,
     LossScale: loss_scale.loss_scale,
-    Normalise: network.normalise,
-    Optimizer: rate.optimizer,
+    AddNormalisation: network.normalise,
+    UseOptimizer: rate.optimizer,
     Pretrained: pretrained.pretrained,
-    Rate: rate.rate,
+    SetRate: rate.rate,
     Skip: skip.skip,
     UnitVariance: weights.unit_variance,
     Warmup: rate.warmup,

@@ -11,7 +11,14 @@ from torch import nn
 from evengrad.adapters.torch.change.model import Live
 from evengrad.adapters.torch.change.substitute import closing
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Activation, Finite, FiniteTargets, Inputs, Logits, Normalise
+from evengrad.values.change import (
+    Activation,
+    AddNormalisation,
+    Finite,
+    FiniteTargets,
+    Inputs,
+    Logits,
+)
 
 _GROUPS = 8
 """Channels a group of group normalisation, where they can be divided so (Wu 2018, 1803.08494, takes 16)."""
@@ -37,7 +44,7 @@ def logits(live: Live, change: Logits) -> None:
     live.substitute.without(found)
 
 
-def normalise(live: Live, change: Normalise) -> None:
+def normalise(live: Live, change: AddNormalisation) -> None:
     """By hooks behind the layers."""
     new: list[Any] = []
     for name in change.layers:

@@ -10,7 +10,7 @@ import torch
 
 from evengrad.adapters.torch.change.model import Live
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Beta2, Decay, Optimizer, Rate, Warmup
+from evengrad.values.change import Beta2, Decay, SetRate, UseOptimizer, Warmup
 
 _OPTIMIZERS = {
     "adam": torch.optim.Adam,
@@ -21,7 +21,7 @@ _OPTIMIZERS = {
 }
 
 
-def rate(live: Live, change: Rate) -> None:
+def rate(live: Live, change: SetRate) -> None:
     """In all groups alike, and in what schedules keep of it."""
     factor = change.value / float(live.optimizer.param_groups[0]["lr"])
     for group in live.optimizer.param_groups:
@@ -34,7 +34,7 @@ def rate(live: Live, change: Rate) -> None:
                 setattr(scheduler, key, [rate * factor for rate in getattr(scheduler, key)])
 
 
-def optimizer(live: Live, change: Optimizer) -> None:
+def optimizer(live: Live, change: UseOptimizer) -> None:
     """The same object under another class, so that the script's loop and all hooks keep it. Between its groups
     the rates differ as before.
     """

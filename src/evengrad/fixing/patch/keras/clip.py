@@ -8,13 +8,13 @@ from evengrad.fixing.patch.keras import optimizers
 from evengrad.fixing.patch.script import arguments
 from evengrad.fixing.patch.script.draft import Draft, Manual
 from evengrad.fixing.patch.script.numbers import number
-from evengrad.values.change import Clip
+from evengrad.values.change import ClipGradients
 
 _KERAS = {"norm": "global_clipnorm", "value": "clipvalue"}
 _LIMITS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
-def keras(draft: Draft, change: Clip) -> None:
+def keras(draft: Draft, change: ClipGradients) -> None:
     """An argument of the optimizer, or a callback of ``fit``."""
     if change.kind in _KERAS:
         _limit(draft, change)
@@ -53,7 +53,7 @@ def _watch(draft: Draft, fit: cst.Call, code: str) -> None:
         )
 
 
-def _limit(draft: Draft, change: Clip) -> None:
+def _limit(draft: Draft, change: ClipGradients) -> None:
     """``global_clipnorm=`` or ``clipvalue=`` of each optimizer; Keras takes only one limit."""
     word = _KERAS[change.kind]
     for site in optimizers.optimizers(draft.source):

@@ -12,7 +12,7 @@ from evengrad.fixing.patch.script.counting import integer
 from evengrad.fixing.patch.script.draft import Draft, Manual
 from evengrad.fixing.patch.script.python import method
 from evengrad.fixing.patch.script.sequence import behind
-from evengrad.values.change import Normalise
+from evengrad.values.change import AddNormalisation
 
 _KINDS = {
     "batch": "BatchNormalization",
@@ -22,7 +22,7 @@ _KINDS = {
 _GROUPS = (32, 16, 8, 4, 2)
 
 
-def keras(draft: Draft, change: Normalise) -> None:
+def keras(draft: Draft, change: AddNormalisation) -> None:
     """Behind each of the layers; its activation moves behind the normalisation."""
     source = draft.source
     found, missing = sites(source, change.layers)

@@ -10,7 +10,7 @@ from evengrad.fixing.patch.script.draft import Draft
 from evengrad.fixing.patch.script.numbers import number
 from evengrad.fixing.patch.script.optimizer import _choice, _dropped
 from evengrad.fixing.patch.script.schedules import refuse_absolute
-from evengrad.values.change import Optimizer
+from evengrad.values.change import UseOptimizer
 
 _KEPT_KERAS = {
     "learning_rate", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum",
@@ -18,7 +18,7 @@ _KEPT_KERAS = {
 }  # fmt: skip
 
 
-def keras(draft: Draft, change: Optimizer) -> None:
+def keras(draft: Draft, change: UseOptimizer) -> None:
     """``"sgd"`` or ``keras.optimizers.SGD(...)`` becomes ``keras.optimizers.Adam(...)``."""
     source, name = draft.source, optimizers.CLASSES[change.name]
     refuse_absolute(source)

@@ -13,7 +13,7 @@ from evengrad.fixing.patch.script.numbers import number
 from evengrad.fixing.patch.script.schedules import _together, refuse_absolute
 from evengrad.fixing.patch.script.setting import origin
 from evengrad.fixing.patch.script.source import Source
-from evengrad.values.change import Rate
+from evengrad.values.change import SetRate
 
 _STARTS = {
     "CosineDecay",
@@ -24,7 +24,7 @@ _STARTS = {
 }
 
 
-def keras(draft: Draft, change: Rate) -> None:
+def keras(draft: Draft, change: SetRate) -> None:
     """``learning_rate=`` of the optimizer."""
     source = draft.source
     refuse_absolute(source)

@@ -10,13 +10,13 @@ from evengrad.fixing.patch.script.numbers import number
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import optimizers
 from evengrad.fixing.patch.torch.optimizers import Step
-from evengrad.values.change import Clip
+from evengrad.values.change import ClipGradients
 
 _TORCH = {"norm": "torch.nn.utils.clip_grad_norm_", "value": "torch.nn.utils.clip_grad_value_"}
 _WORD = {"norm": "max_norm", "value": "clip_value"}
 
 
-def torch(draft: Draft, change: Clip) -> None:
+def torch(draft: Draft, change: ClipGradients) -> None:
     """A clipping call before each ``optimizer.step()``; one that is there gets the new bound."""
     if change.kind not in _TORCH:
         _watched(draft, change)
@@ -34,7 +34,7 @@ def torch(draft: Draft, change: Clip) -> None:
             _insert(draft, step, change)
 
 
-def _watched(draft: Draft, change: Clip) -> None:
+def _watched(draft: Draft, change: ClipGradients) -> None:
     """By a watch on the optimizer, for kinds that PyTorch does not have."""
     source = draft.source
     made = optimizers.single(source, "after")
@@ -51,7 +51,7 @@ def _clips(source: Source, call: cst.Call) -> bool:
     return source.called(call).startswith("torch.nn.utils.clip_grad_")
 
 
-def _rebound(draft: Draft, call: cst.Call, change: Clip, steps: list[Step]) -> None:
+def _rebound(draft: Draft, call: cst.Call, change: ClipGradients, steps: list[Step]) -> None:
     """Give a clipping call that is there the kind and the bound."""
     source = draft.source
     if not any(_guards(source, call, step) for step in steps):
@@ -81,7 +81,7 @@ def _block(source: Source, node: cst.CSTNode) -> cst.CSTNode | None:
     return source.parent(above) if isinstance(above, cst.SimpleStatementLine) else above
 
 
-def _insert(draft: Draft, step: Step, change: Clip) -> None:
+def _insert(draft: Draft, step: Step, change: ClipGradients) -> None:
     source = draft.source
     if len(step.call.args) > (step.scaler is not None):
         raise Manual(step.call, "before")  # a closure computes the gradient within the step

@@ -13,12 +13,12 @@ from evengrad.fixing.patch.torch import modules as torch_modules
 from evengrad.fixing.patch.torch.modules import Modules, module
 from evengrad.fixing.patch.torch.normalise_list import in_module_list
 from evengrad.fixing.patch.torch.optimizers import trained
-from evengrad.values.change import Normalise
+from evengrad.values.change import AddNormalisation
 
 _WIDTH = 8  # channels of a group, at least
 
 
-def torch(draft: Draft, change: Normalise) -> None:
+def torch(draft: Draft, change: AddNormalisation) -> None:
     """Behind each of the layers, in the way in which it is written."""
     source = draft.source
     found = Modules()
@@ -60,7 +60,7 @@ def norm(source: Source, draft: Draft, made: cst.Call, kind: str) -> str:
 
 
 def _one(
-    draft: Draft, made: cst.Call, layers: list[str], change: Normalise, found: Modules
+    draft: Draft, made: cst.Call, layers: list[str], change: AddNormalisation, found: Modules
 ) -> None:
     source = draft.source
     shared = {name for name, call in found.sites.items() if call is made}

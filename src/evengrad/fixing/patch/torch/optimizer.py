@@ -11,7 +11,7 @@ from evengrad.fixing.patch.script.optimizer import _choice, _dropped
 from evengrad.fixing.patch.script.schedules import refuse_absolute
 from evengrad.fixing.patch.torch import optimizers
 from evengrad.fixing.patch.torch.rate import set_torch
-from evengrad.values.change import Optimizer
+from evengrad.values.change import UseOptimizer
 
 _TORCH = {
     "adam": "Adam",
@@ -23,7 +23,7 @@ _TORCH = {
 _KEPT_TORCH = {"params", "lr", "weight_decay", "maximize", "foreach", "differentiable"}
 
 
-def torch(draft: Draft, change: Optimizer) -> None:
+def torch(draft: Draft, change: UseOptimizer) -> None:
     """``torch.optim.SGD(...)`` becomes ``torch.optim.Adam(...)`` of the same parameters."""
     source, name = draft.source, _TORCH[change.name]
     refuse_absolute(source)

@@ -13,10 +13,10 @@ from evengrad.fixing.patch.script.schedules import _together, refuse_absolute
 from evengrad.fixing.patch.script.setting import origin
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import optimizers
-from evengrad.values.change import Rate
+from evengrad.values.change import SetRate
 
 
-def torch(draft: Draft, change: Rate) -> None:
+def torch(draft: Draft, change: SetRate) -> None:
     """``lr=`` of the optimizer."""
     source = draft.source
     refuse_absolute(source)
