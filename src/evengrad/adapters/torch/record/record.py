@@ -90,11 +90,10 @@ class Recorder(TorchFunctionMode):
         """Start to record."""
         self.modules.enter()
         self._apply = torch.autograd.Function.__dict__["apply"]
-        original = self._apply.__func__
+        original = self._apply  # a classmethod of Python's, from torch 2.14 on one of C's
 
         def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-            call = functools.partial(original, cls)
-            return self.call(call, cls.__name__, args, kwargs)
+            return self.call(original.__get__(None, cls), cls.__name__, args, kwargs)
 
         torch.autograd.Function.apply = classmethod(apply)
         self.__enter__()
