@@ -23,3 +23,7 @@ class CannotChangeError(EvengradError):
 
 class InternalError(EvengradError):
     """evengrad itself failed. ``__cause__``: what was raised inside it."""
+
+
+class DefinitionError(EvengradError):
+    """A file of a rule, a remedy or a change lacks a name or has a wrong one; the message says which."""

@@ -6,13 +6,13 @@ what it treats, why, and who found it. Its first line is its title.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 
 from evengrad.fixing.case import Candidate, Case
+from evengrad.values.discovery import expect, modules
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,14 @@ class Remedy:
 
 @cache
 def all_remedies() -> tuple[Remedy, ...]:
-    """Every remedy in this folder, by name."""
-    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
-    return tuple(_read(name) for name in names)
+    """Every remedy in this folder, by name. Raises DefinitionError on a file that is none."""
+    return tuple(map(_read, modules(__name__)))
 
 
-def _read(name: str) -> Remedy:
-    module = importlib.import_module(f"{__name__}.{name}")
-    text = (module.__doc__ or "").strip()
-    return Remedy(name, text.split("\n", 1)[0], text, module.propose)
+def _read(module: ModuleType) -> Remedy:
+    expect(module.__file__, module, "a remedy", propose=Callable)
+    text = str(module.__doc__).strip()
+    return Remedy(module.__name__.rpartition(".")[2], text.split("\n", 1)[0], text, module.propose)
 
 
 def candidates(case: Case, only: Iterable[str] = ()) -> tuple[Candidate, ...]:
