@@ -2,8 +2,4 @@
 
 import os
 
-collect_ignore_glob = (
-    []
-    if os.environ.get("KERAS_BACKEND")
-    else ["**/test_keras_*.py", "test_keras_*.py", "*_keras.py"]
-)
+collect_ignore_glob = [] if os.environ.get("KERAS_BACKEND") else ["**/test_keras_*.py"]
