@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.recording.blackbox import BlackBox, Origin, Passage
-from evengrad.recording.session import Held, Watching
+from evengrad.recording.blackbox import BlackBox, Origin, ReplayedOperation
+from evengrad.recording.session import RefusedStep, Watching
 from evengrad.recording.settings import Settings
 
-PASSAGES = (
-    Passage("conv1", "Conv2d", 1.25, 0.0, 0.002, 1.0),
-    Passage("log", "Log", 3.5, 0.25, 0.004, 0.5),
-    Passage("head", "Linear", None, 1.0, 0.5, 0.0),
+REPLAYED = (
+    ReplayedOperation("conv1", "Conv2d", 1.25, 0.0, 0.002, 1.0),
+    ReplayedOperation("log", "Log", 3.5, 0.25, 0.004, 0.5),
+    ReplayedOperation("head", "Linear", None, 1.0, 0.5, 0.0),
 )
 
 
@@ -31,7 +31,7 @@ def box(step: int, kind: str = "non_finite", origin: str = "log", images: int = 
         optimizer={"w/momentum": np.ones((2, 2), np.float32)},
         noise={},
         gradients={"layer0.weight": math.nan, "layer1.weight": 0.5},
-        origin=Origin(origin, "forward", f"{origin} makes 25% of its output NaN or inf", PASSAGES),
+        origin=Origin(origin, "forward", f"{origin} makes 25% of its output NaN or inf", REPLAYED),
         facts={"learning rate": 0.1, "noise": list(range(600))},
     )
 
@@ -40,9 +40,11 @@ def record(scenario: Scenario, folder: Path, *, end: bool = True, listener=None)
     """Write a scenario as a run, and end it unless told not to."""
     watching = Watching(Settings(folder=folder, name="train"), scenario.subject, listener)
     for step, norms in scenario.rows():
-        if scenario.held is not None and step.step == scenario.steps - 1:
-            watching.held(
-                Held(step, norms, scenario.held, lambda kind: box(scenario.steps - 1, kind))
+        if scenario.refused is not None and step.step == scenario.steps - 1:
+            watching.refuse(
+                RefusedStep(
+                    step, norms, scenario.refused, lambda kind: box(scenario.steps - 1, kind)
+                )
             )
         else:
             watching.step(step, norms)

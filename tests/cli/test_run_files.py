@@ -15,10 +15,10 @@ from evengrad.diagnosis.diagnose import judge_run
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.recording import blackbox
 from evengrad.recording.reader import load
-from evengrad.values.run import Kind
+from evengrad.values.run import EventKind
 
 HEALTHY = Scenario(steps=120)
-STOPPED = Scenario(steps=80, held=Kind.NON_FINITE, status="stopped")
+STOPPED = Scenario(steps=80, refused=EventKind.NON_FINITE, status="stopped")
 
 
 @pytest.fixture(autouse=True)

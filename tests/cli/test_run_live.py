@@ -15,9 +15,9 @@ from rich.console import Console
 from evengrad.cli import live
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.report.run_text import sparkline
-from evengrad.values.run import Kind
+from evengrad.values.run import EventKind
 
-STOPPED = Scenario(steps=40, held=Kind.NON_FINITE, status="stopped")
+STOPPED = Scenario(steps=40, refused=EventKind.NON_FINITE, status="stopped")
 
 
 class Terminal:

@@ -10,16 +10,16 @@ from torch import nn
 from evengrad.adapters.torch.probe import probe
 from evengrad.diagnosis.budget import budget
 from evengrad.diagnosis.causes import attribute, shares
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause
 
 NETWORKS = [
-    Network(depth=8, gain=2.0),
-    Network(depth=6, activation="tanh", residual=True),
-    Network(layers="conv", depth=4, width=8, normalisation="batch"),
-    Network(layers="conv", depth=4, width=8, normalisation="batch", residual=True),
-    Network(depth=6, activation="gelu", normalisation="layer"),
-    Network(depth=3, activation="leaky_relu", head="softmax", loss="probabilities"),
+    NetworkCase(depth=8, gain=2.0),
+    NetworkCase(depth=6, activation="tanh", residual=True),
+    NetworkCase(layers="conv", depth=4, width=8, normalisation="batch"),
+    NetworkCase(layers="conv", depth=4, width=8, normalisation="batch", residual=True),
+    NetworkCase(depth=6, activation="gelu", normalisation="layer"),
+    NetworkCase(depth=3, activation="leaky_relu", head="softmax", loss="probabilities"),
 ]
 
 
@@ -43,7 +43,9 @@ def test_initialisation_gets_what_was_planted(activation, factor):
     depth = 6
     measured = probe(
         **build(
-            Network(depth=depth, width=256, activation=activation, gain=factor * GAINS[activation]),
+            NetworkCase(
+                depth=depth, width=256, activation=activation, gain=factor * GAINS[activation]
+            ),
             1,
         )
     )
@@ -52,7 +54,7 @@ def test_initialisation_gets_what_was_planted(activation, factor):
 
 
 def test_normalised_layers_have_no_scale_of_their_own():
-    measured = probe(**build(Network(depth=5, gain=30.0, normalisation="batch"), 1))
+    measured = probe(**build(NetworkCase(depth=5, gain=30.0, normalisation="batch"), 1))
     found = attribute(measured)
     assert [scale.layer for scale in found.scales] == ["head"], "hidden layers of gain 30 are not"
     assert abs(found.by_cause[Cause.INITIALISATION]) < math.log(2)

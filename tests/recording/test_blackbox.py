@@ -7,7 +7,7 @@ import pytest
 
 from evengrad.errors import EvengradError
 from evengrad.recording import blackbox
-from evengrad.recording.blackbox import BlackBox, Origin, Passage
+from evengrad.recording.blackbox import BlackBox, Origin, ReplayedOperation
 
 
 def box(step=7):
@@ -25,7 +25,9 @@ def box(step=7):
         optimizer={"a.weight/exp_avg": generator.random((3, 2)).astype(np.float32).T},
         noise={"torch": np.arange(9, dtype=np.uint8)},
         gradients={"a.weight": 3.5},
-        origin=Origin("conv1", "forward", "It was there.", (Passage("conv1", "Conv2d", 1.0, 0.5),)),
+        origin=Origin(
+            "conv1", "forward", "It was there.", (ReplayedOperation("conv1", "Conv2d", 1.0, 0.5),)
+        ),
         facts={"loss": 2.0, "framework": "torch"},
     )
 

@@ -8,7 +8,7 @@ import pytest
 from evengrad.recording import clip, guard, loss_scaler
 from evengrad.recording.guard import Action, Guard, Tally
 from evengrad.recording.loss_scaler import ScalerWatch
-from evengrad.values.run import Kind, Tensor
+from evengrad.values.run import EventKind, Tensor
 
 HOST = clip.OnHost()
 MATRIX = Tensor("w", "layer", (4, 9), 9.0)
@@ -67,10 +67,10 @@ def test_spikes_count_where_asked_for():
 @pytest.mark.parametrize(
     ("norms", "reach", "limit", "expected"),
     [
-        ([1.0, math.nan], [0, 0], 3e38, Kind.NON_FINITE),
-        ([2e19, 1.0], [0, 0], 3e38, Kind.NON_FINITE),
-        ([5.0, 1.0], [1, 0], 3e38, Kind.OVERWRITE),
-        ([5.0, 1.0], [0, 0], 4.0, Kind.SPIKE),
+        ([1.0, math.nan], [0, 0], 3e38, EventKind.NON_FINITE),
+        ([2e19, 1.0], [0, 0], 3e38, EventKind.NON_FINITE),
+        ([5.0, 1.0], [1, 0], 3e38, EventKind.OVERWRITE),
+        ([5.0, 1.0], [0, 0], 4.0, EventKind.SPIKE),
     ],
 )
 def test_says_why(norms, reach, limit, expected):
@@ -79,21 +79,21 @@ def test_says_why(norms, reach, limit, expected):
 
 
 def test_stop_stops_at_once():
-    assert Tally(Guard()).held() is Action.STOP
+    assert Tally(Guard()).refused() is Action.STOP
 
 
 def test_skips_count_in_a_row():
     tally = Tally(Guard(Action.SKIP, 2))
-    assert [tally.held(), tally.held()] == [Action.SKIP] * 2
+    assert [tally.refused(), tally.refused()] == [Action.SKIP] * 2
     tally.passed()
-    assert [tally.held(), tally.held(), tally.held()] == [Action.SKIP, Action.SKIP, Action.STOP]
+    assert [tally.refused(), tally.refused(), tally.refused()] == [Action.SKIP, Action.SKIP, Action.STOP]
 
 
 def test_rollbacks_count_in_all():
     tally = Tally(Guard(Action.ROLLBACK, 2))
     found = []
     for _ in range(3):
-        found.append(tally.held())
+        found.append(tally.refused())
         tally.passed()
     assert found == [Action.ROLLBACK, Action.ROLLBACK, Action.STOP]
 

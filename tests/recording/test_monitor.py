@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evengrad.recording.monitor import Monitor, gradient_rms
-from evengrad.values.run import Detail, Kind, Step, Tensor
+from evengrad.values.run import Detail, EventKind, Step, Tensor
 
 TENSORS = tuple(Tensor(f"{i}.weight", f"{i}", (8, 4), 4.0) for i in range(3))
 
@@ -47,20 +47,20 @@ def test_a_healthy_run_has_no_events(seed):
 def test_a_spike_is_told_once_where_it_begins(seed, factor):
     norms = np.random.default_rng(seed).lognormal(0, 0.2, 200)
     norms[100:104] *= factor
-    assert feed(norms) == [(100, Kind.SPIKE)]
+    assert feed(norms) == [(100, EventKind.SPIKE)]
 
 
 def test_a_nan_is_not_a_spike_and_hides_none():
     norms = np.ones(100)
     norms[[50, 60]] = math.nan, math.inf
     norms[70] = 100.0
-    assert feed(norms) == [(70, Kind.SPIKE)]
+    assert feed(norms) == [(70, EventKind.SPIKE)]
 
 
 def test_divergence_is_told_once():
     losses = np.concatenate([np.ones(50), np.linspace(1, 5, 200)])
     (step, kind), *more = feed(losses=losses)
-    assert kind is Kind.DIVERGENCE
+    assert kind is EventKind.DIVERGENCE
     assert 105 < step < 130, "the median of 20 has passed 2"
     assert not more
 
@@ -71,7 +71,7 @@ def test_a_falling_or_negative_loss_does_not_diverge():
 
 
 def test_a_clip_that_always_binds_is_told_once():
-    assert feed(coefficients=[0.5] * 500, clipping=True) == [(199, Kind.CLIP)]
+    assert feed(coefficients=[0.5] * 500, clipping=True) == [(199, EventKind.CLIP)]
     assert feed(coefficients=[0.5, 1.0] * 250, clipping=True) == []
     assert feed(coefficients=[0.5] * 500, clipping=False) == []
 
@@ -79,7 +79,7 @@ def test_a_clip_that_always_binds_is_told_once():
 def test_vanishing_is_against_the_runs_own_start():
     fades = [[10.0**-i, 1.0, 1.0] for i in range(8)]
     (event,) = watch(gradients=fades)
-    assert (event.step, event.kind, event.layer) == (4, Kind.VANISHING, "0")
+    assert (event.step, event.kind, event.layer) == (4, EventKind.VANISHING, "0")
     assert watch(gradients=[[1e-5, 1.0, 1.0]] * 8) == [], (
         "small from the start: for the probe to say"
     )
@@ -88,7 +88,7 @@ def test_vanishing_is_against_the_runs_own_start():
 
 def test_dying_units():
     (event,) = watch(dead=[math.nan, 0.1, 0.3, 0.6, 0.9])
-    assert (event.step, event.kind, event.layer) == (3, Kind.DYING, "relu")
+    assert (event.step, event.kind, event.layer) == (3, EventKind.DYING, "relu")
     assert watch(dead=[0.6, 0.7, 0.6]) == [], "sparse from the start"
 
 

@@ -19,7 +19,7 @@ from evengrad.recording import reader
 from evengrad.recording import writer as store
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
-from evengrad.values.run import Detail, Event, Kind, Step, Subject, Tensor
+from evengrad.values.run import Detail, Event, EventKind, Step, Subject, Tensor
 
 TENSORS = (Tensor("a.weight", "a", (4, 3), 3.0), Tensor("a.bias", "a", (4,)))
 SUBJECT = Subject("train.py", "Net", "SGD", "torch", "torch", ("torch 2",), TENSORS, {"clip": None})
@@ -46,7 +46,7 @@ def write(folder, work):
 
 
 def test_what_goes_in_comes_out(tmp_path):
-    event = Event(3, Kind.SPIKE, "text", "a", {"norm": 5.0})
+    event = Event(3, EventKind.SPIKE, "text", "a", {"norm": 5.0})
 
     def work(writer):
         for number in range(5):
@@ -195,8 +195,8 @@ def test_two_trainings_into_one_folder(tmp_path):
 WRITER = """
 import sys, time
 from pathlib import Path
-from evengrad.run import Step
-from tests.test_store import SUBJECT, store
+from evengrad.values.run import Step
+from tests.recording.test_store import SUBJECT, store
 import os
 folders = [Path(p) for p in sys.argv[1:]]
 children = []

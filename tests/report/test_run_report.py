@@ -18,10 +18,10 @@ from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import by_layer, gradient_profile, grid, ratios
 from evengrad.recording.reader import load
 from evengrad.report import run_html, run_json, run_rows, run_text, run_words
-from evengrad.values.run import Event, Kind
+from evengrad.values.run import Event, EventKind
 
 _EVIL = "</script><script>alert(1)</script>"
-STOPPED = Scenario(steps=300, held=Kind.NON_FINITE, status="stopped", spikes=(200,))
+STOPPED = Scenario(steps=300, refused=EventKind.NON_FINITE, status="stopped", spikes=(200,))
 
 
 def page(run):
@@ -166,7 +166,7 @@ def test_the_users_words_are_escaped_everywhere():
         dataclasses.replace(t, layer=_EVIL + t.layer, name=_EVIL) for t in run.subject.tensors
     )
     subject = dataclasses.replace(run.subject, script=_EVIL, model=_EVIL, tensors=tensors)
-    events = (Event(50, Kind.NON_FINITE, _EVIL, _EVIL),)
+    events = (Event(50, EventKind.NON_FINITE, _EVIL, _EVIL),)
     text = page(dataclasses.replace(run, subject=subject, events=events))
     assert "alert(1)" in text
     assert "<script>alert" not in text
@@ -178,7 +178,7 @@ def test_the_users_words_are_escaped_everywhere():
     [
         Scenario(steps=1),
         Scenario(steps=2, loss="nan"),
-        Scenario(steps=1, held=Kind.NON_FINITE, status="stopped"),
+        Scenario(steps=1, refused=EventKind.NON_FINITE, status="stopped"),
         Scenario(steps=30, depth=1),
         Scenario(steps=60, depth=90, ratio=0.0),
         Scenario(steps=50, skips=tuple(range(50))),

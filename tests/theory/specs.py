@@ -7,7 +7,7 @@ from typing import Any
 
 from evengrad.theory.activations import FUNCTIONS
 from evengrad.theory.prediction import Prediction, predict
-from evengrad.theory.propagate import Level, propagate, together
+from evengrad.theory.propagate import GradientLevel, propagate, together
 from evengrad.values.spec import (
     Combine,
     Convolution,
@@ -112,14 +112,14 @@ class Graph:
         """Its forecast."""
         return predict(self.spec())
 
-    def levels(self) -> dict[str, Level]:
+    def levels(self) -> dict[str, GradientLevel]:
         """Operation -> the gradient at its output."""
         spec = self.spec()
         inputs = {0: Law(0.0, 1.0)}
         found = propagate(spec, inputs, {len(self.shapes) - 1: 1.0})
-        return {name: together(p.above.values()) for name, p in found.passages.items()}
+        return {name: together(p.above.values()) for name, p in found.gains.items()}
 
 
-def energy(levels: dict[str, Level], below: str, above: str) -> float:
+def energy(levels: dict[str, GradientLevel], below: str, above: str) -> float:
     """Ratio of the gradient's energy at the outputs of two operations, means over seeds."""
     return levels[below].energy / levels[above].energy

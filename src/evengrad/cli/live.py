@@ -17,10 +17,10 @@ from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
 from rich.text import Text
 
-from evengrad.recording.session import Listener
+from evengrad.recording.session import RunListener
 from evengrad.report.run_text import sparkline
 from evengrad.report.run_words import duration, short
-from evengrad.values.run import BAD, Detail, Event, Kind, Status, Step, Subject
+from evengrad.values.run import BAD_EVENTS, Detail, Event, EventKind, RunStatus, Step, Subject
 
 _EVERY = 10.0  # seconds between two plain lines of progress
 _MOST = 50  # plain lines of events
@@ -29,14 +29,14 @@ _LINES = 5
 _ROOM = 15  # rows that a terminal must have
 
 
-class View(Listener, Protocol):
+class View(RunListener, Protocol):
     """A listener that is closed at the end."""
 
     def close(self) -> None: ...
 
 
 @contextmanager
-def viewing() -> Iterator[Listener]:
+def viewing() -> Iterator[RunListener]:
     """A panel where stderr is a terminal, else plain lines; gone at the end."""
     console = Console(stderr=True, highlight=False)
     fits = console.is_terminal and not console.legacy_windows and console.size.height >= _ROOM
@@ -63,7 +63,7 @@ class Seen:
         self.events: deque[Event] = deque(maxlen=2)
         self._times: deque[float] = deque(maxlen=50)
 
-    def begun(self, subject: Subject, path: Path | None) -> None:
+    def begin(self, subject: Subject, path: Path | None) -> None:
         """A run begins; speeds count from its first step."""
         self.runs += 1
         self.subject, self.path = subject, path
@@ -101,9 +101,9 @@ class Lines:
         self._told = 0
         self._next = time.monotonic() + _EVERY
 
-    def begun(self, subject: Subject, path: Path | None) -> None:
+    def begin(self, subject: Subject, path: Path | None) -> None:
         """A run begins."""
-        self._seen.begun(subject, path)
+        self._seen.begin(subject, path)
         where = "" if path is None else f"; the run file is {path}"
         self._say(f"watching {subject.model} with {subject.optimizer}{where}")
 
@@ -125,7 +125,7 @@ class Lines:
         if self._told == _MOST:
             self._say("further events are in the run file only")
 
-    def ended(self, status: Status) -> None:
+    def end(self, status: RunStatus) -> None:
         """Not shown: the findings follow."""
 
     def close(self) -> None:
@@ -145,9 +145,9 @@ class Panel:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def begun(self, subject: Subject, path: Path | None) -> None:
+    def begin(self, subject: Subject, path: Path | None) -> None:
         """A run begins: the panel appears."""
-        self._seen.begun(subject, path)
+        self._seen.begin(subject, path)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="evengrad-live", daemon=True)
             self._thread.start()
@@ -164,7 +164,7 @@ class Panel:
         """Something happened: seen with the next redraw."""
         self._seen.events.append(event)
 
-    def ended(self, status: Status) -> None:
+    def end(self, status: RunStatus) -> None:
         """Not shown: the findings follow."""
 
     def close(self) -> None:
@@ -258,7 +258,7 @@ def _profile(seen: Seen) -> str:
 
 
 def _event(event: Event) -> Text:
-    style = "red" if event.kind in BAD else "" if event.kind is Kind.NOTE else "yellow"
+    style = "red" if event.kind in BAD_EVENTS else "" if event.kind is EventKind.NOTE else "yellow"
     line = Text(no_wrap=True, overflow="ellipsis")
     return line.append(f"{event.step:,} ", "dim").append(event.message.splitlines()[0], style)
 

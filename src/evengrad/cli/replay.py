@@ -17,7 +17,7 @@ from rich.text import Text
 from evengrad.cli.check import say
 from evengrad.errors import EvengradError
 from evengrad.recording import blackbox
-from evengrad.recording.blackbox import BlackBox, Passage
+from evengrad.recording.blackbox import BlackBox, ReplayedOperation
 from evengrad.report import words
 from evengrad.values.wording import percent
 
@@ -82,8 +82,8 @@ def _screen(box: BlackBox, full: bool) -> Iterator[RenderableType]:
     else:
         yield Text(f"Origin: {box.origin.layer} ({box.origin.phase}). {box.origin.message}")
     yield from _section("Batch", _batch(box))
-    if box.origin is not None and box.origin.passages:
-        rows = _passages(box.origin.passages, box.origin.layer, full)
+    if box.origin is not None and box.origin.operations:
+        rows = _operations(box.origin.operations, box.origin.layer, full)
         yield from _section("The step again: rms forward and backward", rows)
     if box.gradients:
         yield from _section("Gradient norm by tensor", _gradients(box, full))
@@ -134,29 +134,29 @@ def _range(array: Any) -> tuple[str, Text]:
     return ends, Text(f"{bad:,} not finite, in rows {rows}", style="red")
 
 
-def _passages(passages: tuple[Passage, ...], origin: str, full: bool) -> Table:
+def _operations(operations: tuple[ReplayedOperation, ...], origin: str, full: bool) -> Table:
     """Forward order; the first bad one marked; far from it left out where there are many."""
     table = _table("left", "left", "left", "right", "right", "right", "right")
     table.show_header = True
     heads = ("", "layer", "type", "forward", "not finite", "backward", "not finite")
     for column, head in zip(table.columns, heads, strict=True):
         column.header = Text(head, style="dim")
-    at = _first(passages, origin)
-    shown = range(len(passages)) if full else _near(len(passages), at)
+    at = _first(operations, origin)
+    shown = range(len(operations)) if full else _near(len(operations), at)
     left_out = 0
-    for i, passage in enumerate(passages):
+    for i, operation in enumerate(operations):
         if i not in shown:
             left_out += 1
             continue
         style = "bold red" if i == at else ""
         table.add_row(
             ">" if i == at else "",
-            passage.layer,
-            passage.type,
-            _number(passage.forward),
-            _share(passage.forward_non_finite),
-            _number(passage.backward),
-            _share(passage.backward_non_finite),
+            operation.layer,
+            operation.type,
+            _number(operation.forward),
+            _share(operation.forward_non_finite),
+            _number(operation.backward),
+            _share(operation.backward_non_finite),
             style=style,
         )
     if left_out:
@@ -164,12 +164,14 @@ def _passages(passages: tuple[Passage, ...], origin: str, full: bool) -> Table:
     return table
 
 
-def _first(passages: tuple[Passage, ...], origin: str) -> int | None:
+def _first(operations: tuple[ReplayedOperation, ...], origin: str) -> int | None:
     """The origin's place; else the first that is not finite, going forward and then backward."""
-    named = [i for i, p in enumerate(passages) if p.layer == origin]
-    bad = [i for i, p in enumerate(passages) if p.forward_non_finite]
-    back = [i for i, p in reversed(list(enumerate(passages))) if p.backward_non_finite]
-    wrong = [i for i in named if passages[i].forward_non_finite or passages[i].backward_non_finite]
+    named = [i for i, p in enumerate(operations) if p.layer == origin]
+    bad = [i for i, p in enumerate(operations) if p.forward_non_finite]
+    back = [i for i, p in reversed(list(enumerate(operations))) if p.backward_non_finite]
+    wrong = [
+        i for i in named if operations[i].forward_non_finite or operations[i].backward_non_finite
+    ]
     return next(iter([*wrong, *named, *bad, *back]), None)
 
 

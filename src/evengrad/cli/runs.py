@@ -16,7 +16,7 @@ from evengrad.cli.check import say
 from evengrad.recording.listing import Glance, runs_in
 from evengrad.report.json import plain
 from evengrad.report.run_words import duration
-from evengrad.values.run import BAD
+from evengrad.values.run import BAD_EVENTS
 
 _SILENT = 300.0  # seconds after which a run that says it is running may be dead
 _STYLES = {"stopped": "red", "failed": "red", "interrupted": "yellow", "running": "cyan"}
@@ -75,8 +75,8 @@ def _table(found: list[Glance]) -> Table:
 def _events(run: Glance) -> Text:
     """Bad ones first, in red."""
     text = Text()
-    for kind, count in sorted(run.events.items(), key=lambda item: item[0] not in BAD):
+    for kind, count in sorted(run.events.items(), key=lambda item: item[0] not in BAD_EVENTS):
         text.append(", " if text else "")
         times = f" x{count}" if count > 1 else ""
-        text.append(kind.replace("_", " ") + times, "red" if kind in BAD else "")
+        text.append(kind.replace("_", " ") + times, "red" if kind in BAD_EVENTS else "")
     return text

@@ -33,7 +33,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class ProfilePoint:
     """One point of the profile: log(norm of dL/dy at an operation / norm at the outputs).
 
     cut: whether all paths cross its output; inside a branch only a part of the gradient flows.
@@ -58,7 +58,7 @@ class Budget:
     blocks: tuple[Block, ...]
     terms: dict[str, float]
     flow: dict[str, float]
-    profile: tuple[Level, ...]
+    profile: tuple[ProfilePoint, ...]
 
 
 def budget(probe: Probe) -> Budget:
@@ -82,7 +82,7 @@ def budget(probe: Probe) -> Budget:
         below = above
     cuts = {block.operations[-1] for block in blocks}
     profile = tuple(
-        Level(
+        ProfilePoint(
             op.name,
             op.layer,
             _log_gain(root_sum_squares(port.norm for port in op.outputs), top),

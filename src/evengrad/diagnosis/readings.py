@@ -8,27 +8,27 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from evengrad.values.run import Event, Floats, Kind, Run
+from evengrad.values.run import Event, EventKind, Floats, Run
 
-Steps = npt.NDArray[np.int64]
+StepNumbers = npt.NDArray[np.int64]
 
 
-def happened(run: Run, *kinds: Kind) -> list[Event]:
+def happened(run: Run, *kinds: EventKind) -> list[Event]:
     """The events of these kinds, in order."""
     return [event for event in run.events if event.kind in kinds]
 
 
-def grid(run: Run, figure: str) -> tuple[Steps, Floats]:
+def grid(run: Run, figure: str) -> tuple[StepNumbers, Floats]:
     """A figure of the tensors over the observed steps: (steps,), (steps, tensors); NaN where missing."""
     return _grid(run.details, figure, "tensor", len(run.subject.tensors))
 
 
-def sampled(run: Run, figure: str) -> tuple[Steps, Floats]:
+def sampled(run: Run, figure: str) -> tuple[StepNumbers, Floats]:
     """A figure of the activations over the observed steps: (steps,), (steps, layers); NaN where missing."""
     return _grid(run.samples, figure, "layer", len(run.layers))
 
 
-def ratios(run: Run) -> tuple[Steps, Floats]:
+def ratios(run: Run) -> tuple[StepNumbers, Floats]:
     """rms(update) / rms(weights) over the observed steps, (steps, tensors); NaN where there is none."""
     steps, updates = grid(run, "update_rms")
     weights = grid(run, "weight_rms")[1]
@@ -85,7 +85,7 @@ def faded(looks: Floats, own: list[int]) -> float:
     return float(first / last) if last > 0 else math.nan
 
 
-def losses(run: Run) -> tuple[Steps, Floats]:
+def losses(run: Run) -> tuple[StepNumbers, Floats]:
     """The finite losses and their steps."""
     loss = run.steps["loss"]
     good = np.isfinite(loss)
@@ -100,7 +100,7 @@ def applied(run: Run, column: str) -> Floats:
 
 def half_precision(run: Run) -> bool:
     """Whether a loss scaler has spoken."""
-    return bool(happened(run, Kind.SCALER))
+    return bool(happened(run, EventKind.SCALER))
 
 
 def adam_like(run: Run) -> bool:
@@ -120,7 +120,7 @@ def rate_at(run: Run, step: int) -> float:
     return float(run.steps["rate"][at[-1]]) if len(at) else math.nan
 
 
-def _grid(table: object, figure: str, item: str, count: int) -> tuple[Steps, Floats]:
+def _grid(table: object, figure: str, item: str, count: int) -> tuple[StepNumbers, Floats]:
     columns: dict[str, npt.NDArray[np.float64]] = dict(table)  # type: ignore[call-overload]
     steps, row = np.unique(columns["step"], return_inverse=True)
     out = np.full((len(steps), count), np.nan)

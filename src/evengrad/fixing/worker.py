@@ -29,7 +29,7 @@ from evengrad.recording.settings import Settings
 from evengrad.values.change import Change, ClipGradients
 from evengrad.values.finding import Finding
 from evengrad.values.probe import Probe
-from evengrad.values.run import Detail, Event, Run, Status, Step, Subject
+from evengrad.values.run import Detail, Event, Run, RunStatus, Step, Subject
 from evengrad.verbs.run_script import Outcome, TrialOverError, run_script
 
 _EVERY = 10
@@ -127,10 +127,10 @@ class _Session:
     def step(self, step: Step) -> None:
         self._losses.append(step.loss)
 
-    def begun(self, subject: Subject, path: Path | None) -> None: ...
+    def begin(self, subject: Subject, path: Path | None) -> None: ...
     def detail(self, detail: Detail) -> None: ...
     def event(self, event: Event) -> None: ...
-    def ended(self, status: Status) -> None: ...
+    def end(self, status: RunStatus) -> None: ...
 
     # --- the end ---------------------------------------------------------------------------------------
 

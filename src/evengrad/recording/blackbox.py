@@ -17,7 +17,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class ReplayedOperation:
     """One operation of the failing step, as it was seen again. forward, backward: rms of its output and of
     the gradient there (over the finite elements); *_non_finite: shares, 0 to 1; None: not seen.
     """
@@ -39,7 +39,7 @@ class Origin:
     layer: str
     phase: str
     message: str
-    passages: tuple[Passage, ...] = ()
+    operations: tuple[ReplayedOperation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,9 @@ def load(folder: str | Path, *, tensors: bool = True) -> BlackBox:
         facts = json.loads((found / "box.json").read_text())
         origin = facts["origin"]
         if origin is not None:
-            passages = tuple(Passage(**passage) for passage in origin.pop("passages"))
-            origin = Origin(**origin, passages=passages)
+            recorded = origin.pop("operations", ()) or origin.pop("passages", ())
+            operations = tuple(ReplayedOperation(**operation) for operation in recorded)
+            origin = Origin(**origin, operations=operations)
         return BlackBox(
             step=facts["step"],
             kind=facts["kind"],

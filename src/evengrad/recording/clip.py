@@ -16,8 +16,8 @@ import numpy as np
 
 from evengrad.errors import EvengradError
 
-Array = Any
-State = Mapping[str, Array]
+AnyArray = Any
+State = Mapping[str, AnyArray]
 Scope = Literal["norms", "elements", "units", "updates"]
 """What a clip works on: the tensors' norms; each element; each output unit with its weights; the update
 that the optimizer makes."""
@@ -26,20 +26,20 @@ that the optimizer makes."""
 class Namespace(Protocol):
     """The functions that the arithmetic needs, under NumPy's names; adapters hand in their own."""
 
-    def sqrt(self, x: Array) -> Array: ...
-    def exp(self, x: Array) -> Array: ...
-    def log(self, x: Array) -> Array: ...
-    def abs(self, x: Array) -> Array: ...
-    def sum(self, x: Array) -> Array: ...
-    def sort(self, x: Array) -> Array: ...
-    def where(self, condition: Array, x: Array, y: Array) -> Array: ...
-    def minimum(self, x: Array, y: Array) -> Array: ...
-    def maximum(self, x: Array, y: Array) -> Array: ...
-    def isfinite(self, x: Array) -> Array: ...
-    def arange(self, n: int) -> Array:
+    def sqrt(self, x: AnyArray) -> AnyArray: ...
+    def exp(self, x: AnyArray) -> AnyArray: ...
+    def log(self, x: AnyArray) -> AnyArray: ...
+    def abs(self, x: AnyArray) -> AnyArray: ...
+    def sum(self, x: AnyArray) -> AnyArray: ...
+    def sort(self, x: AnyArray) -> AnyArray: ...
+    def where(self, condition: AnyArray, x: AnyArray, y: AnyArray) -> AnyArray: ...
+    def minimum(self, x: AnyArray, y: AnyArray) -> AnyArray: ...
+    def maximum(self, x: AnyArray, y: AnyArray) -> AnyArray: ...
+    def isfinite(self, x: AnyArray) -> AnyArray: ...
+    def arange(self, n: int) -> AnyArray:
         """0 to n - 1, as floats."""
 
-    def take(self, x: Array, index: Array) -> Array:
+    def take(self, x: AnyArray, index: AnyArray) -> AnyArray:
         """The element of a vector at a whole number that is a float scalar."""
 
 
@@ -58,12 +58,12 @@ class OnHost:
     isfinite = staticmethod(np.isfinite)
 
     @staticmethod
-    def arange(n: int) -> Array:
+    def arange(n: int) -> AnyArray:
         """0 to n - 1, as floats."""
         return np.arange(n, dtype=np.float64)
 
     @staticmethod
-    def take(x: Array, index: Array) -> Array:
+    def take(x: AnyArray, index: AnyArray) -> AnyArray:
         """The element at a whole number that is a float."""
         return x[int(index)]
 
@@ -83,7 +83,7 @@ class GlobalNorm:
         """Nothing is remembered."""
         return {}
 
-    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+    def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
         """norms: (tensors,). Returns one factor for all."""
         return _at_most(xp, global_norm(xp, norms), self.bound), state
 
@@ -103,7 +103,7 @@ class TensorNorm:
         """Nothing is remembered."""
         return {}
 
-    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+    def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
         """norms: (tensors,). Returns (tensors,)."""
         return _at_most(xp, norms, self.bound), state
 
@@ -128,7 +128,7 @@ class AutoClip:
             "count": np.zeros((), np.float32),
         }
 
-    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+    def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
         """norms: (tensors,). Returns one factor for all; the present norm is part of the history."""
         norm = global_norm(xp, norms)
         state = _remember(xp, norm, state, self.window)
@@ -155,7 +155,7 @@ class ZClip:
         zero = np.zeros((), np.float32)
         return {"count": zero, "mean": zero.copy(), "variance": zero.copy()}
 
-    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+    def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
         """norms: (tensors,). Returns one factor for all."""
         norm = global_norm(xp, norms)
         count, mean, variance = state["count"], state["mean"], state["variance"]
@@ -198,7 +198,7 @@ class AdaGC:
         """average: of each tensor; count: of finite steps so far."""
         return {"average": np.full(tensors, np.inf, np.float32), "count": np.zeros((), np.float32)}
 
-    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+    def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
         """norms: (tensors,). Returns (tensors,)."""
         average, count = state["average"], state["count"]
         warm = count < self.warm_up
@@ -239,7 +239,7 @@ class Auto:
             "count": np.zeros((), np.float32),
         }
 
-    def factors(self, xp: Namespace, norms: Array, state: State) -> tuple[Array, State]:
+    def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
         """norms: (tensors,). Returns one factor for all; the bound is that of the steps before."""
         norm = global_norm(xp, norms)
         middle = xp.log(_quantile(xp, state, 0.5, self.window) + _TINY)
@@ -274,7 +274,7 @@ class AGC:
     limit: float = 0.01
     eps: float = 1e-3
 
-    def unit_factors(self, xp: Namespace, gradients: Array, weights: Array) -> Array:
+    def unit_factors(self, xp: Namespace, gradients: AnyArray, weights: AnyArray) -> AnyArray:
         """Factors of one tensor from the norms of its units' gradients and weights, of one shape."""
         bound = self.limit * xp.maximum(weights, weights * 0 + self.eps)
         return _at_most(xp, gradients, bound)
@@ -294,7 +294,7 @@ class UpdateClip:
     limit: float = 1.0
     eps: float = 1e-8
 
-    def factor(self, xp: Namespace, rms: Array) -> Array:
+    def factor(self, xp: Namespace, rms: AnyArray) -> AnyArray:
         """The factor of a tensor's update from its RMS_t."""
         return 1 / xp.maximum(rms / self.limit, rms * 0 + 1)
 
@@ -352,20 +352,20 @@ def _positive(number: float, given: object) -> float:
     return number
 
 
-def global_norm(xp: Namespace, norms: Array) -> Array:
+def global_norm(xp: Namespace, norms: AnyArray) -> AnyArray:
     """Norm of all tensors together; scaled by the largest, so that no square overflows."""
     top = xp.sort(norms)[-1]
     safe = xp.where(top > 0, top, top * 0 + 1)
     return safe * xp.sqrt(xp.sum((norms / safe) ** 2))
 
 
-def _at_most(xp: Namespace, norm: Array, bound: Array) -> Array:
+def _at_most(xp: Namespace, norm: AnyArray, bound: AnyArray) -> AnyArray:
     """min(1, bound / norm)."""
     safe = xp.maximum(norm, norm * 0 + _TINY)
     return xp.minimum(bound / safe, norm * 0 + 1)
 
 
-def _remember(xp: Namespace, norm: Array, state: State, window: int) -> State:
+def _remember(xp: Namespace, norm: AnyArray, state: State, window: int) -> State:
     """The history with this norm in the place of the oldest; unchanged where it is not finite."""
     count = state["count"]
     good = xp.isfinite(norm)
@@ -377,7 +377,7 @@ def _remember(xp: Namespace, norm: Array, state: State, window: int) -> State:
     }
 
 
-def _quantile(xp: Namespace, state: State, q: float, window: int) -> Array:
+def _quantile(xp: Namespace, state: State, q: float, window: int) -> AnyArray:
     """Quantile of the norms in the history, lower of the two neighbours; inf where there is none."""
     known = xp.minimum(state["count"], state["count"] * 0 + window)
     index = xp.maximum((q * (known - 1)) // 1, known * 0)

@@ -10,15 +10,15 @@ from enum import StrEnum
 import numpy as np
 
 from evengrad.errors import EvengradError
-from evengrad.recording.clip import Array, Namespace
-from evengrad.values.run import Floats, Kind, Tensor
+from evengrad.recording.clip import AnyArray, Namespace
+from evengrad.values.run import EventKind, Floats, Tensor
 
 _NO_CEILING = 3e38
 SQUARES = 1.8e19  # its square is the largest float32
 
 
 class Action(StrEnum):
-    """What becomes of a step that the guard holds back. Its weights are untouched in each case.
+    """what becomes of a step that the guard refuses. Its weights are untouched in each case.
 
     STOP: the training ends with GuardStopError. SKIP: it goes on with the next batch. ROLLBACK: the last
     good weights and optimizer state are put back, the rate is lowered, and it goes on.
@@ -65,8 +65,13 @@ def parse(value: str | Guard | None) -> Guard | None:
 
 
 def passes(
-    xp: Namespace, norms: Array, total: Array, factors: Array, reach: Array, ceiling: Array
-) -> Array:
+    xp: Namespace,
+    norms: AnyArray,
+    total: AnyArray,
+    factors: AnyArray,
+    reach: AnyArray,
+    ceiling: AnyArray,
+) -> AnyArray:
     """Whether a step may reach the weights, worked out where the gradients are: a bool scalar.
 
     norms: (tensors,), of the gradients before the clip. total: of all together. factors: the clip's, (tensors,)
@@ -104,13 +109,13 @@ def ceiling(guard: Guard | None, norms: Sequence[float]) -> float:
     return guard.spike * float(np.median(norms))
 
 
-def reason(norms: Floats, factors: Floats, reach: Floats, total: float, limit: float) -> Kind:
+def reason(norms: Floats, factors: Floats, reach: Floats, total: float, limit: float) -> EventKind:
     """Why ``passes`` said no."""
     if not (np.isfinite(norms) & (norms * factors <= SQUARES)).all():
-        return Kind.NON_FINITE
+        return EventKind.NON_FINITE
     if (norms * factors * reach > 1).any():
-        return Kind.OVERWRITE
-    return Kind.SPIKE if total > limit else Kind.NON_FINITE
+        return EventKind.OVERWRITE
+    return EventKind.SPIKE if total > limit else EventKind.NON_FINITE
 
 
 class Tally:
@@ -120,8 +125,8 @@ class Tally:
         self.guard = guard
         self._count = 0
 
-    def held(self) -> Action:
-        """A step was held back: what to do. After ``limit`` skips in a row, or rollbacks in all: stop."""
+    def refused(self) -> Action:
+        """A step was refused: what to do. After ``limit`` skips in a row, or rollbacks in all: stop."""
         self._count += 1
         if self.guard.action is Action.STOP or self._count > self.guard.limit:
             return Action.STOP

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from evengrad.values.run import Detail, Event, Floats, Kind, Step, Tensor
+from evengrad.values.run import Detail, Event, EventKind, Floats, Step, Tensor
 
 _WINDOW = 128
 _ENOUGH = 20
@@ -67,7 +67,7 @@ class Monitor:
                 times = step.norm / math.exp(middle)
                 yield Event(
                     step.step,
-                    Kind.SPIKE,
+                    EventKind.SPIKE,
                     f"the gradient norm is {step.norm:.3g}, {times:.3g} times the median of the last "
                     f"{len(logs)} steps",
                     values={"norm": step.norm, "median": math.exp(middle), "deviations": out},
@@ -91,7 +91,7 @@ class Monitor:
         if self._first_loss > 0 and now > 2 * self._first_loss and self._once("divergence"):
             yield Event(
                 step.step,
-                Kind.DIVERGENCE,
+                EventKind.DIVERGENCE,
                 f"the loss is {now:.3g}, {now / self._first_loss:.3g} times what it was in the first "
                 f"{_ENOUGH} steps",
                 values={"loss": now, "first": self._first_loss},
@@ -105,7 +105,7 @@ class Monitor:
         if len(self._bound) == self._bound.maxlen and share >= _ALWAYS and self._once("clip"):
             yield Event(
                 step.step,
-                Kind.CLIP,
+                EventKind.CLIP,
                 f"the clip binds on {share:.0%} of the last {len(self._bound)} steps: it is a hidden "
                 "learning rate",
                 values={"share": share},
@@ -127,7 +127,7 @@ class Monitor:
         if drift < low and drift - self._drift < low and self._once("vanishing"):
             yield Event(
                 detail.step,
-                Kind.VANISHING,
+                EventKind.VANISHING,
                 f"the gradient of {self._tensors[self._matrices[0]].layer} has fallen to "
                 f"{math.exp(drift):.2g} of that of {self._tensors[self._matrices[-1]].layer}, from "
                 f"{math.exp(self._drift):.2g} at the start",
@@ -144,7 +144,7 @@ class Monitor:
             if dead > 0.5 and dead - start > 0.25 and self._once(f"dying {name}"):
                 yield Event(
                     detail.step,
-                    Kind.DYING,
+                    EventKind.DYING,
                     f"{dead:.0%} of the units of {name} are zero throughout, {start:.0%} at the start",
                     name,
                     {"dead": dead, "first": start},

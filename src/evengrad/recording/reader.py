@@ -12,7 +12,15 @@ import numpy as np
 
 from evengrad.errors import EvengradError
 from evengrad.recording.schema import _STEP, NAME
-from evengrad.values.run import LAYER_FIGURES, TENSOR_FIGURES, Event, Kind, Run, Subject, Tensor
+from evengrad.values.run import (
+    LAYER_FIGURES,
+    TENSOR_FIGURES,
+    Event,
+    EventKind,
+    Run,
+    Subject,
+    Tensor,
+)
 
 
 def load(path: str | Path) -> Run:
@@ -55,7 +63,7 @@ def _read(path: Path, connection: sqlite3.Connection) -> Run:
         )
     )
     events = tuple(
-        Event(step, Kind(kind), message, layer, json.loads(values))
+        Event(step, EventKind(kind), message, layer, json.loads(values))
         for step, kind, layer, message, values in connection.execute(
             'SELECT step, kind, layer, message, "values" FROM events ORDER BY event'
         )

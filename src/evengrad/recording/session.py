@@ -27,7 +27,7 @@ from evengrad.recording.loss_scaler import ScalerWatch
 from evengrad.recording.monitor import Monitor, gradient_rms
 from evengrad.recording.settings import Settings
 from evengrad.recording.writer import Writer
-from evengrad.values.run import Detail, Event, Floats, Kind, Status, Step, Subject
+from evengrad.values.run import Detail, Event, EventKind, Floats, RunStatus, Step, Subject
 
 log = logging.getLogger("evengrad")
 _BOXES = 3  # black boxes a run keeps; the first ones, nearest to the cause
@@ -35,26 +35,26 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Listener(Protocol):
+class RunListener(Protocol):
     """Who wants to see a run while it goes on, such as the live view."""
 
-    def begun(self, subject: Subject, path: Path | None) -> None: ...
+    def begin(self, subject: Subject, path: Path | None) -> None: ...
     def step(self, step: Step) -> None: ...
     def detail(self, detail: Detail) -> None: ...
     def event(self, event: Event) -> None: ...
-    def ended(self, status: Status) -> None: ...
+    def end(self, status: RunStatus) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class RefusedStep:
     """A step that did not pass the guard, as the adapter saw it. norms, factors: as in ``guard.passes``.
-    box: makes the black box, the origin with it; called at most once, with why the step was held back.
+    box: makes the black box, the origin with it; called at most once, with why the step was refused.
     """
 
     step: Step
     norms: Floats
-    kind: Kind
-    box: Callable[[Kind], BlackBox]
+    kind: EventKind
+    box: Callable[[EventKind], BlackBox]
 
 
 def _safely(
@@ -77,7 +77,7 @@ class Watching:
     """One watched optimizer. off: nothing is read, written or guarded any more."""
 
     def __init__(
-        self, settings: Settings, subject: Subject, listener: Listener | None = None
+        self, settings: Settings, subject: Subject, listener: RunListener | None = None
     ) -> None:
         self.settings = settings
         self.subject = subject
@@ -109,7 +109,7 @@ class Watching:
     @_safely
     def step(self, step: Step, norms: Floats) -> None:
         """A step, with the norms of the gradients before the clip, (tensors,). One that was not applied
-        was skipped by the script's own loss scaler; see ``held`` for those that the guard refuses.
+        was skipped by the script's own loss scaler; see ``refuse`` for those that the guard refuses.
         """
         self._keep(step, norms)
         if not step.applied:
@@ -129,24 +129,24 @@ class Watching:
         for event in self._monitor.detail(detail):
             self._event(event)
 
-    def held(self, held: Held) -> Action:
-        """A step that the guard held back: record it, save the black box, and say what to do.
+    def refuse(self, refused: RefusedStep) -> Action:
+        """A step that the guard refused: record it, save the black box, and say what to do.
 
         After Action.STOP, ``stopped`` is the error to raise. Without a guard the step went through; it is
         recorded, and the action is SKIP, which means nothing to execute.
         """
-        action = Action.SKIP if self.settings.guard is None else self._tally.held()
-        message = f"held back ({held.kind})"
+        action = Action.SKIP if self.settings.guard is None else self._tally.refused()
+        message = f"held back ({refused.kind})"
         try:
-            self._keep(held.step, held.norms)
-            origin, saved = self._box(held)
-            message = _in_words(held, origin, self.subject)
-            values = {"norm": held.step.norm, "box": None if saved is None else str(saved)}
+            self._keep(refused.step, refused.norms)
+            origin, saved = self._box(refused)
+            message = _in_words(refused, origin, self.subject)
+            values = {"norm": refused.step.norm, "box": None if saved is None else str(saved)}
             layer = None if origin is None else origin.layer
-            self._event(Event(held.step.step, held.kind, message, layer, values))
+            self._event(Event(refused.step.step, refused.kind, message, layer, values))
             self._write_recent()
             if self.settings.guard is not None:
-                self._event(_done(action, held.step.step, layer))
+                self._event(_done(action, refused.step.step, layer))
             if action is Action.STOP:
                 message += "\n" + self._way_on(saved)
                 if self._writer is not None:
@@ -154,7 +154,7 @@ class Watching:
         except Exception as error:
             self.trouble(error)
         if action is Action.STOP:
-            self.stopped = GuardStopError(f"Step {held.step.step}: {message}")
+            self.stopped = GuardStopError(f"Step {refused.step.step}: {message}")
         return action
 
     @_safely
@@ -174,11 +174,13 @@ class Watching:
             )
         else:
             return
-        self._event(Event(step, Kind.SCALER, text, values={"scale": scale, "verdict": verdict}))
+        self._event(
+            Event(step, EventKind.SCALER, text, values={"scale": scale, "verdict": verdict})
+        )
 
     def note(self, step: int, text: str) -> None:
         """Something that the user should know, such as what cannot be watched."""
-        self._event(Event(step, Kind.NOTE, text))
+        self._event(Event(step, EventKind.NOTE, text))
 
     def trouble(self, error: BaseException) -> None:
         """An error of our own: logged once; the watch goes off and the training goes on."""
@@ -193,7 +195,7 @@ class Watching:
             exc_info=log.isEnabledFor(logging.DEBUG),
         )
 
-    def end(self, status: Status) -> None:
+    def end(self, status: RunStatus) -> None:
         """The training is over; the file is complete after this. Later calls do nothing."""
         if self._ended:
             return
@@ -202,7 +204,7 @@ class Watching:
             self._writer.about("ended", self.now)
             self._writer.close("stopped" if self.stopped is not None else status)
         if self._listener is not None:
-            self._listener.ended("stopped" if self.stopped is not None else status)
+            self._listener.end("stopped" if self.stopped is not None else status)
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -217,7 +219,7 @@ class Watching:
                 "No run file can be written (%s); the training is watched without one.", error
             )
         if self._listener is not None:
-            self._listener.begun(self.subject, self.path)
+            self._listener.begin(self.subject, self.path)
 
     def _keep(self, step: Step, norms: Floats) -> None:
         self._recent.append((step.step, norms))
@@ -231,7 +233,7 @@ class Watching:
             self._writer.event(event)
         if self._listener is not None:
             self._listener.event(event)
-        elif event.kind is not Kind.STOP:
+        elif event.kind is not EventKind.STOP:
             log.warning("step %d: %s", event.step, event.message)
 
     def _write_recent(self) -> None:
@@ -241,21 +243,21 @@ class Watching:
             self._writer.recent([(step, gradient_rms(tensors, norms)) for step, norms in new])
             self._written = new[-1][0]
 
-    def _box(self, held: Held) -> tuple[Origin | None, Path | None]:
+    def _box(self, refused: RefusedStep) -> tuple[Origin | None, Path | None]:
         if self._boxes >= _BOXES:
             return None, None
         self._boxes += 1
         try:
-            box = held.box(held.kind)
+            box = refused.box(refused.kind)
         except Exception as error:
-            self.note(held.step.step, f"the step could not be looked into: {error}")
+            self.note(refused.step.step, f"the step could not be looked into: {error}")
             return None, None
         if self.path is None:
             return box.origin, None
         try:
             return box.origin, blackbox.save(box, self.path.parent)
         except Exception as error:
-            self.note(held.step.step, f"the black box could not be written: {error}")
+            self.note(refused.step.step, f"the black box could not be written: {error}")
             return box.origin, None
 
     def _way_on(self, saved: Path | None) -> str:
@@ -269,14 +271,16 @@ class Watching:
         return "\n".join(lines)
 
 
-def _in_words(held: Held, origin: Origin | None, subject: Subject) -> str:
-    if held.kind is Kind.NON_FINITE:
-        bad = [t for t, n in zip(subject.tensors, held.norms, strict=True) if not math.isfinite(n)]
+def _in_words(refused: RefusedStep, origin: Origin | None, subject: Subject) -> str:
+    if refused.kind is EventKind.NON_FINITE:
+        bad = [
+            t for t, n in zip(subject.tensors, refused.norms, strict=True) if not math.isfinite(n)
+        ]
         what = f"the gradients of {len(bad)} of {len(subject.tensors)} tensors are not finite"
-    elif held.kind is Kind.OVERWRITE:
+    elif refused.kind is EventKind.OVERWRITE:
         what = "the update is larger than the weights that it would change"
     else:
-        what = f"the gradient norm {held.step.norm:.3g} stands far out of the last steps'"
+        what = f"the gradient norm {refused.step.norm:.3g} stands far out of the last steps'"
     return what if origin is None else f"{what}. {origin.message}"
 
 
@@ -286,7 +290,7 @@ def _done(action: Action, step: int, layer: str | None) -> Event:
         Action.SKIP: "the guard skipped this step",
         Action.ROLLBACK: "the guard put back the last good weights and lowered the learning rate",
     }[action]
-    return Event(step, Kind(action.value), text, layer)
+    return Event(step, EventKind(action.value), text, layer)
 
 
 def _new_folder(parent: Path, name: str) -> Path:

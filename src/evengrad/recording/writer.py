@@ -19,7 +19,7 @@ from evengrad.values.run import (
     Detail,
     Event,
     Floats,
-    Status,
+    RunStatus,
     Step,
     Subject,
 )
@@ -103,7 +103,7 @@ class Writer:
         if not self.failed:
             done.wait(timeout)
 
-    def close(self, status: Status) -> None:
+    def close(self, status: RunStatus) -> None:
         """Write the status and what is left, and end the thread."""
         self.about("status", status)
         self._given.append(None)

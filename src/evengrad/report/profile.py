@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from evengrad.diagnosis.budget import Budget, Level
+from evengrad.diagnosis.budget import Budget, ProfilePoint
 from evengrad.report import words
 from evengrad.verbs.check import Check
 
@@ -41,12 +41,12 @@ def rows(check: Check, split: Budget, most: int = 16) -> tuple[Row, ...]:
     return (*start, *_folded(per_layer, most - len(start)))
 
 
-def _layers(split: Budget, named: frozenset[str]) -> list[tuple[str, list[Level]]]:
+def _layers(split: Budget, named: frozenset[str]) -> list[tuple[str, list[ProfilePoint]]]:
     told = [v for v in split.profile if v.cut or v.layer in named or not math.isfinite(v.log_norm)]
     return [(name, list(group)) for name, group in groupby(told, key=lambda v: v.layer)]
 
 
-def _worst(values: list[float], levels: Sequence[Level] = ()) -> float:
+def _worst(values: list[float], levels: Sequence[ProfilePoint] = ()) -> float:
     """The value furthest from even; NaN if it or any of the levels is not a number."""
     if any(math.isnan(value) for value in [*values, *(level.log_norm for level in levels)]):
         return math.nan

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TypedDict
 
-from evengrad.diagnosis.budget import Level
+from evengrad.diagnosis.budget import ProfilePoint
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.report import expected, words
 from evengrad.report.json import update_ratio
@@ -91,7 +91,7 @@ class TableRow:
 def profile(check: Check, seen: Evidence) -> list[ProfileRow]:
     """The model's input, then each operation in forward order."""
     named = words.marked(check.findings)
-    levels = [Level("(input)", "", seen.budget.total), *seen.budget.profile]
+    levels = [ProfilePoint("(input)", "", seen.budget.total), *seen.budget.profile]
     bands = {} if check.prediction is None else dict(check.prediction.levels)
     if check.prediction is not None:
         bands["(input)"] = check.prediction.total
@@ -100,7 +100,7 @@ def profile(check: Check, seen: Evidence) -> list[ProfileRow]:
     ]
 
 
-def _profile_row(level: Level, marked: bool, band: Band | None) -> ProfileRow:
+def _profile_row(level: ProfilePoint, marked: bool, band: Band | None) -> ProfileRow:
     return {
         "operation": level.operation,
         "layer": level.layer,

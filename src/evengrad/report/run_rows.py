@@ -9,8 +9,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from evengrad.diagnosis.readings import Steps, by_layer, grid, matrices, ratios, sampled
-from evengrad.values.run import BAD, Floats, Run
+from evengrad.diagnosis.readings import StepNumbers, by_layer, grid, matrices, ratios, sampled
+from evengrad.values.run import BAD_EVENTS, Floats, Run
 
 BINS = 240
 CELLS = 90
@@ -59,7 +59,7 @@ class EventRow(TypedDict):
     bad: bool
 
 
-def bins(steps: Steps, values: Floats, most: int = BINS) -> list[BinRow]:
+def bins(steps: StepNumbers, values: Floats, most: int = BINS) -> list[BinRow]:
     """A series folded into at most so many bins."""
     rows: list[BinRow] = []
     for at, part in _parts(steps, values, most):
@@ -101,7 +101,7 @@ def events(run: Run) -> list[EventRow]:
             "step": event.step,
             "kind": event.kind.value.replace("_", " "),
             "message": event.message,
-            "bad": event.kind in BAD,
+            "bad": event.kind in BAD_EVENTS,
         }
         for event in run.events[:_EVENTS]
     ]
@@ -150,7 +150,11 @@ def _peak(values: Floats) -> list[float]:
 
 
 def _lines(
-    steps: Steps, values: Floats, names: Sequence[str], measure: str, key: list[float] | None = None
+    steps: StepNumbers,
+    values: Floats,
+    names: Sequence[str],
+    measure: str,
+    key: list[float] | None = None,
 ) -> Iterable[LineRow]:
     """At most a few of the columns: evenly chosen, or those with the largest key."""
     count = values.shape[1]
@@ -170,7 +174,9 @@ def _lines(
             }
 
 
-def _cells(steps: Steps, values: Floats, layers: Sequence[str], most: int = CELLS) -> list[CellRow]:
+def _cells(
+    steps: StepNumbers, values: Floats, layers: Sequence[str], most: int = CELLS
+) -> list[CellRow]:
     names, values = _folded(layers, values)
     rows: list[CellRow] = []
     for column, layer in enumerate(names):
@@ -205,7 +211,9 @@ def _folded(layers: Sequence[str], values: Floats) -> tuple[list[str], Floats]:
     return names, np.column_stack([values[:, group].max(axis=1) for group in groups])
 
 
-def _parts(steps: Steps, values: Floats, most: int) -> Iterable[tuple[tuple[float, float], Floats]]:
+def _parts(
+    steps: StepNumbers, values: Floats, most: int
+) -> Iterable[tuple[tuple[float, float], Floats]]:
     """Equal parts in order: from where to where each goes, and its values."""
     if not len(steps):
         return

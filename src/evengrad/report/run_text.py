@@ -15,7 +15,7 @@ from rich.text import Text
 from evengrad.diagnosis.readings import gradient_profile, losses
 from evengrad.report import run_words, text, words
 from evengrad.values.finding import Finding
-from evengrad.values.run import BAD, Floats, Kind, Run
+from evengrad.values.run import BAD_EVENTS, EventKind, Floats, Run
 from evengrad.values.wording import factor
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -137,7 +137,9 @@ def _events(run: Run) -> Iterator[RenderableType]:
     told = list(run.events[:_EVENTS])
     told += [run.events[-1]] if len(run.events) > _EVENTS else []
     for event in told:
-        style = "red" if event.kind in BAD else "" if event.kind is Kind.NOTE else "yellow"
+        style = (
+            "red" if event.kind in BAD_EVENTS else "" if event.kind is EventKind.NOTE else "yellow"
+        )
         kind = Text(event.kind.value.replace("_", " "), style=style)
         table.add_row(f"{event.step:,}", kind, Text(event.message))
     yield Padding(table, (0, 0, 0, 2))

@@ -11,7 +11,7 @@ import numpy as np
 from evengrad.diagnosis.readings import happened, losses
 from evengrad.report.words import counted, number
 from evengrad.values.finding import Finding, Severity
-from evengrad.values.run import Kind, Run
+from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import percent
 
 
@@ -58,7 +58,7 @@ def figures(run: Run) -> Figures:
 def outcome(run: Run, findings: Sequence[Finding]) -> str:
     """One line: how it ended, and what was found."""
     last = int(run.steps["step"][-1]) if len(run.steps["step"]) else 0
-    stops = happened(run, Kind.STOP)
+    stops = happened(run, EventKind.STOP)
     found = counted(findings) if findings else "nothing found"
     if run.status == "stopped" or stops:
         at = stops[0].step if stops else last

@@ -13,9 +13,9 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from evengrad.values.spec import Array
+
 Activation = Callable[[Array], Array]
 
 _REACH = 12.0  # standard deviations: the tail beyond has mass 4e-33

@@ -6,6 +6,7 @@ Profile: along a spatial axis the second moment may depend on the place (zero pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -184,6 +185,9 @@ class Signal:
     depth: float = 0.0
     parts: tuple[Signal, ...] = ()
 
+
+Fields = Sequence[Field]
+Signals = Sequence[Signal | None]
 
 ONES: Array = np.ones((1, len(NODES)))
 

@@ -16,7 +16,14 @@ import numpy as np
 from evengrad.theory.field import Field
 from evengrad.theory.gaussian import WEIGHTS
 from evengrad.theory.notes import steep_constants
-from evengrad.theory.propagate import NOTHING, Level, Passage, Propagation, propagate, together
+from evengrad.theory.propagate import (
+    NOTHING,
+    GradientLevel,
+    OperationGain,
+    Propagation,
+    propagate,
+    together,
+)
 from evengrad.values.probe import Input, Loss, Operation, Port, Probe, Weight
 from evengrad.values.spec import Composite, Law, ModelSpec, Node, Shape
 from evengrad.values.summary import Summary
@@ -78,14 +85,14 @@ class _Predicting:
 
     def __init__(self, spec: ModelSpec, found: Propagation) -> None:
         self.spec, self.found = spec, found
-        self.passages = {node.name: self._passage(node) for node in spec.nodes}
+        self.gains = {node.name: self._gain(node) for node in spec.nodes}
 
-    def _passage(self, node: Node) -> Passage:
+    def _gain(self, node: Node) -> OperationGain:
         """Of a composite: what its inner operations do at its own inputs and outputs."""
         if not isinstance(node.op, Composite):
-            return self.found.passages[node.name]
-        inner = [self._passage(n) for n in node.op.nodes]
-        made = Passage()
+            return self.found.gains[node.name]
+        inner = [self._gain(n) for n in node.op.nodes]
+        made = OperationGain()
         for t in node.inputs:
             parts = [p.below[t] for p in inner if t in p.below]
             if parts:
@@ -99,20 +106,20 @@ class _Predicting:
     def result(self) -> Prediction:
         levels, terms = {}, {}
         for node in self.spec.nodes:
-            passage = self.passages[node.name]
-            above, below = together(passage.above.values()), together(passage.below.values())
+            gain = self.gains[node.name]
+            above, below = together(gain.above.values()), together(gain.below.values())
             if above.energy <= 0:
                 continue
             levels[node.name] = _band(above)
             if below.energy > 0:
                 ratio = _median(below) - _median(above)
-                reach = _QUANTILE * math.hypot(math.sqrt(passage.grown) / 2, _TERM_ERROR)
+                reach = _QUANTILE * math.hypot(math.sqrt(gain.grown) / 2, _TERM_ERROR)
                 terms[node.name] = Band(ratio - reach, ratio, ratio + reach)
         bottom = [
             self.found.sources[i.tensor] for i in self.spec.inputs if i.tensor in self.found.sources
         ]
         if not bottom:  # token ids: the gradient ends at their embeddings
-            ends = [self.passages[n.name] for n in self.spec.nodes]
+            ends = [self.gains[n.name] for n in self.spec.nodes]
             bottom = [together(p.above.values()) for p in ends if not p.below]
         total = _band(together(bottom)) if bottom else Band(math.nan, math.nan, math.nan)
         return Prediction(self._expected(), levels, terms, total, self.found.unknown)
@@ -147,7 +154,7 @@ class _Predicting:
     def _overflow(self) -> tuple[str, ...]:
         """Infinite is an answer, NaN is none."""
         if not any(
-            math.isnan(level.energy) for p in self.passages.values() for level in p.above.values()
+            math.isnan(level.energy) for p in self.gains.values() for level in p.above.values()
         ):
             return ()
         fields = self.found.fields
@@ -167,13 +174,13 @@ class _Predicting:
             found.append(Input(i.name, value, port))
         return found
 
-    def _port(self, tensor: int, level: Level) -> Port:
+    def _port(self, tensor: int, level: GradientLevel) -> Port:
         return Port(tensor, math.exp(_median(level)) if level.energy > 0 else 0.0)
 
     def _operation(self, node: Node) -> Operation:
-        passage = self.passages[node.name]
+        gain = self.gains[node.name]
         first = self.found.fields[node.outputs[0]]
-        above = together(passage.above.values())
+        above = together(gain.above.values())
         size = max(math.prod(self.spec.tensors[node.outputs[0]]), 1)
         rms = math.exp(_median(above)) / math.sqrt(size) if above.energy > 0 else 0.0
         return Operation(
@@ -181,8 +188,8 @@ class _Predicting:
             layer=node.layer,
             kind=node.kind,
             type=node.type,
-            inputs=tuple(self._port(t, level) for t, level in passage.below.items()),
-            outputs=tuple(self._port(t, passage.above[t]) for t in node.outputs),
+            inputs=tuple(self._port(t, level) for t, level in gain.below.items()),
+            outputs=tuple(self._port(t, gain.above[t]) for t in node.outputs),
             forward=_of(first),
             backward=_figures(first.shape, 0.0, rms, 0.0),
             weights=node.weights,
@@ -209,12 +216,12 @@ def _figures(shape: Shape, mean: float, rms: float, zeros: float) -> Summary:
     return Summary(shape, mean, rms, largest, zeros, 0.0)
 
 
-def _median(level: Level) -> float:
+def _median(level: GradientLevel) -> float:
     """Median of the log of a norm."""
     return (math.log(level.energy) - level.spread / 2) / 2
 
 
-def _band(level: Level) -> Band:
+def _band(level: GradientLevel) -> Band:
     if level.energy <= 0:
         return Band(-math.inf, -math.inf, -math.inf)
     median = _median(level)

@@ -15,7 +15,7 @@ import numpy as np
 from evengrad.theory.field import ONES, Field, Signal, energy, function_of, gaussian, total
 from evengrad.theory.gaussian import dual, expect
 from evengrad.theory.kernel import independent, pair_mean
-from evengrad.theory.maps import Rule, rules
+from evengrad.theory.maps import OperationMap, rules
 from evengrad.values.spec import (
     Array,
     Combine,
@@ -35,7 +35,7 @@ _STEP = 1e-4  # of the central difference for a slope, relative to the argument'
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class GradientLevel:
     """A gradient at one place. energy: E||delta||^2, summed over the elements. spread: Var log energy over
     seeds. depth: weight matrices between it and the outputs.
     """
@@ -45,16 +45,16 @@ class Level:
     depth: float = 0.0
 
 
-NOTHING = Level()
+NOTHING = GradientLevel()
 
 
-def together(levels: Iterable[Level]) -> Level:
+def together(levels: Iterable[GradientLevel]) -> GradientLevel:
     """Energies added; spread and depth are means over the energy."""
     parts = list(levels)
     whole = sum(p.energy for p in parts)
     if whole <= 0:
         return NOTHING
-    return Level(
+    return GradientLevel(
         whole,
         sum(p.energy * p.spread for p in parts) / whole,
         sum(p.energy * p.depth for p in parts) / whole,
@@ -62,23 +62,23 @@ def together(levels: Iterable[Level]) -> Level:
 
 
 @dataclass(slots=True)
-class Passage:
+class OperationGain:
     """What one operation does: tensor -> the gradient there through this operation alone (below), by all
     paths (above). grown: the fluctuation that the operation adds.
     """
 
-    below: dict[int, Level] = field(default_factory=dict)
-    above: dict[int, Level] = field(default_factory=dict)
+    below: dict[int, GradientLevel] = field(default_factory=dict)
+    above: dict[int, GradientLevel] = field(default_factory=dict)
     grown: float = 0.0
 
 
 @dataclass(slots=True)
 class Propagation:
-    """fields: tensor -> its law. passages: operation -> what it does. unknown: operations without a rule."""
+    """fields: tensor -> its law. gains: operation -> what it does. unknown: operations without a rule."""
 
     fields: dict[int, Field]
-    passages: dict[str, Passage]
-    sources: dict[int, Level]
+    gains: dict[str, OperationGain]
+    sources: dict[int, GradientLevel]
     unknown: dict[str, str]
 
 
@@ -87,7 +87,7 @@ def propagate(spec: ModelSpec, inputs: dict[int, Law], starts: dict[int, float])
 
     inputs: law of the model's input tensors. starts: E[delta^2] summed over the elements, at the outputs.
     """
-    run = _Run(spec, inputs)
+    run = _Propagation(spec, inputs)
     for node in run.nodes:
         run.forward(node)
     for tensor, level in starts.items():
@@ -98,10 +98,10 @@ def propagate(spec: ModelSpec, inputs: dict[int, Law], starts: dict[int, float])
     for node in reversed(run.nodes):
         run.backward(node)
     sources = {t: run.level(t) for t in run.fields if t in run.signals}
-    return Propagation(run.fields, run.passages, sources, run.unknown)
+    return Propagation(run.fields, run.gains, sources, run.unknown)
 
 
-class _Run:
+class _Propagation:
     """The state of one propagation. signals: tensor -> where a gradient came from -> the gradient."""
 
     def __init__(self, spec: ModelSpec, inputs: dict[int, Law]) -> None:
@@ -109,7 +109,7 @@ class _Run:
         self.fields: dict[int, Field] = {}
         self.signals: dict[int, dict[object, Signal]] = {}
         self.wholes: dict[int, Signal] = {}
-        self.passages: dict[str, Passage] = {}
+        self.gains: dict[str, OperationGain] = {}
         self.unknown: dict[str, str] = {}
         self.nodes = list(_opened(spec.nodes))
         self.constants = set(spec.constants)
@@ -146,7 +146,7 @@ class _Run:
         square = next((f.square for f in fields if f is not None), 1.0)
         return [gaussian(s, independent(s, square), np.zeros(1)) for s in shapes]
 
-    def _rule(self, node: Node) -> Rule | None:
+    def _rule(self, node: Node) -> OperationMap | None:
         return None if isinstance(node.op, Opaque) else rules().get(type(node.op))
 
     # --- backwards ------------------------------------------------------------------------------
@@ -165,37 +165,37 @@ class _Run:
             self.wholes[tensor] = total(list(self.signals[tensor].values()), self.fields[tensor])
         return self.wholes.get(tensor)
 
-    def level(self, tensor: int) -> Level:
+    def level(self, tensor: int) -> GradientLevel:
         """By all paths."""
         whole = self.whole(tensor)
         return NOTHING if whole is None else self._level(whole, tensor)
 
-    def _level(self, whole: Signal, tensor: int) -> Level:
+    def _level(self, whole: Signal, tensor: int) -> GradientLevel:
         size = self._size(tensor) * energy(whole, self.fields[tensor])
-        return Level(size, whole.spread, whole.depth)
+        return GradientLevel(size, whole.spread, whole.depth)
 
     def _size(self, tensor: int) -> int:
         return math.prod(self.spec.tensors[tensor])
 
     def backward(self, node: Node) -> None:
-        passage = self.passages.setdefault(node.name, Passage())
+        gain = self.gains.setdefault(node.name, OperationGain())
         arrived = [self.signals.get(t) for t in node.outputs]
         for tensor in node.outputs:
-            passage.above[tensor] = self.level(tensor)
+            gain.above[tensor] = self.level(tensor)
         data = [t for t in node.inputs if t in self.fields and t not in self.constants]
         if not any(arrived):
-            passage.below |= dict.fromkeys(data, NOTHING)
+            gain.below |= dict.fromkeys(data, NOTHING)
             return
         sent = self._sent(node, arrived)
-        top = max(above.spread for above in passage.above.values())
+        top = max(above.spread for above in gain.above.values())
         for tensor, parts in zip(node.inputs, sent, strict=True):
             if tensor not in data:
                 continue
             here = NOTHING
             if parts:
                 here = self._level(total(list(parts.values()), self.fields[tensor]), tensor)
-            passage.below[tensor] = together([here, passage.below.get(tensor, NOTHING)])
-            passage.grown = max(passage.grown, here.spread - top)
+            gain.below[tensor] = together([here, gain.below.get(tensor, NOTHING)])
+            gain.grown = max(gain.grown, here.spread - top)
             for source, signal in parts.items():
                 self.add(tensor, source, signal)
 

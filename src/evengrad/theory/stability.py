@@ -16,7 +16,7 @@ import numpy as np
 from evengrad.values.probe import Method, Rate
 from evengrad.values.spec import Array
 
-Verdict = Literal["safe", "catapult", "diverges"]
+RateVerdict = Literal["safe", "catapult", "diverges"]
 
 PASSES = 10
 """Forward passes that the search for the critical rate may take (2601.16979 needs fewer than 10)."""
@@ -69,7 +69,7 @@ def _of_critical(method: Method) -> float:
     return _OF_CRITICAL["nesterov" if method.nesterov else "momentum"]
 
 
-def verdict(rate: Rate) -> Verdict:
+def verdict(rate: Rate) -> RateVerdict:
     """Of the rate in use. diverges: beyond the catapult's range, and the coming step itself raises the loss."""
     ratio = rate.learning_rate / largest_stable(rate)
     if ratio <= 1:

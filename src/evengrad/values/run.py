@@ -81,7 +81,7 @@ class Detail:
     layer_names: tuple[str, ...] = ()
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What can happen in a run."""
 
     SPIKE = "spike"
@@ -98,7 +98,7 @@ class Kind(StrEnum):
     NOTE = "note"
 
 
-BAD = {Kind.NON_FINITE, Kind.OVERWRITE, Kind.STOP, Kind.DIVERGENCE}
+BAD_EVENTS = {EventKind.NON_FINITE, EventKind.OVERWRITE, EventKind.STOP, EventKind.DIVERGENCE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +108,13 @@ class Event:
     """
 
     step: int
-    kind: Kind
+    kind: EventKind
     message: str
     layer: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-Status = Literal["running", "finished", "stopped", "failed", "interrupted"]
+RunStatus = Literal["running", "finished", "stopped", "failed", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Run:
 
     path: Path
     subject: Subject
-    status: Status
+    status: RunStatus
     started: float
     layers: tuple[str, ...]
     steps: Mapping[str, npt.NDArray[Any]]
@@ -163,5 +163,5 @@ class Run:
     @property
     def failure(self) -> Event | None:
         """The event that stopped it, or the first that is bad; None if nothing is."""
-        stops = [event for event in self.events if event.kind is Kind.STOP]
-        return next((e for e in [*stops, *self.events] if e.kind in BAD), None)
+        stops = [event for event in self.events if event.kind is EventKind.STOP]
+        return next((e for e in [*stops, *self.events] if e.kind in BAD_EVENTS), None)

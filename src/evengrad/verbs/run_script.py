@@ -12,9 +12,9 @@ from typing import NoReturn
 from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.errors import EvengradError
 from evengrad.recording.guard import GuardStopError
-from evengrad.recording.session import Listener, Watching
+from evengrad.recording.session import RunListener, Watching
 from evengrad.recording.settings import Settings
-from evengrad.values.run import Status, Subject
+from evengrad.values.run import RunStatus, Subject
 from evengrad.verbs.host import armed, as_main, execute, expect, own_frames
 
 log = logging.getLogger("evengrad")
@@ -45,7 +45,7 @@ def run_script(
     *,
     module: bool = False,
     settings: Settings | None = None,
-    listener: Listener | None = None,
+    listener: RunListener | None = None,
     trial: TrialSession | None = None,
     source: str | None = None,
     function: str | None = None,
@@ -88,7 +88,7 @@ class _LiveSession:
         self,
         settings: Settings,
         script: str,
-        listener: Listener | None,
+        listener: RunListener | None,
         trial: TrialSession | None,
     ) -> None:
         self.settings = settings
@@ -150,7 +150,7 @@ class _LiveSession:
 
     def outcome(
         self,
-        status: Status,
+        status: RunStatus,
         *,
         stopped: GuardStopError | None = None,
         error: BaseException | None = None,

@@ -11,7 +11,7 @@ from keras import layers, ops
 import evengrad
 import evengrad.keras
 from evengrad.recording import blackbox
-from evengrad.values.run import Kind
+from evengrad.values.run import EventKind
 
 pytestmark = pytest.mark.keras
 ROWS, BATCHES, AT = 8, 3, 1
@@ -77,7 +77,7 @@ def stopped(training, x, y, weight=None):
         assert np.isfinite(ops.convert_to_numpy(variable)).all(), variable.path
     run = evengrad.load(watch.watching.path)
     assert run.steps["applied"].tolist() == [1] * AT + [0]
-    assert run.events[0].kind is Kind.NON_FINITE
+    assert run.events[0].kind is EventKind.NON_FINITE
     return blackbox.load(run.path.parent).origin
 
 

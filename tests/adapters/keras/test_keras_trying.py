@@ -732,7 +732,7 @@ class Live:
     def nothing(self, *_):
         pass
 
-    begun = detail = event = ended = nothing
+    begin = detail = event = end = nothing
 
     def trouble(self, error):
         raise error

@@ -9,7 +9,7 @@ from torch import nn
 
 import evengrad
 from evengrad.recording import blackbox
-from evengrad.values.run import Kind
+from evengrad.values.run import EventKind
 from tests.adapters.torch.torch_trainings import (
     FAULTS,
     MIDDLE,
@@ -44,7 +44,7 @@ def test_stopped_before_the_weights_and_named(fault, network, optimizer, tmp_pat
     assert str(stopped.value).startswith(f"Step {AT}:")
     run = evengrad.load(watch.watching.path)
     first = run.events[0]
-    assert (first.step, first.kind) == (AT, Kind.NON_FINITE)
+    assert (first.step, first.kind) == (AT, EventKind.NON_FINITE)
     assert first.layer == expected
     assert run.steps["applied"].tolist() == [1] * AT + [0]
     assert run.steps["non_finite"][-1] > 0
@@ -146,8 +146,8 @@ def test_skips_are_limited_in_a_row_and_then_it_stops(tmp_path):
             before=lambda step, x: x * math.nan if step in (1, 3, 4, 6, 7, 8) else x,
         )
     run = evengrad.load(watch.watching.path)
-    assert [e.step for e in run.events if e.kind is Kind.SKIP] == [1, 3, 4, 6, 7]
-    assert [e.step for e in run.events if e.kind is Kind.STOP] == [8]
+    assert [e.step for e in run.events if e.kind is EventKind.SKIP] == [1, 3, 4, 6, 7]
+    assert [e.step for e in run.events if e.kind is EventKind.STOP] == [8]
 
 
 def test_rollback_puts_back_the_last_good_weights_and_state():

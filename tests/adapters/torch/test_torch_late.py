@@ -14,7 +14,7 @@ from evengrad.adapters.torch.tap.on_device import Deferred
 from evengrad.adapters.torch.watch import Watch
 from evengrad.recording import clip, guard
 from evengrad.recording.settings import Settings
-from evengrad.values.run import Kind
+from evengrad.values.run import EventKind
 from tests.adapters.torch.torch_trainings import (
     FAULTS,
     MIDDLE,
@@ -99,7 +99,7 @@ def test_faults_stop_before_the_weights_and_are_named(fault, network, tmp_path):
     if not fault.startswith("weight"):
         assert same(everything(model, chosen), everything(plain, reference)), "as before the step"
     run = evengrad.load(watch.watching.path)
-    first = next(e for e in run.events if e.kind is Kind.NON_FINITE)
+    first = next(e for e in run.events if e.kind is EventKind.NON_FINITE)
     assert (first.step, first.layer) == (AT, expected)
 
 
@@ -117,7 +117,7 @@ def test_goes_on_after_it(action, fault, at, tmp_path):
     # Read late, a rollback also loses the step that was under way when the weights were put back.
     lost = 2 if action == "rollback" and at == 13 else 1
     assert run.steps["applied"].tolist() == [1] * at + [0] * lost + [1] * (16 - at - lost)
-    assert [e.kind for e in run.events if e.kind != Kind.NON_FINITE] == [action]
+    assert [e.kind for e in run.events if e.kind != EventKind.NON_FINITE] == [action]
     assert chosen.param_groups[0]["lr"] == (5e-4 if action == "rollback" else 1e-3)
 
 
@@ -149,7 +149,7 @@ def test_under_a_grad_scaler(optimizer, tmp_path):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     run = evengrad.load(watch.watching.path)
     assert run.steps["applied"].tolist() == [1] * 5 + [0] + [1] * 6
-    assert not any(e.kind in (Kind.STOP, Kind.NON_FINITE) for e in run.events)
+    assert not any(e.kind in (EventKind.STOP, EventKind.NON_FINITE) for e in run.events)
 
 
 class Reads(TorchDispatchMode):

@@ -16,7 +16,7 @@ from torch import nn
 import evengrad
 from evengrad.adapters.torch.tap import patches, reading
 from evengrad.adapters.torch.tap.capture import find_roots
-from evengrad.values.run import TENSOR_FIGURES, Kind
+from evengrad.values.run import TENSOR_FIGURES, EventKind
 from tests.adapters.torch.torch_trainings import (
     NETWORKS,
     OPTIMIZERS,
@@ -335,7 +335,7 @@ def test_nan_is_data(tmp_path):
     assert run.steps["non_finite"][2] == sum(p.numel() for p in model.parameters())
     assert np.isnan(run.details["gradient_rms"][run.details["step"] == 2]).all()
     assert np.isnan(run.recent["gradient_rms"][run.recent["step"] == 2]).all()
-    assert run.events[0].kind is Kind.NON_FINITE
+    assert run.events[0].kind is EventKind.NON_FINITE
     assert not torch.isfinite(model[0].weight).all(), "without a guard it goes where it goes"
 
 
@@ -375,12 +375,12 @@ def test_says_whether_skips_of_a_scaler_are_normal(largest, verdict, tmp_path):
             scaler.step(chosen)
             scaler.update()
     run = evengrad.load(watch.watching.path)
-    told = [e.values["verdict"] for e in run.events if e.kind is Kind.SCALER]
+    told = [e.values["verdict"] for e in run.events if e.kind is EventKind.SCALER]
     assert told[0] == "calibrating"
     assert verdict in told
     assert ("overflow" in told) == (verdict == "overflow")
     assert run.steps["applied"].tolist()[0] == 0
-    assert not any(e.kind is Kind.STOP for e in run.events)
+    assert not any(e.kind is EventKind.STOP for e in run.events)
     if verdict == "calibrating":
         assert (run.steps["applied"] == 0).sum() == 1 == math.ceil(math.log2(65536 / 65504))
 

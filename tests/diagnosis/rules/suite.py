@@ -1,7 +1,7 @@
 """What every rule must hold, whichever framework builds the networks."""
 
 from evengrad.diagnosis.evidence import evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.diagnosis.rules import all_rules
 from evengrad.verbs.check import diagnose
 
@@ -11,10 +11,10 @@ HEALTHY = [(rule, network) for rule in all_rules() for network in rule.healthy]
 
 def name(value):
     """A readable test id: the rule's code, or what a network changes from the default."""
-    if isinstance(value, Network):
-        default = Network()
+    if isinstance(value, NetworkCase):
+        default = NetworkCase()
         changed = [
-            f for f in Network.__dataclass_fields__ if getattr(value, f) != getattr(default, f)
+            f for f in NetworkCase.__dataclass_fields__ if getattr(value, f) != getattr(default, f)
         ]
         return " ".join(f"{f}={getattr(value, f)}" for f in changed) or "default"
     return value.code
@@ -37,27 +37,27 @@ def assert_silent(rule, probe):
 
 # The 20 healthy networks of the promise: none of them may give any finding.
 NETWORKS = {
-    "dense relu 3": Network(depth=3),
-    "dense relu 10": Network(depth=10, width=128),
-    "dense relu 20": Network(depth=20, width=128),
-    "dense relu narrow": Network(depth=5, width=16),
-    "dense tanh 5": Network(depth=5, activation="tanh"),
-    "dense tanh 20": Network(depth=20, activation="tanh", width=128),
-    "dense selu 20": Network(depth=20, activation="selu", width=128),
-    "dense elu 10": Network(depth=10, activation="elu"),
-    "dense gelu 6": Network(depth=6, activation="gelu"),
-    "dense silu 6": Network(depth=6, activation="silu"),
-    "dense leaky_relu 10": Network(depth=10, activation="leaky_relu"),
-    "dense sigmoid 2": Network(depth=2, activation="sigmoid"),
-    "dense relu batch norm 8": Network(depth=8, normalisation="batch"),
-    "dense relu layer norm 10": Network(depth=10, normalisation="layer"),
-    "dense relu residual 6": Network(depth=6, residual=True),
-    "conv relu 4": Network(layers="conv", depth=4, width=16),
-    "conv relu 12": Network(layers="conv", depth=12, width=32, batch=16),
-    "conv tanh 8": Network(layers="conv", depth=8, width=16, activation="tanh"),
-    "conv relu batch norm 8": Network(layers="conv", depth=8, width=16, normalisation="batch"),
+    "dense relu 3": NetworkCase(depth=3),
+    "dense relu 10": NetworkCase(depth=10, width=128),
+    "dense relu 20": NetworkCase(depth=20, width=128),
+    "dense relu narrow": NetworkCase(depth=5, width=16),
+    "dense tanh 5": NetworkCase(depth=5, activation="tanh"),
+    "dense tanh 20": NetworkCase(depth=20, activation="tanh", width=128),
+    "dense selu 20": NetworkCase(depth=20, activation="selu", width=128),
+    "dense elu 10": NetworkCase(depth=10, activation="elu"),
+    "dense gelu 6": NetworkCase(depth=6, activation="gelu"),
+    "dense silu 6": NetworkCase(depth=6, activation="silu"),
+    "dense leaky_relu 10": NetworkCase(depth=10, activation="leaky_relu"),
+    "dense sigmoid 2": NetworkCase(depth=2, activation="sigmoid"),
+    "dense relu batch norm 8": NetworkCase(depth=8, normalisation="batch"),
+    "dense relu layer norm 10": NetworkCase(depth=10, normalisation="layer"),
+    "dense relu residual 6": NetworkCase(depth=6, residual=True),
+    "conv relu 4": NetworkCase(layers="conv", depth=4, width=16),
+    "conv relu 12": NetworkCase(layers="conv", depth=12, width=32, batch=16),
+    "conv tanh 8": NetworkCase(layers="conv", depth=8, width=16, activation="tanh"),
+    "conv relu batch norm 8": NetworkCase(layers="conv", depth=8, width=16, normalisation="batch"),
     # At 0.01 its loss rises from 8 to 83 in five steps before it falls: EG702 says so.
-    "conv relu batch norm residual 12": Network(
+    "conv relu batch norm residual 12": NetworkCase(
         layers="conv",
         depth=12,
         width=16,
@@ -65,8 +65,8 @@ NETWORKS = {
         residual=True,
         learning_rate=1e-3,
     ),
-    "dense softmax adam": Network(
+    "dense softmax adam": NetworkCase(
         head="softmax", loss="probabilities", optimizer="adam", learning_rate=1e-3
     ),
-    "dense mse": Network(loss="mse", optimizer="adam", learning_rate=1e-3),
+    "dense mse": NetworkCase(loss="mse", optimizer="adam", learning_rate=1e-3),
 }

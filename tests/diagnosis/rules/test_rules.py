@@ -8,7 +8,7 @@ from suite import HEALTHY, NETWORKS, SICK, assert_fires, assert_silent, name
 
 from evengrad.adapters.torch.probe import probe
 from evengrad.diagnosis.diagnose import judge
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.diagnosis.rules import all_rules, explanation
 from evengrad.verbs.check import diagnose
 
@@ -57,7 +57,7 @@ def test_codes_are_unique_and_unknown_ones_refused():
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_a_loss_that_is_known_to_stand_still_makes_a_small_rate_a_finding(seed):
-    far, near = (Network(learning_rate=rate) for rate in (1e-4, 1e-2))
+    far, near = (NetworkCase(learning_rate=rate) for rate in (1e-4, 1e-2))
     for network, still, codes in ((far, False, set()), (far, True, {"EG703"}), (near, True, set())):
         measured = probe(**build(network, seed), rate=True)
         assert {finding.code for finding in judge(measured, still=still)} == codes

@@ -13,7 +13,7 @@ from evengrad.diagnosis.rules import all_rules
 from evengrad.diagnosis.run_rules import all_run_rules, run_explanation
 from evengrad.diagnosis.run_rules.spikes import stall
 from evengrad.values.finding import Cause
-from evengrad.values.run import Kind
+from evengrad.values.run import EventKind
 
 SICK = [(rule, scenario) for rule in all_run_rules() for scenario in rule.sick]
 HEALTHY = [(rule, scenario) for rule in all_run_rules() for scenario in rule.healthy]
@@ -124,16 +124,16 @@ def test_causes_follow_from_where_it_began():
         ("loss", Cause.LOSS_HEAD),
         ("layer1", Cause.ARCHITECTURE),
     ]:
-        run = Scenario(held=Kind.NON_FINITE, layer=layer, status="stopped").run()
+        run = Scenario(refused=EventKind.NON_FINITE, layer=layer, status="stopped").run()
         assert [f.cause for f in judge_run(run) if f.code == "EG801"] == [cause]
-    growing = Scenario(held=Kind.NON_FINITE, layer="layer1").run()
+    growing = Scenario(refused=EventKind.NON_FINITE, layer="layer1").run()
     growth = np.where(np.isnan(growing.steps["norm"]), np.nan, 1.2 ** growing.steps["step"])
     run = dataclasses.replace(growing, steps={**growing.steps, "norm": growth})
     assert judge_run(run)[0].cause is Cause.LEARNING_RATE
 
 
 def test_the_overwriting_update_is_measured():
-    scenario = Scenario(steps=3, held=Kind.OVERWRITE, rate=40.0, norm=90.0, noise=0.0)
+    scenario = Scenario(steps=3, refused=EventKind.OVERWRITE, rate=40.0, norm=90.0, noise=0.0)
     (finding,) = judge_run(scenario.run())
     # 8 tensors share the norm alike; a matrix has 32 * 32 elements, and weights of rms 1 / sqrt(32)
     ratio = 40 * (90 / math.sqrt(8) / 32) * math.sqrt(32)
@@ -143,7 +143,7 @@ def test_the_overwriting_update_is_measured():
 def test_what_follows_from_a_spike_is_told_under_it():
     """Units that die after a spike are its echo; a spike after they died is the echo of what killed them."""
     after = Scenario(spikes=(200,), dead=0.95, steps=600).run()
-    dying = next(event.step for event in after.events if event.kind is Kind.DYING)
+    dying = next(event.step for event in after.events if event.kind is EventKind.DYING)
     assert 200 < dying < 400
     assert [(f.code, [e.code for e in f.echoes]) for f in judge_run(after)] == [
         ("EG803", ["EG805"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from evengrad.recording.blackbox import Origin, Passage
+from evengrad.recording.blackbox import Origin, ReplayedOperation
 from evengrad.values.finding import Cause
 from evengrad.values.probe import Operation, Port, Probe
 from evengrad.values.spec import Kind
@@ -37,8 +37,8 @@ def origin_of(probe: Probe) -> Origin | None:
     found = birth(probe)
     if found is None:
         return None
-    passages = tuple(
-        Passage(
+    operations = tuple(
+        ReplayedOperation(
             op.layer,
             op.type,
             op.forward.rms,
@@ -48,7 +48,7 @@ def origin_of(probe: Probe) -> Origin | None:
         )
         for op in probe.operations
     )
-    return Origin(found.layer, found.phase, found.message, passages)
+    return Origin(found.layer, found.phase, found.message, operations)
 
 
 def _given(probe: Probe) -> Birth | None:

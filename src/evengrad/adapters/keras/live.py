@@ -12,7 +12,7 @@ from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.keras.tap.deferred import Deferred
 from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.adapters.keras.watch import Watch
-from evengrad.values.run import Status
+from evengrad.values.run import RunStatus
 
 
 def arm(session: LiveSession) -> Armed:
@@ -65,7 +65,7 @@ class _Live:
         for deferred in going:
             deferred.remove()
 
-    def _ended(self, _status: Status) -> None:
+    def _ended(self, _status: RunStatus) -> None:
         """The session says how the runs ended, when the script is over."""
 
 

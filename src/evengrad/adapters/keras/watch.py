@@ -13,9 +13,9 @@ from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.errors import EvengradError
 from evengrad.recording.clip import Clip
 from evengrad.recording.guard import Guard
-from evengrad.recording.session import Listener, Watching, log
+from evengrad.recording.session import RunListener, Watching, log
 from evengrad.recording.settings import settings_of
-from evengrad.values.run import Status, Subject
+from evengrad.values.run import RunStatus, Subject
 
 
 def watch(model: Any, _optimizer: Any, _settings: Any) -> Any:
@@ -49,7 +49,7 @@ class Watch(keras.callbacks.Callback):
         folder: str | Path | None = "runs",
         name: str | None = None,
         *,
-        listener: Listener | None = None,
+        listener: RunListener | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings_of(clip, guard, every, folder, name or "fit")
@@ -76,7 +76,7 @@ class Watch(keras.callbacks.Callback):
         """The run is complete."""
         self.remove("finished")
 
-    def remove(self, status: Status = "finished") -> None:
+    def remove(self, status: RunStatus = "finished") -> None:
         """Stop watching, and leave no trace in the model. Twice is once."""
         if self._deferred is not None:
             self._deferred.remove()
@@ -102,7 +102,7 @@ class Watch(keras.callbacks.Callback):
             exc_info=log.isEnabledFor(logging.DEBUG),
         )
 
-    def _end(self, status: Status) -> None:
+    def _end(self, status: RunStatus) -> None:
         if self.watching is not None:
             self.watching.end(status)
 

@@ -11,9 +11,9 @@ from evengrad.adapters.torch.tap import patches
 from evengrad.adapters.torch.tap.capture import find_roots
 from evengrad.adapters.torch.tap.tap import Tap
 from evengrad.errors import EvengradError
-from evengrad.recording.session import Listener, Watching
+from evengrad.recording.session import RunListener, Watching
 from evengrad.recording.settings import Settings
-from evengrad.values.run import Status
+from evengrad.values.run import RunStatus
 
 
 class Watch:
@@ -27,7 +27,7 @@ class Watch:
         model: Any,
         optimizer: Any,
         settings: Settings,
-        listener: Listener | None = None,
+        listener: RunListener | None = None,
         *,
         late: bool | None = None,
     ) -> None:
@@ -46,7 +46,7 @@ class Watch:
             raise
         patches.add(self._tap)
 
-    def remove(self, status: Status = "finished") -> None:
+    def remove(self, status: RunStatus = "finished") -> None:
         """Stop watching; the run file is complete after this. Twice is once."""
         if self._removed:
             return
@@ -80,7 +80,7 @@ class Watch:
 
 
 def watch(
-    model: Any, optimizer: Any, settings: Settings, listener: Listener | None = None
+    model: Any, optimizer: Any, settings: Settings, listener: RunListener | None = None
 ) -> Watch:
     """Watch one optimizer of a model, or of several; see ``evengrad.watch``."""
     return Watch(model, optimizer, settings, listener)

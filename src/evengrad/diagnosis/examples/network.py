@@ -7,7 +7,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class NetworkCase:
     """A network, its data and its training in words; `tests/build_torch.py` and
     `tests/build_keras.py` make it real.
 

@@ -18,10 +18,10 @@ from evengrad.values.run import (
     TENSOR_FIGURES,
     Detail,
     Event,
+    EventKind,
     Floats,
-    Kind,
     Run,
-    Status,
+    RunStatus,
     Step,
     Subject,
     Tensor,
@@ -37,8 +37,8 @@ class Scenario:
 
     loss: how it goes, from ``first_loss``. noise: standard deviation of log(loss) and log(norm) from step to
     step. spikes: steps, and what the norm is multiplied by there. after_spike: what the loss is multiplied
-    by from the first spike on. clip: a bound for the global norm. held: why the last step was held back, with
-    the origin's layer. dead: share of the middle layer's units at the end; vanishing: factor that the first
+    by from the first spike on. clip: a bound for the global norm. refused: why the guard refused the last step;
+    layer: of the origin. dead: share of the middle layer's units at the end; vanishing: factor that the first
     layer's gradient has lost by then; vanished: from step ``vanished_at`` on. saturated: share at the end.
     ratio: rms(update) / rms(weights). skips: steps that a loss scaler skipped.
     """
@@ -57,8 +57,8 @@ class Scenario:
     spike: float = 100.0
     after_spike: float = 1.0
     clip: float | None = None
-    held: Kind | None = None
-    action: Kind = Kind.STOP
+    refused: EventKind | None = None
+    action: EventKind = EventKind.STOP
     layer: str | None = None
     dead: float = 0.1
     saturated: float = 0.0
@@ -68,7 +68,7 @@ class Scenario:
     ratio: float = 1e-3
     skips: tuple[int, ...] = ()
     scale: float = 65536.0
-    status: Status = "finished"
+    status: RunStatus = "finished"
 
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -86,7 +86,7 @@ class Scenario:
     def subject(self) -> Subject:
         """What is watched."""
         clip = None if self.clip is None else f"norm {self.clip:g}"
-        guard = None if self.held is None else self.action.value
+        guard = None if self.refused is None else self.action.value
         settings = {"clip": clip, "guard": guard, "every": self.every}
         return Subject(
             "train.py",
@@ -107,7 +107,7 @@ class Scenario:
             norm = self.norm * math.exp(self.noise * generator.normal())
             norm *= self.spike if number in self.spikes else 1.0
             norms = self._split(norm, number)
-            bad = self.held is Kind.NON_FINITE and number == self.steps - 1
+            bad = self.refused is EventKind.NON_FINITE and number == self.steps - 1
             if bad:
                 norms[:] = math.nan
                 norm = math.nan
@@ -135,16 +135,16 @@ class Scenario:
         names: tuple[str, ...] = ()
         for step, norms in self.rows():
             steps.append(step)
-            held = self.held is not None and step.step == self.steps - 1
-            if held:
-                events += self._held(step)
+            refused = self.refused is not None and step.step == self.steps - 1
+            if refused:
+                events += self._refused(step)
             elif step.applied:
                 events += monitor.step(step)
             events += self._scaled(scaler, step)
             if self.observed(step.step):
                 detail = self.detail(step.step, norms)
                 names = detail.layer_names
-                events += [] if held else monitor.detail(detail)
+                events += [] if refused else monitor.detail(detail)
                 details.append(_long(detail.step, detail.tensors))
                 samples.append(_long(detail.step, detail.layers))
             if step.step >= self.steps - 64:
@@ -198,13 +198,13 @@ class Scenario:
             clipped=math.nan if skipped or bad else norm * factor,
             coefficient=factor,
             non_finite=len(self.tensors) if bad else 0,
-            applied=not skipped and not (self.held and number == self.steps - 1),
+            applied=not skipped and not (self.refused and number == self.steps - 1),
         )
 
-    def _held(self, step: Step) -> list[Event]:
-        assert self.held is not None
+    def _refused(self, step: Step) -> list[Event]:
+        assert self.refused is not None
         message = f"{self.layer or 'a layer'} went wrong"
-        told = Event(step.step, self.held, message, self.layer, {"norm": step.norm, "box": None})
+        told = Event(step.step, self.refused, message, self.layer, {"norm": step.norm, "box": None})
         return [told, Event(step.step, self.action, f"the guard: {self.action.value}", self.layer)]
 
     def _scaled(self, scaler: ScalerWatch, step: Step) -> list[Event]:
@@ -214,7 +214,9 @@ class Scenario:
         if verdict in (None, "normal"):
             return []
         values = {"scale": self.scale, "verdict": verdict}
-        return [Event(step.step, Kind.SCALER, f"the loss scaler skips: {verdict}", values=values)]
+        return [
+            Event(step.step, EventKind.SCALER, f"the loss scaler skips: {verdict}", values=values)
+        ]
 
 
 def _long(step: int, figures: Floats) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from evengrad.diagnosis.evidence import Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Finding
 
 
@@ -24,8 +24,8 @@ class Rule:
     code: str
     name: str
     explanation: str
-    sick: tuple[Network, ...]
-    healthy: tuple[Network, ...]
+    sick: tuple[NetworkCase, ...]
+    healthy: tuple[NetworkCase, ...]
     check: Callable[[Evidence], Iterable[Finding]]
 
 

@@ -22,7 +22,7 @@ from math import exp
 
 from evengrad.diagnosis.advice import initialiser, relu
 from evengrad.diagnosis.evidence import DRIFT, Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import Operation
 from evengrad.values.spec import Kind
@@ -30,10 +30,10 @@ from evengrad.values.wording import fold
 
 CODE = "EG203"
 SICK = (
-    Network(depth=14, activation="sigmoid"),
-    Network(layers="conv", depth=14, width=16, activation="sigmoid"),
+    NetworkCase(depth=14, activation="sigmoid"),
+    NetworkCase(layers="conv", depth=14, width=16, activation="sigmoid"),
 )
-HEALTHY = (Network(depth=20, activation="tanh"), Network(depth=3, activation="sigmoid"))
+HEALTHY = (NetworkCase(depth=20, activation="tanh"), NetworkCase(depth=3, activation="sigmoid"))
 
 
 def check(evidence: Evidence) -> Iterable[Finding]:

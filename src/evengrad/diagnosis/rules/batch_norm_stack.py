@@ -22,16 +22,16 @@ from collections.abc import Iterable
 from math import exp
 
 from evengrad.diagnosis.evidence import DRIFT, Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.spec import Kind
 from evengrad.values.wording import fold
 
 CODE = "EG401"
-SICK = (Network(depth=50, normalisation="batch", batch=128),)
+SICK = (NetworkCase(depth=50, normalisation="batch", batch=128),)
 HEALTHY = (
-    Network(depth=12, normalisation="batch", batch=128),
-    Network(layers="conv", depth=12, width=16, normalisation="batch", residual=True),
+    NetworkCase(depth=12, normalisation="batch", batch=128),
+    NetworkCase(layers="conv", depth=12, width=16, normalisation="batch", residual=True),
 )
 
 

@@ -22,13 +22,17 @@ import math
 from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import ActivationHealth
 
 CODE = "EG202"
-SICK = (Network(bias=-4.0), Network(layers="conv", width=32, bias=-6.0))
-HEALTHY = (Network(depth=40, width=128), Network(layers="conv", width=16), Network(classes=3))
+SICK = (NetworkCase(bias=-4.0), NetworkCase(layers="conv", width=32, bias=-6.0))
+HEALTHY = (
+    NetworkCase(depth=40, width=128),
+    NetworkCase(layers="conv", width=16),
+    NetworkCase(classes=3),
+)
 
 
 def check(evidence: Evidence) -> Iterable[Finding]:

@@ -22,13 +22,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import DRIFT, Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.wording import fold
 
 CODE = "EG101"
-SICK = (Network(depth=20, gain=2.4), Network(layers="conv", depth=16, width=16, gain=2.9))
-HEALTHY = (Network(depth=20, width=128), Network(depth=12, gain=1.1))
+SICK = (NetworkCase(depth=20, gain=2.4), NetworkCase(layers="conv", depth=16, width=16, gain=2.9))
+HEALTHY = (NetworkCase(depth=20, width=128), NetworkCase(depth=12, gain=1.1))
 
 _ADVICE = {
     Cause.ARCHITECTURE: "start each residual branch at zero, or scale it by 1/sqrt(number of blocks)",

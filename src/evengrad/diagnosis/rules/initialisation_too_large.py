@@ -24,13 +24,13 @@ from math import isfinite, log
 from evengrad.diagnosis.advice import initialiser
 from evengrad.diagnosis.causes import Scale
 from evengrad.diagnosis.evidence import DRIFT, Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.wording import fold, layers
 
 CODE = "EG301"
-SICK = (Network(depth=20, gain=2.4), Network(layers="conv", depth=4, width=16, gain=16.0))
-HEALTHY = (Network(depth=20, width=128), Network(normalisation="batch", gain=20.0))
+SICK = (NetworkCase(depth=20, gain=2.4), NetworkCase(layers="conv", depth=4, width=16, gain=16.0))
+HEALTHY = (NetworkCase(depth=20, width=128), NetworkCase(normalisation="batch", gain=20.0))
 
 _ONE_LAYER = DRIFT / 2
 

@@ -23,13 +23,13 @@ from math import isfinite, log
 from evengrad.diagnosis.advice import initialiser
 from evengrad.diagnosis.causes import Scale
 from evengrad.diagnosis.evidence import DRIFT, Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.wording import fold
 
 CODE = "EG302"
-SICK = (Network(depth=20, gain=0.577), Network(layers="conv", depth=5, width=16, gain=0.03))
-HEALTHY = (Network(depth=20, width=128), Network(depth=4, gain=0.577))
+SICK = (NetworkCase(depth=20, gain=0.577), NetworkCase(layers="conv", depth=5, width=16, gain=0.03))
+HEALTHY = (NetworkCase(depth=20, width=128), NetworkCase(depth=4, gain=0.577))
 
 _ONE_LAYER = -DRIFT / 2
 

@@ -22,17 +22,17 @@ from statistics import median
 
 from evengrad.diagnosis.causes import Scale
 from evengrad.diagnosis.evidence import Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import Input
 from evengrad.values.spec import Kind
 
 CODE = "EG601"
-SICK = (Network(input_scale=80.0), Network(layers="conv", width=16, input_scale=0.002))
+SICK = (NetworkCase(input_scale=80.0), NetworkCase(layers="conv", width=16, input_scale=0.002))
 HEALTHY = (
-    Network(),
-    Network(input_scale=0.3, input_shift=0.13),
-    Network(input_scale=80.0, normalisation="batch"),
+    NetworkCase(),
+    NetworkCase(input_scale=0.3, input_shift=0.13),
+    NetworkCase(input_scale=80.0, normalisation="batch"),
 )
 
 _LARGE, _SMALL, _COLUMNS = 10.0, 0.01, 100.0

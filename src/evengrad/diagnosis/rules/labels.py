@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import Loss, Targets
 
 CODE = "EG602"
-SICK = (Network(label_offset=1), Network(layers="conv", width=16, label_offset=-1))
-HEALTHY = (Network(), Network(loss="mse"))
+SICK = (NetworkCase(label_offset=1), NetworkCase(layers="conv", width=16, label_offset=-1))
+HEALTHY = (NetworkCase(), NetworkCase(loss="mse"))
 
 
 def check(evidence: Evidence) -> Iterable[Finding]:

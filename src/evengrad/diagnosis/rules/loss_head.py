@@ -22,18 +22,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import Loss, Probe
 from evengrad.values.spec import Kind
 
 CODE = "EG501"
 SICK = (
-    Network(head="softmax"),
-    Network(loss="probabilities"),
-    Network(head="sigmoid", loss="mse"),
+    NetworkCase(head="softmax"),
+    NetworkCase(loss="probabilities"),
+    NetworkCase(head="sigmoid", loss="mse"),
 )
-HEALTHY = (Network(), Network(head="softmax", loss="probabilities"), Network(loss="mse"))
+HEALTHY = (
+    NetworkCase(),
+    NetworkCase(head="softmax", loss="probabilities"),
+    NetworkCase(loss="mse"),
+)
 
 _LINEAR = {Kind.WEIGHTS, Kind.MERGE, Kind.NORMALISATION}
 

@@ -22,12 +22,12 @@ from collections.abc import Iterable
 
 from evengrad.adapters.common.origin import birth
 from evengrad.diagnosis.evidence import Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Finding, Severity
 
 CODE = "EG103"
-SICK = (Network(input_nan=True), Network(layers="conv", width=8, input_nan=True))
-HEALTHY = (Network(), Network(input_scale=1e12))
+SICK = (NetworkCase(input_nan=True), NetworkCase(layers="conv", width=8, input_nan=True))
+HEALTHY = (NetworkCase(), NetworkCase(input_scale=1e12))
 
 
 def check(evidence: Evidence) -> Iterable[Finding]:

@@ -27,18 +27,18 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.advice import initialiser
 from evengrad.diagnosis.evidence import DRIFT, Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import Loss
 from evengrad.values.spec import Kind
 
 CODE = "EG303"
 SICK = (
-    Network(depth=4, gain=5.0),
-    Network(layers="conv", depth=3, width=16, gain=6.0),
-    Network(depth=4, gain=5.0, loss="mse"),
+    NetworkCase(depth=4, gain=5.0),
+    NetworkCase(layers="conv", depth=3, width=16, gain=6.0),
+    NetworkCase(depth=4, gain=5.0, loss="mse"),
 )
-HEALTHY = (Network(), Network(depth=4, gain=2.0, loss="mse"))
+HEALTHY = (NetworkCase(), NetworkCase(depth=4, gain=2.0, loss="mse"))
 
 _LARGE = math.exp(DRIFT / 2)
 _FAMILIES = ("sparse_categorical", "categorical", "binary")

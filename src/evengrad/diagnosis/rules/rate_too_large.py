@@ -24,13 +24,13 @@ import math
 from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.theory.stability import CATAPULT, largest_stable, verdict
 from evengrad.values.finding import Cause, Finding, Severity
 
 CODE = "EG702"
-SICK = (Network(learning_rate=1e4), Network(optimizer="adam", learning_rate=3.0))
-HEALTHY = (Network(), Network(optimizer="adam", learning_rate=1e-3))
+SICK = (NetworkCase(learning_rate=1e4), NetworkCase(optimizer="adam", learning_rate=3.0))
+HEALTHY = (NetworkCase(), NetworkCase(optimizer="adam", learning_rate=1e-3))
 
 _ECHO_OF = (
     Cause.BAD_BATCH,

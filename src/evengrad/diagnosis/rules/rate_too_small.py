@@ -22,13 +22,13 @@ import math
 from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.theory.stability import largest_stable
 from evengrad.values.finding import Cause, Finding, Severity
 
 CODE = "EG703"
-SICK = (Network(learning_rate=1e-8), Network(optimizer="adam", learning_rate=1e-9))
-HEALTHY = (Network(), Network(optimizer="adam", learning_rate=1e-3))
+SICK = (NetworkCase(learning_rate=1e-8), NetworkCase(optimizer="adam", learning_rate=1e-9))
+HEALTHY = (NetworkCase(), NetworkCase(optimizer="adam", learning_rate=1e-3))
 
 _FAR, _UNUSUAL = 1e-3, 1e-2
 _STILL = 1e-6

@@ -20,15 +20,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 
 CODE = "EG201"
 SICK = (
-    Network(activation="tanh", gain=12.0),
-    Network(layers="conv", width=16, activation="tanh", bias=6.0),
+    NetworkCase(activation="tanh", gain=12.0),
+    NetworkCase(layers="conv", width=16, activation="tanh", bias=6.0),
 )
-HEALTHY = (Network(activation="tanh"), Network(activation="sigmoid"), Network(activation="relu"))
+HEALTHY = (
+    NetworkCase(activation="tanh"),
+    NetworkCase(activation="sigmoid"),
+    NetworkCase(activation="relu"),
+)
 
 _MAJORITY = 0.5
 

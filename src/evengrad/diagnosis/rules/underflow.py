@@ -23,17 +23,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from evengrad.diagnosis.evidence import Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import Operation, Probe
 from evengrad.values.spec import Kind
 
 CODE = "EG901"
-SICK = (Network(half=True, loss_weight=1e-4), Network(half=True, loss_weight=1e-7))
+SICK = (NetworkCase(half=True, loss_weight=1e-4), NetworkCase(half=True, loss_weight=1e-7))
 HEALTHY = (
-    Network(half=True),
-    Network(layers="conv", width=16, half=True),
-    Network(loss_weight=1e-4),
+    NetworkCase(half=True),
+    NetworkCase(layers="conv", width=16, half=True),
+    NetworkCase(loss_weight=1e-4),
 )
 
 _LIMIT = 4 * 2.0**-24

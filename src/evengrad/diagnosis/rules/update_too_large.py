@@ -20,12 +20,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 
 CODE = "EG701"
-SICK = (Network(learning_rate=300.0), Network(optimizer="adam", learning_rate=1.0))
-HEALTHY = (Network(), Network(optimizer="adam", learning_rate=1e-3))
+SICK = (NetworkCase(learning_rate=300.0), NetworkCase(optimizer="adam", learning_rate=1.0))
+HEALTHY = (NetworkCase(), NetworkCase(optimizer="adam", learning_rate=1e-3))
 
 _WHOLE = 1.0
 _ECHO_OF = (

@@ -22,16 +22,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import DRIFT, Evidence
-from evengrad.diagnosis.examples.network import Network
+from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.wording import fold
 
 CODE = "EG102"
 SICK = (
-    Network(depth=12, activation="sigmoid"),
-    Network(layers="conv", depth=20, width=16, gain=0.577),
+    NetworkCase(depth=12, activation="sigmoid"),
+    NetworkCase(layers="conv", depth=20, width=16, gain=0.577),
 )
-HEALTHY = (Network(depth=20, width=128), Network(depth=3, activation="sigmoid"))
+HEALTHY = (NetworkCase(depth=20, width=128), NetworkCase(depth=3, activation="sigmoid"))
 
 _ADVICE = {
     Cause.ACTIVATION: "use an activation that keeps the gradient, such as ReLU, with He weights",

@@ -22,7 +22,7 @@ import numpy as np
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import happened, losses
 from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.values.run import Kind, Run
+from evengrad.values.run import EventKind, Run
 
 CODE = "EG807"
 SICK = (Scenario(loss="rises"), Scenario(spikes=(100,), spike=5.0, loss="flat", after_spike=4.0))
@@ -31,7 +31,7 @@ HEALTHY = (Scenario(), Scenario(loss="flat"), Scenario(spikes=(30,), after_spike
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire where the monitor saw it and it has not come back."""
-    events = happened(run, Kind.DIVERGENCE)
+    events = happened(run, EventKind.DIVERGENCE)
     loss = losses(run)[1]
     if not events or len(loss) < 40:
         return

@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import happened, middle, sampled
 from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.values.run import Kind, Run
+from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import layers, percent
 
 CODE = "EG805"
@@ -32,7 +32,9 @@ HEALTHY = (Scenario(), Scenario(dead=0.4))
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire on layers that the monitor saw die and that have not come back."""
-    seen = {event.layer: event for event in happened(run, Kind.DYING) if event.layer in run.layers}
+    seen = {
+        event.layer: event for event in happened(run, EventKind.DYING) if event.layer in run.layers
+    }
     now = dict(zip(run.layers, middle(sampled(run, "dead")[1][-3:]).tolist(), strict=True))
     dead = [name for name in run.layers if name in seen and now[name] > 0.5]
     if not dead:
@@ -58,5 +60,5 @@ def check(run: Run) -> Iterable[Finding]:
 
 def _explained(run: Run, step: int) -> tuple[Cause, ...]:
     """By a bad batch, where the gradient spiked in the 200 steps before."""
-    spikes = [e for e in happened(run, Kind.SPIKE) if step - 200 <= e.step <= step]
+    spikes = [e for e in happened(run, EventKind.SPIKE) if step - 200 <= e.step <= step]
     return (Cause.BAD_BATCH,) if spikes else ()

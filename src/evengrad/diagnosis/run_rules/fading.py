@@ -25,7 +25,7 @@ import numpy as np
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import faded, grid, happened, matrices, middle, sampled
 from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.values.run import Kind, Run
+from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import percent
 
 CODE = "EG806"
@@ -42,7 +42,7 @@ _SOON = "it was well before the first update, and gone a few steps later"
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire where it is so at the end, and the monitor saw it begin or it was so from the start."""
-    events = happened(run, Kind.VANISHING)
+    events = happened(run, EventKind.VANISHING)
     own = matrices(run)
     if len(own) < 2:
         return

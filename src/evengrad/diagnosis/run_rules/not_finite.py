@@ -28,15 +28,15 @@ import numpy as np
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import half_precision, happened, matrices, ratios
 from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.values.run import Event, Kind, Run
+from evengrad.values.run import Event, EventKind, Run
 
 CODE = "EG801"
 SICK = (
-    Scenario(held=Kind.NON_FINITE, layer="layer1", status="stopped"),
-    Scenario(steps=12, held=Kind.NON_FINITE, action=Kind.SKIP, layer="labels"),
+    Scenario(refused=EventKind.NON_FINITE, layer="layer1", status="stopped"),
+    Scenario(steps=12, refused=EventKind.NON_FINITE, action=EventKind.SKIP, layer="labels"),
     Scenario(loss="nan"),
 )
-HEALTHY = (Scenario(), Scenario(held=Kind.OVERWRITE, status="stopped"))
+HEALTHY = (Scenario(), Scenario(refused=EventKind.OVERWRITE, status="stopped"))
 
 _ADVICE = {
     Cause.BAD_BATCH: "drop or repair this batch's rows before training",
@@ -50,7 +50,7 @@ _ADVICE = {
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire on the first step that was not finite."""
-    events = happened(run, Kind.NON_FINITE)
+    events = happened(run, EventKind.NON_FINITE)
     if events:
         yield _held(run, events)
         return

@@ -26,19 +26,19 @@ import numpy as np
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import grid, happened, matrices, rate_at
 from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.values.run import Kind, Run
+from evengrad.values.run import EventKind, Run
 
 CODE = "EG802"
 SICK = (
-    Scenario(held=Kind.OVERWRITE, layer="layer0", status="stopped"),
-    Scenario(steps=3, held=Kind.OVERWRITE, action=Kind.ROLLBACK, rate=40.0, norm=90.0),
+    Scenario(refused=EventKind.OVERWRITE, layer="layer0", status="stopped"),
+    Scenario(steps=3, refused=EventKind.OVERWRITE, action=EventKind.ROLLBACK, rate=40.0, norm=90.0),
 )
-HEALTHY = (Scenario(), Scenario(held=Kind.NON_FINITE, status="stopped"))
+HEALTHY = (Scenario(), Scenario(refused=EventKind.NON_FINITE, status="stopped"))
 
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire on the first step that the guard saw overwrite weights."""
-    events = happened(run, Kind.OVERWRITE)
+    events = happened(run, EventKind.OVERWRITE)
     if not events:
         return
     first = events[0]

@@ -25,13 +25,13 @@ from collections.abc import Iterable
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import adam_like, half_precision, happened
 from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.values.run import Event, Kind, Run
+from evengrad.values.run import Event, EventKind, Run
 
 CODE = "EG803"
 SICK = (
     Scenario(spikes=(300,), optimizer="Adam"),
     Scenario(spikes=(100, 200, 300, 400), spike=8.0),
-    Scenario(held=Kind.SPIKE, status="stopped"),
+    Scenario(refused=EventKind.SPIKE, status="stopped"),
 )
 HEALTHY = (Scenario(), Scenario(noise=0.5), Scenario(spikes=(300,), clip=2.0), Scenario(seed=5))
 _BETA2 = 0.999  # Adam's default, in both frameworks
@@ -39,7 +39,7 @@ _BETA2 = 0.999  # Adam's default, in both frameworks
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire where spikes are many, tall, or were held back."""
-    spikes = happened(run, Kind.SPIKE)
+    spikes = happened(run, EventKind.SPIKE)
     if not spikes:
         return
     factors = [factor(run, spike) for spike in spikes]
@@ -64,7 +64,9 @@ def check(run: Run) -> Iterable[Finding]:
 
 def _explained(run: Run, first: Event) -> tuple[Cause, ...]:
     """By half precision, where a scaler speaks; by the rate, where units died or the loss rose before."""
-    before = [e for e in happened(run, Kind.DYING, Kind.DIVERGENCE) if e.step < first.step]
+    before = [
+        e for e in happened(run, EventKind.DYING, EventKind.DIVERGENCE) if e.step < first.step
+    ]
     rate = (Cause.LEARNING_RATE,) if before else ()
     return rate + ((Cause.PRECISION,) if half_precision(run) else ())
 

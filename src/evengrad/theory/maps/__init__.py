@@ -17,7 +17,7 @@ from evengrad.values.spec import Shape
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class OperationMap:
     """forward: (op, inputs, shapes of the outputs) -> outputs. backward: (op, inputs, outputs, the gradients
     at the outputs) -> the gradient at each input through this operation alone.
 
@@ -31,9 +31,9 @@ class Rule:
 
 
 @cache
-def rules() -> dict[type, Rule]:
+def rules() -> dict[type, OperationMap]:
     """Every rule in this folder."""
-    found: dict[type, Rule] = {}
+    found: dict[type, OperationMap] = {}
     for info in pkgutil.iter_modules(__path__):
         found |= getattr(importlib.import_module(f"{__name__}.{info.name}"), "RULES", {})
     return found

@@ -15,7 +15,7 @@ import numpy as np
 
 from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, united
 from evengrad.theory.kernel import Kernel, independent, insert, pair_mean, same
-from evengrad.theory.maps import Rule
+from evengrad.theory.maps import OperationMap
 from evengrad.theory.windows import Window, even
 from evengrad.values.spec import Array, Convolution, Dense, Embedding, Law, Shape
 
@@ -235,7 +235,7 @@ def _embedding_back(
 
 
 RULES = {
-    Dense: Rule(_dense, _dense_back),
-    Convolution: Rule(_convolution, _convolution_back),
-    Embedding: Rule(_embedding, _embedding_back),
+    Dense: OperationMap(_dense, _dense_back),
+    Convolution: OperationMap(_convolution, _convolution_back),
+    Embedding: OperationMap(_embedding, _embedding_back),
 }

@@ -27,7 +27,7 @@ from evengrad.theory.field import (
 )
 from evengrad.theory.gaussian import NODES, WEIGHTS, dual, expect
 from evengrad.theory.kernel import Kernel
-from evengrad.theory.maps import Rule
+from evengrad.theory.maps import OperationMap
 from evengrad.values.spec import Array, Combine, Shape
 
 _SUMS = {"add", "subtract"}
@@ -243,4 +243,4 @@ def _falls_on(op: Combine, inputs: Sequence[Field], operand: int, out: Field, le
     return found_slope
 
 
-RULES = {Combine: Rule(_combine, _combine_back)}
+RULES = {Combine: OperationMap(_combine, _combine_back)}

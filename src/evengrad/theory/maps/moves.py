@@ -8,9 +8,19 @@ from dataclasses import replace
 import numpy as np
 
 from evengrad.theory import kernel as k
-from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, part_of, united
+from evengrad.theory.field import (
+    ONES,
+    Field,
+    Fields,
+    Profile,
+    Signal,
+    Signals,
+    gaussian,
+    part_of,
+    united,
+)
 from evengrad.theory.kernel import Kernel
-from evengrad.theory.maps import Rule
+from evengrad.theory.maps import OperationMap
 from evengrad.values.spec import (
     Concatenate,
     Expand,
@@ -23,9 +33,6 @@ from evengrad.values.spec import (
     Transpose,
     Upsample,
 )
-
-Fields = Sequence[Field]
-Signals = Sequence[Signal | None]
 
 
 def _sent(signal: Signal, kernel: Kernel, profile: Profile) -> list[Signal | None]:
@@ -363,13 +370,13 @@ def _upsample_back(
 
 
 RULES = {
-    Reshape: Rule(_reshape, _reshape_back),
-    Transpose: Rule(_transpose, _transpose_back),
-    Shuffle: Rule(_shuffle, _shuffle_back),
-    Expand: Rule(_expand, _expand_back),
-    Concatenate: Rule(_concatenate, _concatenate_back),
-    Slice: Rule(_slice, _slice_back),
-    Select: Rule(_select, _select_back),
-    Pad: Rule(_pad, _pad_back),
-    Upsample: Rule(_upsample, _upsample_back),
+    Reshape: OperationMap(_reshape, _reshape_back),
+    Transpose: OperationMap(_transpose, _transpose_back),
+    Shuffle: OperationMap(_shuffle, _shuffle_back),
+    Expand: OperationMap(_expand, _expand_back),
+    Concatenate: OperationMap(_concatenate, _concatenate_back),
+    Slice: OperationMap(_slice, _slice_back),
+    Select: OperationMap(_select, _select_back),
+    Pad: OperationMap(_pad, _pad_back),
+    Upsample: OperationMap(_upsample, _upsample_back),
 }

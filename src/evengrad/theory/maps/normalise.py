@@ -18,7 +18,7 @@ import numpy as np
 from evengrad.theory import kernel as k
 from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, united
 from evengrad.theory.kernel import Kernel
-from evengrad.theory.maps import Rule
+from evengrad.theory.maps import OperationMap
 from evengrad.values.spec import Array, Normalise, Shape
 
 _FEWEST = 2.5  # degrees of freedom: with fewer the expectation does not exist
@@ -156,4 +156,4 @@ def _by_place(
     return kernel, profile
 
 
-RULES = {Normalise: Rule(_forward, _backward)}
+RULES = {Normalise: OperationMap(_forward, _backward)}

@@ -14,7 +14,7 @@ from evengrad.theory import kernel as k
 from evengrad.theory.field import ONES, Field, Profile, Signal, gaussian, shaped, united
 from evengrad.theory.gaussian import NODES, WEIGHTS, dual, expect
 from evengrad.theory.kernel import Kernel
-from evengrad.theory.maps import Rule
+from evengrad.theory.maps import OperationMap
 from evengrad.theory.windows import Window, even
 from evengrad.values.spec import Array, Dropout, Pool, Reduce, Shape
 
@@ -295,7 +295,7 @@ def _dropout_back(
 
 
 RULES = {
-    Pool: Rule(_pool, _pool_back),
-    Reduce: Rule(_reduce, _reduce_back),
-    Dropout: Rule(_dropout, _dropout_back),
+    Pool: OperationMap(_pool, _pool_back),
+    Reduce: OperationMap(_reduce, _reduce_back),
+    Dropout: OperationMap(_dropout, _dropout_back),
 }

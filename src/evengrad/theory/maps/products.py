@@ -11,13 +11,10 @@ import numpy as np
 
 from evengrad.theory import kernel as k
 from evengrad.theory.concentration import causal_passed, causal_squares, passed, squares
-from evengrad.theory.field import ONES, Field, Signal, gaussian, united
+from evengrad.theory.field import ONES, Field, Fields, Signal, Signals, gaussian, united
 from evengrad.theory.kernel import Kernel
-from evengrad.theory.maps import Rule
+from evengrad.theory.maps import OperationMap
 from evengrad.values.spec import Array, Attention, Einsum, Shape, Softmax
-
-Fields = Sequence[Field]
-Signals = Sequence[Signal | None]
 
 
 def _sizes(equation: str, left: Shape, right: Shape, out: Shape) -> dict[str, int]:
@@ -222,7 +219,7 @@ def _attention_back(
 
 
 RULES = {
-    Einsum: Rule(_einsum, _einsum_back),
-    Softmax: Rule(_softmax, _softmax_back),
-    Attention: Rule(_attention, _attention_back),
+    Einsum: OperationMap(_einsum, _einsum_back),
+    Softmax: OperationMap(_softmax, _softmax_back),
+    Attention: OperationMap(_attention, _attention_back),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from evengrad.recording.clip import Array
+from evengrad.recording.clip import AnyArray
 
 
 class InStep:
@@ -26,12 +26,12 @@ class InStep:
     isfinite = staticmethod(ops.isfinite)
 
     @staticmethod
-    def arange(n: int) -> Array:
+    def arange(n: int) -> AnyArray:
         """0 to n - 1, as floats."""
         return ops.arange(n, dtype="float32")
 
     @staticmethod
-    def take(x: Array, index: Array) -> Array:
+    def take(x: AnyArray, index: AnyArray) -> AnyArray:
         """The element at a whole number that is a float."""
         return ops.take(x, ops.cast(index, "int32"))
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from evengrad.adapters.keras.tap.watched import Watched
-from evengrad.values.run import Status
+from evengrad.values.run import RunStatus
 
 
 class Deferred:
@@ -24,7 +24,7 @@ class Deferred:
         model: Any,
         start: Callable[[], tuple[Watched, Any]],
         failed: Callable[[Exception], None],
-        ended: Callable[[Status], None],
+        ended: Callable[[RunStatus], None],
     ) -> None:
         self.model = model
         self.watched: Watched | None = None
@@ -70,7 +70,7 @@ class Deferred:
         return call(*args)
 
 
-def _status(error: BaseException) -> Status:
+def _status(error: BaseException) -> RunStatus:
     return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
 
 

@@ -15,7 +15,7 @@ from evengrad.adapters.keras.trace.weights import fan_in, names_of, trainables
 from evengrad.recording import clip
 from evengrad.recording.blackbox import BlackBox, Origin
 from evengrad.recording.settings import Settings
-from evengrad.values.run import Floats, Kind, Step, Subject, Tensor
+from evengrad.values.run import EventKind, Floats, Step, Subject, Tensor
 
 
 def watched_variables(model: Any, optimizer: Any) -> list[Any]:
@@ -62,7 +62,7 @@ def box_of(
     tensors: Sequence[Tensor],
     step: Step,
     norms: Floats,
-    kind: Kind,
+    kind: EventKind,
     batch: Any,
     found: Origin | None,
 ) -> BlackBox:

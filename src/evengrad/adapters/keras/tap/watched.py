@@ -25,9 +25,9 @@ from evengrad.recording.blackbox import BlackBox
 from evengrad.recording.clip import UpdateClip
 from evengrad.recording.guard import Action, GuardStopError
 from evengrad.recording.monitor import gradient_rms
-from evengrad.recording.session import Held, Watching, log
+from evengrad.recording.session import RefusedStep, Watching, log
 from evengrad.recording.settings import Settings
-from evengrad.values.run import Detail, Floats, Kind, Step, Subject, Tensor
+from evengrad.values.run import Detail, EventKind, Floats, Step, Subject, Tensor
 
 _LATEST = 32  # steps until the ring is read
 
@@ -306,23 +306,23 @@ class Watched:
         with np.errstate(all="ignore"):
             reach = self._reach * row.rate
             kind = guards.reason(row.norms, np.asarray(row.factor), reach, row.total, limit)
-        if kind is Kind.NON_FINITE and (row.norms < 1e18).all():
+        if kind is EventKind.NON_FINITE and (row.norms < 1e18).all():
             # A clip by elements: its factors are not known.
-            kind = Kind.SPIKE if row.total > limit else Kind.OVERWRITE
+            kind = EventKind.SPIKE if row.total > limit else EventKind.OVERWRITE
         step = self._step(number, row, applied=guard is None)
         self.latest = step
-        action = self._watching.held(
-            Held(step, row.norms, kind, lambda why: self._box(step, row, why))
+        action = self._watching.refuse(
+            RefusedStep(step, row.norms, kind, lambda why: self._box(step, row, why))
         )
         if action is Action.ROLLBACK and guard is not None and self._snapshot is not None:
             self._snapshot.put_back(self.access, guard.lower)
         return action
 
-    def _box(self, step: Step, row: Row, kind: Kind) -> BlackBox:
+    def _box(self, step: Step, row: Row, kind: EventKind) -> BlackBox:
         batch = self.batches.of(step.step)
         with self.access.filled(), self.ring.out():
             found = None
-            if kind is Kind.NON_FINITE:
+            if kind is EventKind.NON_FINITE:
                 found = origin.find(self.model, batch, self.tensors, row.norms)
             return box_of(self.model, self.inner, self.tensors, step, row.norms, kind, batch, found)
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from evengrad.recording import guard as guards
-from evengrad.recording.clip import Array, Clip, NormClip, State, global_norm
+from evengrad.recording.clip import AnyArray, Clip, NormClip, State, global_norm
 from evengrad.recording.guard import Action, Guard
 from evengrad.values.run import Floats
 
@@ -35,15 +35,15 @@ class OnDevice:
     def __init__(self, device: Any) -> None:
         self.device = device
 
-    def maximum(self, x: Array, y: Array) -> Array:
+    def maximum(self, x: AnyArray, y: AnyArray) -> AnyArray:
         """The larger one."""
         return torch.maximum(x, y)
 
-    def arange(self, n: int) -> Array:
+    def arange(self, n: int) -> AnyArray:
         """0 to n - 1, as floats."""
         return torch.arange(n, dtype=torch.float32, device=self.device)
 
-    def take(self, x: Array, index: Array) -> Array:
+    def take(self, x: AnyArray, index: AnyArray) -> AnyArray:
         """The element at a whole number that is a float."""
         return x.index_select(0, index.long().reshape(1)).reshape(
             ()

@@ -14,7 +14,7 @@ from evengrad.adapters.torch.tap.reading import as_host, norms
 from evengrad.adapters.torch.tap.training import Pending, Training
 from evengrad.recording import guard as guards
 from evengrad.recording.guard import Action
-from evengrad.recording.session import Held
+from evengrad.recording.session import RefusedStep
 from evengrad.values.run import Step
 
 
@@ -103,8 +103,10 @@ class Deferred:
         pending = Pending([], norms=row.norms, step=replace(step, non_finite=bad))
         calls = training.capture.past.get(row.step, training.capture.calls)
         assert pending.step is not None
-        action = training.watching.held(
-            Held(pending.step, row.norms, kind, lambda why: training.box(pending, why, calls))
+        action = training.watching.refuse(
+            RefusedStep(
+                pending.step, row.norms, kind, lambda why: training.box(pending, why, calls)
+            )
         )
         training.buffers.put_back(training.step - row.step)
         training.roll_back(action)

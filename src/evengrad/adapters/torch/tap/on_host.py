@@ -14,8 +14,8 @@ from evengrad.adapters.torch.tap.training import Pending, Training
 from evengrad.recording import guard as guards
 from evengrad.recording.clip import NormClip, OnHost, UpdateClip
 from evengrad.recording.guard import Action
-from evengrad.recording.session import Held
-from evengrad.values.run import Floats, Kind, Step
+from evengrad.recording.session import RefusedStep
+from evengrad.values.run import EventKind, Floats, Step
 
 _HOST = OnHost()
 _ONE = np.ones(())
@@ -182,7 +182,7 @@ class Immediate:
         limit = training.watching.ceiling
         factors = factors * training.user_factor
         kind = guards.reason(pending.norms, factors, self._reach, total, limit)
-        if kind is Kind.NON_FINITE:
+        if kind is EventKind.NON_FINITE:
             count = sum(non_finite(p.grad) for p in pending.parameters)
             step = replace(step, non_finite=count, applied=training.settings.guard is None)
         else:
@@ -190,8 +190,8 @@ class Immediate:
         pending.step = step
         if training.settings.guard is not None:
             training.buffers.put_back()
-        held = Held(step, pending.norms, kind, lambda why: training.box(pending, why))
-        return training.watching.held(held)
+        refused = RefusedStep(step, pending.norms, kind, lambda why: training.box(pending, why))
+        return training.watching.refuse(refused)
 
 
 def _clipped(step: Step, norm: float) -> Step:

@@ -15,7 +15,7 @@ from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.state import eagerly, untouched
 from evengrad.adapters.torch.tap.capture import Call, arrays_of, outputs_of
 from evengrad.adapters.torch.tap.reading import non_finite
-from evengrad.recording.blackbox import Origin, Passage
+from evengrad.recording.blackbox import Origin, ReplayedOperation
 from evengrad.values.run import Floats, Tensor
 from evengrad.values.wording import percent
 
@@ -47,19 +47,19 @@ def find(
             return Origin(
                 tensor.layer, "weights", f"{share} of the weights {tensor.name} are not finite."
             )
-    passages: tuple[Passage, ...] = ()
+    operations: tuple[ReplayedOperation, ...] = ()
     for call in calls:
         try:
-            found, passages = _again(call)
+            found, operations = _again(call)
         except Exception:  # a model that cannot be called again; its gradients still tell something
             continue
         if found is not None:
-            return Origin(found.layer, found.phase, found.message, passages)
+            return Origin(found.layer, found.phase, found.message, operations)
     if math.isinf(loss) or (math.isnan(loss) and _silent(calls)):
         return Origin(
-            "loss", "forward", "The model's outputs are finite, and the loss is not.", passages
+            "loss", "forward", "The model's outputs are finite, and the loss is not.", operations
         )
-    return _by_gradients(tensors, norms, passages)
+    return _by_gradients(tensors, norms, operations)
 
 
 def _silent(calls: Sequence[Call]) -> bool:
@@ -67,7 +67,7 @@ def _silent(calls: Sequence[Call]) -> bool:
     return any(non_finite(g) for call in calls for g in call.gradients.values())
 
 
-def _again(call: Call) -> tuple[Origin | None, tuple[Passage, ...]]:
+def _again(call: Call) -> tuple[Origin | None, tuple[ReplayedOperation, ...]]:
     """Run one forward pass again, and back from what came back to its outputs then."""
     recorder = Recorder()
     state = torch.get_rng_state()
@@ -84,9 +84,9 @@ def _again(call: Call) -> tuple[Origin | None, tuple[Passage, ...]]:
         nodes = recorder.nodes
         assign(nodes, prefixes([call.module]))
         if any(node.forward is not None and node.forward.non_finite for node in nodes):
-            return _forward(nodes), _passages(nodes)
+            return _forward(nodes), _operations(nodes)
         _backward_pass(recorder, outputs, call)
-    return _backward(nodes, call), _passages(nodes)
+    return _backward(nodes, call), _operations(nodes)
 
 
 def _backward_pass(recorder: Recorder, outputs: list[Any], call: Call) -> None:
@@ -150,29 +150,29 @@ def _upstream_bad(node: Node, nodes: list[Node]) -> bool:
 
 
 def _by_gradients(
-    tensors: Sequence[Tensor], norms: Floats, passages: tuple[Passage, ...]
+    tensors: Sequence[Tensor], norms: Floats, operations: tuple[ReplayedOperation, ...]
 ) -> Origin:
     """Seen again everything is finite: the bad gradient that is nearest to the output."""
     bad = [t for t, norm in zip(tensors, norms, strict=True) if not math.isfinite(norm)]
     if not bad:
         worst = tensors[int(norms.argmax())]
         text = f"The largest gradient is that of {worst.name}: norm {norms.max():.3g}."
-        return Origin(worst.layer, "backward", text, passages)
+        return Origin(worst.layer, "backward", text, operations)
     names = f"{bad[-1].name}" + (f" and {len(bad) - 1} more" if len(bad) > 1 else "")
     text = (
         f"Seen again, the model gives finite values; what is not finite is the gradient of {names}."
     )
-    return Origin(bad[-1].layer, "backward", text, passages)
+    return Origin(bad[-1].layer, "backward", text, operations)
 
 
-def _passages(nodes: list[Node]) -> tuple[Passage, ...]:
+def _operations(nodes: list[Node]) -> tuple[ReplayedOperation, ...]:
     found = []
     for node in nodes:
         if node.forward is None:
             continue
         above = list(node.above.values())
         found.append(
-            Passage(
+            ReplayedOperation(
                 node.layer,
                 node.type,
                 node.forward.rms,

@@ -24,7 +24,7 @@ from evengrad.recording.guard import Action
 from evengrad.recording.monitor import gradient_rms
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
-from evengrad.values.run import Detail, Floats, Kind, Step, Subject
+from evengrad.values.run import Detail, EventKind, Floats, Step, Subject
 
 
 @dataclass
@@ -156,7 +156,9 @@ class Training:
         names, layers = self.listener.figures(host[len(own) : len(own) + len(samples)])
         return Detail(self.step, rows, layers, names), host[len(own) + len(samples) :]
 
-    def box(self, pending: Pending, kind: Kind, calls: Sequence[Call] | None = None) -> BlackBox:
+    def box(
+        self, pending: Pending, kind: EventKind, calls: Sequence[Call] | None = None
+    ) -> BlackBox:
         """The black box of a step that was held back. calls: its forward passes, by default of this step."""
         step = pending.step
         assert step is not None
