@@ -152,6 +152,26 @@ def test_a_full_disk_is_told_once_and_nothing_raises(tmp_path, monkeypatch):
     assert len(reader.load(tmp_path).steps["step"]) >= 0, "what was written can be read"
 
 
+def test_any_error_of_the_thread_ends_the_writing_and_nothing_else(tmp_path):
+    errors = []
+    writer = store.Writer(tmp_path, SUBJECT, errors.append)
+    writer.step(step(2**70))  # an OverflowError: no integer of SQLite's
+    before = time.monotonic()
+    writer.flush(timeout=60)
+    assert time.monotonic() - before < 30
+    assert writer.failed
+    for number in range(1000):
+        writer.step(step(number))
+    assert not writer._given
+    before = time.monotonic()
+    writer.flush(timeout=60)
+    writer.close("finished")
+    assert time.monotonic() - before < 30
+    (message,) = errors
+    assert "OverflowError" in message
+    assert "the training goes on" in message
+
+
 def test_a_folder_that_cannot_be_written(tmp_path, caplog):
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -169,7 +189,8 @@ def test_a_path_that_is_no_folder(tmp_path, caplog):
     watching = Watching(Settings(folder=blocked), SUBJECT)
     watching.step(step(0), np.ones(2))
     watching.end("finished")
-    assert "is not a folder" in caplog.text or "cannot be written" in caplog.text
+    assert f"{blocked} cannot be written ([Errno 20] Not a directory" in caplog.text
+    assert len(reader.load(watching.path).steps["step"]) == 1
     assert not watching.off
 
 

@@ -302,16 +302,14 @@ def _new_folder(parent: Path, name: str) -> Path:
         folder = parent / (stem if number == 1 else f"{stem}-{number}")
         try:
             folder.mkdir(parents=True)
-        except FileExistsError:
-            if parent.exists() and not parent.is_dir():
-                break
-            continue
         except OSError as error:
+            if folder.exists():
+                continue
             other = Path(tempfile.mkdtemp(prefix=f"evengrad-{stem}-"))
             log.warning("%s cannot be written (%s); the run goes to %s", parent, error, other)
             return other
         return folder
-    raise OSError(f"{parent} is not a folder, or is full of runs of this second")
+    raise OSError(f"{parent} is full of runs of this second")
 
 
 def host(values: Any) -> Floats:

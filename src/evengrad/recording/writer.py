@@ -31,8 +31,8 @@ _KEPT = 4096  # observed steps; 300 tensors of it take about 100 MB
 class Writer:
     """Appends to a new run file from a thread of its own; every method returns at once.
 
-    on_error: told once, in words, when the file cannot be written any more (disk full, say); whatever is
-    given later is dropped, and the training goes on.
+    on_error: called once, with one line, when the file cannot be written any more, whatever the reason (a full
+    disk, say): ``failed`` is then true, all that waits and comes later is dropped, and the training goes on.
     """
 
     def __init__(self, folder: Path, subject: Subject, on_error: Callable[[str], None]) -> None:
@@ -40,6 +40,7 @@ class Writer:
         self._on_error = on_error
         self._given: deque[Callable[[sqlite3.Connection], None] | None] = deque()
         self._wake = threading.Event()
+        self._flushes: list[threading.Event] = []
         self._layers: tuple[str, ...] = ()
         self._observed = 0
         self._stride = 1
@@ -91,8 +92,13 @@ class Writer:
         self._put(lambda c: c.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", row))
 
     def flush(self, timeout: float = 10.0) -> None:
-        """Wait until all that was given is in the file."""
+        """Wait until all that was given is in the file; not at all once that has failed.
+
+        Args:
+            timeout: the longest wait, in seconds.
+        """
         done = threading.Event()
+        self._flushes.append(done)
 
         def tell(connection: sqlite3.Connection) -> None:
             connection.commit()
@@ -102,6 +108,7 @@ class Writer:
         self._wake.set()
         if not self.failed:
             done.wait(timeout)
+        self._flushes.remove(done)
 
     def close(self, status: RunStatus) -> None:
         """Write the status and what is left, and end the thread."""
@@ -118,11 +125,14 @@ class Writer:
         try:
             with contextlib.closing(_connect(self.path)) as connection:
                 self._append(connection)
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:
             self.failed = True
+            self._given.clear()
+            for flush in list(self._flushes):
+                flush.set()
             self._on_error(
-                f"the run file {self.path} cannot be written any more ({error}); the training goes on "
-                "without it."
+                f"the run file {self.path} cannot be written any more ({type(error).__name__}: {error}); the "
+                "training goes on without it."
             )
 
     def _append(self, connection: sqlite3.Connection) -> None:
