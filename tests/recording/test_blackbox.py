@@ -1,13 +1,17 @@
 """A black box comes back as it was, and needs no unpickling."""
 
+import os
 import pickle
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from evengrad.cli import app
 from evengrad.errors import EvengradError
 from evengrad.recording import blackbox
 from evengrad.recording.blackbox import BlackBox, Origin, ReplayedOperation
+from evengrad.report import run_html
 
 
 def box(step=7):
@@ -51,10 +55,35 @@ def test_comes_back(of, tmp_path):
     assert_same(box(), blackbox.load(given))
 
 
-def test_the_last_one_of_a_run_is_taken(tmp_path):
-    blackbox.save(box(7), tmp_path)
-    blackbox.save(box(12), tmp_path)
-    assert blackbox.load(tmp_path).step == 12
+def test_one_order_whatever_a_copy_made_of_names_and_times(tmp_path):
+    """By the step in the box: for the run's own box, for the list, for the report and for replay."""
+    for step, name in ((12, "step-1"), (7, "step-30"), (100, "step-7-copy"), (9, "step-other")):
+        blackbox.save(box(step), tmp_path / str(step)).rename(tmp_path / name)
+        os.utime(tmp_path / name / "box.json", (step % 9, step % 9))
+    steps = [7, 9, 12, 100]
+    assert list(blackbox.boxes(tmp_path)) == steps
+    assert [blackbox.load(place).step for place in blackbox.boxes(tmp_path).values()] == steps
+    assert blackbox.load(tmp_path).step == 7
+    assert [found.step for found in run_html._boxes(tmp_path)] == steps
+    shown = CliRunner().invoke(app, ["replay", str(tmp_path)]).output
+    assert "Step 7 " in shown
+    assert "step 9, 12, 100 (--step N)" in shown
+    assert "Step 100 " in CliRunner().invoke(app, ["replay", str(tmp_path), "--step", "100"]).output
+
+
+def test_a_box_without_readable_facts_comes_last(tmp_path):
+    broken = blackbox.save(box(3), tmp_path)
+    (broken / "box.json").write_text("{")
+    with pytest.raises(EvengradError, match=r"step-3.* cannot be read"):
+        blackbox.load(tmp_path)
+    blackbox.save(box(8), tmp_path)
+    assert blackbox.load(tmp_path).step == 8
+
+
+def test_a_box_of_an_earlier_version_is_read(tmp_path):
+    where = blackbox.save(box(), tmp_path) / "box.json"
+    where.write_text(where.read_text().replace('"operations"', '"passages"'))
+    assert_same(box(), blackbox.load(tmp_path))
 
 
 def test_objects_are_refused_rather_than_pickled(tmp_path):

@@ -86,7 +86,11 @@ def test_skips_count_in_a_row():
     tally = Tally(Guard(Action.SKIP, 2))
     assert [tally.refused(), tally.refused()] == [Action.SKIP] * 2
     tally.passed()
-    assert [tally.refused(), tally.refused(), tally.refused()] == [Action.SKIP, Action.SKIP, Action.STOP]
+    assert [tally.refused(), tally.refused(), tally.refused()] == [
+        Action.SKIP,
+        Action.SKIP,
+        Action.STOP,
+    ]
 
 
 def test_rollbacks_count_in_all():

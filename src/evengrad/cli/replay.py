@@ -63,13 +63,13 @@ def replay(
 def _chosen(run: Path, step: int | None) -> tuple[BlackBox, Path, list[int]]:
     """The box, where it lies, and the steps of the run's other ones."""
     folder = run.parent if run.name == "run.sqlite" else run
-    found = {int(box.name.removeprefix("step-")): box for box in blackbox.boxes(folder)}
+    found = blackbox.boxes(folder)
     if step is not None and step not in found:
-        known = ", ".join(map(str, found)) or "none"
+        known = ", ".join(str(other) for other in found if other >= 0) or "none"
         raise EvengradError(f"There is no black box of step {step} in {folder}; there is: {known}.")
     place = found[step] if step is not None else next(iter(found.values()), folder)
     box = blackbox.load(place, tensors=False)
-    return box, place, [other for other in found if other != box.step]
+    return box, place, [other for other in found if other != box.step and other >= 0]
 
 
 def _screen(box: BlackBox, full: bool) -> Iterator[RenderableType]:

@@ -87,16 +87,31 @@ def save(box: BlackBox, folder: Path) -> Path:
     return target
 
 
-def boxes(folder: str | Path) -> list[Path]:
-    """The folders of a run's black boxes, in the order of their steps."""
-    found = [path.parent for path in Path(folder).glob("step-*/box.json")]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+def boxes(folder: str | Path) -> dict[int, Path]:
+    """The folders of a run's black boxes by their steps, the first step first: the one nearest to the cause.
+
+    The steps are those in the boxes, whatever a copy has made of the files' names and times. A box whose facts
+    cannot be read comes last, under a negative number.
+    """
+    found: dict[int, Path] = {}
+    for number, path in enumerate(sorted(Path(folder).glob("step-*/box.json"))):
+        try:
+            step = int(json.loads(path.read_text())["step"])
+        except (OSError, KeyError, ValueError, TypeError):
+            step = -1 - number
+        found.setdefault(step, path.parent)
+    return dict(sorted(found.items(), key=lambda item: (item[0] < 0, item[0])))
 
 
 def load(folder: str | Path, *, tensors: bool = True) -> BlackBox:
-    """Read a box: its own folder, or a run's, whose last box is taken. Raises EvengradError.
+    """Read a black box.
 
-    tensors: whether to read the weights and the optimizer's state, too, which may be large.
+    Args:
+        folder: of the box, or of a run (or its file), whose first box is taken.
+        tensors: whether to read the weights and the optimizer's state, too, which may be large.
+
+    Raises:
+        EvengradError: there is none, or it cannot be read.
     """
     found = _find(Path(folder))
     try:
@@ -127,13 +142,13 @@ def _find(folder: Path) -> Path:
     folder = folder.parent if folder.name == "run.sqlite" else folder
     if (folder / "box.json").exists():
         return folder
-    boxes = sorted(folder.glob("step-*/box.json"), key=lambda path: path.stat().st_mtime)
-    if not boxes:
+    found = boxes(folder)
+    if not found:
         raise EvengradError(
-            f"There is no black box in {str(folder)!r}. A run has one where its guard held a step back; "
+            f"There is no black box in {str(folder)!r}. A run has one where its guard refused a step; "
             "`evengrad runs` lists the runs."
         )
-    return boxes[-1].parent
+    return next(iter(found.values()))
 
 
 def _positional(arrays: Arrays) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def render(run: Run, findings: Sequence[Finding]) -> str:
 def _boxes(folder: Path) -> list[BlackBox]:
     """The black boxes, without their tensors; one that cannot be read is left out."""
     found = []
-    for box in blackbox.boxes(folder):
+    for box in blackbox.boxes(folder).values():
         try:
             found.append(blackbox.load(box, tensors=False))
         except EvengradError:
