@@ -9,6 +9,7 @@ from scipy import stats
 from evengrad.fixing.chance import Chance
 from evengrad.fixing.trial import Result, Trial, stored
 from evengrad.fixing.verdict import _student, better, clear, hopeless, judge, together
+from evengrad.values.finding import Symptom
 
 RNG = np.random.default_rng
 
@@ -136,7 +137,7 @@ def test_full_batches_hold_nothing_back():
         (Result("refused", message="has no layer"), "no layer"),
         (Result("stopped", noise(0, fall=1), message="Step 3: bad\nmore"), "Step 3: bad"),
         (result((*noise(0, fall=1), math.nan)), "not finite"),
-        (result(noise(0, fall=1), codes=("EG102",), titles=("it fades",)), "it fades"),
+        (result(noise(0, fall=1), unhealthy=("it fades",)), "it fades"),
         (result((2.3, 0.1)), "only 2 steps"),
     ],
 )
@@ -150,11 +151,12 @@ def test_results_survive_their_file(tmp_path):
     import json
 
     ends = {"begun": (("a", 2.0), ("b", 0.0)), "profile": (("a", 0.5), ("b", 0.0))}
-    found = result((1.0, math.nan, math.inf), **ends, codes=("EG1",), titles=("t",))
+    found = result((1.0, math.nan, math.inf), **ends, symptoms=(Symptom.FADING,), unhealthy=("t",))
     (tmp_path / "result.json").write_text(json.dumps(found.to_json()))
     read = stored(tmp_path)
     assert read is not None
     assert (read.begun, read.profile) == (found.begun, found.profile)
+    assert (read.symptoms, read.unhealthy) == (found.symptoms, found.unhealthy)
     assert read.losses[0] == 1.0
     assert all(math.isnan(v) for v in read.losses[1:])
     (tmp_path / "result.json").write_text('{"end": "budget", "lo')

@@ -1,19 +1,26 @@
 """What remedies propose, by what is known of a sick training."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from evengrad import fixing
 from evengrad.adapters.torch.probe import probe
+from evengrad.diagnosis import rules, run_rules
+from evengrad.fixing import remedies
 from evengrad.fixing.case import Case
 from evengrad.fixing.remedies import candidates
 from evengrad.fixing.trial import Result
 from evengrad.values.change import Initialise, SetRate
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 
 
-def case(*codes, scale=1.0, rate=0.1, optimizer=torch.optim.SGD):
-    """A plain network whose weights have ``scale`` times what keeps the variance; codes: of its findings."""
+def case(*symptoms, scale=1.0, rate=0.1, optimizer=torch.optim.SGD):
+    """A plain network whose weights have ``scale`` times what keeps the variance; symptoms: of its findings."""
     torch.manual_seed(0)
     layers = [nn.Linear(64, 64) for _ in range(4)]
     for layer in layers:
@@ -30,7 +37,10 @@ def case(*codes, scale=1.0, rate=0.1, optimizer=torch.optim.SGD):
         optimizer=optimizer(model.parameters(), rate),
         rate=False,
     )
-    found = tuple(Finding(c, "", Cause.LEARNING_RATE, Severity.ERROR) for c in codes)
+    found = tuple(
+        Finding("", "", Cause.LEARNING_RATE, Severity.ERROR, symptom=symptom)
+        for symptom in symptoms
+    )
     return Case(measured, found, Result("budget"), 200)
 
 
@@ -40,23 +50,55 @@ def rates(given):
     return [change.value for change in changes if isinstance(change, SetRate)]
 
 
-@pytest.mark.parametrize("more", [(), ("EG809",), ("EG703",), ("EG805", "EG809")])
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        (Symptom.STANDING_STILL,),
+        (Symptom.RATE_TOO_SMALL,),
+        (Symptom.DYING_UNITS, Symptom.STANDING_STILL),
+    ],
+)
 def test_after_steps_that_were_too_large_no_larger_rate_is_tried(more):
     """However still it stands at the end."""
-    found = rates(case("EG701", *more, rate=10.0, optimizer=torch.optim.Adam))
+    found = rates(
+        case(Symptom.FIRST_UPDATE_TOO_LARGE, *more, rate=10.0, optimizer=torch.optim.Adam)
+    )
     assert found == [1e-3, 1.0, 0.1]
 
 
-@pytest.mark.parametrize("code", ["EG703", "EG809"])
-def test_what_hardly_moves_gets_a_larger_rate(code):
-    assert rates(case(code, rate=1e-5)) == [1e-3, 1e-4]
-    assert rates(case(code, rate=1e-5, optimizer=torch.optim.Adam)) == [1e-3, 1e-4]
+@pytest.mark.parametrize("symptom", [Symptom.RATE_TOO_SMALL, Symptom.STANDING_STILL])
+def test_what_hardly_moves_gets_a_larger_rate(symptom):
+    assert rates(case(symptom, rate=1e-5)) == [1e-3, 1e-4]
+    assert rates(case(symptom, rate=1e-5, optimizer=torch.optim.Adam)) == [1e-3, 1e-4]
 
 
-@pytest.mark.parametrize("code", ["EG701", "EG702", "EG802"])
-def test_steps_too_large_on_weights_twice_too_large_are_their_fault_too(code):
-    (found,) = candidates(case(code, scale=2.5), ["initialisation"])
+@pytest.mark.parametrize(
+    "symptom", [Symptom.FIRST_UPDATE_TOO_LARGE, Symptom.RATE_TOO_LARGE, Symptom.OVERWRITING]
+)
+def test_steps_too_large_on_weights_twice_too_large_are_their_fault_too(symptom):
+    (found,) = candidates(case(symptom, scale=2.5), ["initialisation"])
     assert found.cause is Cause.LEARNING_RATE  # the one that was found, so that it is not put last
     assert all(isinstance(change, Initialise) for change in found.changes)
-    assert not candidates(case(code, scale=1.3), ["initialisation"])
-    assert not candidates(case("EG703", scale=2.5), ["initialisation"])
+    assert not candidates(case(symptom, scale=1.3), ["initialisation"])
+    assert not candidates(case(Symptom.RATE_TOO_SMALL, scale=2.5), ["initialisation"])
+
+
+def test_remedies_know_causes_and_symptoms_and_no_codes():
+    """So that a rule in a file of its own reaches every remedy for what it names."""
+    folder = Path(fixing.__file__).parent
+    for file in folder.rglob("*.py"):
+        nodes = ast.walk(ast.parse(file.read_text()))
+        constants = [n.value for n in nodes if isinstance(n, ast.Constant)]
+        assert not [c for c in constants if re.fullmatch(r"EG\d{3}", str(c))], file
+
+
+def test_every_symptom_is_named_by_a_rule_and_by_a_remedy():
+    sources = [
+        "".join(file.read_text() for file in Path(package.__file__).parent.glob("*.py"))
+        for package in (remedies, rules, run_rules)
+    ]
+    for symptom in Symptom:
+        name = f"Symptom.{symptom.name}"
+        assert name in sources[0], name
+        assert name in sources[1] + sources[2], name

@@ -11,7 +11,7 @@ from evengrad.fixing.trial import Result
 from evengrad.theory.activations import canonical
 from evengrad.theory.stability import largest_stable
 from evengrad.values.change import Change
-from evengrad.values.finding import Cause, Finding
+from evengrad.values.finding import Cause, Finding, Symptom, with_echoes
 from evengrad.values.probe import Probe
 from evengrad.values.spec import Kind
 
@@ -50,12 +50,13 @@ class Case:
     @cached_property
     def causes(self) -> tuple[Cause, ...]:
         """Those that were found, the most important first."""
-        return tuple(dict.fromkeys(finding.cause for finding in _flat(self.findings)))
+        return tuple(dict.fromkeys(finding.cause for finding in with_echoes(self.findings)))
 
     @cached_property
-    def codes(self) -> frozenset[str]:
+    def symptoms(self) -> frozenset[Symptom]:
         """Of all findings, echoes too, and of the end of the run."""
-        return frozenset(finding.code for finding in _flat(self.findings)) | set(self.result.codes)
+        own = (finding.symptom for finding in with_echoes(self.findings))
+        return frozenset(symptom for symptom in own if symptom) | set(self.result.symptoms)
 
     @property
     def rate(self) -> float | None:
@@ -138,8 +139,3 @@ class Case:
         return self.probe is not None and any(
             o.kind is Kind.NORMALISATION for o in self.probe.operations
         )
-
-
-def _flat(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    roots = tuple(findings)
-    return roots + tuple(echo for one in roots for echo in _flat(one.echoes))

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from evengrad.diagnosis.diagnose import judge_run
-from evengrad.diagnosis.rules import all_rules
-from evengrad.diagnosis.run_rules import all_run_rules
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.outcome import Attempt, Plan
 from evengrad.fixing.remedies import candidates
 from evengrad.recording.reader import load
 from evengrad.values.change import Change, Warmup, in_order
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 
 _FOLLOWING = 3
 """Remedies that are tried on top of one that was not enough."""
@@ -97,10 +95,9 @@ class AtRandom:
     _DRAWS = 200
 
     def __init__(self, case: Case, plan: Plan) -> None:
-        codes = [rule.code for rule in all_rules()] + [rule.code for rule in all_run_rules()]
         findings = tuple(
-            Finding(code, "", cause, Severity.WARNING)
-            for code, cause in itertools.product(codes, Cause)
+            Finding("", "", cause, Severity.WARNING, symptom=symptom)
+            for symptom, cause in itertools.product(Symptom, Cause)
         )
         self._single = candidates(replace(case, findings=findings), plan.only)
         self._rng = random.Random(plan.target)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evengrad.values.change import Change, from_json, to_json
+from evengrad.values.finding import Symptom
 
 End = Literal["budget", "clear", "finished", "stopped", "failed", "refused", "unseen"]
 """How a trial ended: its steps were made; its outcome was clear before; the script was over before; the guard
@@ -63,10 +64,10 @@ class Result:
     losses: of each update, before it; norms: of the gradients, before any clip. held: mean losses of the
     examples that are withheld from the training, of the steps that showed some. epoch: how many steps show
     every example once: up to there each loss is of examples not trained on before; None where that did not
-    end. chance: the loss of the best constant answer; None where not known. codes: of the findings of the run
-    and of the last probe, errors only. begun, profile: rms of the gradient by layer in the first step and at
-    the end. message: what the script or the guard said. notes: what a change did (which weights were matched).
-    run: its file.
+    end. chance: the loss of the best constant answer; None where not known. symptoms: of the findings of the
+    run and of the last probe. unhealthy: titles of those of them with which no training is healthy. begun,
+    profile: rms of the gradient by layer in the first step and at the end. message: what the script or the
+    guard said. notes: what a change did (which weights were matched). run: its file.
     """
 
     end: End
@@ -76,8 +77,8 @@ class Result:
     held: tuple[float, ...] = ()
     epoch: int | None = None
     chance: float | None = None
-    codes: tuple[str, ...] = ()
-    titles: tuple[str, ...] = ()
+    symptoms: tuple[Symptom, ...] = ()
+    unhealthy: tuple[str, ...] = ()
     begun: tuple[tuple[str, float], ...] = field(default=())
     profile: tuple[tuple[str, float], ...] = field(default=())
     message: str = ""
@@ -103,8 +104,9 @@ class Result:
         own = dict(values)
         for name in ("losses", "norms", "held"):
             own[name] = tuple(nan if v is None else float(v) for v in own[name])
-        for name in ("codes", "titles", "notes"):
+        for name in ("unhealthy", "notes"):
             own[name] = tuple(own[name])
+        own["symptoms"] = tuple(map(Symptom, own["symptoms"]))
         for name in ("begun", "profile"):
             own[name] = tuple((str(layer), float(v)) for layer, v in own[name])
         return Result(**own)

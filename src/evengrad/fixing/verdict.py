@@ -10,8 +10,6 @@ import numpy as np
 
 from evengrad.fixing.trial import Result
 
-BAD = frozenset({"EG101", "EG102", "EG103", "EG701", "EG801", "EG802", "EG806", "EG807"})
-"""Findings of exploding, vanishing or non-finite gradients: with one of them a training is not healthy."""
 _NORMAL_99 = 2.326
 _NORMAL_999 = 3.090
 _FEWEST = 8
@@ -50,9 +48,8 @@ def judge(result: Result, start: Result | None = None) -> Verdict:
         return Verdict(False, False, level, f"stopped by the guard: {_first(result.message)}")
     if not all(math.isfinite(v) for v in result.losses):
         return Verdict(False, False, math.nan, "a loss is not finite")
-    bad = [t for c, t in zip(result.codes, result.titles, strict=True) if c in BAD]
-    if bad:
-        return Verdict(False, False, level, bad[0])
+    if result.unhealthy:
+        return Verdict(False, False, level, result.unhealthy[0])
     return _learning(result, start or result)
 
 

@@ -27,7 +27,7 @@ from evengrad.recording import clip
 from evengrad.recording.reader import load
 from evengrad.recording.settings import Settings
 from evengrad.values.change import Change, ClipGradients
-from evengrad.values.finding import Finding
+from evengrad.values.finding import with_echoes
 from evengrad.values.probe import Probe
 from evengrad.values.run import Detail, Event, Run, RunStatus, Step, Subject
 from evengrad.verbs.run_script import Outcome, TrialOverError, run_script
@@ -147,7 +147,8 @@ class _Session:
         end, message = self._end(outcome, run)
         if run is None:
             return Result(end, message=message)
-        findings = [*judge_run(run), *(judge(self._probe) if self._probe is not None else ())]
+        probed = () if self._probe is None else judge(self._probe)
+        findings = with_echoes([*judge_run(run), *probed])
         losses = run.steps["loss"][: self._trial.steps]
         norms = run.steps["norm"][: self._trial.steps]
         return Result(
@@ -157,8 +158,8 @@ class _Session:
             held=tuple(self._held),
             epoch=self._epoch,
             chance=self._chance.loss,
-            codes=tuple(f.code for f in _flat(findings)),
-            titles=tuple(f.title for f in _flat(findings)),
+            symptoms=tuple(dict.fromkeys(f.symptom for f in findings if f.symptom)),
+            unhealthy=tuple(f.title for f in findings if f.unhealthy),
             begun=_profile(run, min),
             profile=_profile(run, max),
             message=message,
@@ -180,11 +181,6 @@ class _Session:
         if self._steps >= self._trial.steps:
             return "budget", ""
         return ("clear" if self._clear else "finished"), ""
-
-
-def _flat(findings: list[Finding]) -> list[Finding]:
-    """Echoes after what explains them."""
-    return [f for one in findings for f in (one, *_flat(list(one.echoes)))]
 
 
 def _loaded(path: Path) -> Run | None:

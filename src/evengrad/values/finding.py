@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
@@ -18,6 +19,32 @@ class Cause(StrEnum):
     LOSS_HEAD = "loss_head"
     PRECISION = "precision"
     BAD_BATCH = "bad_batch"
+
+
+class Symptom(StrEnum):
+    """How it shows: what a remedy looks at beside the causes. A rule names one where a remedy may need it."""
+
+    EXPLODING = "exploding"
+    VANISHING = "vanishing"
+    FADING = "fading"  # vanishing in a run
+    NOT_FINITE = "not_finite"
+    NOT_FINITE_AT_START = "not_finite_at_start"
+    UNDERFLOW = "underflow"
+    WEIGHT_SCALE = "weight_scale"
+    UNEVEN_SLOPES = "uneven_slopes"
+    NORMALISED_STACK = "normalised_stack"
+    SATURATED = "saturated"
+    DEAD_UNITS = "dead_units"
+    DYING_UNITS = "dying_units"  # in a run
+    INPUT_SCALE = "input_scale"
+    UNFIT_HEAD = "unfit_head"
+    FIRST_UPDATE_TOO_LARGE = "first_update_too_large"
+    OVERWRITING = "overwriting"
+    RATE_TOO_LARGE = "rate_too_large"
+    RATE_TOO_SMALL = "rate_too_small"
+    SPIKES = "spikes"
+    DIVERGING = "diverging"
+    STANDING_STILL = "standing_still"
 
 
 class Severity(IntEnum):
@@ -39,6 +66,8 @@ class Finding:
     advice: what to change, in the user's framework, one step a line.
     explained_by: the causes that, where another finding has found one of them, make this
     finding an echo of that one. Empty for a finding that names a cause itself.
+    symptom: how it shows, for the remedies. unhealthy: with it a training is not healthy whatever its loss
+    does: gradients explode, vanish or are not finite, weights are overwritten, the loss diverges.
     echoes: the findings folded into this one by ``diagnose``.
     """
 
@@ -50,4 +79,12 @@ class Finding:
     evidence: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     explained_by: tuple[Cause, ...] = ()
+    symptom: Symptom | None = None
+    unhealthy: bool = False
     echoes: tuple[Finding, ...] = field(default=())
+
+
+def with_echoes(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """All of them: what explains others first, then the echoes."""
+    roots = tuple(findings)
+    return roots + tuple(echo for root in roots for echo in with_echoes(root.echoes))

@@ -23,7 +23,7 @@ from math import exp
 from evengrad.diagnosis.advice import initialiser, relu
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.probe import Operation
 from evengrad.values.spec import Kind
 from evengrad.values.wording import fold
@@ -56,6 +56,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         f"{kind} {verb} the gradient {fold(share)} over {len(slopes)} layers",
         Cause.ACTIVATION,
         Severity.ERROR,
+        symptom=Symptom.UNEVEN_SLOPES,
         layers=tuple(op.layer for op in acting if op.type == kind),
         evidence=(
             f"its slope multiplies the gradient by {exp(mean):.3g} a layer",

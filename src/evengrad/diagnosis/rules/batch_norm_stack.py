@@ -23,7 +23,7 @@ from math import exp
 
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.spec import Kind
 from evengrad.values.wording import fold
 
@@ -50,6 +50,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         f"{len(layers)} normalised layers without skips grow the gradient {fold(share)}",
         Cause.NORMALISATION,
         Severity.ERROR,
+        symptom=Symptom.NORMALISED_STACK,
         layers=tuple(op.layer for op in layers),
         evidence=(
             f"{exp(share / len(layers)):.3f} a layer; theory for BatchNorm and ReLU: 1.211",

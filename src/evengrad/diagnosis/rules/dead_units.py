@@ -23,7 +23,7 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.probe import ActivationHealth
 
 CODE = "EG202"
@@ -50,6 +50,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         f"{worst.dead:.0%} of {op.layer}'s {worst.units} units are dead on this batch",
         Cause.INITIALISATION,
         Severity.ERROR if worst.dead == 1.0 else Severity.WARNING,
+        symptom=Symptom.DEAD_UNITS,
         layers=tuple(op.layer for op, _ in sick),
         evidence=tuple(f"{op.layer}: {health.dead:.0%} of its units dead" for op, health in sick),
         advice=("start its biases at 0, and see that its input is not all of one sign",),

@@ -23,7 +23,7 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.wording import fold
 
 CODE = "EG101"
@@ -51,6 +51,8 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         f"the gradient grows {fold(worst.bottom)} from the output to the input of {layer}",
         cause,
         Severity.ERROR,
+        symptom=Symptom.EXPLODING,
+        unhealthy=True,
         layers=(layer,),
         evidence=(f"{cause} has the largest share: {fold(evidence.share(cause))}",),
         advice=(_ADVICE.get(cause, _ADVICE[Cause.INITIALISATION]),),

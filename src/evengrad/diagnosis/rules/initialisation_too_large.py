@@ -25,7 +25,7 @@ from evengrad.diagnosis.advice import initialiser
 from evengrad.diagnosis.causes import Scale
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.wording import fold, layers
 
 CODE = "EG301"
@@ -49,6 +49,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         f"{fold(together)} in the gradient",
         Cause.INITIALISATION,
         Severity.ERROR,
+        symptom=Symptom.WEIGHT_SCALE,
         layers=tuple(s.layer for s in large),
         evidence=tuple(_line(s) for s in sorted(large, key=lambda s: -s.log_excess)[:5]),
         advice=tuple(

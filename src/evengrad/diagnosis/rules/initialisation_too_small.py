@@ -24,7 +24,7 @@ from evengrad.diagnosis.advice import initialiser
 from evengrad.diagnosis.causes import Scale
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.wording import fold
 
 CODE = "EG302"
@@ -51,6 +51,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         f"they shrink the gradient {amount}",
         Cause.INITIALISATION,
         Severity.ERROR,
+        symptom=Symptom.WEIGHT_SCALE,
         layers=tuple(s.layer for s in small),
         evidence=tuple(_line(s) for s in sorted(small, key=lambda s: s.log_excess)[:5]),
         advice=tuple(initialiser(evidence.probe, kind) for kind in sorted(kinds, key=str)),

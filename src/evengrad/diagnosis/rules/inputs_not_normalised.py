@@ -23,7 +23,7 @@ from statistics import median
 from evengrad.diagnosis.causes import Scale
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.probe import Input
 from evengrad.values.spec import Kind
 
@@ -65,6 +65,7 @@ def _judge(given: Input, scale: Scale, rms: float) -> Finding | None:
         what,
         Cause.INPUT_DATA,
         Severity.WARNING,
+        symptom=Symptom.INPUT_SCALE,
         layers=(scale.layer,),
         evidence=(
             f"mean {given.value.mean:.3g}, sd {given.value.std:.3g}, max {given.value.max:.3g}",

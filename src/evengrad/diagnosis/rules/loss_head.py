@@ -23,7 +23,7 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.probe import Loss, Probe
 from evengrad.values.spec import Kind
 
@@ -55,6 +55,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         what,
         Cause.LOSS_HEAD,
         severity,
+        symptom=Symptom.UNFIT_HEAD,
         layers=(last[-1].layer,) if last else (),
         evidence=facts,
         advice=(advice,),

@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from evengrad.adapters.common.origin import birth
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Finding, Severity
+from evengrad.values.finding import Finding, Severity, Symptom
 
 CODE = "EG103"
 SICK = (NetworkCase(input_nan=True), NetworkCase(layers="conv", width=8, input_nan=True))
@@ -39,6 +39,8 @@ def check(evidence: Evidence) -> Iterable[Finding]:
             found.message,
             found.cause,
             Severity.ERROR,
+            symptom=Symptom.NOT_FINITE_AT_START,
+            unhealthy=True,
             layers=(found.layer,),
             evidence=(),
             advice=(found.advice,),

@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.theory.stability import CATAPULT, largest_stable, verdict
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 
 CODE = "EG702"
 SICK = (NetworkCase(learning_rate=1e4), NetworkCase(optimizer="adam", learning_rate=3.0))
@@ -57,6 +57,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         f"{rate.learning_rate / stable:.2g} times the largest stable one",
         Cause.LEARNING_RATE,
         Severity.WARNING,
+        symptom=Symptom.RATE_TOO_LARGE,
         evidence=(
             f"largest stable rate about {stable:.2g} ({how})",
             f"beyond {CATAPULT:g} times that, training seldom catapults to a flatter region",

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.theory.stability import largest_stable
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 
 CODE = "EG703"
 SICK = (NetworkCase(learning_rate=1e-8), NetworkCase(optimizer="adam", learning_rate=1e-9))
@@ -56,6 +56,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         "stable one",
         Cause.LEARNING_RATE,
         Severity.WARNING,
+        symptom=Symptom.RATE_TOO_SMALL,
         evidence=(
             f"no weight matrix changes by more than {max(moves):.1g} of itself in a step",
             "a warm-up that starts here is no fault",

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 
 CODE = "EG201"
 SICK = (
@@ -53,6 +53,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         f"{worst.health.saturated:.0%} of {worst.layer}'s {worst.type} outputs are saturated",
         Cause.INITIALISATION if large else Cause.ACTIVATION,
         Severity.WARNING,
+        symptom=Symptom.SATURATED,
         layers=tuple(op.layer for op in sick),
         evidence=tuple(
             f"{op.layer}: {op.health.saturated:.0%} saturated" for op in sick if op.health

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.probe import Operation, Probe
 from evengrad.values.spec import Kind
 
@@ -53,6 +53,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         f"{worst.layer}'s gradients are too small for float16: {worst.backward.zeros:.0%} are zero",
         Cause.PRECISION,
         Severity.ERROR,
+        symptom=Symptom.UNDERFLOW,
         layers=layers,
         evidence=tuple(
             f"{op.layer}: rms {op.backward.rms * probe.loss_scale:.3g}; float16 ends at 6e-08"

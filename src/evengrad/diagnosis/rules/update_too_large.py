@@ -21,7 +21,7 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 
 CODE = "EG701"
 SICK = (NetworkCase(learning_rate=300.0), NetworkCase(optimizer="adam", learning_rate=1.0))
@@ -58,6 +58,8 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         f"{layer_of.get(worst, worst)} by {sick[worst]:.3g} times themselves",
         Cause.LEARNING_RATE,
         Severity.ERROR if sick[worst] > 10 else Severity.WARNING,
+        symptom=Symptom.FIRST_UPDATE_TOO_LARGE,
+        unhealthy=True,
         layers=tuple(dict.fromkeys(layer_of.get(name, name) for name in sick)),
         evidence=(f"{len(sick)} of {len(ratios)} weight matrices change by more than themselves",),
         advice=(lower + f"at least {sick[worst]:.2g}-fold, or warm it up from there",),

@@ -23,7 +23,7 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.wording import fold
 
 CODE = "EG102"
@@ -58,6 +58,8 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         f"the gradient fades {fold(worst.bottom)} from the output to the input of {layer}",
         cause,
         Severity.ERROR,
+        symptom=Symptom.VANISHING,
+        unhealthy=True,
         layers=(layer,),
         evidence=(f"{cause} has the largest share: {fold(evidence.share(cause))}",),
         advice=(_ADVICE.get(cause, _ADVICE[Cause.ARCHITECTURE]),),
@@ -72,6 +74,8 @@ def _nothing(evidence: Evidence) -> Finding:
         f"no gradient at all: {loss.name} sends back exactly 0 for this batch",
         Cause.LOSS_HEAD,
         Severity.ERROR,
+        symptom=Symptom.VANISHING,
+        unhealthy=True,
         evidence=(
             f"loss {loss.value:.4g}; a sigmoid or softmax that is certain is clipped, and has no slope",
         ),

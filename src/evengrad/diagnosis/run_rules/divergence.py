@@ -21,7 +21,7 @@ import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import happened, losses
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
 
 CODE = "EG807"
@@ -43,6 +43,8 @@ def check(run: Run) -> Iterable[Finding]:
         f"the loss diverges: {last:.3g} now, {first:.3g} at the start",
         Cause.LEARNING_RATE,
         Severity.ERROR,
+        symptom=Symptom.DIVERGING,
+        unhealthy=True,
         evidence=(f"step {events[0].step}: {events[0].message}",),
         advice=(
             "lower the learning rate (evengrad check measures the largest stable one), or warm it up",

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import happened, middle, sampled
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import layers, percent
 
@@ -45,6 +45,7 @@ def check(run: Run) -> Iterable[Finding]:
         f"{percent(now[worst])} of the units of {worst} have died while training",
         Cause.LEARNING_RATE,
         Severity.ERROR if now[worst] > 0.99 else Severity.WARNING,
+        symptom=Symptom.DYING_UNITS,
         layers=tuple(dead),
         evidence=(
             f"step {seen[worst].step}: {seen[worst].message}",

@@ -24,7 +24,7 @@ import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import faded, grid, happened, matrices, middle, sampled
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import percent
 
@@ -60,6 +60,8 @@ def check(run: Run) -> Iterable[Finding]:
         f"{now:.2g} of that of {run.subject.tensors[own[-1]].layer}",
         Cause.LEARNING_RATE,
         Severity.WARNING,
+        symptom=Symptom.FADING,
+        unhealthy=True,
         layers=(run.subject.tensors[own[0]].layer,),
         evidence=(*since, *_where(run)),
         advice=(
@@ -77,6 +79,8 @@ def _from_the_start(run: Run, own: list[int], ratio: float) -> Finding:
         "from the start",
         Cause.ARCHITECTURE,
         Severity.ERROR,
+        symptom=Symptom.FADING,
+        unhealthy=True,
         layers=(tensors[own[0]].layer,),
         evidence=("it was so before the first update",),
         advice=(

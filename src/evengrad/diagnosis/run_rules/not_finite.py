@@ -27,7 +27,7 @@ import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import half_precision, happened, matrices, ratios
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Event, EventKind, Run
 
 CODE = "EG801"
@@ -63,6 +63,8 @@ def check(run: Run) -> Iterable[Finding]:
             f"the loss is NaN or infinite from step {first} on",
             Cause.LOSS_HEAD,
             Severity.ERROR,
+            symptom=Symptom.NOT_FINITE,
+            unhealthy=True,
             evidence=(f"{int(bad.sum())} of {len(bad)} steps have such a loss",),
             advice=(_ADVICE[Cause.LOSS_HEAD],),
         )
@@ -82,6 +84,8 @@ def _held(run: Run, events: list[Event]) -> Finding:
         f"the gradients of step {first.step} are not finite{where}",
         cause,
         Severity.ERROR,
+        symptom=Symptom.NOT_FINITE,
+        unhealthy=True,
         layers=(first.layer,) if first.layer else (),
         evidence=(first.message, *more, *_unguarded(run)),
         advice=tuple(advice),

@@ -25,7 +25,7 @@ import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import grid, happened, matrices, rate_at
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
 
 CODE = "EG802"
@@ -60,6 +60,8 @@ def check(run: Run) -> Iterable[Finding]:
         title,
         Cause.LEARNING_RATE,
         Severity.ERROR,
+        symptom=Symptom.OVERWRITING,
+        unhealthy=True,
         layers=layers,
         evidence=tuple(evidence),
         advice=tuple(advice),

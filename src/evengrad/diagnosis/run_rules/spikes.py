@@ -24,7 +24,7 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import adam_like, half_precision, happened
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Event, EventKind, Run
 
 CODE = "EG803"
@@ -56,6 +56,7 @@ def check(run: Run) -> Iterable[Finding]:
         many if spikes[1:] else f"the gradient's norm spikes at step {spikes[0].step}",
         Cause.LEARNING_RATE if often else Cause.BAD_BATCH,
         Severity.WARNING,
+        symptom=Symptom.SPIKES,
         evidence=tuple(evidence),
         advice=tuple(_advice(run, often)),
         explained_by=_explained(run, spikes[0]),

@@ -31,7 +31,7 @@ import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import faded, grid, losses, matrices, middle, ratios
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Floats, Run
 
 CODE = "EG809"
@@ -66,6 +66,7 @@ def check(run: Run) -> Iterable[Finding]:
         f"the loss does not move: {start:.4g} at the start, {end:.4g} after {len(loss)} steps",
         cause,
         Severity.ERROR,
+        symptom=Symptom.STANDING_STILL,
         evidence=(
             f"the fall is {fall:.2g}, give or take {_Z * error:.2g} (99%)",
             *fact,

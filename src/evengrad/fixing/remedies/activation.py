@@ -13,14 +13,15 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Activation, Change, Initialise
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
 
+_TREATED = {Symptom.VANISHING, Symptom.FADING, Symptom.STANDING_STILL}
 _GAIN = 2**0.5
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """For the bounded activation that the network has most of."""
-    if Cause.ACTIVATION not in case.causes and not case.codes & {"EG102", "EG806", "EG809"}:
+    if Cause.ACTIVATION not in case.causes and not case.symptoms & _TREATED:
         return
     for old in case.bounded[:1]:
         changes: list[Change] = [Activation(old, "relu")]

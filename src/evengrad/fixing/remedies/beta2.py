@@ -12,10 +12,10 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Beta2
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """Where an Adam has spikes."""
-    if "EG803" in case.codes and "adam" in case.optimizer:
+    if Symptom.SPIKES in case.symptoms and "adam" in case.optimizer:
         yield Candidate("beta2", (Beta2(0.95),), Cause.LEARNING_RATE, 1, "beta2 of 0.95")

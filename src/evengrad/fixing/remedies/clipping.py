@@ -18,8 +18,16 @@ import numpy as np
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import ClipGradients, ClipKind
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
 
+_TREATED = {
+    Symptom.NOT_FINITE,
+    Symptom.OVERWRITING,
+    Symptom.SPIKES,
+    Symptom.DIVERGING,
+    Symptom.EXPLODING,
+    Symptom.FIRST_UPDATE_TOO_LARGE,
+}
 _VALUE = 0.01
 _OF_WEIGHTS = 0.01  # both papers' figure
 _PERCENTILE = 10.0
@@ -27,7 +35,7 @@ _PERCENTILE = 10.0
 
 def propose(case: Case) -> Iterable[Candidate]:
     """At the run's own median, or at 1 where no step went well."""
-    if not case.codes & {"EG801", "EG802", "EG803", "EG807", "EG101", "EG701"}:
+    if not case.symptoms & _TREATED:
         return
     well = [norm for norm in case.result.norms[:-1] if math.isfinite(norm) and norm > 0]
     bound = float(f"{np.median(well):.2g}") if len(well) >= 20 else 1.0

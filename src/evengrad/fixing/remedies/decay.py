@@ -12,12 +12,20 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Decay
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
+
+_TREATED = {
+    Symptom.RATE_TOO_LARGE,
+    Symptom.OVERWRITING,
+    Symptom.SPIKES,
+    Symptom.DYING_UNITS,
+    Symptom.DIVERGING,
+}
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """Over a trial's steps: in a longer training its ``steps`` are to be as many."""
-    if case.codes & {"EG702", "EG802", "EG803", "EG805", "EG807"}:
+    if case.symptoms & _TREATED:
         yield Candidate(
             "decay",
             (Decay(case.steps),),

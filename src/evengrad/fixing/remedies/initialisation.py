@@ -15,8 +15,10 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Initialise
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
 
+_UNEVEN = {Symptom.EXPLODING, Symptom.VANISHING}
+_TOO_FAST = {Symptom.FIRST_UPDATE_TOO_LARGE, Symptom.RATE_TOO_LARGE, Symptom.OVERWRITING}
 _TWICE = 2.0  # a measured choice: it only decides what is tried
 
 
@@ -27,8 +29,8 @@ def propose(case: Case) -> Iterable[Candidate]:
         return
     worst = max(off, key=lambda even: abs(even.actual / even.gain - 1))
     cause = Cause.INITIALISATION
-    if cause not in case.causes and not case.codes & {"EG101", "EG102"}:
-        if not case.codes & {"EG701", "EG702", "EG802"} or worst.actual < _TWICE * worst.gain:
+    if cause not in case.causes and not case.symptoms & _UNEVEN:
+        if not case.symptoms & _TOO_FAST or worst.actual < _TWICE * worst.gain:
             return
         cause = Cause.LEARNING_RATE
     yield Candidate(

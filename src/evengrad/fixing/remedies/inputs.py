@@ -13,12 +13,16 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Inputs
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """By the mean and deviation of the only input."""
-    if "EG601" not in case.codes or case.probe is None or len(case.probe.inputs) != 1:
+    if (
+        Symptom.INPUT_SCALE not in case.symptoms
+        or case.probe is None
+        or len(case.probe.inputs) != 1
+    ):
         return
     value = case.probe.inputs[0].value
     if not value.std > 0:

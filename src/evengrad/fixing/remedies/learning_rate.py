@@ -16,10 +16,17 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import SetRate
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
 
-_LARGE = {"EG701", "EG702", "EG801", "EG802", "EG805", "EG807"}
-_SMALL = {"EG703", "EG809"}
+_LARGE = {
+    Symptom.FIRST_UPDATE_TOO_LARGE,
+    Symptom.RATE_TOO_LARGE,
+    Symptom.NOT_FINITE,
+    Symptom.OVERWRITING,
+    Symptom.DYING_UNITS,
+    Symptom.DIVERGING,
+}
+_SMALL = {Symptom.RATE_TOO_SMALL, Symptom.STANDING_STILL}
 _USUAL = 1e-3  # of Adam and RMSprop (1412.6980, and both frameworks' default)
 
 
@@ -32,8 +39,8 @@ def propose(case: Case) -> Iterable[Candidate]:
     known = [] if case.stable is None else [_rounded(case.stable / 2)]
     usual = [_USUAL] if case.optimizer.startswith(("adam", "nadam", "radam", "rmsprop")) else []
     found: list[float] = []
-    large = bool(case.codes & _LARGE)
-    if (case.codes & _SMALL and not large) or nothing:
+    large = bool(case.symptoms & _LARGE)
+    if (case.symptoms & _SMALL and not large) or nothing:
         found += [r for r in (*usual, *known, _rounded(now * 100), _rounded(now * 10)) if r > now]
     if large or nothing or (not found and Cause.LEARNING_RATE in case.causes):
         found += [r for r in (*known, *usual, _rounded(now / 10), _rounded(now / 100)) if r < now]

@@ -13,12 +13,12 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Logits
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """Take the closing activation away, or tell the loss."""
-    if "EG501" not in case.codes or case.probe is None:
+    if Symptom.UNFIT_HEAD not in case.symptoms or case.probe is None:
         return
     loss = case.probe.loss
     if loss.reads == "logits" and loss.head in {"softmax", "sigmoid", "log_softmax"}:

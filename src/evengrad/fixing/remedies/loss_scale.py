@@ -13,14 +13,14 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import LossScale
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
 
 _SCALE = 2.0**16  # torch.amp.GradScaler's own start
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """Where gradients underflow."""
-    if "EG901" in case.codes:
+    if Symptom.UNDERFLOW in case.symptoms:
         yield Candidate(
             "loss_scale", (LossScale(_SCALE),), Cause.PRECISION, 1, f"loss scaled by {_SCALE:g}"
         )

@@ -15,15 +15,24 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import AddNormalisation, NormKind
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
 
+_TREATED = {
+    Symptom.EXPLODING,
+    Symptom.VANISHING,
+    Symptom.SATURATED,
+    Symptom.DEAD_UNITS,
+    Symptom.UNEVEN_SLOPES,
+    Symptom.WEIGHT_SCALE,
+    Symptom.FADING,
+}
 _DEEPEST, _SMALL_BATCH = 20, 16
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """Behind all weighted layers but the last."""
     hidden = case.weighted[:-1]
-    wanted = case.codes & {"EG101", "EG102", "EG201", "EG202", "EG203", "EG301", "EG302", "EG806"}
+    wanted = case.symptoms & _TREATED
     if not wanted or not hidden or case.normalised or len(hidden) > _DEEPEST:
         return
     small = case.probe is not None and case.probe.batch_size < _SMALL_BATCH

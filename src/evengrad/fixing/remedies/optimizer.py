@@ -15,7 +15,9 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import OptimizerName, UseOptimizer
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
+
+_TREATED = {Symptom.EXPLODING, Symptom.VANISHING, Symptom.FADING, Symptom.STANDING_STILL}
 
 # PyTorch's and Keras' defaults, but for Adagrad PyTorch's: Keras' 0.001 is meant for warm starts.
 _CHOICES: tuple[tuple[OptimizerName, str, float], ...] = (
@@ -31,7 +33,7 @@ def propose(case: Case) -> Iterable[Candidate]:
         return
     causes = (Cause.LEARNING_RATE, Cause.ARCHITECTURE, Cause.ACTIVATION, Cause.INITIALISATION)
     known = [cause for cause in causes if cause in case.causes]
-    if not known and not case.codes & {"EG101", "EG102", "EG806", "EG809"}:
+    if not known and not case.symptoms & _TREATED:
         return
     cause = known[0] if known else Cause.LEARNING_RATE
     later = int(cause is Cause.INITIALISATION)

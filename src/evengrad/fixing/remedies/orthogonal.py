@@ -14,12 +14,14 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Initialise
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
+
+_TREATED = {Symptom.EXPLODING, Symptom.VANISHING}
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """With the gain of each layer's activation, where independent weights were not enough."""
-    if (Cause.INITIALISATION in case.causes or case.codes & {"EG101", "EG102"}) and case.even:
+    if (Cause.INITIALISATION in case.causes or case.symptoms & _TREATED) and case.even:
         yield Candidate(
             "orthogonal",
             tuple(Initialise(e.layers, e.activation, e.gain, "orthogonal") for e in case.even),

@@ -14,13 +14,15 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Finite, FiniteTargets
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
+
+_TREATED = {Symptom.NOT_FINITE_AT_START, Symptom.NOT_FINITE}
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """Where a batch was to blame."""
     if Cause.BAD_BATCH in case.causes or (
-        Cause.INPUT_DATA in case.causes and case.codes & {"EG103", "EG801"}
+        Cause.INPUT_DATA in case.causes and case.symptoms & _TREATED
     ):
         words = "NaN and inf in inputs become 0"
         yield Candidate("repair", (Finite(),), Cause.BAD_BATCH, 1, words)

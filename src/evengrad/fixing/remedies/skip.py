@@ -13,8 +13,9 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Skip
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
 
+_TREATED = {Symptom.NORMALISED_STACK, Symptom.EXPLODING, Symptom.VANISHING, Symptom.FADING}
 _FEWEST = 4
 
 
@@ -22,10 +23,10 @@ def propose(case: Case) -> Iterable[Candidate]:
     """Around all layers whose input and output have one shape; not where the activations have flat ends, nor
     where there are residual connections.
     """
-    hurt = case.codes & {"EG401", "EG101", "EG102", "EG806"}
+    hurt = case.symptoms & _TREATED
     if not hurt or len(case.square) < _FEWEST or case.bounded or case.branches:
         return
-    plain = "EG401" in case.codes
+    plain = Symptom.NORMALISED_STACK in case.symptoms
     yield Candidate(
         "skip",
         (Skip(case.square),),

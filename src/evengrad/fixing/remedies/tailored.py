@@ -15,8 +15,15 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Activation, Change, Initialise
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
 
+_TREATED = {
+    Symptom.VANISHING,
+    Symptom.DEAD_UNITS,
+    Symptom.UNEVEN_SLOPES,
+    Symptom.FADING,
+    Symptom.STANDING_STILL,
+}
 _COSINE = 0.9  # eta of the paper
 _LEAST = 0.01  # LeakyReLU's first slope (Maas 2013): a short network needs only that no unit dies
 _REPLACED = ("relu", "sigmoid", "tanh")
@@ -24,7 +31,7 @@ _REPLACED = ("relu", "sigmoid", "tanh")
 
 def propose(case: Case) -> Iterable[Candidate]:
     """For ReLU, or the bounded activation that the network has most of."""
-    hurt = case.codes & {"EG102", "EG202", "EG203", "EG806", "EG809"}
+    hurt = case.symptoms & _TREATED
     alike = not case.findings and cosine_after(case.depth, 0.0) > _COSINE
     if not (hurt or alike) or case.depth < 1:
         return

@@ -13,12 +13,14 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import UnitVariance
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
+
+_TREATED = {Symptom.EXPLODING, Symptom.VANISHING}
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """For all weighted layers, where the variance of theory was not enough."""
-    hurt = Cause.INITIALISATION in case.causes or case.codes & {"EG101", "EG102"}
+    hurt = Cause.INITIALISATION in case.causes or case.symptoms & _TREATED
     if hurt and case.weighted and not case.normalised:
         yield Candidate(
             "unit_variance",

@@ -13,12 +13,20 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Warmup
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
+
+_TREATED = {
+    Symptom.FIRST_UPDATE_TOO_LARGE,
+    Symptom.RATE_TOO_LARGE,
+    Symptom.OVERWRITING,
+    Symptom.DYING_UNITS,
+    Symptom.DIVERGING,
+}
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """Over half of a trial's steps."""
-    if case.codes & {"EG701", "EG702", "EG802", "EG805", "EG807"}:
+    if case.symptoms & _TREATED:
         steps = max(case.steps // 2, 1)
         yield Candidate(
             "warm_up", (Warmup(steps),), Cause.LEARNING_RATE, 2, f"warm up over {steps} steps"

@@ -13,13 +13,15 @@ from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
 from evengrad.values.change import Initialise
-from evengrad.values.finding import Cause
+from evengrad.values.finding import Cause, Symptom
+
+_TREATED = {Symptom.EXPLODING, Symptom.OVERWRITING}
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """The last layer of each branch, where nothing stands between it and the sum."""
     ends = tuple(dict.fromkeys(branch.layers[-1] for branch in case.branches if branch.linear))
-    if ends and case.codes & {"EG101", "EG802"} and not case.normalised:
+    if ends and case.symptoms & _TREATED and not case.normalised:
         yield Candidate(
             "zero_branches",
             (Initialise(ends, "linear", 0.0, "zeros"),),
