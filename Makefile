@@ -18,12 +18,12 @@ demo: $(VENV)/.installed-demo  ## check a CNN on MNIST digits and an exploding o
 		$(PY) -m evengrad check examples/$$name.py --html reports/$$name.html && status=0 || status=$$?; \
 		if [ $$status -gt 1 ]; then echo "make demo: $$name could not be checked (status $$status)" >&2; exit $$status; fi; \
 	done
-	@echo; echo "evengrad run examples/article_cnn_exploding.py --runs reports/runs -- --sgd 0.1"; \
-	$(PY) -m evengrad run examples/article_cnn_exploding.py --runs reports/runs --html reports/article_cnn_exploding_run.html \
+	@echo; echo "evengrad run examples/article_cnn_exploding.py --folder reports -- --sgd 0.1"; \
+	$(PY) -m evengrad run examples/article_cnn_exploding.py --folder reports --html reports/article_cnn_exploding_run.html \
 		-- --sgd 0.1 && status=0 || status=$$?; \
 	if [ $$status -ne 3 ]; then echo "make demo: the guard should have stopped it (status 3, got $$status)" >&2; exit 1; fi
 	@echo; echo "evengrad fix examples/article_cnn_exploding.py --steps 100"; \
-	$(PY) -m evengrad fix examples/article_cnn_exploding.py --steps 100 --folder reports/fixes \
+	$(PY) -m evengrad fix examples/article_cnn_exploding.py --steps 100 --folder reports \
 		--html reports/article_cnn_exploding_fix.html || { echo "make demo: it should have been fixed" >&2; exit 1; }
 	@echo; echo "Reports (open in a browser):"
 	@ls -1 "$(CURDIR)"/reports/article_cnn.html "$(CURDIR)"/reports/article_cnn_exploding.html \

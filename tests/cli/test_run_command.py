@@ -83,17 +83,18 @@ def test_skipping_goes_on(run):
     assert "Finished, not healthy" in done.stdout
 
 
-def test_a_script_that_fails_keeps_its_own_status(run, tmp_path):
+def test_a_script_that_fails_is_told_from_findings(run, tmp_path):
     done = run('assert number < 5, "mine"')
-    assert done.exit_code == 1
+    assert done.exit_code == 4
     assert "AssertionError: mine" in done.stderr
     assert "evengrad/script.py" not in done.stderr, "its own frames only"
     assert "The script failed after step 4" in done.stdout
     assert run("sys.exit(7 if number == 5 else 0) if number == 5 else None").exit_code == 7
     done = run('sys.exit("why") if number == 5 else None')
-    assert (done.exit_code, "why" in done.stderr) == (1, True)
+    assert (done.exit_code, "why" in done.stderr) == (4, True)
+    assert run("sys.exit(1) if number == 5 else None").exit_code == 4, "1 would say: findings"
     assert run("sys.exit(0) if number == 5 else None").exit_code == 0
-    assert [one.status for one in runs(tmp_path)] == ["failed", "failed", "failed", "finished"]
+    assert [one.status for one in runs(tmp_path)] == [*["failed"] * 4, "finished"]
 
 
 def test_interrupted(run, tmp_path):
@@ -124,7 +125,7 @@ def test_usual_mistakes(run):
 
 
 def test_files_where_they_are_asked_for(run, tmp_path):
-    done = run("pass", "--runs", "elsewhere", "--json", "out/a.json", "--clip", "0.01")
+    done = run("pass", "--folder", "elsewhere", "--json", "out/a.json", "--clip", "0.01")
     told = json.loads((tmp_path / "out" / "a.json").read_text())
     assert told["subject"]["settings"]["clip"] == "norm 0.01"
     assert told["figures"]["clip_share"] == 1.0

@@ -65,7 +65,7 @@ def test_report_writes_what_it_is_asked_for(tmp_path):
     assert "Black box of step 79" in page.read_text()
     blocked = call("report", path, "--html", page / "b.html")
     assert blocked.exit_code == 2
-    assert "cannot write" in blocked.stderr
+    assert "Cannot write" in blocked.stderr
 
 
 def test_report_while_the_run_goes_on(tmp_path):
@@ -145,7 +145,7 @@ def test_replay_shows_the_step(tmp_path):
     done = call("replay", path.parent)
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert "Step 79 was held back: its gradients were not finite" in lines[0]
+    assert "Step 79 was refused: its gradients were not finite" in lines[0]
     assert "Origin: log (forward). log makes 25%" in lines[1]
     marked = [line for line in lines if line.strip().startswith(">")]
     assert len(marked) == 1
@@ -168,7 +168,7 @@ def test_replay_of_several(tmp_path):
         blackbox.save(box(step), tmp_path)
     first = call("replay", tmp_path)
     assert "Step 9 " in first.stdout
-    assert "Also held back: step 12, 40" in first.stdout
+    assert "Also refused: step 12, 40" in first.stdout
     assert "Step 40 " in call("replay", tmp_path, "--step", 40).stdout
     missing = call("replay", tmp_path, "--step", 13)
     assert missing.exit_code == 2

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +52,7 @@ def test_a_healthy_script_stops_before_it_trains(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "trained a step" not in done.stdout
     assert "Healthy: nothing found" in done.stdout
-    assert (tmp_path / "evengrad-train.html").read_text().startswith("<!")
+    assert (tmp_path / "runs/check-train/report.html").read_text().startswith("<!")
 
 
 def test_findings_give_status_1_and_json(tmp_path):
@@ -60,7 +62,7 @@ def test_findings_give_status_1_and_json(tmp_path):
     result = json.loads((tmp_path / "out/check.json").read_text())
     assert result["schema"] == 1
     assert result["findings"][0]["cause"] == "initialisation"
-    assert not list(tmp_path.glob("*.html"))
+    assert not list(tmp_path.rglob("*.html"))
 
 
 def test_the_scripts_own_surroundings(tmp_path):
@@ -96,7 +98,7 @@ def test_a_module_by_its_dotted_name(tmp_path):
     write(tmp_path / "package", TRAIN)
     done = run("-m", "package.train", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "evengrad-package-train.html").exists()
+    assert (tmp_path / "runs/check-package-train/report.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -223,13 +225,14 @@ def test_legacy_keras_is_named(tmp_path):
     assert "trained" not in done.stdout
 
 
-def test_a_report_that_cannot_be_written(tmp_path):
-    write(tmp_path, TRAIN)
-    (tmp_path / "folder.html").mkdir()
-    done = run("train.py", "--html", "folder.html", cwd=tmp_path)
+def test_a_report_that_cannot_be_written_any_more(tmp_path):
+    write(tmp_path, "import os\nos.mkdir('report.html')\n" + TRAIN)
+    done = run("train.py", "--html", "report.html", cwd=tmp_path)
     assert done.returncode == 2
-    assert "cannot write" in done.stderr
-    assert "Healthy: nothing found" in done.stdout, "the findings are told all the same"
+    assert "Healthy: nothing found" in done.stdout, "the findings are shown all the same"
+    elsewhere = re.search(r"Cannot write report.html.* It is in (\S+)\.$", done.stderr, re.M)
+    assert elsewhere is not None, done.stderr
+    assert Path(elsewhere[1]).read_text().startswith("<!")
 
 
 @pytest.mark.parametrize("code", ["EG102", "eg301"])

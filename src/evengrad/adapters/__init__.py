@@ -8,25 +8,48 @@ watches it to its end, and trying.py ``arm(session: TrialSession) -> Armed``, wh
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from typing import Any
 
-from evengrad.errors import CannotCheckError
+from evengrad.errors import CannotCheckError, MissingFrameworkError
+
+FLOORS = {"torch": "2.4", "keras": "3.5"}
+"""The oldest version that each adapter reads; pyproject.toml's extras say the same."""
+
+
+def below_floor(framework: Any) -> MissingFrameworkError | None:
+    """What to say of an imported framework that is too old; None where it is not."""
+    name, found = framework.__name__, str(getattr(framework, "__version__", ""))
+    needed = FLOORS[name]
+    if not found or _parts(found) >= _parts(needed):
+        return None
+    return MissingFrameworkError(
+        f"evengrad needs {name} {needed} or newer, found {found}: pip install '{name}>={needed}'."
+    )
+
+
+def _parts(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]
 
 
 def adapter_of(model: Any, task: str) -> Any:
     """The function of that name ("probe", "describe") of the adapter that knows this model.
 
-    Keras first: on its torch backend a model is both. Raises CannotCheckError.
+    Keras first: on its torch backend a model is both. Raises CannotCheckError for what is no model,
+    MissingFrameworkError where the framework is too old.
     """
     for framework, types in (("keras", ("Layer",)), ("torch", ("nn.Module",))):
         module = sys.modules.get(framework)
         if module is not None and any(_is_a(model, module, name) for name in types):
+            old = below_floor(module)
+            if old is not None:
+                raise old
             return getattr(importlib.import_module(f"evengrad.adapters.{framework}.{task}"), task)
     if type(model).__module__.split(".")[0] == "tf_keras":
         raise CannotCheckError(
             "This is a Keras 2 model (tf_keras). evengrad reads Keras 3: build the model with "
-            "`import keras` (3.5 or newer), and unset TF_USE_LEGACY_KERAS."
+            "`import keras`, and unset TF_USE_LEGACY_KERAS."
         )
     raise CannotCheckError(
         f"Expected a torch.nn.Module or a Keras 3 model, got {type(model).__qualname__}. "

@@ -5,44 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand
 
-from evengrad.errors import EvengradError
+from evengrad.cli import files
+from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say
 from evengrad.values.probe import Probe
-from evengrad.verbs.check import Check, diagnose
+from evengrad.verbs.check import diagnose
 from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
 from evengrad.verbs.host import own_frames
 
-
-class Status(IntEnum):
-    """Exit statuses of ``evengrad check``."""
-
-    HEALTHY = 0
-    FINDINGS = 1
-    COULD_NOT_CHECK = 2
-    INTERRUPTED = 130
-
-
-class CheckCommand(TyperCommand):
-    """Tells where the script's own options go."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As usual, with a hint under an unknown option."""
-        try:
-            return super().parse_args(ctx, args)
-        except Exception as error:
-            if type(error).__name__ == "NoSuchOption":
-                error.message += (  # type: ignore[attr-defined]
-                    ". Options of the script itself go after --, as in: "
-                    f"evengrad {ctx.info_name} train.py -- --epochs 3"
-                )
-            raise
+OPTIONS = {"cls": ScriptCommand, "no_args_is_help": True}
 
 
 def check(
@@ -50,9 +26,11 @@ def check(
     arguments: Annotated[
         list[str] | None, typer.Argument(help="The script's own arguments, after --.")
     ] = None,
+    folder: Annotated[Path, typer.Option(help="Where check-SCRIPT/report.html goes.")] = Path(
+        "runs"
+    ),
     html: Annotated[
-        Path | None,
-        typer.Option(help="Where to write the report.  [default: evengrad-SCRIPT.html]"),
+        Path | None, typer.Option(help="Write the HTML report here instead of in the folder.")
     ] = None,
     no_html: Annotated[bool, typer.Option("--no-html", help="Write no HTML report.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the result for machines here.")] = None,
@@ -80,14 +58,21 @@ def check(
 
     - evengrad check -m package.train
 
-    Exit status: 0 healthy, 1 findings, 2 could not check.
+    Exit status: 0 healthy, 1 findings, 2 could not check or write; the script's own where it exited before.
     """
-    probe = _probe(script, arguments or [], module, precise)
-    result = diagnose(probe)
-    page = None if no_html else html or Path(f"evengrad-{_stem(script, module)}.html")
-    _show(result)
-    write(result, page, json)
-    raise typer.Exit(Status.HEALTHY if result.healthy else Status.FINDINGS)
+    page = None if no_html else html or folder / f"check-{_stem(script, module)}" / "report.html"
+    files.expect_writable(page, json)
+    result = diagnose(_probe(script, arguments or [], module, precise))
+    from evengrad.report import html as pages
+    from evengrad.report import json as machine
+    from evengrad.report import text
+
+    Console(highlight=False).print(text.panel(result))
+    if not files.write_results(
+        page, lambda: pages.render(result), json, lambda: machine.dumps(result)
+    ):
+        raise typer.Exit(ExitStatus.CANNOT)
+    raise typer.Exit(ExitStatus.HEALTHY if result.healthy else ExitStatus.FINDINGS)
 
 
 def _probe(script: str, arguments: list[str], module: bool, precise: bool) -> Probe:
@@ -96,8 +81,6 @@ def _probe(script: str, arguments: list[str], module: bool, precise: bool) -> Pr
             return probe_script(
                 script, arguments, module=module, precise=precise, starting=starting
             )
-    except EvengradError as error:
-        say(str(error))
     except ScriptFailedError as error:
         sys.excepthook(type(error.cause), error.cause, error.cause.__traceback__)
         say(f"{script} failed before its first training step (its own traceback is above).")
@@ -108,18 +91,17 @@ def _probe(script: str, arguments: list[str], module: bool, precise: bool) -> Pr
     except KeyboardInterrupt as interrupt:
         own = own_frames(interrupt.__traceback__)
         sys.excepthook(type(interrupt), interrupt.with_traceback(own), own)
-        raise typer.Exit(Status.INTERRUPTED) from None
-    raise typer.Exit(Status.COULD_NOT_CHECK)
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
+    raise typer.Exit(ExitStatus.CANNOT)
 
 
 def _exit_code(script: str, code: object) -> int:
-    """The script's own exit status, unless that would read as a verdict of ours."""
+    """The script's own exit status, unless that would read as one of ours."""
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
     say(f"{script} exited before its first training step (sys.exit({code!r})).")
-    if isinstance(code, int) and code not in (Status.HEALTHY, Status.FINDINGS):
-        return code
-    return Status.COULD_NOT_CHECK
+    own = own_status(code)
+    return ExitStatus.CANNOT if own is None else own
 
 
 @contextmanager
@@ -130,35 +112,6 @@ def _spinner() -> Iterator[Callable[[], None]]:
         yield status.start
     finally:
         status.stop()
-
-
-def write(result: Check, page: Path | None, data: Path | None) -> None:
-    """The HTML report and the JSON, where a path is given."""
-    from evengrad.report import html
-    from evengrad.report import json as machine
-
-    try:
-        if data is not None:
-            data.parent.mkdir(parents=True, exist_ok=True)
-            data.write_text(machine.dumps(result), encoding="utf-8")
-        if page is not None:
-            page.parent.mkdir(parents=True, exist_ok=True)
-            page.write_text(html.render(result), encoding="utf-8")
-            print(f"report: {page}")
-    except OSError as error:
-        say(f"cannot write {error.filename}: {error.strerror}")
-        raise typer.Exit(Status.COULD_NOT_CHECK) from None
-
-
-def _show(result: Check) -> None:
-    from evengrad.report import text
-
-    Console(highlight=False).print(text.panel(result))
-
-
-def say(message: str) -> None:
-    """A line of our own, on stderr."""
-    print(f"evengrad: {message}", file=sys.stderr)
 
 
 def _stem(script: str, module: bool) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from evengrad.diagnosis.diagnose import explanations
+from evengrad.errors import EvengradError
 
 
 def explain(
@@ -16,7 +17,7 @@ def explain(
         str | None, typer.Argument(help="A finding's code, such as EG101; none lists them all.")
     ] = None,
 ) -> None:
-    """Explain a finding: what it finds, why it matters, how it decides, what to do.
+    """Explain a finding: what it means, how it is decided, what to do.
 
     Examples:
     - evengrad explain: all findings, a line each
@@ -31,11 +32,7 @@ def explain(
         return
     found = known.get(code.upper())
     if found is None:
-        typer.echo(
-            f"evengrad: no finding has the code {code!r}. The codes are {', '.join(known)}.",
-            err=True,
-        )
-        raise typer.Exit(2)
+        raise EvengradError(f"No finding has the code {code!r}. The codes are {', '.join(known)}.")
     title, *paragraphs = found.split("\n\n")
     out.print(f"[bold]{escape(title)}[/]")
     for paragraph in paragraphs:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,27 +14,20 @@ import typer
 from rich.console import Console
 from rich.status import Status as Spinner
 
-from evengrad.cli.check import say
+from evengrad.cli import files
+from evengrad.cli.command import ExitStatus, ScriptCommand, say
 from evengrad.errors import EvengradError
 from evengrad.fixing.case import Candidate
 from evengrad.fixing.fix import fix_script
 from evengrad.fixing.outcome import Attempt, Fixing, Plan
 from evengrad.fixing.remedies import all_remedies
+from evengrad.fixing.trials import home
 from evengrad.report import fix_html, fix_json
 from evengrad.report.fix_text import attempt_line, render
 from evengrad.values.finding import Finding
 
 
-class Status(IntEnum):
-    """Exit statuses of ``evengrad fix``."""
-
-    WELL = 0
-    NOT_FIXED = 1
-    CANNOT_RUN = 2
-    INTERRUPTED = 130
-
-
-class Search(StrEnum):
+class SearchOrder(StrEnum):
     """``--search``, as in ``search.SEARCHES``."""
 
     DIAGNOSIS = "diagnosis"
@@ -42,7 +35,10 @@ class Search(StrEnum):
     WARM_UP = "warm-up"
 
 
-def fix_command(
+OPTIONS = {"cls": ScriptCommand}
+
+
+def fix(
     script: Annotated[
         str | None, typer.Argument(help="The training script, or a module with -m.")
     ] = None,
@@ -64,17 +60,20 @@ def fix_command(
         typer.Option(help="Weights to try: a safetensors, Keras or PyTorch state file."),
     ] = None,
     search: Annotated[
-        Search, typer.Option(help="How remedies are chosen; the others are to compare with.")
-    ] = Search.DIAGNOSIS,
+        SearchOrder, typer.Option(help="How remedies are chosen; the others are to compare with.")
+    ] = SearchOrder.DIAGNOSIS,
     dask: Annotated[
         str | None,
         typer.Option(help="Run the trials on a Dask cluster: its scheduler's address."),
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Say what remedies there are.")] = False,
-    folder: Annotated[Path, typer.Option(help="Where trials are kept.")] = Path("fixes"),
+    folder: Annotated[
+        Path, typer.Option(help="Where fix-SCRIPT, with the trials and report.html, goes.")
+    ] = Path("runs"),
     html: Annotated[
-        Path | None, typer.Option(help="Write the report, one HTML file, here.")
+        Path | None, typer.Option(help="Write the HTML report here instead of beside the trials.")
     ] = None,
+    no_html: Annotated[bool, typer.Option("--no-html", help="Write no HTML report.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the result for machines here.")] = None,
     module: Annotated[
         bool, typer.Option("-m", help="SCRIPT is a module's dotted name, as in python -m.")
@@ -98,17 +97,17 @@ def fix_command(
 
     - evengrad fix --list
 
-    Exit status: 0 fixed, or healthy as it is; 1 not fixed; 2 the script could not be run; 130 interrupted (the
-    next call takes up from there).
+    Exit status: 0 fixed, or healthy as it is; 1 not fixed; 2 the script could not be run, or a file not be
+    written; 130 interrupted (the next call takes up from there).
     """
     if listing:
         _list()
-        raise typer.Exit(Status.WELL)
+        raise typer.Exit(ExitStatus.HEALTHY)
     if script is None:
-        say(
+        raise EvengradError(
             "Expected a script, such as: evengrad fix train.py. `evengrad fix --list` has the remedies."
         )
-        raise typer.Exit(Status.CANNOT_RUN)
+    files.expect_writable(html, json)
     plan = Plan(
         script,
         tuple(arguments or ()),
@@ -120,31 +119,28 @@ def fix_command(
         tuple(only or ()),
         None if pretrained is None else str(pretrained.resolve()),
         search.value,
-        folder,
+        home(folder, script),
     )
     try:
         found = _fix(plan, dask)
-    except EvengradError as error:
-        say(str(error))
-        raise typer.Exit(Status.CANNOT_RUN) from None
     except KeyboardInterrupt:
         say("Interrupted; the same call takes up from the trials that are done.")
-        raise typer.Exit(Status.INTERRUPTED) from None
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
     print(render(found), end="")
-    if html is not None:
-        html.write_text(fix_html.render(found), encoding="utf-8")
-    if json is not None:
-        json.write_text(fix_json.dumps(found), encoding="utf-8")
+    page = None if no_html else html or found.plan.folder / "report.html"
+    written = files.write_results(
+        page, lambda: fix_html.render(found), json, lambda: fix_json.dumps(found)
+    )
     if apply:
         _apply(found)
-    raise typer.Exit(_STATUS[found.status])
+    raise typer.Exit(_STATUS[found.status] if written else ExitStatus.CANNOT)
 
 
 _STATUS = {
-    "healthy": Status.WELL,
-    "fixed": Status.WELL,
-    "not_fixed": Status.NOT_FIXED,
-    "cannot_run": Status.CANNOT_RUN,
+    "healthy": ExitStatus.HEALTHY,
+    "fixed": ExitStatus.HEALTHY,
+    "not_fixed": ExitStatus.FINDINGS,
+    "cannot_run": ExitStatus.CANNOT,
 }
 
 
@@ -154,11 +150,11 @@ def _list() -> None:
 
 
 def _fix(plan: Plan, dask: str | None) -> Fixing:
-    with _Telling() as telling:
+    with _Progress() as progress:
         if dask is None:
-            return fix_script(plan, telling)
+            return fix_script(plan, progress)
         with _cluster(dask) as client:
-            return fix_script(plan, telling, client.get_executor())
+            return fix_script(plan, progress, client.get_executor())
 
 
 def _cluster(address: str) -> Any:
@@ -173,14 +169,14 @@ def _cluster(address: str) -> Any:
         raise EvengradError(f"There is no Dask scheduler at {address!r} ({error}).") from None
 
 
-class _Telling:
+class _Progress:
     """What is going on, on stderr: a line for each trial that is over, and a spinner for the one that runs."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._spinner: Spinner | None = None
 
-    def __enter__(self) -> _Telling:
+    def __enter__(self) -> _Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -210,7 +206,7 @@ class _Telling:
 
 
 def _apply(found: Fixing) -> None:
-    """The patched file in the place of the user's, in one move."""
+    """The patched file instead of the user's, in one move."""
     patch, target = found.patch, Path(found.plan.target)
     if patch is None:
         say("There is nothing to apply.")

@@ -5,16 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import sysconfig
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from evengrad.cli.check import Status, say, write
+from evengrad.cli import files
+from evengrad.cli.command import ExitStatus
 from evengrad.errors import CannotCheckError, EvengradError
-from evengrad.verbs.forecast import Forecast, Inputs
+from evengrad.verbs.forecast import Inputs
 from evengrad.verbs.forecast import forecast as make
+
+OPTIONS = {"no_args_is_help": True}
 
 
 def forecast(
@@ -37,33 +42,55 @@ def forecast(
     html: Annotated[Path | None, typer.Option(help="Write the HTML report here.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the result for machines here.")] = None,
 ) -> None:
-    """Forecast a model's gradients from its architecture: no data, no run, no memory for weights.
+    """Forecast a model's gradients from its architecture alone.
 
-    Prints the budget that a probe would measure, with a 95% band over seeds, and which initialisation
-    would make it even.
+    Needs no data, runs nothing and makes no weights. Prints the budget that a probe would measure, with a 95%
+    band over seeds, and which initialisation would make it even.
 
     Examples:
     - evengrad forecast nets:resnet --input 3,224,224
 
     - evengrad forecast package.module:build_transformer --input 1024 --dtype int64 --batch 8
 
-    Exit status: 0 even, 1 findings, 2 could not forecast.
+    Exit status: 0 even, 1 findings, 2 could not forecast or write.
     """
+    files.expect_writable(html, json)
     try:
         found = make(_named(model), _shapes(inputs), batch_size=batch, dtype=dtype)
-    except EvengradError as error:
-        say(str(error))
-        raise typer.Exit(Status.COULD_NOT_CHECK) from None
-    _show(found)
-    write(found.check, html, json)
-    raise typer.Exit(Status.FINDINGS if found.findings else Status.HEALTHY)
-
-
-def _show(found: Forecast) -> None:
+    except EvengradError:
+        raise
+    except Exception as error:
+        theirs = _in_their_code(error)
+        if theirs is None:
+            raise
+        sys.excepthook(type(error), error.with_traceback(theirs), theirs)
+        raise CannotCheckError(f"{model} failed (its own traceback is above).") from None
     from evengrad.report import expected, text
+    from evengrad.report import html as pages
+    from evengrad.report import json as machine
 
     lines = expected.initialisation(found.initialisation)
     Console(highlight=False).print(text.panel(found.check, lines))
+    if not files.write_results(
+        html, lambda: pages.render(found.check), json, lambda: machine.dumps(found.check)
+    ):
+        raise typer.Exit(ExitStatus.CANNOT)
+    raise typer.Exit(ExitStatus.FINDINGS if found.findings else ExitStatus.HEALTHY)
+
+
+def _in_their_code(error: Exception) -> TracebackType | None:
+    """The traceback from the first frame of the user's own code on; None where there is none."""
+    libraries = (
+        str(Path(__file__).parents[1]),
+        *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
+    )
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith((*libraries, "<frozen")):
+            return trace
+        trace = trace.tb_next
+    return None
 
 
 def _named(where: str) -> Any:

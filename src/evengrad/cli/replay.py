@@ -1,4 +1,4 @@
-"""``evengrad replay``: a step that the guard held back, from its black box."""
+"""``evengrad replay``: a step that the guard refused, from its black box."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evengrad.cli.check import say
 from evengrad.errors import EvengradError
 from evengrad.recording import blackbox
 from evengrad.recording.blackbox import BlackBox, ReplayedOperation
@@ -30,14 +29,17 @@ _WHAT = {
 }
 
 
+OPTIONS = {"no_args_is_help": True}
+
+
 def replay(
     run: Annotated[Path, typer.Argument(help="A run's folder, or a black box in it (step-N).")],
     step: Annotated[
-        int | None, typer.Option(help="Which step, where several were held back.  [default: first]")
+        int | None, typer.Option(help="Which step, where several were refused.  [default: first]")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Every layer and every tensor.")] = False,
 ) -> None:
-    """Show a step that the guard held back: what it was given, and where it went wrong.
+    """Show a step that the guard refused, and where it went wrong.
 
     Examples:
     - evengrad replay runs/20260101-120000-train
@@ -46,18 +48,14 @@ def replay(
 
     Exit status: 0, or 2 if there is no such black box.
     """
-    try:
-        box, folder, others = _chosen(run, step)
-    except EvengradError as error:
-        say(str(error))
-        raise typer.Exit(2) from None
+    box, folder, others = _chosen(run, step)
     out = Console(highlight=False)
     for part in _screen(box, full):
         out.print(part)
     out.print(Text(f"\nFiles: {folder}", style="dim"))
     if others:
-        told = ", ".join(map(str, others))
-        out.print(Text(f"Also held back: step {told} (--step N)", style="dim"))
+        listed = ", ".join(map(str, others))
+        out.print(Text(f"Also refused: step {listed} (--step N)", style="dim"))
 
 
 def _chosen(run: Path, step: int | None) -> tuple[BlackBox, Path, list[int]]:
@@ -74,9 +72,9 @@ def _chosen(run: Path, step: int | None) -> tuple[BlackBox, Path, list[int]]:
 
 def _screen(box: BlackBox, full: bool) -> Iterator[RenderableType]:
     why = _WHAT.get(box.kind, box.kind)
-    yield Text(f"Step {box.step:,} was held back: {why}", style="bold red")
+    yield Text(f"Step {box.step:,} was refused: {why}", style="bold red")
     if box.origin is None:
-        finite = "All of it is finite: it was held back for its size."
+        finite = "All of it is finite: it was refused for its size."
         text = "Its origin was not found." if box.kind == "non_finite" else finite
         yield Text(text, style="dim")
     else:

@@ -9,12 +9,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from evengrad.cli.check import Status, say
+from evengrad.cli import files
+from evengrad.cli.command import ExitStatus
 from evengrad.diagnosis.diagnose import judge_run
 from evengrad.errors import EvengradError
 from evengrad.recording.reader import load
 from evengrad.values.finding import Finding
 from evengrad.values.run import Run
+
+OPTIONS = {"no_args_is_help": True}
 
 
 def report(
@@ -31,18 +34,15 @@ def report(
 
     Exit status: 0 healthy, 1 findings, 2 could not read or write.
     """
-    try:
-        found = load(run)
-    except EvengradError as error:
-        say(str(error))
-        raise typer.Exit(Status.COULD_NOT_CHECK) from None
+    files.expect_writable(html, json)
+    found = load(run)
     if not len(found.steps["step"]):
-        say(f"{run} has no step in it yet ({found.status}).")
-        raise typer.Exit(Status.COULD_NOT_CHECK)
+        raise EvengradError(f"{run} has no step in it yet ({found.status}).")
     findings = judge_run(found)
     show(found, findings)
-    write(found, findings, html, json)
-    raise typer.Exit(Status.FINDINGS if findings else Status.HEALTHY)
+    if not write(found, findings, html, json):
+        raise typer.Exit(ExitStatus.CANNOT)
+    raise typer.Exit(ExitStatus.FINDINGS if findings else ExitStatus.HEALTHY)
 
 
 def show(run: Run, findings: Sequence[Finding]) -> None:
@@ -52,18 +52,13 @@ def show(run: Run, findings: Sequence[Finding]) -> None:
     Console(highlight=False).print(run_text.panel(run, findings))
 
 
-def write(run: Run, findings: Sequence[Finding], page: Path | None, data: Path | None) -> None:
-    """The HTML report and the JSON, where a path is given."""
+def write(run: Run, findings: Sequence[Finding], page: Path | None, data: Path | None) -> bool:
+    """The HTML report and the JSON, where a path is given. Returns whether all of it was written."""
     from evengrad.report import run_html, run_json
 
-    try:
-        if data is not None:
-            data.parent.mkdir(parents=True, exist_ok=True)
-            data.write_text(run_json.dumps(run, findings), encoding="utf-8")
-        if page is not None:
-            page.parent.mkdir(parents=True, exist_ok=True)
-            page.write_text(run_html.render(run, findings), encoding="utf-8")
-            print(f"report: {page}")
-    except OSError as error:
-        say(f"cannot write {error.filename}: {error.strerror}")
-        raise typer.Exit(Status.COULD_NOT_CHECK) from None
+    return files.write_results(
+        page,
+        lambda: run_html.render(run, findings),
+        data,
+        lambda: run_json.dumps(run, findings),
+    )

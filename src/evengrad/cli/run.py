@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from evengrad.cli.check import say
+from evengrad.cli import files
+from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say
 from evengrad.cli.live import viewing
 from evengrad.cli.report import show, write
 from evengrad.diagnosis.diagnose import judge_run
@@ -21,15 +21,7 @@ from evengrad.values.run import Run
 from evengrad.verbs.host import own_frames
 from evengrad.verbs.run_script import Outcome, run_script
 
-
-class Status(IntEnum):
-    """Exit statuses of ``evengrad run``, beside the script's own where it failed."""
-
-    HEALTHY = 0
-    FINDINGS = 1
-    COULD_NOT_WATCH = 2
-    STOPPED = 3
-    INTERRUPTED = 130
+OPTIONS = {"cls": ScriptCommand, "no_args_is_help": True}
 
 
 def run(
@@ -47,17 +39,18 @@ def run(
     guard: Annotated[
         str,
         typer.Option(
-            help="What to do before a step that would spoil the weights: stop, skip:3, rollback:2 or off."
+            help="What to do before a step that would overwrite the weights: stop, skip:3, rollback:2 or off."
         ),
     ] = "stop",
     no_guard: Annotated[
-        bool, typer.Option("--no-guard", help="Hold nothing back; the same as --guard off.")
+        bool, typer.Option("--no-guard", help="Refuse no step; the same as --guard off.")
     ] = False,
     every: Annotated[int, typer.Option(help="Steps between two that are read in full.")] = 10,
-    runs: Annotated[Path, typer.Option(help="Where to write the run.")] = Path("runs"),
+    folder: Annotated[
+        Path, typer.Option(help="Where TIME-SCRIPT, with the run and its report.html, goes.")
+    ] = Path("runs"),
     html: Annotated[
-        Path | None,
-        typer.Option(help="Where to write the report.  [default: report.html beside the run]"),
+        Path | None, typer.Option(help="Write the HTML report here instead of beside the run.")
     ] = None,
     no_html: Annotated[bool, typer.Option("--no-html", help="Write no HTML report.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the result for machines here.")] = None,
@@ -69,7 +62,7 @@ def run(
 
     Runs SCRIPT unchanged, records every step in runs/TIME-SCRIPT/run.sqlite, shows the gradients while it
     trains, and says at the end what went wrong. A step with NaN, or one that would overwrite the weights, is
-    held back before it reaches them.
+    refused before it reaches them.
 
     Examples:
     - evengrad run train.py
@@ -78,24 +71,26 @@ def run(
 
     - evengrad run -m package.train
 
-    Exit status: 0 healthy, 1 findings, 2 could not watch, 3 stopped by the guard, 130 interrupted; the
-    script's own where it failed.
+    Exit status: 0 healthy; 1 findings; 2 could not watch or write; 3 stopped by the guard; 4 the script failed,
+    or its own status above 4; 130 interrupted.
     """
-    try:
-        chosen = settings_of(clip, None if no_guard else guard, every, runs, "run")
-        with viewing() as view:
-            outcome = run_script(
-                script, arguments or [], module=module, settings=chosen, listener=view
-            )
-    except EvengradError as error:
-        say(str(error))
-        raise typer.Exit(Status.COULD_NOT_WATCH) from None
+    files.expect_writable(html, json)
+    chosen = settings_of(clip, None if no_guard else guard, every, folder, "run")
+    with viewing() as view:
+        outcome = run_script(
+            script,
+            arguments or [],
+            module=module,
+            settings=chosen,
+            listener=view,
+            failed=lambda failure: say(str(failure)),
+        )
     _own_words(outcome)
     found = _judged(outcome)
-    _tell(found, html, json, no_html)
+    written = _show_and_write(found, html, json, no_html)
     if outcome.stopped is not None:
         say(str(outcome.stopped))
-    raise typer.Exit(_status(script, outcome, found))
+    raise typer.Exit(_status(script, outcome, found, written))
 
 
 def _own_words(outcome: Outcome) -> None:
@@ -122,17 +117,20 @@ def _judged(outcome: Outcome) -> list[tuple[Run, tuple[Finding, ...]]]:
     return found
 
 
-def _tell(
+def _show_and_write(
     found: list[tuple[Run, tuple[Finding, ...]]],
     html: Path | None,
     json: Path | None,
     no_html: bool,
-) -> None:
+) -> bool:
+    """Returns whether all was written."""
+    written = True
     for number, (one, findings) in enumerate(found, start=1):
         show(one, findings)
         page = None if no_html else _numbered(html, number) or one.path.parent / "report.html"
-        write(one, findings, page, _numbered(json, number))
+        written &= write(one, findings, page, _numbered(json, number))
         print(f"run:    {one.path.parent}")
+    return written
 
 
 def _numbered(path: Path | None, number: int) -> Path | None:
@@ -142,19 +140,22 @@ def _numbered(path: Path | None, number: int) -> Path | None:
     return path.with_stem(f"{path.stem}-{number}")
 
 
-def _status(script: str, outcome: Outcome, found: list[tuple[Run, tuple[Finding, ...]]]) -> int:
+def _status(
+    script: str, outcome: Outcome, found: list[tuple[Run, tuple[Finding, ...]]], written: bool
+) -> int:
     if isinstance(outcome.error, KeyboardInterrupt):
-        return Status.INTERRUPTED
+        return ExitStatus.INTERRUPTED
     if outcome.stopped is not None:
-        return Status.STOPPED
-    if outcome.error is not None:
-        return 1
-    if outcome.code not in (None, 0):
-        return outcome.code if isinstance(outcome.code, int) else 1
+        return ExitStatus.STOPPED
+    if outcome.error is not None or outcome.code not in (None, 0):
+        own = own_status(outcome.code)
+        return ExitStatus.SCRIPT_FAILED if own is None else own
+    if outcome.failure is not None or not written:
+        return ExitStatus.CANNOT
     if not found:
         say(_unseen(script, outcome))
-        return Status.COULD_NOT_WATCH
-    return Status.FINDINGS if any(findings for _, findings in found) else Status.HEALTHY
+        return ExitStatus.CANNOT
+    return ExitStatus.FINDINGS if any(findings for _, findings in found) else ExitStatus.HEALTHY
 
 
 def _unseen(script: str, outcome: Outcome) -> str:

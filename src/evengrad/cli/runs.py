@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evengrad.cli.check import say
+from evengrad.cli.command import say
+from evengrad.errors import EvengradError
 from evengrad.recording.listing import Glance, runs_in
 from evengrad.report.json import plain
 from evengrad.report.run_words import duration
@@ -36,8 +37,9 @@ def runs(
     Exit status: 0, or 2 if there is no such folder.
     """
     if not folder.is_dir():
-        say(f"There is no folder {str(folder)!r}. Expected one with runs, as `evengrad run` makes.")
-        raise typer.Exit(2)
+        raise EvengradError(
+            f"There is no folder {str(folder)!r}. Expected one with runs, as `evengrad run` makes."
+        )
     found, broken = runs_in(folder)
     if json:
         rows = [plain(asdict(run) | {"path": str(run.path)}) for run in found]

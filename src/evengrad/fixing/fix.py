@@ -18,7 +18,7 @@ from evengrad.fixing.outcome import Attempt, Fixing, Plan
 from evengrad.fixing.processes import abandon
 from evengrad.fixing.remedies import all_remedies
 from evengrad.fixing.search import SEARCHES
-from evengrad.fixing.trials import Listener, Silent, Trials
+from evengrad.fixing.trials import Listener, Silent, Trials, home
 from evengrad.fixing.verdict import together
 from evengrad.recording.reader import load
 from evengrad.values.finding import Cause, Finding
@@ -45,7 +45,7 @@ def fix(
     jobs: int = 1,
     only: Iterable[str] = (),
     pretrained: str | Path | None = None,
-    folder: str | Path = "fixes",
+    folder: str | Path = "runs",
     executor: Executor | None = None,
 ) -> Fixing:
     """Find the change that makes a training healthy, and prove it; no file is changed.
@@ -58,9 +58,9 @@ def fix(
     call of ``evengrad.fix`` itself behind ``if __name__ == "__main__":``. arguments: sys.argv of the script.
     steps: updates of a trial. seeds: the patched source must work with each. budget: trials of remedies at
     most. jobs: trials side by side. only: names of remedies (``evengrad fix --list``). pretrained: a file of
-    weights to try. folder: where trials are kept; the same call takes up from there. executor: performs the
-    trials, such as Dask's ``Client.get_executor()``, by default a pool of ``jobs``; its workers must see the
-    folder.
+    weights to try. folder: where trials are kept, in fix-SCRIPT; the same call takes up from them. executor:
+    performs the trials, such as Dask's ``Client.get_executor()``, by default a pool of ``jobs``; its workers
+    must see the folder.
 
     Raises ScriptError where there is nothing that can be run, EvengradError on an unknown remedy.
     """
@@ -76,7 +76,7 @@ def fix(
         jobs,
         tuple(only),
         weights,
-        folder=Path(folder),
+        folder=home(Path(folder), target),
         function=function,
     )
     return fix_script(plan, Silent(), executor)

@@ -39,7 +39,7 @@ class Plan:
     only: tuple[str, ...] = ()
     pretrained: str | None = None
     search: str = "diagnosis"
-    folder: Path = Path("fixes")
+    folder: Path = Path("runs/fix")
     function: str | None = None
 
 

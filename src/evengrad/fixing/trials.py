@@ -114,6 +114,11 @@ class Trials:
         return attempt
 
 
+def home(folder: Path, target: str) -> Path:
+    """Where the trials of a script lie, in the folder that has the runs."""
+    return folder / f"fix-{Path(target).stem.rpartition('.')[2] or 'script'}"
+
+
 def _source(plan: Plan) -> str:
     file: str | None = plan.target
     if plan.module:

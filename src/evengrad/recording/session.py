@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
-from evengrad.recording import blackbox, guard, loss_scaler
+from evengrad.recording import blackbox, failure, guard, loss_scaler
 from evengrad.recording.blackbox import BlackBox, Origin
 from evengrad.recording.guard import Action, GuardStopError, Tally
 from evengrad.recording.loss_scaler import ScalerWatch
@@ -183,17 +183,11 @@ class Watching:
         self._event(Event(step, EventKind.NOTE, text))
 
     def trouble(self, error: BaseException) -> None:
-        """An error of our own: logged once; the watch goes off and the training goes on."""
+        """An error of our own: said once; the watch goes off and the training goes on."""
         if self.off:
             return
         self.off = True
-        log.warning(
-            "evengrad stopped watching because of an error of its own (%s: %s); the training goes on, without "
-            "clip and guard. Please report it.",
-            type(error).__name__,
-            error,
-            exc_info=log.isEnabledFor(logging.DEBUG),
-        )
+        failure.tell(error)
 
     def end(self, status: RunStatus) -> None:
         """The training is over; the file is complete after this. Later calls do nothing."""

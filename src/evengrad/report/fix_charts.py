@@ -96,9 +96,8 @@ def _all(found: Fixing) -> list[tuple[str, Attempt]]:
 
 
 def _ends(found: Fixing) -> list[tuple[str, Attempt]]:
-    return [(_AS_IT_IS, found.plain[0])] * bool(found.plain) + [
-        (_FIXED, attempt) for attempt in found.proof[-1:]
-    ]
+    plain = [(_AS_IT_IS, attempt) for attempt in found.plain[:1]]
+    return plain + [(_FIXED, attempt) for attempt in found.proof[-1:]]
 
 
 def _layers(rows: list[dict[str, Any]]) -> Any:

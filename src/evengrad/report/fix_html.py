@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import evengrad
 from evengrad.fixing.outcome import Fixing
 from evengrad.report import fix_charts as charts
 from evengrad.report import html, words
 from evengrad.report.fix_text import closest, headline
 from evengrad.report.html import Figure, explained
 from evengrad.values import wording
+from evengrad.values.version import __version__
 
 _LEVELS = {"healthy": "good", "fixed": "good", "not_fixed": "error", "cannot_run": "error"}
 
@@ -37,6 +37,6 @@ def render(found: Fixing) -> str:
         words=words,
         wording=wording,
         explanations={one.code: explained(one.code) for one in every},
-        version=evengrad.__version__,
+        version=__version__,
         javascript=html.javascript(),
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import evengrad
 from evengrad.fixing.outcome import Attempt, Fixing
 from evengrad.report.json import finding, plain
 from evengrad.values.change import to_json
+from evengrad.values.version import __version__
 
 SCHEMA = 1
 
@@ -20,7 +20,7 @@ def dumps(found: Fixing) -> str:
     patch, near = found.patch, found.closest
     facts = {
         "schema": SCHEMA,
-        "evengrad": evengrad.__version__,
+        "evengrad": __version__,
         "script": found.plan.target,
         "status": found.status,
         "findings": [finding(one) for one in found.findings],

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import evengrad
 from evengrad.diagnosis.diagnose import explanations
 from evengrad.diagnosis.evidence import evidence
 from evengrad.report import expected, rows, words
 from evengrad.values import wording
 from evengrad.values.finding import Finding
+from evengrad.values.version import __version__
 from evengrad.verbs.check import Check
 
 _LABELS = ("What it finds", "Why it matters", "How it decides", "What to do", "References")
@@ -44,7 +44,7 @@ def render(check: Check) -> str:
         figures=others,
         table=rows.table(check, seen),
         explanations={f.code: explained(f.code) for f in _all(check.findings)},
-        version=evengrad.__version__,
+        version=__version__,
         javascript=javascript(),
     )
 

@@ -12,12 +12,12 @@ from dataclasses import asdict, replace
 from enum import Enum
 from typing import Any
 
-import evengrad
 from evengrad.diagnosis.evidence import evidence
 from evengrad.report.expected import is_forecast, outside
 from evengrad.theory.stability import largest_stable, verdict
 from evengrad.values.finding import Finding
 from evengrad.values.probe import Operation, Probe, Weight
+from evengrad.values.version import __version__
 from evengrad.verbs.check import Check
 
 SCHEMA = 1
@@ -37,7 +37,7 @@ def to_dict(check: Check) -> dict[str, Any]:
     told: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
-            "evengrad": evengrad.__version__,
+            "evengrad": __version__,
             "healthy": check.healthy,
             "findings": [finding(one) for one in check.findings],
             "budget": asdict(seen.budget),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import evengrad
 from evengrad.errors import EvengradError
 from evengrad.recording import blackbox
 from evengrad.recording.blackbox import BlackBox
@@ -17,6 +16,7 @@ from evengrad.report.html import Figure, explained
 from evengrad.values import wording
 from evengrad.values.finding import Finding
 from evengrad.values.run import Run
+from evengrad.values.version import __version__
 
 
 def render(run: Run, findings: Sequence[Finding]) -> str:
@@ -36,7 +36,7 @@ def render(run: Run, findings: Sequence[Finding]) -> str:
         figures=_figures(run),
         boxes=_boxes(run.path.parent),
         explanations={one.code: explained(one.code) for one in every},
-        version=evengrad.__version__,
+        version=__version__,
         javascript=html.javascript(),
     )
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import evengrad
 from evengrad.diagnosis.readings import by_layer, gradient_profile, middle, ratios, sampled
 from evengrad.report.json import finding, plain
 from evengrad.report.run_words import figures
 from evengrad.values.finding import Finding
 from evengrad.values.run import Event, Run
+from evengrad.values.version import __version__
 
 SCHEMA = 1
 
@@ -29,7 +29,7 @@ def to_dict(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
     told: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
-            "evengrad": evengrad.__version__,
+            "evengrad": __version__,
             "path": str(run.path),
             "status": run.status,
             "started": run.started,

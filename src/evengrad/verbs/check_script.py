@@ -9,8 +9,11 @@ from typing import NoReturn
 
 from evengrad.adapters.common.sessions import Armed
 from evengrad.errors import EvengradError, ScriptError
+from evengrad.recording import failure
 from evengrad.values.probe import Probe
 from evengrad.verbs.host import EXTRAS, armed, as_main, execute, expect, own_frames
+
+_DOING = "measuring this script"
 
 
 class ScriptFailedError(Exception):
@@ -52,22 +55,27 @@ def probe_script(
     Hessian. starting: called when measuring begins. function: see ``execute``.
 
     Raises ScriptError (missing, not Python, never trains), CannotCheckError, MissingFrameworkError,
-    ScriptFailedError and ScriptExitedError; KeyboardInterrupt passes through.
+    ScriptFailedError, ScriptExitedError and, where the fault is ours, InternalError; KeyboardInterrupt
+    passes through.
     """
-    session = _Session(starting, precise)
-    with as_main(target, arguments, module), armed(session):
-        expect(target, module)
-        try:
+    session = _ProbeSession(starting, precise)
+    try:
+        with as_main(target, arguments, module), armed(session):
+            expect(target, module)
             execute(target, module, function=function)
             session.flush()
-        except _Stopped as stopped:
-            return stopped.result()
-        except SystemExit as exit_:
-            if session.result is None:
-                raise ScriptExitedError(exit_.code) from None
-        except Exception as error:
-            if session.result is None:
-                raise ScriptFailedError(error) from None
+    except _Stopped as stopped:
+        return stopped.result()
+    except ScriptError:
+        raise
+    except SystemExit as exit_:
+        if session.result is None:
+            raise ScriptExitedError(exit_.code) from None
+    except Exception as error:
+        if session.result is None:
+            if failure.is_own(error):
+                raise failure.internal(_DOING, error) from error
+            raise ScriptFailedError(error) from None
     if session.result is not None:
         return session.result.result()
     raise ScriptError(
@@ -94,7 +102,7 @@ class _Stopped(BaseException):
         return self.probe
 
 
-class _Session:
+class _ProbeSession:
     """One run of a script: arms the adapter of each framework that the script imports."""
 
     def __init__(self, starting: Callable[[], None], precise: bool) -> None:
@@ -113,6 +121,9 @@ class _Session:
     def fail(self, error: EvengradError) -> NoReturn:
         self._stop(_Stopped(None, error))
 
+    def trouble(self, error: Exception) -> NoReturn:
+        self.fail(failure.internal(_DOING, error))
+
     def _stop(self, stopped: _Stopped) -> NoReturn:
         """Raise, and raise again should the script go on to train after a bare ``except:``."""
         self.result = self.result or stopped
@@ -120,12 +131,18 @@ class _Session:
 
     def arm(self, framework: str) -> None:
         if self.open and framework not in self.armed:
-            adapter = importlib.import_module(f"evengrad.adapters.{framework}.script")
-            self.armed[framework] = adapter.arm(self)
+            try:
+                adapter = importlib.import_module(f"evengrad.adapters.{framework}.script")
+                self.armed[framework] = adapter.arm(self)
+            except Exception as error:
+                self.trouble(error)
 
     def flush(self) -> None:
         for adapter in list(self.armed.values()):
-            adapter.flush()
+            try:
+                adapter.flush()
+            except Exception as error:
+                self.trouble(error)
 
     def close(self) -> None:
         self.open = False

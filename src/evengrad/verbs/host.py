@@ -16,6 +16,7 @@ from typing import Any, NoReturn, Protocol
 
 import wrapt
 
+from evengrad.adapters import below_floor
 from evengrad.errors import EvengradError, MissingFrameworkError, ScriptError
 
 _OURS = os.path.dirname(os.path.dirname(__file__))
@@ -41,11 +42,19 @@ def armed(session: Arming) -> Iterator[None]:
     def keras(module: ModuleType) -> None:
         if str(getattr(module, "__version__", "3")).startswith("2."):
             _refuse_legacy(session, module)
+        elif (old := below_floor(module)) is not None:
+            _refuse(session, module.Model, "fit", old)
         else:
             session.arm("keras")
 
+    def torch(module: ModuleType) -> None:
+        if (old := below_floor(module)) is not None:
+            _refuse(session, module.optim.Optimizer, "__init__", old)
+        else:
+            session.arm("torch")
+
     wrapt.register_post_import_hook(keras, "keras")
-    wrapt.register_post_import_hook(lambda _: session.arm("torch"), "torch")
+    wrapt.register_post_import_hook(torch, "torch")
     wrapt.register_post_import_hook(lambda module: _refuse_legacy(session, module), "tf_keras")
     try:
         yield
@@ -54,16 +63,21 @@ def armed(session: Arming) -> Iterator[None]:
 
 
 def _refuse_legacy(session: Arming, module: Any) -> None:
-    def fit(*_: Any, **__: Any) -> None:
-        session.fail(
-            MissingFrameworkError(
-                f"This script trains with Keras 2 ({module.__name__}). evengrad reads Keras 3: "
-                "pip install 'evengrad[tensorflow]', unset TF_USE_LEGACY_KERAS and `import keras`."
-            )
-        )
+    error = MissingFrameworkError(
+        f"This script trains with Keras 2 ({module.__name__}). evengrad reads Keras 3: "
+        "pip install 'evengrad[tensorflow]', unset TF_USE_LEGACY_KERAS and `import keras`."
+    )
+    _refuse(session, module.Model, "fit", error)
+
+
+def _refuse(session: Arming, owner: Any, name: str, error: EvengradError) -> None:
+    """End the script where it begins to train with what no adapter reads; it may import it all the same."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        session.fail(error)
 
     if session.open:
-        module.Model.fit = fit
+        setattr(owner, name, refuse)
 
 
 def expect(target: str, module: bool) -> None:
@@ -119,7 +133,7 @@ def as_main(target: str, arguments: Sequence[str], module: bool) -> Iterator[Non
 def execute(
     target: str, module: bool, source: str | None = None, function: str | None = None
 ) -> None:
-    """Run it as ``python target`` would. source: in the place of what the file has. function: the file is
+    """Run it as ``python target`` would. source: instead of what the file has. function: the file is
     imported instead, under the name that a spawned process of multiprocessing gives it, and this is called.
     """
     if source is not None or function is not None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from evengrad.adapters.common.sessions import Armed, TrialSession
-from evengrad.errors import EvengradError
+from evengrad.errors import EvengradError, InternalError
+from evengrad.recording import failure
 from evengrad.recording.guard import GuardStopError
 from evengrad.recording.session import RunListener, Watching
 from evengrad.recording.settings import Settings
 from evengrad.values.run import RunStatus, Subject
 from evengrad.verbs.host import armed, as_main, execute, expect, own_frames
-
-log = logging.getLogger("evengrad")
 
 
 class TrialOverError(BaseException):
@@ -29,7 +27,7 @@ class Outcome:
     """How a watched script ended. runs: the run files, one for each optimizer that was stepped; empty
     where nothing was seen or written. watched: how many optimizers were. stopped: the guard's error, if it
     stopped the script. error: what the script raised otherwise, with its own frames only. code: what it gave
-    sys.exit.
+    sys.exit. failure: what kept us, by a fault of our own, from watching all of it.
     """
 
     runs: tuple[Path, ...]
@@ -37,6 +35,11 @@ class Outcome:
     stopped: GuardStopError | None = None
     error: BaseException | None = None
     code: object = None
+    failure: InternalError | None = None
+
+
+class _RefusedError(BaseException):
+    """Ends a script that cannot be watched at all; no ``except Exception`` of its own swallows it."""
 
 
 def run_script(
@@ -49,21 +52,26 @@ def run_script(
     trial: TrialSession | None = None,
     source: str | None = None,
     function: str | None = None,
+    failed: Callable[[InternalError], None] = failure.log_it,
 ) -> Outcome:
     """Run a script (or, with ``module``, a module by its dotted name) as ``python target`` would.
 
     listener: told of everything that happens. trial: also changes the training and ends it by TrialOverError.
-    source: run in the place of the script's own, under its name. function: called in it. Ctrl-C ends the
-    script and the runs ("interrupted"), and comes back as the outcome's error. Raises ScriptError where there
-    is no such script.
+    source: run instead of the script's own, under its name. function: called in it. failed: told of the first
+    failure of our own, in the moment that it happens; the script goes on. Ctrl-C ends the script and the runs
+    ("interrupted"), and comes back as the outcome's error. Raises ScriptError where there is no such script,
+    MissingFrameworkError where its framework is too old.
     """
     name = target.rpartition(".")[2] if module else Path(target).stem
     chosen = replace(settings or Settings(), name=name)
-    session = _LiveSession(chosen, target, listener, trial)
-    with as_main(target, arguments, module), armed(session):
+    session = _WatchSession(chosen, target, listener, trial, failed)
+    with as_main(target, arguments, module), failure.listening(session.failed), armed(session):
         expect(target, module)
         try:
             execute(target, module, source, function)
+        except _RefusedError as refused:
+            session.outcome("failed")
+            raise refused.args[0] from None
         except TrialOverError:
             return session.outcome("finished")
         except SystemExit as exit_:
@@ -75,13 +83,16 @@ def run_script(
         except GuardStopError as error:
             return session.outcome("stopped", stopped=error)
         except Exception as error:
+            if failure.is_own(error):
+                session.failed(failure.internal("watching this training, and ended it", error))
+                return session.outcome("failed")
             own = error.with_traceback(own_frames(error.__traceback__))
             stopped = session.stopped  # the script may have raised its own error from ours
             return session.outcome("failed", error=own, stopped=stopped)
         return session.outcome("finished", stopped=session.stopped)
 
 
-class _LiveSession:
+class _WatchSession:
     """One watched script: arms the adapter of each framework that it imports."""
 
     def __init__(
@@ -90,7 +101,10 @@ class _LiveSession:
         script: str,
         listener: RunListener | None,
         trial: TrialSession | None,
+        failed: Callable[[InternalError], None],
     ) -> None:
+        self.failure: InternalError | None = None
+        self._failed = failed
         self.settings = settings
         self.script = script
         self.open = True
@@ -99,7 +113,6 @@ class _LiveSession:
         self._armed: dict[str, Armed] = {}
         self._trying: list[Armed] = []
         self._runs: list[Watching] = []
-        self._told = False
 
     @property
     def closed(self) -> bool:
@@ -114,11 +127,14 @@ class _LiveSession:
     def arm(self, framework: str) -> None:
         """Step into a framework that the script has just imported."""
         if self.open and framework not in self._armed:
-            if self._trial is not None:
-                trying = importlib.import_module(f"evengrad.adapters.{framework}.trying")
-                self._trying.append(trying.arm(self._trial))
-            adapter = importlib.import_module(f"evengrad.adapters.{framework}.live")
-            self._armed[framework] = adapter.arm(self)
+            try:
+                if self._trial is not None:
+                    trying = importlib.import_module(f"evengrad.adapters.{framework}.trying")
+                    self._trying.append(trying.arm(self._trial))
+                adapter = importlib.import_module(f"evengrad.adapters.{framework}.live")
+                self._armed[framework] = adapter.arm(self)
+            except Exception as error:
+                self.trouble(error)
 
     def watching(self, subject: Subject) -> Watching:
         """A new run, for one optimizer."""
@@ -126,25 +142,27 @@ class _LiveSession:
         return self._runs[-1]
 
     def trouble(self, error: BaseException) -> None:
-        """Log an error of our own once; the script goes on unwatched."""
-        if not self._told:
-            self._told = True
-            log.warning(
-                "evengrad cannot watch this training (%s: %s); it goes on without.",
-                type(error).__name__,
-                error,
-                exc_info=log.isEnabledFor(logging.DEBUG),
-            )
+        """An error of ours, or settings that do not fit: said; the script goes on unwatched."""
+        failure.tell(error)
+
+    def failed(self, error: InternalError) -> None:
+        """A failure of our own: the first one is said."""
+        if self.failure is None:
+            self.failure = error
+            self._failed(error)
 
     def fail(self, error: EvengradError) -> NoReturn:
         """What cannot be watched at all."""
-        raise error
+        raise _RefusedError(error)
 
     def close(self) -> None:
         """Take every patch off."""
         self.open = False
         for one in [*self._armed.values(), *self._trying]:
-            one.disarm()
+            try:
+                one.disarm()
+            except Exception as error:
+                self.trouble(error)
         self._armed.clear()
         self._trying.clear()
 
@@ -161,4 +179,4 @@ class _LiveSession:
         for watching in self._runs:
             watching.end(status)
         paths = tuple(w.path for w in self._runs if w.path is not None)
-        return Outcome(paths, len(self._runs), stopped, error, code)
+        return Outcome(paths, len(self._runs), stopped, error, code, self.failure)

@@ -29,7 +29,10 @@ class Session(Protocol):
         """Measured."""
 
     def fail(self, error: EvengradError) -> NoReturn:
-        """Could not measure, for a reason that the user can mend."""
+        """Could not measure, for a reason that the user can remove."""
+
+    def trouble(self, error: Exception) -> NoReturn:
+        """Could not measure, by a fault of our own."""
 
 
 class LiveSession(Protocol):
@@ -45,7 +48,7 @@ class LiveSession(Protocol):
         """A new run, for one optimizer."""
 
     def trouble(self, error: BaseException) -> None:
-        """Something of ours went wrong before there was a run: logged once."""
+        """Something of ours went wrong before there was a run: said once."""
 
 
 class TrialSession(Protocol):

@@ -81,16 +81,28 @@ def _stepping_in(session: Session, original: Any, first_batch: Callable[..., Any
         except EvengradError as error:
             session.fail(error)
         except Exception as error:
+            theirs = _own_error(model, bound.arguments, first_batch)
+            if theirs is None:
+                session.trouble(error)
             session.fail(
                 CannotCheckError(
-                    f"{type(model).__name__} could not be measured: {type(error).__name__}: {error}\n"
-                    "If the script trains without evengrad, call "
-                    "evengrad.check(model, loss=..., batch=(x, y)) in it."
+                    f"{type(model).__name__} could not be measured, since it cannot be called on its first "
+                    f"batch: {type(theirs).__name__}: {theirs}"
                 )
             )
         session.deliver(found)
 
     return step_in
+
+
+def _own_error(model: Any, given: dict[str, Any], first_batch: Callable[..., Any]) -> Any:
+    """What the script's own forward pass and loss raise on that batch; None where the fault is ours."""
+    try:
+        x, y, weight = first_batch(given)
+        model.compute_loss(x, y, model(x, training=False), weight)
+    except Exception as error:
+        return error
+    return None
 
 
 def _fit_batch(given: dict[str, Any]) -> Any:

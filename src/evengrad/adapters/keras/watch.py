@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import keras
 from evengrad.adapters.keras.tap.deferred import Deferred
 from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.errors import EvengradError
+from evengrad.recording import failure
 from evengrad.recording.clip import Clip
 from evengrad.recording.guard import Guard
-from evengrad.recording.session import RunListener, Watching, log
+from evengrad.recording.session import RunListener, Watching
 from evengrad.recording.settings import settings_of
 from evengrad.values.run import RunStatus, Subject
 
@@ -95,12 +95,7 @@ class Watch(keras.callbacks.Callback):
     def _failed(self, error: Exception) -> None:
         if isinstance(error, EvengradError):
             raise error
-        log.warning(
-            "evengrad cannot watch this training (%s: %s); it goes on without.",
-            type(error).__name__,
-            error,
-            exc_info=log.isEnabledFor(logging.DEBUG),
-        )
+        failure.tell(error)
 
     def _end(self, status: RunStatus) -> None:
         if self.watching is not None:

@@ -32,6 +32,7 @@ class _Watch:
         self.session = session
         self.measurement: Measurement | None = None
         self.unseen: CannotCheckError | None = None  # a backward of something not recorded
+        self.fault: Exception | None = None  # our own; or the script's, whose backward then says so
         self.stepping: Any = None  # an optimizer that called its closure for the gradients
         self.active = True
         self.copying = False
@@ -63,6 +64,12 @@ class _Watch:
         """A loop that updates its weights by hand has a backward pass but no optimizer step."""
         if self.measurement is not None:
             self._deliver({}, None, ("no optimizer step was seen: updates are unknown",))
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """At the first step, or the script's end: say why nothing was measured."""
+        if self.fault is not None:
+            self.session.trouble(self.fault)
         if self.unseen is not None:
             self.session.fail(self.unseen)
 
@@ -102,7 +109,8 @@ class _Watch:
         except EvengradError as error:
             self.session.fail(error)
         except Exception as error:
-            self.session.fail(CannotCheckError(f"The backward pass could not be measured: {error}"))
+            self.fault = error
+            return
         self.recorder.stop()
         self.measurement = measurement
         if self.stepping is not None:
@@ -115,8 +123,8 @@ class _Watch:
             # args: the optimizer itself, then what step() was given.
             if any(callable(a) for a in [*args[1:], *kwargs.values()]):
                 self.stepping = optimizer
-            elif self.unseen is not None:
-                self.session.fail(self.unseen)
+            else:
+                self._give_up()
             return
         self.copying = True  # the copy's own step comes through this hook, too
         notes: tuple[str, ...] = ()
@@ -135,10 +143,13 @@ class _Watch:
         optimizer: Any = None,
     ) -> None:
         assert self.measurement is not None
-        with self.recorder.paused():
-            probe = self.measurement.assemble(updates, described, notes)
-            if optimizer is not None:
-                probe = self._with_rate(probe, optimizer)
+        try:
+            with self.recorder.paused():
+                probe = self.measurement.assemble(updates, described, notes)
+                if optimizer is not None:
+                    probe = self._with_rate(probe, optimizer)
+        except Exception as error:
+            self.session.trouble(error)
         self.session.deliver(probe)
 
     def _with_rate(self, probe: Probe, optimizer: Any) -> Probe:

@@ -17,6 +17,7 @@ from evengrad.adapters.torch.change.model import Live
 from evengrad.adapters.torch.change.substitute import Substitute, under
 from evengrad.adapters.torch.change.withholding import LOSSES, REGRESSIONS, Withholding
 from evengrad.errors import CannotChangeError, EvengradError
+from evengrad.recording import failure
 from evengrad.values.change import Activation, FiniteTargets, Logits
 from evengrad.values.probe import Probe
 
@@ -178,4 +179,8 @@ class _End:
         self._session.over()
 
     def fail(self, _error: EvengradError) -> NoReturn:
+        self._session.over()
+
+    def trouble(self, error: Exception) -> NoReturn:
+        failure.tell(error)
         self._session.over()

@@ -19,7 +19,8 @@ from evengrad.adapters.torch.tap.on_device import Deferred, suits
 from evengrad.adapters.torch.tap.on_host import Immediate
 from evengrad.adapters.torch.tap.reading import Plan
 from evengrad.adapters.torch.tap.training import Pending, Training
-from evengrad.recording.session import Watching, log
+from evengrad.recording import failure
+from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
 from evengrad.values.run import Subject
 
@@ -187,7 +188,7 @@ class Tap:
                 self._failed = True
                 self.training.listener.silence()
                 self.training.capture.remove()
-                log.warning("evengrad cannot watch this training (%s); it goes on without.", error)
+                failure.tell(error)
         return self._watching()
 
     @contextmanager
