@@ -41,7 +41,7 @@ def test_what_was_there_comes_back_and_nothing_of_ours_stays(inherited):
     assert dict(vars(kind)) == before
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_three_watches_come_off_in_any_order(order):
     kind, stacks = model(), [Patches() for _ in range(3)]
     for number, stack in enumerate(stacks):

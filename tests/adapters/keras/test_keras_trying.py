@@ -188,7 +188,7 @@ ACTIVATIONS = {
 
 
 @pytest.mark.once
-@pytest.mark.parametrize(("kind", "new"), zip(KINDS, ACTIVATIONS, strict=True))
+@pytest.mark.parametrize(("kind", "new"), [*zip(KINDS, ACTIVATIONS, strict=True)])
 def test_activation(kind, new):
     model, (x, _) = make(kind), rows()
     close(model(x), by_hand(model, x))

@@ -83,7 +83,7 @@ def test_clips_as_it_does_at_once(clipping, optimizer, tmp_path):
     assert later.layers == now.layers
 
 
-@pytest.mark.parametrize(("fault", "network"), itertools.product(FAULTS, NETWORKS), ids=str)
+@pytest.mark.parametrize(("fault", "network"), [*itertools.product(FAULTS, NETWORKS)], ids=str)
 def test_faults_stop_before_the_weights_and_are_named(fault, network, tmp_path):
     plain = build(network, 5)
     reference = OPTIMIZERS["adam fused"](plain.parameters())
