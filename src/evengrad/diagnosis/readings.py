@@ -109,9 +109,9 @@ def adam_like(run: Run) -> bool:
 
 
 def clip_bound(run: Run) -> float | None:
-    """The bound on the global norm, where that is the clip that was asked for."""
-    found = re.fullmatch(r"norm ([-+.\de]+)", str(run.subject.settings.get("clip")))
-    return float(found.group(1)) if found else None
+    """The bound on the global norm, where that is the clip that was asked for and the run says so."""
+    settings = run.subject.settings
+    return float(settings["clip_bound"]) if settings.get("clip_kind") == "norm" else None
 
 
 def rate_at(run: Run, step: int) -> float:

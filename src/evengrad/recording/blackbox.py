@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from evengrad.errors import EvengradError
 
+Phase = Literal["batch", "weights", "forward", "backward"]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -37,7 +38,7 @@ class Origin:
     """
 
     layer: str
-    phase: str
+    phase: Phase
     message: str
     operations: tuple[ReplayedOperation, ...] = ()
 

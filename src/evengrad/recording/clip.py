@@ -335,6 +335,21 @@ def in_words(clip: Clip | None) -> str | None:
     return None if clip is None else f"{clip.name} {getattr(clip, fields(clip)[0].name):g}"
 
 
+def as_settings(clip: Clip | None) -> dict[str, Any]:
+    """What a run file says of its clip.
+
+    Returns:
+        clip: in words. clip_kind: its name. clip_bound: a bound of the gradients themselves (of all, of a
+        tensor's or of an element), for the kinds that have one. None for each that there is not.
+    """
+    bounded = isinstance(clip, GlobalNorm | TensorNorm | Value)
+    return {
+        "clip": in_words(clip),
+        "clip_kind": None if clip is None else clip.name,
+        "clip_bound": clip.bound if bounded else None,
+    }
+
+
 def _first(kind: type[Any]) -> str:
     return f"{fields(kind)[0].default:g}"
 

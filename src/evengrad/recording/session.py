@@ -141,7 +141,11 @@ class Watching:
             self._keep(refused.step, refused.norms)
             origin, saved = self._box(refused)
             message = _in_words(refused, origin, self.subject)
-            values = {"norm": refused.step.norm, "box": None if saved is None else str(saved)}
+            values = {
+                "norm": refused.step.norm,
+                "box": None if saved is None else str(saved),
+                "phase": None if origin is None else origin.phase,
+            }
             layer = None if origin is None else origin.layer
             self._event(Event(refused.step.step, refused.kind, message, layer, values))
             self._write_recent()

@@ -6,12 +6,16 @@ import re
 
 import numpy as np
 import pytest
+from recorded import record
 
 from evengrad.diagnosis.diagnose import judge_run
 from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.readings import clip_bound, happened
 from evengrad.diagnosis.rules import all_rules
 from evengrad.diagnosis.run_rules import all_run_rules, run_explanation
 from evengrad.diagnosis.run_rules.spikes import stall
+from evengrad.recording.clip import as_settings, parse
+from evengrad.recording.reader import load
 from evengrad.values.finding import Cause
 from evengrad.values.run import EventKind
 
@@ -130,6 +134,53 @@ def test_causes_follow_from_where_it_began():
     growth = np.where(np.isnan(growing.steps["norm"]), np.nan, 1.2 ** growing.steps["step"])
     run = dataclasses.replace(growing, steps={**growing.steps, "norm": growth})
     assert judge_run(run)[0].cause is Cause.LEARNING_RATE
+
+
+def causes(**scenario):
+    run = Scenario(refused=EventKind.NON_FINITE, status="stopped", **scenario).run()
+    return [f.cause for f in judge_run(run) if f.code == "EG801"]
+
+
+def test_the_cause_is_that_of_the_phase_whatever_the_layers_are_called():
+    """The message names the layer: "the batch norm", or "weights", which is then not finite."""
+    for layer in ("the batch norm", "weights not finite", "input", "labels"):
+        assert causes(layer=layer, phase="forward") == [Cause.ARCHITECTURE], layer
+        assert causes(layer=layer, phase="batch") == [Cause.BAD_BATCH], layer
+        assert causes(layer=layer, phase="weights") == [Cause.INITIALISATION], layer
+
+
+def test_the_phase_is_in_the_run_file(tmp_path):
+    scenario = Scenario(steps=30, refused=EventKind.NON_FINITE, status="stopped")
+    (event,) = happened(load(record(scenario, tmp_path).path), EventKind.NON_FINITE)
+    assert event.values["phase"] == "forward"
+
+
+def test_a_run_of_before_the_phase_was_kept_is_read():
+    assert causes(layer="labels") == [Cause.BAD_BATCH]
+    assert causes(layer="the batch norm") == [Cause.ARCHITECTURE]
+
+
+def test_the_clip_is_read_as_a_value():
+    exact = 0.123456789
+    assert clip_bound(Scenario(clip=exact).run()) == exact
+    run = Scenario(clip=1000.0).run()
+    assert [f.code for f in judge_run(run)] == ["EG804"]
+    old = {"clip": "norm 1000", "guard": None, "every": 10}
+    before = dataclasses.replace(run, subject=dataclasses.replace(run.subject, settings=old))
+    assert clip_bound(before) is None
+    assert judge_run(before) == ()
+
+
+@pytest.mark.parametrize("kind", ["norm:0.25", "tensor:0.25", "value:0.25"])
+def test_what_a_run_file_says_of_its_clip(kind):
+    name = kind.partition(":")[0]
+    assert as_settings(parse(kind)) == {
+        "clip": f"{name} 0.25",
+        "clip_kind": name,
+        "clip_bound": 0.25,
+    }
+    assert as_settings(parse("agc:0.25"))["clip_bound"] is None
+    assert set(as_settings(None).values()) == {None}
 
 
 def test_the_overwriting_update_is_measured():

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from evengrad.recording.blackbox import Phase
+from evengrad.recording.clip import GlobalNorm, as_settings
 from evengrad.recording.loss_scaler import ScalerWatch
 from evengrad.recording.monitor import Monitor, gradient_rms
 from evengrad.values.run import (
@@ -38,8 +40,8 @@ class Scenario:
     loss: how it goes, from ``first_loss``. noise: standard deviation of log(loss) and log(norm) from step to
     step. spikes: steps, and what the norm is multiplied by there. after_spike: what the loss is multiplied
     by from the first spike on. clip: a bound for the global norm. refused: why the guard refused the last step;
-    layer: of the origin. dead: share of the middle layer's units at the end; vanishing: factor that the first
-    layer's gradient has lost by then; vanished: from step ``vanished_at`` on. saturated: share at the end.
+    layer, phase: of the origin. dead: share of the middle layer's units at the end; vanishing: factor that the
+    first layer's gradient has lost by then; vanished: from step ``vanished_at`` on. saturated: share then.
     ratio: rms(update) / rms(weights). skips: steps that a loss scaler skipped.
     """
 
@@ -60,6 +62,7 @@ class Scenario:
     refused: EventKind | None = None
     action: EventKind = EventKind.STOP
     layer: str | None = None
+    phase: Phase | None = None
     dead: float = 0.1
     saturated: float = 0.0
     vanishing: float = 1.0
@@ -85,9 +88,9 @@ class Scenario:
     @property
     def subject(self) -> Subject:
         """What is watched."""
-        clip = None if self.clip is None else f"norm {self.clip:g}"
+        clip = None if self.clip is None else GlobalNorm(self.clip)
         guard = None if self.refused is None else self.action.value
-        settings = {"clip": clip, "guard": guard, "every": self.every}
+        settings = {**as_settings(clip), "guard": guard, "every": self.every}
         return Subject(
             "train.py",
             "Net",
@@ -204,7 +207,13 @@ class Scenario:
     def _refused(self, step: Step) -> list[Event]:
         assert self.refused is not None
         message = f"{self.layer or 'a layer'} went wrong"
-        told = Event(step.step, self.refused, message, self.layer, {"norm": step.norm, "box": None})
+        told = Event(
+            step.step,
+            self.refused,
+            message,
+            self.layer,
+            {"norm": step.norm, "box": None, "phase": self.phase},
+        )
         return [told, Event(step.step, self.action, f"the guard: {self.action.value}", self.layer)]
 
     def _scaled(self, scaler: ScalerWatch, step: Step) -> list[Event]:

@@ -33,7 +33,9 @@ from evengrad.values.run import Event, EventKind, Run
 CODE = "EG801"
 SICK = (
     Scenario(refused=EventKind.NON_FINITE, layer="layer1", status="stopped"),
-    Scenario(steps=12, refused=EventKind.NON_FINITE, action=EventKind.SKIP, layer="labels"),
+    Scenario(
+        steps=12, refused=EventKind.NON_FINITE, action=EventKind.SKIP, layer="labels", phase="batch"
+    ),
     Scenario(loss="nan"),
 )
 HEALTHY = (Scenario(), Scenario(refused=EventKind.OVERWRITE, status="stopped"))
@@ -99,9 +101,10 @@ def _unguarded(run: Run) -> list[str]:
 
 def _cause(run: Run, event: Event) -> Cause:
     """From where it began, and what the gradient did before."""
-    if "weights" in event.message and "not finite" in event.message.partition("weights")[2]:
+    phase = event.values.get("phase")
+    if phase == "weights":
         return Cause.INITIALISATION
-    if event.layer in ("input", "labels") or "the batch" in event.message:
+    if phase == "batch" or (phase is None and event.layer in ("input", "labels")):
         return Cause.BAD_BATCH
     if half_precision(run):
         return Cause.PRECISION

@@ -48,7 +48,7 @@ def subject_of(
         versions=tuple(versions()),
         tensors=tuple(map(tensor, variables)),
         settings={
-            "clip": clip.in_words(settings.clip),
+            **clip.as_settings(settings.clip),
             "guard": None if guard is None else str(guard.action),
             "every": settings.every,
             "beta2": getattr(optimizer, "beta_2", getattr(optimizer, "rho", None)),

@@ -53,7 +53,7 @@ def subject_of(
         versions=(f"torch {torch.__version__}",),
         tensors=tensors,
         settings={
-            "clip": clip.in_words(settings.clip),
+            **clip.as_settings(settings.clip),
             "guard": None if guard is None else str(guard.action),
             "every": settings.every,
             "beta2": first["betas"][1] if "betas" in first else first.get("alpha"),
