@@ -342,11 +342,10 @@ def as_settings(clip: Clip | None) -> dict[str, Any]:
         clip: in words. clip_kind: its name. clip_bound: a bound of the gradients themselves (of all, of a
         tensor's or of an element), for the kinds that have one. None for each that there is not.
     """
-    bounded = isinstance(clip, GlobalNorm | TensorNorm | Value)
     return {
         "clip": in_words(clip),
         "clip_kind": None if clip is None else clip.name,
-        "clip_bound": clip.bound if bounded else None,
+        "clip_bound": clip.bound if isinstance(clip, GlobalNorm | TensorNorm | Value) else None,
     }
 
 

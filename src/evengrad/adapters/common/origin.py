@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from evengrad.recording.blackbox import Origin, ReplayedOperation
+from evengrad.recording.blackbox import Origin, Phase, ReplayedOperation
 from evengrad.values.finding import Cause
 from evengrad.values.probe import Operation, Port, Probe
 from evengrad.values.spec import Kind
@@ -14,12 +14,12 @@ from evengrad.values.wording import percent
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """layer: the user's own name. phase: "batch", "weights", "forward" or "backward". message: what is seen
+    """layer: the user's own name. message: what is seen
     there, one line. advice: what to change.
     """
 
     layer: str
-    phase: str
+    phase: Phase
     cause: Cause
     message: str
     advice: str
