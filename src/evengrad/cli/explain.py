@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from evengrad.diagnosis.diagnose import explanations
+from evengrad.diagnosis.catalogue import explanations
 from evengrad.errors import EvengradError
 
 

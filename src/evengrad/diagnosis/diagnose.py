@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from evengrad.diagnosis.catalogue import all_rules, all_run_rules
 from evengrad.diagnosis.evidence import evidence
-from evengrad.diagnosis.rules import all_rules
-from evengrad.diagnosis.run_rules import all_run_rules
 from evengrad.values.finding import Cause, Finding
 from evengrad.values.probe import Probe
 from evengrad.values.run import Run
@@ -39,12 +38,6 @@ def judge_run(run: Run) -> tuple[Finding, ...]:
     if not len(run.steps["step"]):
         return ()
     return fold([finding for rule in all_run_rules() for finding in rule.check(run)])
-
-
-def explanations() -> dict[str, str]:
-    """What each finding means, by its code: of a check and of a run."""
-    checked = {rule.code: rule.explanation.strip() for rule in all_rules()}
-    return checked | {rule.code: rule.explanation.strip() for rule in all_run_rules()}
 
 
 def fold(found: list[Finding]) -> tuple[Finding, ...]:

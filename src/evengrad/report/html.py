@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from evengrad.diagnosis.diagnose import explanations
+from evengrad.diagnosis.catalogue import explanations
 from evengrad.diagnosis.evidence import evidence
 from evengrad.report import expected, rows, words
 from evengrad.values import wording

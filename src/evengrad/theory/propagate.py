@@ -15,7 +15,7 @@ import numpy as np
 from evengrad.theory.field import ONES, Field, Signal, energy, function_of, gaussian, total
 from evengrad.theory.gaussian import dual, expect
 from evengrad.theory.kernel import independent, pair_mean
-from evengrad.theory.maps import OperationMap, rules
+from evengrad.theory.maps import OperationMap, operation_maps
 from evengrad.values.spec import (
     Array,
     Combine,
@@ -147,7 +147,7 @@ class _Propagation:
         return [gaussian(s, independent(s, square), np.zeros(1)) for s in shapes]
 
     def _rule(self, node: Node) -> OperationMap | None:
-        return None if isinstance(node.op, Opaque) else rules().get(type(node.op))
+        return None if isinstance(node.op, Opaque) else operation_maps().get(type(node.op))
 
     # --- backwards ------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """What every rule must hold, whichever framework builds the networks."""
 
+from evengrad.diagnosis.catalogue import all_rules
 from evengrad.diagnosis.evidence import evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.diagnosis.rules import all_rules
 from evengrad.verbs.check import diagnose
 
 SICK = [(rule, network) for rule in all_rules() for network in rule.sick]

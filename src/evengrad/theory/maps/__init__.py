@@ -1,18 +1,17 @@
 """How moments go forwards and gradients backwards through each operation of a spec: a file a family.
 
-A file has RULES: type of op -> Rule. Found by being there.
+A file has MAPS: type of operation -> OperationMap. Found by being there.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from evengrad.theory.field import Field, Signal
+from evengrad.values.discovery import modules
 from evengrad.values.spec import Shape
 
 
@@ -31,9 +30,6 @@ class OperationMap:
 
 
 @cache
-def rules() -> dict[type, OperationMap]:
-    """Every rule in this folder."""
-    found: dict[type, OperationMap] = {}
-    for info in pkgutil.iter_modules(__path__):
-        found |= getattr(importlib.import_module(f"{__name__}.{info.name}"), "RULES", {})
-    return found
+def operation_maps() -> dict[type, OperationMap]:
+    """Every map in this folder."""
+    return {kind: one for module in modules(__name__) for kind, one in module.MAPS.items()}

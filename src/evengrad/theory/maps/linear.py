@@ -234,7 +234,7 @@ def _embedding_back(
     return [None]
 
 
-RULES = {
+MAPS = {
     Dense: OperationMap(_dense, _dense_back),
     Convolution: OperationMap(_convolution, _convolution_back),
     Embedding: OperationMap(_embedding, _embedding_back),

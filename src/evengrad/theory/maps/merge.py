@@ -243,4 +243,4 @@ def _falls_on(op: Combine, inputs: Sequence[Field], operand: int, out: Field, le
     return found_slope
 
 
-RULES = {Combine: OperationMap(_combine, _combine_back)}
+MAPS = {Combine: OperationMap(_combine, _combine_back)}

@@ -369,7 +369,7 @@ def _upsample_back(
     return _sent(signal, kernel, {})
 
 
-RULES = {
+MAPS = {
     Reshape: OperationMap(_reshape, _reshape_back),
     Transpose: OperationMap(_transpose, _transpose_back),
     Shuffle: OperationMap(_shuffle, _shuffle_back),

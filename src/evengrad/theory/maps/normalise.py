@@ -156,4 +156,4 @@ def _by_place(
     return kernel, profile
 
 
-RULES = {Normalise: OperationMap(_forward, _backward)}
+MAPS = {Normalise: OperationMap(_forward, _backward)}

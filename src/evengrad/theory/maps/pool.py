@@ -294,7 +294,7 @@ def _dropout_back(
     return [replace(signal, kernel=kernel)]
 
 
-RULES = {
+MAPS = {
     Pool: OperationMap(_pool, _pool_back),
     Reduce: OperationMap(_reduce, _reduce_back),
     Dropout: OperationMap(_dropout, _dropout_back),

@@ -218,7 +218,7 @@ def _attention_back(
     return found
 
 
-RULES = {
+MAPS = {
     Einsum: OperationMap(_einsum, _einsum_back),
     Softmax: OperationMap(_softmax, _softmax_back),
     Attention: OperationMap(_attention, _attention_back),
