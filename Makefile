@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-probe bench-zoo bench-rate bench-fix clean
+.PHONY: help demo test lint bench bench-probe bench-zoo bench-rate bench-fix bench-import clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ bench-probe: $(VENV)/.installed-dev  ## cost of one probe as a ratio to one trai
 
 bench-zoo: $(VENV)/.installed-dev  ## forecasts against probes over a zoo of architectures, into docs/forecast.md
 	@$(PY) -m bench.zoo --half all --write
+
+bench-import: $(VENV)/.installed-dev  ## what importing evengrad and asking it for help cost, as ratios
+	@$(PY) bench/import_cost.py
 
 bench-rate: $(VENV)/.installed-dev  ## predicted against real edges of stability, into docs/learning-rate.md
 	@$(PY) bench/learning_rate.py

@@ -1,24 +1,56 @@
-"""`import evengrad` is cheap: no framework, no plotting or report library comes with it."""
+"""What is loaded when: nothing by `import evengrad`, each library by the first use that needs it."""
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
-HEAVY = ("torch", "keras", "tensorflow", "jax", "altair", "matplotlib", "jinja2", "rich", "typer")
+FRAMEWORKS = ("torch", "keras", "tensorflow", "jax")
+LATE = ("altair", "jinja2", "libcst")  # to draw, to render, to patch
+HEAVY = (*FRAMEWORKS, *LATE, "matplotlib", "numpy", "rich", "safetensors", "typer", "wrapt")
+COMMANDS = ["check", "run", "fix", "report", "runs", "replay", "forecast", "explain"]
 
 
-@pytest.mark.parametrize("statement", ["import evengrad", "from evengrad import check"])
-def test_import_loads_nothing_heavy(statement: str) -> None:
-    code = f"import sys\n{statement}\nprint(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+def loaded(code: str, names: tuple[str, ...]) -> list[str]:
+    """Which of the modules are there after this code."""
+    told = f"{code}\nimport sys\nprint('loaded', *sorted(set({names!r}) & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", told], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.split() == []
+    return done.stdout.splitlines()[-1].split()[1:]
+
+
+@pytest.mark.parametrize("code", ["import evengrad", "import evengrad.keras"])
+def test_import_loads_nothing_heavy(code: str) -> None:
+    assert loaded(code, HEAVY) == []
+
+
+def test_help_loads_typer_alone() -> None:
+    code = """
+import sys
+sys.argv = ["evengrad", "--help"]
+from evengrad.cli import app
+try:
+    app()
+except SystemExit:
+    pass
+"""
+    assert loaded(code, HEAVY) == ["typer"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from evengrad import Check, Fixing, Forecast, Run, check, fix, forecast, keras, load, watch",
+        "from evengrad.report import html, fix_html, run_html, json, fix_json, run_json, text",
+        "from evengrad.cli import load\n" + "\n".join(f"load({name!r})" for name in COMMANDS),
+    ],
+)
+def test_libraries_are_loaded_by_what_needs_them(code: str) -> None:
+    assert loaded(code, (*FRAMEWORKS, *LATE)) == []
 
 
 def test_no_name_in_the_list_is_misspelt() -> None:
-    """A name that cannot be imported would make the test above blind to it."""
-    from importlib.util import find_spec
-
+    """A name that cannot be imported would make the tests above blind to it."""
     assert [name for name in HEAVY if find_spec(name) is None] == []

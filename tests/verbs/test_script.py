@@ -257,3 +257,23 @@ def test_an_option_of_the_script_in_the_wrong_place(tmp_path):
     done = run("train.py", "--epochs", "3", cwd=tmp_path)
     assert done.returncode == 2
     assert "after --" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_framework_that_is_too_old(tmp_path, command):
+    """It may be imported; the script ends where it would begin to train with it."""
+    write(
+        tmp_path,
+        """
+        __version__ = "2.1.2"
+        class optim:
+            class Optimizer: pass
+        """,
+        "torch.py",
+    )
+    write(tmp_path, "import torch\nprint('imported')\ntorch.optim.Optimizer()\nprint('trained')")
+    done = run("train.py", cwd=tmp_path, command=command)
+    assert done.returncode == 2
+    assert "needs torch 2.4 or newer, found 2.1.2" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.split() == ["imported"]

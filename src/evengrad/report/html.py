@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from typing import Any
 
 from evengrad.diagnosis.catalogue import explanations
 from evengrad.diagnosis.evidence import evidence
+from evengrad.errors import EvengradError
 from evengrad.report import expected, rows, words
 from evengrad.values import wording
 from evengrad.values.finding import Finding
@@ -136,10 +138,12 @@ def _finite(data: list[Any]) -> bool:
 
 @cache
 def javascript() -> str:
-    """Vega, Vega-Lite and vega-embed in one bundle, from vl-convert."""
-    import altair as alt
-    import vl_convert
-
-    bundle: Any = vl_convert.javascript_bundle  # its stub asks for a snippet that it does not need
-    generation = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    return str(bundle(vl_version=generation)).replace("</script", "<\\/script")
+    """Vega, Vega-Lite and vega-embed in one bundle, made when evengrad was built (hatch_build.py)."""
+    try:
+        text = resources.files("evengrad.report").joinpath("vega.js").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise EvengradError(
+            "The charts' JavaScript, evengrad/report/vega.js, is missing: it is made when evengrad is "
+            "installed. In a checkout: pip install -e ."
+        ) from None
+    return text.replace("</script", "<\\/script")
