@@ -36,6 +36,10 @@ class Session:
         self.error = error
         raise Stopped
 
+    def trouble(self, error):
+        self.ours = error
+        raise Stopped
+
 
 @pytest.fixture
 def session():
@@ -217,3 +221,35 @@ def test_updates_are_measured_while_armed(session):
     stopped(session, lambda: model.fit(*data()))
     assert session.probe.notes == ()
     assert all(w.update is not None for w in session.probe.weights if w.gradient is not None)
+
+
+def test_a_failure_of_our_own_is_told_apart(session, monkeypatch):
+    def broken(*_, **__):
+        raise KeyError("ours")
+
+    monkeypatch.setattr("evengrad.adapters.keras.probe.Replay", broken)
+    model, _ = make()
+    with pytest.raises(Stopped):
+        model.fit(*data(), verbose=0)
+    assert session.error is None
+    assert isinstance(session.ours, KeyError)
+
+
+@pytest.mark.parametrize("mistake", ["shape", "labels", "call"])
+def test_a_model_that_fails_by_itself_is_the_users(session, mistake):
+    model, _ = make()
+    x, y = data()
+    if mistake == "shape":
+        x = x[:, :2]
+    if mistake == "labels":
+        y = np.ones((24, 2, 5), "float32")
+    if mistake == "call":
+
+        def call(*_, **__):
+            raise RuntimeError("theirs")
+
+        model = keras.Sequential([keras.layers.Lambda(call)])
+        model.compile("sgd", "mse")
+    with pytest.raises(Stopped):
+        model.fit(x, y, verbose=0)
+    assert isinstance(session.error, CannotCheckError), session.error

@@ -8,9 +8,9 @@ from contextlib import nullcontext
 from typing import Any
 
 import keras
-from keras.src import backend
 
-from evengrad.adapters.keras.backend.state import untouched
+from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.backend.state import is_built, untouched
 from evengrad.adapters.keras.spec.placeholders import without_values
 from evengrad.adapters.keras.spec.specify import specify
 from evengrad.adapters.keras.trace.trace import trace
@@ -61,11 +61,11 @@ def abstract(factory: Callable[[], Any]) -> Any:
 
 
 def _build(model: Any, symbols: Any) -> None:
-    if all(layer.built for layer in model._flatten_layers()):
+    if is_built(model):
         return
     try:
         with without_values() if model in _ABSTRACT else nullcontext():
-            backend.compute_output_spec(model, symbols, training=False)
+            compat.symbolic_result(model, symbols, training=False)
     except Exception as error:
         raise CannotCheckError(
             f"{type(model).__name__} cannot be built on inputs of shape {_shapes(symbols)}: "
@@ -103,9 +103,7 @@ def _symbols(model: Any, inputs: Inputs, batch_size: int) -> Any:
 
 def _own(model: Any) -> Any:
     """The model's symbolic inputs, if it has some."""
-    functional = getattr(model, "_functional", None) or model
-    own = getattr(functional, "_inputs_struct", None)
-    return own[0] if isinstance(own, list) and len(own) == 1 else own
+    return compat.input_structure(model)
 
 
 def _filled(tensor: Any, batch_size: int) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import wraps
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
+from evengrad.adapters.keras.intercept import callbacks_of, called_back, intercept
 from evengrad.adapters.keras.tap.deferred import Deferred
 from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.adapters.keras.watch import Watch
@@ -17,18 +18,10 @@ from evengrad.values.run import RunStatus
 
 def arm(session: LiveSession) -> Armed:
     """From now on: each model is watched from its first training step on, one run for each optimizer."""
-    live = _Live(session)
-    originals = {name: getattr(keras.Model, name) for name in ("fit", "train_on_batch")}
-    keras.Model.fit = _fitting(live, originals["fit"])
-    keras.Model.train_on_batch = _stepping(live, originals["train_on_batch"])
-
-    def disarm() -> None:
-        live.remove()
-        for name in originals:
-            if hasattr(keras.Model.__dict__.get(name), "__wrapped__"):
-                delattr(keras.Model, name)
-
-    return Armed(disarm=disarm, flush=lambda: None)
+    live, patches = _Live(session), Patches()
+    intercept(patches, {"fit": live.fit, "train_on_batch": live.train_on_batch})
+    patches.on_undo(live.remove)
+    return Armed(disarm=patches.undo, flush=lambda: None)
 
 
 class _Live:
@@ -54,6 +47,26 @@ class _Live:
 
         self._now.append(Deferred(model, start, session.trouble, self._ended))
 
+    def fit(self, model: Any, given: dict[str, Any], go_on: Callable[[], Any]) -> Any:
+        """Around ``Model.fit``; one that has a ``Watch`` of its own is left to that."""
+        if self.session.closed or any(
+            isinstance(c, Watch) for c in callbacks_of(given["callbacks"])
+        ):
+            return go_on()
+        self.remove(model)
+        try:
+            with called_back(given, model, _Begin(self)):
+                return go_on()
+        finally:
+            self.remove(model)
+
+    def train_on_batch(self, model: Any, _: dict[str, Any], go_on: Callable[[], Any]) -> Any:
+        """Around ``Model.train_on_batch``."""
+        if not self.watches(model) and model.compiled:
+            model.make_train_function()
+            self.begin(model)
+        return go_on()
+
     def watches(self, model: Any) -> bool:
         """Whether it is watched now."""
         return any(d.model is model and d.installed for d in self._now)
@@ -72,48 +85,11 @@ class _Live:
 class _Begin(keras.callbacks.Callback):
     """Lets the watch begin when ``fit`` has its training function."""
 
+    async_safe = True  # it has nothing to do with batches
+
     def __init__(self, live: _Live) -> None:
         super().__init__()
         self._live = live
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._live.begin(self.model)
-
-
-def _fitting(live: _Live, original: Any) -> Any:
-    signature = inspect.signature(original)
-
-    @wraps(original)
-    def fit(model: Any, *args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(model, *args, **kwargs)
-        given = bound.arguments.get("callbacks")
-        own = given.callbacks if isinstance(given, keras.callbacks.CallbackList) else given
-        flat = keras.tree.flatten(own) if own else []
-        if live.session.closed or any(isinstance(c, Watch) for c in flat):
-            return original(*bound.args, **bound.kwargs)
-        live.remove(model)
-        begin = _Begin(live)
-        if isinstance(given, keras.callbacks.CallbackList):
-            begin.set_model(model)
-            given.callbacks.append(begin)
-        else:
-            bound.arguments["callbacks"] = [*flat, begin]
-        try:
-            return original(*bound.args, **bound.kwargs)
-        finally:
-            live.remove(model)
-            if isinstance(given, keras.callbacks.CallbackList):
-                given.callbacks.remove(begin)
-
-    return fit
-
-
-def _stepping(live: _Live, original: Any) -> Any:
-    @wraps(original)
-    def train_on_batch(model: Any, *args: Any, **kwargs: Any) -> Any:
-        if not live.watches(model) and model.compiled:
-            model.make_train_function()
-            live.begin(model)
-        return original(model, *args, **kwargs)
-
-    return train_on_batch

@@ -7,11 +7,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src import backend
-from keras.src.trainers.data_adapters import data_adapter_utils
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import Gradients, array, differentiate
-from evengrad.adapters.keras.backend.state import untouched
+from evengrad.adapters.keras.backend.state import is_built, untouched
 from evengrad.adapters.keras.measure.measure import HEADS, Measured
 from evengrad.adapters.keras.measure.rate import with_rate
 from evengrad.adapters.keras.measure.update import coming_update, describe, loss_scale
@@ -74,7 +73,7 @@ def _tensors(batch: Any) -> tuple[Any, Any, Any]:
             value, keras.config.floatx() if "float" in dtype else None
         )
 
-    x, y, weight = data_adapter_utils.unpack_x_y_sample_weight(tuple(batch))
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(tuple(batch))
     x, y, weight = (keras.tree.map_structure(convert, part) for part in (x, y, weight))
     leaves = [v for v in keras.tree.flatten(x) if v is not None]
     if not leaves or any(len(v.shape) == 0 or 0 in v.shape for v in leaves):
@@ -84,12 +83,12 @@ def _tensors(batch: Any) -> tuple[Any, Any, Any]:
 
 
 def _build(model: Any, x: Any) -> None:
-    if all(layer.built for layer in model._flatten_layers()):
+    if is_built(model):
         return
     symbols = keras.tree.map_structure(
         lambda v: keras.KerasTensor(tuple(v.shape), keras.backend.standardize_dtype(v.dtype)), x
     )
-    backend.compute_output_spec(model, symbols, training=False)
+    compat.symbolic_result(model, symbols, training=False)
 
 
 class _Probing:
@@ -146,7 +145,7 @@ class _Probing:
             weights=weights,
             loss=self._described(replay, measured, found, scale, penalties, head, undone),
             optimizer=None if self.optimizer is None else describe(self.optimizer),
-            notes=tuple(self.notes),
+            notes=(*self.notes, *compat.notes()),
             spec=spec,
             loss_scale=scale,
         )

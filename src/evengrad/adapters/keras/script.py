@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import keras
-from keras.src.optimizers.base_optimizer import BaseOptimizer as _Optimizer
-from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
-from keras.src.trainers.epoch_iterator import EpochIterator
 
+from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, Session
+from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.backend.state import untouched
+from evengrad.adapters.keras.intercept import Handler, intercept
 from evengrad.adapters.keras.measure.update import is_copy
 from evengrad.adapters.keras.probe import probe
 from evengrad.errors import CannotCheckError, EvengradError
@@ -21,21 +21,17 @@ from evengrad.errors import CannotCheckError, EvengradError
 
 def arm(session: Session) -> Armed:
     """Wrap ``keras.Model.fit`` and ``train_on_batch``; each model's first batch is probed there."""
-    armed = {"fit": _fit_batch, "train_on_batch": _single_batch}
-    for name, first_batch in armed.items():
-        setattr(keras.Model, name, _stepping_in(session, getattr(keras.Model, name), first_batch))
-    updates = {name: getattr(_Optimizer, name) for name in _own_loops()}
-    for name, original in updates.items():
-        setattr(_Optimizer, name, _refusing(session, original))
-
-    def disarm() -> None:
-        for name in armed:
-            if hasattr(keras.Model.__dict__.get(name), "__wrapped__"):
-                delattr(keras.Model, name)
-        for name, original in updates.items():
-            setattr(_Optimizer, name, original)
-
-    return Armed(disarm=disarm, flush=lambda: None)
+    patches = Patches()
+    intercept(
+        patches,
+        {
+            "fit": _measuring(session, "fit", _fit_batch),
+            "train_on_batch": _measuring(session, "train_on_batch", _single_batch),
+        },
+    )
+    for name in _own_loops():
+        patches.wrap(keras.optimizers.Optimizer, name, lambda f: _refusing(session, f))
+    return Armed(disarm=patches.undo, flush=lambda: None)
 
 
 def _own_loops() -> tuple[str, ...]:
@@ -60,28 +56,25 @@ def _refusing(session: Session, original: Any) -> Any:
     return refuse
 
 
-def _stepping_in(session: Session, original: Any, first_batch: Callable[..., Any]) -> Any:
-    signature = inspect.signature(original)
-
-    @wraps(original)
-    def step_in(model: Any, *args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(model, *args, **kwargs)
-        bound.apply_defaults()
+def _measuring(
+    session: Session, name: str, first_batch: Callable[[dict[str, Any]], Any]
+) -> Handler:
+    def measure(model: Any, given: dict[str, Any], _go_on: Callable[[], Any]) -> Any:
         session.starting()
         try:
             if not model.compiled:
                 raise CannotCheckError(
                     "Expected a compiled model: call model.compile(optimizer=..., loss=...) before "
-                    f"model.{original.__name__}()."
+                    f"model.{name}()."
                 )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                batch = first_batch(bound.arguments)
+                batch = _read(first_batch, given)
             found = probe(model, batch=batch, rate=True, precise=session.precise)
         except EvengradError as error:
             session.fail(error)
         except Exception as error:
-            theirs = _own_error(model, bound.arguments, first_batch)
+            theirs = _own_error(model, batch)
             if theirs is None:
                 session.trouble(error)
             session.fail(
@@ -92,42 +85,41 @@ def _stepping_in(session: Session, original: Any, first_batch: Callable[..., Any
             )
         session.deliver(found)
 
-    return step_in
+    return measure
 
 
-def _own_error(model: Any, given: dict[str, Any], first_batch: Callable[..., Any]) -> Any:
+def _own_error(model: Any, batch: Any) -> Exception | None:
     """What the script's own forward pass and loss raise on that batch; None where the fault is ours."""
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(tuple(batch))
     try:
-        x, y, weight = first_batch(given)
-        model.compute_loss(x, y, model(x, training=False), weight)
+        with untouched(model), keras.StatelessScope():
+            compat.compute_loss(model, x, y, model(x, training=True), weight)
     except Exception as error:
         return error
     return None
 
 
+def _read(first_batch: Callable[[dict[str, Any]], Any], given: dict[str, Any]) -> Any:
+    """The first batch; what Keras says against the data is the user's mistake."""
+    try:
+        return first_batch(given)
+    except EvengradError:
+        raise
+    except Exception as error:
+        raise CannotCheckError(
+            f"The first batch cannot be read: {type(error).__name__}: {error}"
+        ) from error
+
+
 def _fit_batch(given: dict[str, Any]) -> Any:
-    """The batch that ``fit`` would train on first, through Keras' own data adapters."""
-    x, y, weight = given["x"], given["y"], given["sample_weight"]
-    if given["validation_split"] and given["validation_data"] is None:
-        (x, y, weight), _ = array_slicing.train_validation_split(
-            (x, y, weight), validation_split=given["validation_split"]
-        )
-    batches = EpochIterator(
-        x=x,
-        y=y,
-        sample_weight=weight,
-        batch_size=given["batch_size"],
-        steps_per_epoch=given["steps_per_epoch"],
-        shuffle=given["shuffle"],
-        class_weight=given["class_weight"],
-    )
-    for _, _, found in batches:
-        return data_adapter_utils.unpack_x_y_sample_weight(found[0])
+    """The batch that ``fit`` would train on first."""
+    for batch, _ in compat.fit_batches(given):
+        return batch
     raise CannotCheckError("The training data is empty: fit() got no batch out of it.")
 
 
 def _single_batch(given: dict[str, Any]) -> Any:
     x, y, weight = given["x"], given["y"], given["sample_weight"]
     if given.get("class_weight") is not None:
-        weight = data_adapter_utils.class_weight_to_sample_weights(y, given["class_weight"])
+        weight = compat.class_weights(y, given["class_weight"])
     return x, y, weight

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import keras
 import numpy as np
 
+from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.adapters.keras.change.change import apply
 from evengrad.adapters.keras.change.data import kind_of_loss, looked_at
 from evengrad.adapters.keras.change.withholding import Withholding
+from evengrad.adapters.keras.intercept import called_back, intercept
 from evengrad.adapters.keras.probe import probe
 from evengrad.errors import CannotChangeError
 
 
 def arm(session: TrialSession) -> Armed:
     """From now on; the first compiled model that is trained is changed and counted, no other."""
-    trying = _Trying(session)
-    wrapping = {"fit": trying.fitting, "train_on_batch": trying.stepping}
-    for name, wrapped in wrapping.items():
-        setattr(keras.Model, name, wrapped(getattr(keras.Model, name)))
-    unseed = _seeded(session.seed)
-
-    def disarm() -> None:
-        trying.finish()
-        unseed()
-        for name in wrapping:
-            if hasattr(keras.Model.__dict__.get(name), "__wrapped__"):
-                delattr(keras.Model, name)
-
-    return Armed(disarm=disarm, flush=lambda: None)
+    trying, patches = _Trying(session), Patches()
+    intercept(patches, {"fit": trying.fit, "train_on_batch": trying.train_on_batch})
+    _seeded(session.seed, patches)
+    patches.on_undo(trying.finish)
+    return Armed(disarm=patches.undo, flush=lambda: None)
 
 
-def _seeded(moved: int) -> Callable[[], None]:
+def _seeded(moved: int, patches: Patches) -> None:
     """Seed everything, and move the script's own seeds by as much, under every name that Keras gives them."""
     original = keras.utils.set_random_seed
 
@@ -47,16 +38,10 @@ def _seeded(moved: int) -> Callable[[], None]:
         return original(seed + moved if isinstance(seed, int) else seed)
 
     found = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "keras"]
-    patched = [m for m in found if vars(m).get("set_random_seed") is original]
-    for module in patched:
-        vars(module)["set_random_seed"] = set_random_seed
+    for module in found:
+        if vars(module).get("set_random_seed") is original:
+            patches.put(module, "set_random_seed", set_random_seed)
     original(moved)
-
-    def undo() -> None:
-        for module in patched:
-            vars(module)["set_random_seed"] = original
-
-    return undo
 
 
 class _Trying:
@@ -68,41 +53,26 @@ class _Trying:
         self._begun = False
         self._epoch = False
 
-    def fitting(self, original: Any) -> Any:
-        """Of ``Model.fit``."""
-        signature = inspect.signature(original)
+    def fit(self, model: Any, given: dict[str, Any], go_on: Callable[[], Any]) -> Any:
+        """Around ``Model.fit``."""
+        if not self._is_ours(model):
+            return go_on()
+        if self.model is None:
+            self._start(model, *looked_at(given))
+        with called_back(given, model, _Counting(self)):
+            return go_on()
 
-        @wraps(original)
-        def fit(model: Any, *args: Any, **kwargs: Any) -> Any:
-            bound = signature.bind(model, *args, **kwargs)
-            bound.apply_defaults()
-            if not self._is_ours(model):
-                return original(*bound.args, **bound.kwargs)
-            if self.model is None:
-                self._start(model, *looked_at(bound.arguments))
-            with _called_back(bound.arguments, _Counting(self)):
-                return original(*bound.args, **bound.kwargs)
-
-        return fit
-
-    def stepping(self, original: Any) -> Any:
-        """Of ``Model.train_on_batch``."""
-        signature = inspect.signature(original)
-
-        @wraps(original)
-        def train_on_batch(model: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self._is_ours(model):
-                return original(model, *args, **kwargs)
-            given = signature.bind(model, *args, **kwargs).arguments
-            if self.model is None:
-                batch = given.get("x"), given.get("y"), given.get("sample_weight")
-                self._start(model, batch, batch[1])
-            self.begin(None)
-            found = original(model, *args, **kwargs)
-            self.count(1)
-            return found
-
-        return train_on_batch
+    def train_on_batch(self, model: Any, given: dict[str, Any], go_on: Callable[[], Any]) -> Any:
+        """Around ``Model.train_on_batch``."""
+        if not self._is_ours(model):
+            return go_on()
+        if self.model is None:
+            batch = given["x"], given["y"], given["sample_weight"]
+            self._start(model, batch, batch[1])
+        self.begin(None)
+        found = go_on()
+        self.count(1)
+        return found
 
     def _is_ours(self, model: Any) -> bool:
         if self.model is not None:
@@ -195,22 +165,3 @@ class _Counting(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """A dataset of unknown length has ended."""
         self._trying.epoch(self._steps)
-
-
-@contextmanager
-def _called_back(given: dict[str, Any], callback: Any) -> Iterator[None]:
-    """While it lasts, ``fit``'s arguments have one more callback, called in this thread."""
-    callbacks = given["callbacks"]
-    if not isinstance(callbacks, keras.callbacks.CallbackList):
-        given["callbacks"] = [*(keras.tree.flatten(callbacks) if callbacks else []), callback]
-        yield
-        return
-    callback.set_params(callbacks.params)
-    callback.set_model(given["self"])
-    apart, callbacks._async_train = callbacks._async_train, False
-    callbacks.callbacks.append(callback)
-    try:
-        yield
-    finally:
-        callbacks._async_train = apart
-        callbacks.callbacks.remove(callback)

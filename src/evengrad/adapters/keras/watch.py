@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from evengrad.recording.guard import Guard
 from evengrad.recording.session import RunListener, Watching
 from evengrad.recording.settings import settings_of
 from evengrad.values.run import RunStatus, Subject
+
+log = logging.getLogger("evengrad")
 
 
 def watch(model: Any, _optimizer: Any, _settings: Any) -> Any:
@@ -61,7 +64,9 @@ class Watch(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Watch from the first batch on."""
         self.remove("interrupted")
-
+        if Deferred.watches(self.model):
+            log.warning("evengrad watches this training already; a second Watch writes no run.")
+            return
         self._deferred = Deferred(self.model, self._start, self._failed, self._end)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

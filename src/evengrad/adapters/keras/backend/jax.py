@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import Gradients, Run
 
 
@@ -96,8 +96,4 @@ def seen() -> Iterator[None]:
     yield
 
 
-def precise() -> Any:
-    """While it lasts, float64 tensors stay float64."""
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
-    return importlib.import_module("jax.experimental").enable_x64()
+precise = compat.enable_x64

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras.src import backend
+
+from evengrad.adapters.keras import compat
 
 
 class Native(keras.Operation):
@@ -23,17 +24,16 @@ class Native(keras.Operation):
         ):
             # In a compiled training step Keras finds these by their graph operation and reads the
             # logits behind them; here, run eagerly, it goes by this mark.
-            result._keras_logits = args[0] if args else next(iter(kwargs.values()))
+            compat.mark_logits(result, args[0] if args else next(iter(kwargs.values())))
         return result
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        return backend.compute_output_spec(self.call, *args, **kwargs)
+        return compat.symbolic_result(self.call, *args, **kwargs)
 
 
 def call_symbolic(function: Any, name: str, args: Any, kwargs: Any) -> Any:
     """Make the call a node of the graph; the operation's class has the function's name."""
-    name = name.removesuffix("_with_dispatch").removesuffix("_v2")
-    operation: Any = type(name, (Native,), {})(function)
+    operation: Any = type(compat.plain_name(name), (Native,), {})(function)
     return operation(*args, **kwargs)
 
 

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import keras
 import numpy as np
-from keras.src.backend.common import global_state
-from keras.src.layers.layer import Layer
 
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import isolated
-
-_NAMES = "object_name_uids"
 
 
 @contextmanager
@@ -23,12 +22,13 @@ def untouched(model: Any) -> Iterator[None]:
 
     (Variables are never assigned: all runs are in a ``keras.StatelessScope``.)
     """
-    layers = list(model._flatten_layers())
+    layers = compat.layers_of(model)
     kept = [
-        (layer, {k: layer.__dict__[k] for k in _FLAGS if k in layer.__dict__}) for layer in layers
+        (layer, {k: layer.__dict__[k] for k in compat.LAYER_FLAGS if k in layer.__dict__})
+        for layer in layers
     ]
     python, numpy = random.getstate(), np.random.get_state()
-    names = global_state.get_global_attribute(_NAMES)
+    names = compat.name_counters()
     counters = None if names is None else dict(names)
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
@@ -46,15 +46,14 @@ def untouched(model: Any) -> Iterator[None]:
                 names.update(counters)
 
 
-_FLAGS = ("_called", "built", "_compile_loss", "training")
+def is_built(model: Any) -> bool:
+    """With every layer in it."""
+    return all(layer.built for layer in compat.layers_of(model))
 
 
 @contextmanager
 def without_penalties() -> Iterator[None]:
     """``model.losses`` is empty, so that ``compute_loss`` is the data's loss alone."""
-    original = Layer.losses
-    Layer.losses = property(lambda _: [])
-    try:
+    with Patches() as patches:
+        patches.put(keras.layers.Layer, "losses", property(lambda _: []))
         yield
-    finally:
-        Layer.losses = original

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import Gradients, Run
 from evengrad.adapters.keras.backend.native import call_symbolic, has_symbolic
 
@@ -69,7 +70,10 @@ def isolated() -> Iterator[None]:
     yield
 
 
-class _Dispatcher(tf.__internal__.dispatch.GlobalOpDispatcher):
+_Base: Any = compat.dispatcher()
+
+
+class _Dispatcher(_Base or object):  # type: ignore[misc]
     """Asked by TensorFlow when one of its functions cannot read an argument."""
 
     def __init__(self) -> None:
@@ -86,7 +90,8 @@ class _Dispatcher(tf.__internal__.dispatch.GlobalOpDispatcher):
 
 
 _DISPATCHER = _Dispatcher()
-_DISPATCHER.register()
+if _Base is not None:
+    _DISPATCHER.register()
 
 
 @contextmanager

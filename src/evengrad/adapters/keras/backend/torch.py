@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 import torch
-from keras.src.backend.torch.core import to_torch_dtype
 from torch.backends import cudnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._device import DeviceContext
 
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import Gradients, Run
 from evengrad.adapters.keras.backend.native import call_symbolic
 
@@ -91,19 +91,10 @@ def isolated() -> Iterator[None]:
     """Put the random state back, and keep function modes of others from seeing our calls."""
     state = torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    modes = [
-        torch._C._pop_torch_function_stack() for _ in range(torch._C._len_torch_function_stack())
-    ]
-    for mode in modes:
-        if isinstance(mode, DeviceContext):
-            torch._C._push_on_torch_function_stack(mode)
     try:
-        yield
+        with compat.function_modes_off():
+            yield
     finally:
-        for _ in range(torch._C._len_torch_function_stack()):
-            torch._C._pop_torch_function_stack()
-        for mode in reversed(modes):
-            torch._C._push_on_torch_function_stack(mode)
         torch.set_rng_state(state)
         if cuda:
             torch.cuda.set_rng_state_all(cuda)
@@ -116,14 +107,13 @@ def seen() -> Iterator[None]:
     def torch_function(_: Any, function: Any, __: Any, args: Any = (), kwargs: Any = None) -> Any:
         return call_symbolic(function, function.__name__, args, kwargs or {})
 
-    keras.KerasTensor.__torch_function__ = classmethod(torch_function)
-    try:
+    with Patches() as patches:
+        patches.put(keras.KerasTensor, "__torch_function__", classmethod(torch_function))
         yield
-    finally:
-        del keras.KerasTensor.__torch_function__
 
 
 def placeholder(variable: Any) -> Any:
     """A parameter of the meta device, with the variable's shape and dtype."""
-    empty = torch.empty(tuple(variable.shape), dtype=to_torch_dtype(variable._dtype), device="meta")
+    dtype = compat.torch_dtype(variable.dtype)
+    empty = torch.empty(tuple(variable.shape), dtype=dtype, device="meta")
     return torch.nn.Parameter(empty, requires_grad=bool(variable.trainable))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-from keras.src.layers.layer import Layer
+from keras.layers import Layer
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.change.model import Network
 from evengrad.adapters.keras.trace.kinds import activation_name, kind_of_layer, type_of_layer
 from evengrad.errors import CannotChangeError
@@ -57,9 +58,8 @@ def _leaky(slope: float) -> Callable[..., Any]:
 
 def _active(network: Network) -> Iterator[Any]:
     """Hidden layers with an activation; the gates of recurrent layers are their own."""
-    for layer in network.model._flatten_layers():
-        recurrent = type(layer).__module__.startswith("keras.src.layers.rnn")
-        if id(layer) not in network.head and not recurrent and name_of(layer):
+    for layer in compat.layers_of(network.model):
+        if id(layer) not in network.head and not compat.is_recurrent(layer) and name_of(layer):
             yield layer
 
 

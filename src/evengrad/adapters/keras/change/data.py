@@ -11,13 +11,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.trainers.data_adapters import (
-    array_data_adapter,
-    array_slicing,
-    data_adapter_utils,
-)
-from keras.src.trainers.epoch_iterator import EpochIterator
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import isolated
 from evengrad.adapters.keras.trace.kinds import snake
 
@@ -53,7 +48,7 @@ def looked_at(given: dict[str, Any]) -> tuple[Any, Any]:
         return _of_batches(found)
     try:
         with _kept_random():
-            if array_data_adapter.can_convert_arrays((x, given["y"], given["sample_weight"])):
+            if compat.are_arrays((x, given["y"], given["sample_weight"])):
                 return _of_arrays(given)
             return _of_batches(_first(x))
     except Exception:  # of the script's own data: ``fit`` will meet it, too
@@ -70,7 +65,7 @@ def _of_batches(found: list[Any]) -> tuple[Any, Any]:
     if not found:
         return None, None
     batches = [
-        data_adapter_utils.unpack_x_y_sample_weight(keras.tree.map_structure(_array, tuple(batch)))
+        keras.utils.unpack_x_y_sample_weight(keras.tree.map_structure(_array, tuple(batch)))
         for batch in found
     ]
     targets = [b[1] for b in batches]
@@ -83,23 +78,8 @@ def _array(value: Any) -> Any:
 
 
 def _of_arrays(given: dict[str, Any]) -> tuple[Any, Any]:
-    data = given["x"], given["y"], given["sample_weight"]
-    if given["validation_split"] and given["validation_data"] is None:
-        data, _ = array_slicing.train_validation_split(
-            data, validation_split=given["validation_split"]
-        )
-    x, y, weight = data
-    batches = EpochIterator(
-        x=x,
-        y=y,
-        sample_weight=weight,
-        batch_size=given["batch_size"],
-        steps_per_epoch=given["steps_per_epoch"],
-        shuffle=given["shuffle"],
-        class_weight=given["class_weight"],
-    )
-    for _, _, found in batches:
-        return data_adapter_utils.unpack_x_y_sample_weight(found[0]), y
+    for batch, (_, y, _) in compat.fit_batches(given):
+        return batch, y
     return None, None
 
 

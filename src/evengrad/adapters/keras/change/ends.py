@@ -8,9 +8,9 @@ from functools import wraps
 from typing import Any
 
 import keras
-from keras.src.layers.layer import Layer
-from keras.src.trainers.compile_utils import CompileLoss
+from keras.layers import Layer
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.change.activation import name_of, put
 from evengrad.adapters.keras.change.model import Network
 from evengrad.adapters.keras.measure.measure import HEADS
@@ -35,12 +35,11 @@ def logits(network: Network, change: Logits) -> None:
 
 
 def _tell(model: Any) -> None:
-    compiled = getattr(model, "_compile_loss", None)
-    if compiled is None:
+    if compat.compiled_loss(model) is None:
         raise CannotChangeError("The model is compiled without a loss that could be told.")
-    told = keras.tree.map_structure(_of_logits, compiled._user_loss)
-    new = CompileLoss(told, compiled._user_loss_weights, compiled.reduction, compiled.output_names)
-    model.__dict__.update(loss=told, _compile_loss=new)
+    new = compat.fresh_loss(model, _of_logits)
+    model.__dict__["loss"] = keras.tree.map_structure(_of_logits, model.loss)
+    compat.put_loss(model, new)
 
 
 def _of_logits(loss: Any) -> Any:
@@ -129,8 +128,7 @@ def _expect_numbers(network: Network) -> None:
     for call in network.trace.calls:
         if call.kind is Kind.EMBEDDING and any(id(t) in read for t in call.reads()):
             raise CannotChangeError(f"The inputs are indices into {call.layer}, not numbers.")
-    functional = getattr(network.model, "_functional", None) or network.model
-    own = keras.tree.flatten(getattr(functional, "_inputs_struct", []))
-    for tensor in own:
+    own = compat.input_structure(network.model)
+    for tensor in [] if own is None else keras.tree.flatten(own):
         if not _is_float(tensor):
             raise CannotChangeError(f"The input {tensor.name!r} takes {tensor.dtype} only.")

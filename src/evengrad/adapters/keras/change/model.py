@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import cached_property, wraps
 from typing import Any
 
 import keras
 import numpy as np
-from keras.src import backend
-from keras.src.backend.common import global_state
-from keras.src.layers.layer import Layer
+from keras.layers import Layer
 
-from evengrad.adapters.keras.backend.state import untouched
+from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.backend.state import is_built, untouched
 from evengrad.adapters.keras.trace.trace import Call, Trace, trace
 from evengrad.errors import CannotChangeError
 from evengrad.values.spec import Kind
@@ -33,11 +31,11 @@ class Network:
         self.slower: tuple[list[Any], float] = ([], 1.0)
         self._x = x
         if not self._built and x is not None:
-            backend.compute_output_spec(model, self._symbols(), training=False)
+            compat.symbolic_result(model, self._symbols(), training=False)
 
     @property
     def _built(self) -> bool:
-        return all(layer.built for layer in self.model._flatten_layers())
+        return is_built(self.model)
 
     @cached_property
     def trace(self) -> Trace:
@@ -82,7 +80,7 @@ class Network:
             call = makers.get(id(left.pop()))
             if call is None:
                 continue
-            wrapped = list(getattr(call.operation, "_layers", ()))  # TimeDistributed
+            wrapped = _wrapped(call.operation)  # TimeDistributed
             if call.kind in (*_PASSED, Kind.WEIGHTS) or len(wrapped) == 1:
                 found |= {id(o): o for o in (call.operation, *wrapped)}
             if call.kind in _PASSED:
@@ -90,14 +88,12 @@ class Network:
         return found
 
     def _symbols(self) -> Any:
-        known, shapes = self._x, self.model._build_shapes_dict
-        functional = getattr(self.model, "_functional", None) or self.model
+        known = self._x
         if known is None:
-            known = getattr(functional, "_inputs_struct", None)
-            known = known[0] if isinstance(known, list) and len(known) == 1 else known
-        if known is None and shapes and self._built:
-            first = next(iter(shapes.values()))
-            known = keras.KerasTensor(first)
+            known = compat.input_structure(self.model)
+        if known is None and self._built:
+            shape = compat.built_shape(self.model)
+            known = None if shape is None else keras.KerasTensor(shape)
         if known is None:
             raise CannotChangeError(
                 f"{type(self.model).__name__} is not built: call it on a batch first."
@@ -117,31 +113,20 @@ def hand_on_training(layer: Any) -> None:
     """``call`` takes ``training``, as if it stood in its signature, and what it calls is told, also where Keras
     calls it by itself (``stateless_call`` on JAX) and ``call`` does not pass it on.
     """
-    call, takes = layer.call, layer._call_has_training_arg
+    call, takes = layer.call, compat.takes_training(layer)
 
     @wraps(call)
     def with_training(*args: Any, **kwargs: Any) -> Any:
         training = kwargs.get("training")
         if not takes:
             kwargs.pop("training", None)
-        if global_state.get_global_attribute("current_call_ctx") is not None:
+        with compat.training_told(layer, training):
             return call(*args, **kwargs)
-        layer._get_call_context().training = training
-        try:
-            return call(*args, **kwargs)
-        finally:
-            layer._maybe_reset_call_context()
 
     if not takes:
-        _sign(layer)
+        compat.sign_training(layer)
     layer.__dict__["call"] = with_training
 
 
-def _sign(layer: Any) -> None:
-    more = inspect.Parameter("training", inspect.Parameter.KEYWORD_ONLY, default=None)
-    given = list(layer._call_signature.parameters.values())
-    ends = len(given) - (bool(given) and given[-1].kind is inspect.Parameter.VAR_KEYWORD)
-    layer._call_signature = inspect.Signature([*given[:ends], more, *given[ends:]])
-    layer._call_has_training_arg = True
-    if hasattr(layer, "_call_has_context_arg"):
-        layer._call_has_context_arg = {**layer._call_has_context_arg, "training": True}
+def _wrapped(operation: Any) -> list[Any]:
+    return compat.own_layers(operation) if isinstance(operation, Layer) else []

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.change.model import Network, hand_on_training
 from evengrad.adapters.keras.change.optimizer import renewed
 from evengrad.errors import CannotChangeError
@@ -43,7 +44,7 @@ class Normalised(keras.layers.Layer):
         }
 
     def _mode(self, training: Any) -> dict[str, Any]:
-        return {"training": training} if self.normalisation._call_has_training_arg else {}
+        return {"training": training} if compat.takes_training(self.normalisation) else {}
 
 
 def normalise(network: Network, change: AddNormalisation) -> None:
@@ -76,11 +77,8 @@ def _behind(layer: Any, kind: str, shape: tuple[Any, ...]) -> None:
 
 def own(layer: Any, name: str, new: Any) -> None:
     """A built layer, which takes no new ones, has one more."""
-    layer._tracker.unlock()
-    try:
+    with compat.unlocked(layer):
         setattr(layer, name, new)
-    finally:
-        layer._tracker.lock()
 
 
 def _norm(kind: str, layer: Any, shape: tuple[Any, ...], more: dict[str, Any]) -> Any:

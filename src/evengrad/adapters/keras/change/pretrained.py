@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import keras
 import numpy as np
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.change.model import Network
 from evengrad.adapters.keras.change.optimizer import renewed
 from evengrad.adapters.keras.measure.update import unscaled
@@ -85,7 +86,7 @@ def _by_place(model: Any, file: str, own: dict[str, Any]) -> set[int]:
 def _assigned() -> Iterator[set[int]]:
     """The ids of the variables that are assigned meanwhile."""
     found: set[int] = set()
-    owner = next(c for c in keras.Variable.__mro__ if "assign" in c.__dict__)
+    owner = next(c for c in compat.Variable.__mro__ if "assign" in c.__dict__)
     original = owner.assign
 
     def assign(self: Any, value: Any) -> Any:
@@ -107,7 +108,7 @@ def _train(network: Network, matched: set[int], factor: float, file: str) -> Non
         return
     whole = [
         layer
-        for layer in model._flatten_layers(include_self=False)
+        for layer in compat.layers_of(model, include_self=False)
         if layer.weights and all(id(v) in matched for v in layer.weights)
     ]
     frozen = {id(v) for layer in whole for v in layer.weights}
@@ -127,7 +128,9 @@ def slow(model: Any, variables: list[Any], factor: float) -> None:
     optimizer = unscaled(model.optimizer)
     if optimizer.use_ema:
         raise CannotChangeError("An optimizer that averages weights has one rate for all of them.")
-    update = optimizer._backend_apply_gradients
+    update = getattr(optimizer, compat.UPDATE, None)
+    if update is None:
+        raise CannotChangeError("This Keras has no place to move some weights more slowly.")
 
     def slower(grads: Any, trained: Any) -> Any:
         before = [keras.ops.stop_gradient(v.value) * 1 for v in variables]
@@ -136,7 +139,7 @@ def slow(model: Any, variables: list[Any], factor: float) -> None:
             v.assign(then + (keras.ops.stop_gradient(v.value) - then) * factor)
         return result
 
-    optimizer._backend_apply_gradients = slower
+    optimizer.__dict__[compat.UPDATE] = slower
 
 
 def _some(names: list[str]) -> str:

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.errors import CannotChangeError
 from evengrad.values.change import Decay, SetRate, Warmup
@@ -73,8 +74,8 @@ def rate(model: Any, change: SetRate) -> None:
 
 def rated(optimizer: Any, value: float) -> Any:
     """What an optimizer's learning rate is to be in order to start with that value."""
-    present = optimizer._learning_rate
-    return _scaled(present, value, int(optimizer._iterations)) if callable_(present) else value
+    present = compat.given_rate(optimizer)
+    return _scaled(present, value, int(optimizer.iterations)) if callable_(present) else value
 
 
 def _scaled(schedule: Any, value: float, step: int) -> Any:
@@ -99,7 +100,7 @@ def warmup(model: Any, change: Warmup) -> None:
 def decay(model: Any, change: Decay) -> None:
     """Around the present rate; behind a warm-up of ours, as Keras' own ``CosineDecay`` does it."""
     optimizer = unscaled(model.optimizer)
-    rising = optimizer._learning_rate
+    rising = compat.given_rate(optimizer)
     each = optimizer.gradient_accumulation_steps or 1
     if not isinstance(rising, Warming) or change.steps * each <= rising.steps:
         _around(model, Falling, change.steps)
@@ -113,14 +114,14 @@ def _around(model: Any, kind: type[_Around], steps: int) -> None:
     """Keras' schedules count batches, and so may be several for an update."""
     optimizer = unscaled(model.optimizer)
     each = optimizer.gradient_accumulation_steps or 1
-    present = optimizer._learning_rate
+    present = compat.given_rate(optimizer)
     base = present if callable_(present) else float(ops.convert_to_numpy(present))
-    optimizer.learning_rate = kind(base, steps * each, int(optimizer._iterations))
+    optimizer.learning_rate = kind(base, steps * each, int(optimizer.iterations))
 
 
 def callable_(value: Any) -> bool:
     """Whether a learning rate is a schedule or a function, and no variable."""
-    return callable(value) and not isinstance(value, keras.Variable)
+    return callable(value) and not isinstance(value, compat.Variable)
 
 
 def _at(base: Any, step: Any) -> Any:

@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any
 
 import keras
-from keras.src.layers.layer import Layer
+from keras.layers import Layer
 
 from evengrad.adapters.keras.change.model import Network
 from evengrad.adapters.keras.change.normalise import Normalised, own

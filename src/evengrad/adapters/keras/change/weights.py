@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.change.model import Network
 from evengrad.adapters.keras.trace.weights import fan_in
@@ -28,13 +29,13 @@ def initialise(network: Network, change: Initialise) -> None:
     seeds = random.Random(repr(random.getstate()))
     for name in change.layers:
         layer = network.call(name).operation
-        kernels = [v for v in layer._trainable_variables if "kernel" in v.name and fan_in(v, layer)]
+        kernels = [v for v in compat.own_weights(layer) if "kernel" in v.name and fan_in(v, layer)]
         if not kernels:
             raise CannotChangeError(f"{name!r} has no weight matrix to draw anew.")
         for variable in kernels:
             seed = seeds.randint(1, 10**9)
             variable.assign(_SCHEMES[change.scheme](variable, layer, change.gain, seed))
-        for variable in layer._trainable_variables:
+        for variable in compat.own_weights(layer):
             if variable.name == "bias":
                 variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
 
@@ -86,7 +87,7 @@ def unit_variance(network: Network, change: UnitVariance) -> None:
 
 
 def _kernel(layer: Any) -> Any:
-    return next(v for v in layer._trainable_variables if "kernel" in v.name)
+    return next(v for v in compat.own_weights(layer) if "kernel" in v.name)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from evengrad.adapters.keras import compat
+
 log = logging.getLogger("evengrad")
 
 _FEWEST = 8
@@ -25,7 +27,7 @@ class Withholding:
 
     def put_on(self) -> None:
         """In the place of ``compute_loss``, and among the metrics, whose state each backend carries along."""
-        self._model._metrics.append(self._held)
+        compat.own_metrics(self._model).append(self._held)
         self._own = self._model.__dict__.get("compute_loss")
         self._model.__dict__["compute_loss"] = self._withheld(self._model.compute_loss)
 
@@ -34,12 +36,12 @@ class Withholding:
         del self._model.__dict__["compute_loss"]
         if self._own is not None:  # a change made before
             self._model.__dict__["compute_loss"] = self._own
-        self._model._metrics.remove(self._held)
+        compat.own_metrics(self._model).remove(self._held)
 
     def read(self) -> tuple[float, int]:
         """Mean loss of the examples withheld in the last step, and how many they were."""
         value: Any = self._held.last
-        state = getattr(self._model, "_jax_state", None)
+        state = compat.jax_state(self._model)
         if state is not None:  # in ``fit`` on JAX
             own = [id(v) for v in self._model.metrics_variables]
             if id(value) in own:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import array, precise
 from evengrad.values.probe import Optimizer
 from evengrad.values.summary import rms_of_difference
@@ -64,20 +65,20 @@ def _stepped(
     config = inner.get_config()
     config |= {key: None for key in _OF_BATCHES if key in config}
     twin = type(inner).from_config(config)
-    twin._is_copy_of_evengrad = True
+    twin.is_copy_of_evengrad = True
     copies = [
         keras.Variable(array(v.value), dtype=dtype or v.dtype, name=v.name, trainable=True)
         for v in variables
     ]
     twin.build(copies)
     if inner.built:
-        sums = {id(v) for v in getattr(inner, "_accumulated_gradients", ()) if v is not None}
+        sums = {id(v) for v in compat.accumulated(inner)}
         kept = [v for v in inner.variables if id(v) not in sums]
         for mine, theirs in zip(twin.variables, kept, strict=True):
             mine.assign(theirs)
-    twin._iterations.assign(inner.iterations)
+    compat.set_iterations(twin, inner.iterations)
     if inner.gradient_accumulation_steps:  # schedules count batches
-        twin._learning_rate = float(array(inner.learning_rate))
+        compat.fix_rate(twin, float(array(inner.learning_rate)))
     pairs = [
         (g if dtype is None else keras.ops.cast(g, dtype), c)
         for g, c in zip(gradients, copies, strict=True)
@@ -94,26 +95,28 @@ def _scale(optimizer: Any, variable: Any) -> npt.NDArray[Any] | None:
         optimizer, known.Adam | known.Nadam | known.Adamax | known.RMSprop | known.Adagrad
     ):
         return None
-    i, epsilon = optimizer._get_variable_index(variable), float(optimizer.epsilon)
+    epsilon = float(optimizer.epsilon)
+
+    def kept(name: str) -> npt.NDArray[Any]:
+        found = compat.slot(optimizer, name, variable)
+        if found is None:
+            raise LookupError(f"Keras' {type(optimizer).__name__} keeps no {name}")
+        return _plain(found)
+
     if isinstance(optimizer, known.Adagrad):
-        return np.sqrt(_plain(optimizer._accumulators[i]) + epsilon)
+        return np.sqrt(kept("accumulators") + epsilon)
     if isinstance(optimizer, known.Adamax):
-        return _plain(optimizer._u[i]) + epsilon
+        return kept("u") + epsilon
     if isinstance(optimizer, known.RMSprop):
-        second = _plain(optimizer._velocities[i])
+        second = kept("velocities")
         if optimizer.centered:
-            second = second - _plain(optimizer._average_gradients[i]) ** 2
+            second = second - kept("average_gradients") ** 2
         return np.sqrt(np.maximum(second, 0.0) + epsilon)
-    largest = getattr(optimizer, "_velocity_hats", None) if _amsgrad(optimizer) else None
-    root = np.sqrt(_plain((largest or optimizer._velocities)[i]))
+    root = np.sqrt(kept("velocity_hats" if getattr(optimizer, "amsgrad", False) else "velocities"))
     correction = np.sqrt(1 - float(optimizer.beta_2) ** int(array(optimizer.iterations)))
     if isinstance(optimizer, known.Nadam):
         return root / correction + epsilon
     return (root + epsilon) / correction
-
-
-def _amsgrad(optimizer: Any) -> bool:
-    return bool(getattr(optimizer, "amsgrad", False))
 
 
 def _plain(variable: Any) -> npt.NDArray[Any]:
@@ -122,7 +125,7 @@ def _plain(variable: Any) -> npt.NDArray[Any]:
 
 def is_copy(optimizer: Any) -> bool:
     """Whether it is one of our own copies."""
-    return getattr(optimizer, "_is_copy_of_evengrad", False)
+    return getattr(optimizer, "is_copy_of_evengrad", False)
 
 
 def unscaled(optimizer: Any) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
 import numpy as np
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.spec.draft import Draft, Result
 from evengrad.adapters.keras.spec.moves import transposed
 from evengrad.theory.activations import FUNCTIONS
@@ -70,7 +70,7 @@ def _tokens(draft: Draft, x: int, order: tuple[int, ...], count: int) -> int:
 def grouped_query(draft: Draft) -> Result:
     """GroupQueryAttention: fewer heads of keys and values."""
     layer = draft.owner
-    layers = [layer._query_dense, layer._key_dense, layer._value_dense, layer._output_dense]
+    layers = compat.projections(layer)
     heads = [layer.num_query_heads, layer.num_key_value_heads, layer.num_key_value_heads]
     widths = [layer.head_dim] * 3
     return _heads(draft, list(_sources(draft)), layers, heads, widths, float(layer.dropout))
@@ -95,7 +95,7 @@ def _heads(
     shape = (*draft.shape(parts[0])[:-1], widths[2])
     z = draft.emit(Attention(_causal(draft), scale, rate), *parts, shape=shape)
     z = transposed(draft, z, _HEADS_FIRST)
-    gate = getattr(draft.owner, "_gate_dense", None)
+    gate = compat.gate_of(draft.owner)
     if gate is not None:
         z = _gated(draft, z, _split(draft, sources[0], gate, heads[0], widths[2]))
     op = Dense(*_laws(draft, layers[3]), (2, 3), (2,))
@@ -109,9 +109,7 @@ def _split(draft: Draft, source: int, owner: Any, heads: int, width: int) -> int
 
 
 def _laws(draft: Draft, owner: Any) -> tuple[Any, Any]:
-    kernel = getattr(owner, "_kernel", None)
-    weight = draft.table.law(owner.kernel if kernel is None else kernel)
-    return weight, draft.law(owner.bias)
+    return draft.table.law(compat.kernel_of(owner)), draft.law(owner.bias)
 
 
 def _gated(draft: Draft, z: int, gate: int) -> int:
@@ -142,7 +140,7 @@ def dot_product(draft: Draft) -> Result:
     query, value = tensors[:2]
     key = tensors[2] if len(tensors) > 2 else value
     scale = getattr(layer, "scale", None)
-    factor = draft.table.law(scale).mean if isinstance(scale, keras.Variable) else 1.0
+    factor = draft.table.law(scale).mean if isinstance(scale, compat.Variable) else 1.0
     rate = 0.0 if draft.call.kwargs.get("training") is False else float(layer.dropout)
     op = Attention(_causal(draft), factor, rate)
     shape = (*draft.shape(query)[:-1], draft.shape(value)[-1])

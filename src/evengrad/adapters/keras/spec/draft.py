@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import array
 from evengrad.adapters.keras.spec.laws import law_of, measured
 from evengrad.adapters.keras.trace.trace import Call, symbolic
@@ -118,7 +119,7 @@ class Draft:
         """A tensor's number; a constant's number if it has axes; else a plain scalar."""
         if symbolic(value):
             return Tensor(self.table.number(value))
-        if isinstance(value, keras.Variable):
+        if isinstance(value, compat.Variable):
             law, shape = self.table.law(value), tuple(int(n) for n in value.shape)
             return Tensor(self.table.constant(law, shape)) if shape else law.mean
         if hasattr(value, "shape") and hasattr(value, "dtype"):

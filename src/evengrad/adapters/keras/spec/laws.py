@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras.src.initializers.random_initializers import compute_fans
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import array
 from evengrad.adapters.keras.spec.placeholders import initialiser_of
 from evengrad.values.spec import Law, Shape
@@ -122,7 +122,7 @@ def _constant(initialiser: Any, _: Shape) -> tuple[float, float] | None:
 def _scaled(initialiser: Any, shape: Shape) -> float:
     """Var w of the VarianceScaling family; Keras widens the truncated normal to make up for the cut."""
     axes = [getattr(initialiser, name, None) for name in ("input_axes", "output_axes")]
-    fan_in, fan_out = compute_fans(shape, *axes) if any(axes) else compute_fans(shape)
+    fan_in, fan_out = compat.fans(shape, *(axes if any(axes) else ()))
     fan = {"fan_in": fan_in, "fan_out": fan_out}.get(initialiser.mode, (fan_in + fan_out) / 2)
     return float(initialiser.scale / max(1.0, fan))
 
@@ -143,7 +143,7 @@ _MOMENTS: dict[str, Callable[[Any, Shape], tuple[float, float] | None]] = {
 def _origin(initialiser: Any) -> str:
     """he_normal, random_uniform(-0.1, 0.1)."""
     name = keras.utils.get_registered_name(type(initialiser))
-    word = keras.src.utils.naming.to_snake_case(name.rsplit(">", 1)[-1])
+    word = compat.snake_case(name.rsplit(">", 1)[-1])
     told = {"stddev", "minval", "maxval", "value", "gain"}
     figures = [
         f"{float(v):g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.spec import attention, linear, moves, pointwise
 from evengrad.adapters.keras.spec import normalise as norm
 from evengrad.adapters.keras.spec.draft import Draft, Result, Rule
@@ -76,8 +77,8 @@ def rule_of(layer: Any) -> Rule | None:
     for cls in type(layer).__mro__:
         if cls.__name__ in _USERS and "call" in cls.__dict__:
             return _BY_CLASS[cls.__name__]
-        if cls.__module__.startswith("keras.src.layers") and cls.__name__ in _BY_CLASS:
+        if compat.is_keras_class(cls) and cls.__name__ in _BY_CLASS:
             return _BY_CLASS[cls.__name__]
-        if "call" in cls.__dict__ and not cls.__module__.startswith("keras.src.layers"):
+        if "call" in cls.__dict__ and not compat.is_keras_class(cls):
             return None
     return None

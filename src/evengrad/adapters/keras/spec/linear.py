@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.spec.draft import Draft, Result
 from evengrad.values.spec import Convolution, Dense, Embedding, Law, Shape, Transpose
 
@@ -22,8 +23,7 @@ def dense(draft: Draft) -> Result:
 
 
 def _effective(draft: Draft, layer: Any, name: str) -> Law:
-    variable = getattr(layer, f"_{name}", None)
-    law = draft.law(getattr(layer, name) if variable is None else variable)
+    law = draft.law(compat.kernel_of(layer, name))
     assert law is not None
     return law
 
@@ -79,8 +79,7 @@ def spelled(equation: str, rank: int) -> tuple[str, str, str]:
 def embedding(draft: Draft) -> Result:
     """Rows of a table; with reverse=True the product with its transpose."""
     layer, x = draft.owner, draft.inputs[0]
-    table = getattr(layer, "_embeddings", None)
-    law = draft.table.law(layer.embeddings if table is None else table)
+    law = draft.table.law(compat.kernel_of(layer, "embeddings"))
     if draft.call.kwargs.get("reverse") or (
         len(draft.call.args) > 1 and draft.call.args[1] is True
     ):
@@ -163,12 +162,10 @@ def emit_convolution(
 def convolution(draft: Draft) -> Result:
     """Conv1D to Conv3D."""
     layer = draft.owner
-    kernel = getattr(layer, "_kernel", None)
-    variable = layer.kernel if kernel is None else kernel
     return emit_convolution(
         draft,
         draft.inputs[0],
-        draft.table.law(variable, layer.rank),
+        draft.table.law(compat.kernel_of(layer), layer.rank),
         draft.law(layer.bias),
         kernel=layer.kernel_size,
         stride=layer.strides,

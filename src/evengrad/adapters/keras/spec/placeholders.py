@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-from keras.src import backend
 
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import placeholder
 
 _KEPT = "_evengrad_initialiser"
@@ -21,49 +22,49 @@ def without_values() -> Iterator[None]:
     Keras can already trace a model of such variables (it makes them so in a ``keras.StatelessScope``);
     only running one fails.
     """
-    cls: Any = backend.Variable
-    own = {name: cls.__dict__.get(name) for name in _PATCHED}
-    initialise, deferred = cls._initialize_with_initializer, cls._deferred_initialize
 
     def keep(variable: Any, initialiser: Any) -> None:
-        if not keras.backend.is_float_dtype(variable._dtype):
-            initialise(variable, initialiser)
-            return
         variable.__dict__[_KEPT] = initialiser
-        variable._initializer = initialiser
-        variable._value = placeholder(variable)
+        compat.hold(variable, placeholder(variable), initialiser)
 
-    def later(variable: Any) -> None:
-        if keras.backend.is_float_dtype(variable._dtype):
-            keep(variable, variable._initializer)
-        else:
-            deferred(variable)
+    def initialising(original: Any) -> Any:
+        def initialise(variable: Any, initialiser: Any) -> None:
+            (keep if _is_float(variable) else original)(variable, initialiser)
 
-    cls._initialize_with_initializer, cls._deferred_initialize = keep, later
-    try:
-        yield
-    finally:
-        for name, method in own.items():
-            if method is None:
-                delattr(cls, name)
+        return initialise
+
+    def deferring(original: Any) -> Any:
+        def initialise_later(variable: Any) -> None:
+            if _is_float(variable):
+                keep(variable, compat.initialiser_of(variable))
             else:
-                setattr(cls, name, method)
+                original(variable)
+
+        return initialise_later
+
+    with Patches() as patches:
+        if compat.defers_values():
+            for name, make in zip(compat.VARIABLE_HOOKS, (initialising, deferring), strict=True):
+                patches.wrap(compat.Variable, name, make)
+        yield
 
 
-_PATCHED = ("_initialize_with_initializer", "_deferred_initialize")
+def _is_float(variable: Any) -> bool:
+    return bool(keras.backend.is_float_dtype(variable.dtype))
 
 
 def initialiser_of(variable: Any, layer: Any = None) -> Any:
     """What would draw a variable that has no values; None where it has some."""
     kept = variable.__dict__.get(_KEPT)
-    value = getattr(variable, "_value", None)
+    value = compat.value_of(variable)
     if kept is not None and (value is None or _hollow(value)):
         return kept
     if value is not None and not _hollow(value):
         return None
-    if variable._initializer is not None:
-        return variable._initializer
-    name = f"{variable.name}_initializer"
+    waiting = compat.initialiser_of(variable)
+    if waiting is not None:
+        return waiting
+    name = "_".join((variable.name, "initializer"))
     return getattr(layer, name, None) or keras.initializers.GlorotUniform()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.spec.draft import Draft, Result
 from evengrad.adapters.keras.spec.laws import measured
 from evengrad.adapters.keras.spec.linear import by_equation, spelled
@@ -18,7 +19,7 @@ def weight_law(value: Any, draft: Draft) -> Law | None:
     """Of a variable or a constant array; None for a tensor."""
     if symbolic(value):
         return None
-    if isinstance(value, keras.Variable):
+    if isinstance(value, compat.Variable):
         return draft.table.law(value)
     return measured(np.asarray(keras.ops.convert_to_numpy(value)))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.measure.measure import HEADS, input_names
 from evengrad.adapters.keras.spec.draft import Draft, Result, Table, renumbered
 from evengrad.adapters.keras.spec.layers import rule_of
@@ -53,9 +54,8 @@ class _Specifying:
         for key, name in self.names.items():
             if name in known:
                 self.table.known[key] = known[name]
-        for layer in model._flatten_layers():
-            for variable in layer._variables if hasattr(layer, "_variables") else layer.variables:
-                self.table.owners.setdefault(id(variable), layer)
+        for layer in compat.layers_of(model):  # owners first, so that the innermost stays
+            self.table.owners.update((id(v), layer) for v in layer.variables)
         self.leaves = keras.tree.flatten(trace.inputs)
         self.active: set[int] = set()
 

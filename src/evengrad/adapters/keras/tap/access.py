@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from evengrad.adapters.keras import compat
+
 
 class Direct:
     """TensorFlow and PyTorch: the variables have their values."""
@@ -83,14 +85,14 @@ class InState:
             yield
             return
         variables = [v for part in self._parts for v in part]
-        had = [v._value for v in variables]
+        had = [compat.value_of(v) for v in variables]
         for variable in variables:
-            variable._value = self._now(variable)
+            compat.hold(variable, self._now(variable))
         try:
             yield
         finally:
             for variable, value in zip(variables, had, strict=True):
-                variable._value = value
+                compat.hold(variable, value)
 
 
 Access = Direct | InState

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from keras.src.trainers.data_adapters import data_adapter_utils
 
 _FROM = 10
 
@@ -39,7 +38,7 @@ class Batches:
         data = self._kept.get(step)
         if data is None:
             return None
-        unpacked = data_adapter_utils.unpack_x_y_sample_weight(data)
+        unpacked = keras.utils.unpack_x_y_sample_weight(data)
         return tuple(keras.tree.map_structure(_plain, part) for part in unpacked)
 
     def forget(self) -> None:
@@ -54,14 +53,15 @@ class Batches:
 
 
 def in_graph(batches: Batches, status: Any, every: int) -> Callable[..., Any]:
-    """In the place of a TensorFlow model's ``_autoconvert_optionals``: outside of what is compiled by XLA, the
+    """Instead of ``compat.STEP_WRAPPER`` of a TensorFlow model: outside of what is compiled by XLA, the
     batch of a step that was refused since the host last looked is handed over, and of those that are sampled.
     """
     import tensorflow as tf
 
-    def convert(original: Any, step_function: Any) -> Any:
-        step = original(step_function)
+    def convert(original: Any) -> Any:
+        return lambda step_function: handing_over(original(step_function))
 
+    def handing_over(step: Any) -> Any:
         def call(data: Any) -> Any:
             result = step(data)
             if tf.executing_eagerly():

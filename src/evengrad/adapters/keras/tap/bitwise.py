@@ -14,6 +14,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from evengrad.adapters.keras import compat
+
 _ELEMENTWISE = {
     "Add",
     "AddN",
@@ -161,19 +163,11 @@ def _again(value: Any, jit: bool, depth: int) -> Any:
     attribute for Grappler, by a barrier for XLA.
     """
     import tensorflow as tf
-    from tensorflow.compiler.tf2xla.python import xla
-    from tensorflow.core.framework import attr_value_pb2
 
     if tf.executing_eagerly():
         return value
     operation = value.op
     if operation.type not in _ELEMENTWISE or depth == _DEEP:
-        return xla.optimization_barrier(value)[0] if jit and depth else value
-    again = operation.graph._create_op_internal(
-        operation.type,
-        [_again(v, jit, depth + 1) for v in operation.inputs],
-        [value.dtype],
-        attrs={k: v for k, v in operation.node_def.attr.items() if not k.startswith("_")},
-    )
-    again._set_attr("_evengrad_copy", attr_value_pb2.AttrValue(b=True))
-    return again.outputs[0]
+        return compat.xla_barrier(value) if jit and depth else value
+    inputs = [_again(v, jit, depth + 1) for v in operation.inputs]
+    return compat.copied_operation(operation, inputs, value.dtype, "_evengrad_copy")

@@ -7,8 +7,13 @@ from typing import Any
 
 import keras
 
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.backend.state import is_built
 from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.values.run import RunStatus
+
+_MARK = "__evengrad_watch__"
 
 
 class Deferred:
@@ -29,25 +34,34 @@ class Deferred:
         self.model = model
         self.watched: Watched | None = None
         self._start, self._failed, self._ended = start, failed, ended
-        self._plain = model.train_function
-        self._installed = self._first
-        model.__dict__["train_function"] = self._installed
+        self._patches = Patches()
+        self._put(self._first)
+
+    def _put(self, function: Any) -> None:
+        self._installed = function
+        self._patches.put(self.model, "train_function", function)
+
+    @staticmethod
+    def watches(model: Any) -> bool:
+        """Whether a watch stands before this model's training function."""
+        return getattr(model.train_function, "__func__", None) is Deferred._first or hasattr(
+            model.train_function, _MARK
+        )
 
     @property
     def installed(self) -> bool:
         """Whether the model still has what was put on it; compiling it anew takes that off."""
-        return self.model.__dict__.get("train_function") == self._installed
+        return self.model.train_function is self._installed
 
     def remove(self, flush: bool = True) -> None:
         """Leave no trace in the model. Twice is once."""
+        self._patches.undo()
         if self.watched is not None:
             self.watched.take_off(flush)
-        elif self.installed:
-            self.model.__dict__["train_function"] = self._plain
 
     def _first(self, *args: Any) -> Any:
         """The first call: ours begins here."""
-        self.model.__dict__["train_function"] = self._plain
+        self._patches.undo()
         try:
             args = _build(self.model, args)
             self.watched, function = self._start()
@@ -66,7 +80,8 @@ class Deferred:
                     self._ended(_status(error))
                 raise
 
-        self._installed = self.model.__dict__["train_function"] = call
+        setattr(call, _MARK, True)
+        self._put(call)
         return call(*args)
 
 
@@ -85,12 +100,12 @@ def _build(model: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """
     if keras.backend.backend() != "tensorflow":
         return args
-    if not all(layer.built for layer in model._flatten_layers()):
+    if not is_built(model):
         spec = getattr(args[0], "element_spec", None)
         if spec is None:
             batches = list(args[0])
             spec, args = batches[0], (iter(batches), *args[1:])
-        model._symbolic_build(data_batch=keras.tree.map_structure(_symbol, spec))
+        compat.symbolic_build(model, keras.tree.map_structure(_symbol, spec))
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     return args

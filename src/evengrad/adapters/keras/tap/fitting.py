@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import keras
 from keras import ops
 
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.tap.access import InState
 from evengrad.adapters.keras.tap.batches import Batches, in_graph
 from evengrad.adapters.keras.tap.ring import LOSS, Ring
@@ -40,29 +42,28 @@ class Fitting:
         self._every = every
         self._backend = keras.backend.backend()
         self._heard: Any = None
+        self._patches = Patches()
         self._plain: Any = None  # the unwatched training function
         self._watched: Any = None
 
     def put_on(self, around: Around, access: Any) -> Any:
         """Patch the model; returns its training function, to be called at once."""
-        own = self.model.__dict__
-        self._access = access
-        self._tracker = getattr(self.model, "_loss_tracker", None)
-        if self._tracker is not None:
-            self._update_state = self._tracker.update_state
-            self._tracker.__dict__["update_state"] = self._hear
-        self._train_step = self.model.train_step
-        own["train_step"] = self._step_in_jax if self._backend == "jax" else self._step
-        if self._backend == "tensorflow":
-            original = self.model._autoconvert_optionals
+        model, self._access = self.model, access
+        tracker = compat.loss_tracker(model)
+        if tracker is not None:
+            self._patches.wrap(tracker, "update_state", self._hearing)
+        in_step = self._stepping_in_jax if self._backend == "jax" else self._stepping
+        self._patches.wrap(model, "train_step", in_step)
+        if self._backend == "tensorflow" and compat.wraps_step(model):
             convert = in_graph(self.batches, self.tap.ring.status, self._every)
-            own["_autoconvert_optionals"] = lambda step: convert(original, step)
-        self._plain = self.model.train_function
+            self._patches.wrap(model, compat.STEP_WRAPPER, convert)
+        self._plain = model.train_function
         if self._watched is None:
-            self.model.make_train_function(force=True)
-            self._watched = self.model.train_function
-        own["train_function"] = self._around(self._watched, around, access)
-        return own["train_function"]
+            model.make_train_function(force=True)
+            self._watched = model.train_function
+            model.train_function = self._plain
+        self._patches.put(model, "train_function", self._around(self._watched, around, access))
+        return model.train_function
 
     def fits(self) -> bool:
         """Whether the model has not been compiled anew since ``take_off``."""
@@ -70,12 +71,7 @@ class Fitting:
 
     def take_off(self) -> None:
         """The model as it was, its own training function, too."""
-        own = self.model.__dict__
-        own["train_function"] = self._plain
-        own.pop("_autoconvert_optionals", None)
-        own.pop("train_step", None)
-        if self._tracker is not None:
-            self._tracker.__dict__.pop("update_state", None)
+        self._patches.undo()
 
     # --- around a call -------------------------------------------------------------------------
 
@@ -109,45 +105,47 @@ class Fitting:
     def _give_back(self, access: InState) -> None:
         """Before an error leaves ``fit``, which lost the state's values to the last step."""
         assert access.state is not None
-        names = (
-            "trainable_variables",
-            "non_trainable_variables",
-            "optimizer_variables",
-            "metrics_variables",
-        )
-        self.model._jax_state = dict(zip(names, access.state, strict=True))
-        self.model._jax_state_synced = False
-        self.model.jax_state_sync()
-        self.model._jax_state = None
+        compat.give_back_jax(self.model, access.state)
         access.state = None
 
     # --- inside the step -----------------------------------------------------------------------
 
-    def _hear(self, loss: Any, *args: Any, **kwargs: Any) -> Any:
+    def _hearing(self, update_state: Any) -> Any:
         """The loss of each step, on its way to the running mean."""
-        if self._backend == "jax":
-            self._heard = loss
-        else:
-            self.tap.loss = ops.cast(loss, "float32")
-        return self._update_state(loss, *args, **kwargs)
 
-    def _step(self, data: Any) -> Any:
-        """``train_step`` with copies of what a bad step would spoil, of before it."""
-        ring = self.tap.ring
-        refused = ring.unseen()
-        for variable, copy in ring.before:
-            if self._backend == "torch":
-                copy.value.copy_(copy.value if refused else variable.value)
+        def hear(loss: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._backend == "jax":
+                self._heard = loss
             else:
-                copy.assign(ops.where(refused, copy.value, variable.value))
-        return self._train_step(data)
+                self.tap.loss = ops.cast(loss, "float32")
+            return update_state(loss, *args, **kwargs)
 
-    def _step_in_jax(self, state: Any, data: Any) -> Any:
+        return hear
+
+    def _stepping(self, train_step: Any) -> Any:
+        """``train_step`` with copies of what a bad step would overwrite, of before it."""
+
+        def step(data: Any) -> Any:
+            ring = self.tap.ring
+            refused = ring.unseen()
+            for variable, copy in ring.before:
+                if self._backend == "torch":
+                    copy.value.copy_(copy.value if refused else variable.value)
+                else:
+                    copy.assign(ops.where(refused, copy.value, variable.value))
+            return train_step(data)
+
+        return step
+
+    def _stepping_in_jax(self, train_step: Any) -> Any:
+        return lambda state, data: self._step_in_jax(train_step, state, data)
+
+    def _step_in_jax(self, train_step: Any, state: Any, data: Any) -> Any:
         """``train_step`` with the loss in the row, too. (XLA: to choose behind the step would change how the
-        spoilt values are made; copies of before it do not.)
+        overwritten values are made; copies of before it do not.)
         """
         self._heard = None
-        logs, new = self._train_step(state, data)
+        logs, new = train_step(state, data)
         new = tuple(list(part) for part in new)
         variables = self.tap.outer.variables
         where = {id(v): i for i, v in enumerate(variables)}

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from evengrad.adapters.keras import compat
 from evengrad.recording.clip import NormClip
 from evengrad.recording.settings import Settings
 from evengrad.values.run import Floats
@@ -117,16 +118,11 @@ class Ring:
 
     def take_out(self) -> None:
         """Out of the optimizer; they can be put in again."""
-        for variable in self.variables:
-            self._optimizer._untrack_variable(variable)
+        compat.take_out(self._optimizer, self.variables)
 
     def put_in(self) -> None:
         """Into the optimizer again, at its end."""
-        locked = self._optimizer._tracker.locked
-        self._optimizer._tracker.unlock()
-        for variable in self.variables:
-            self._optimizer._track_variable(variable)
-        self._optimizer._tracker.locked = locked
+        compat.add_again(self._optimizer, self.variables)
 
     @contextmanager
     def out(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras.tap.ring import AnyRing
 
 _NAMES = ("save_own_variables", "load_own_variables", "set_weights")
@@ -20,14 +21,9 @@ def hide(ring: AnyRing, optimizers: tuple[Any, ...]) -> Callable[[], None]:
 
         return call
 
+    patches = Patches()
     for optimizer in optimizers:
         for name in _NAMES:
             if hasattr(optimizer, name):
-                optimizer.__dict__[name] = hidden(getattr(optimizer, name))
-
-    def end() -> None:
-        for optimizer in optimizers:
-            for name in _NAMES:
-                optimizer.__dict__.pop(name, None)
-
-    return end
+                patches.wrap(optimizer, name, hidden)
+    return patches.undo

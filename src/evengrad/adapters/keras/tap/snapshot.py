@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.tap.access import Access
 from evengrad.adapters.keras.tap.ring import AnyRing
 from evengrad.values.run import Floats
@@ -58,7 +59,7 @@ class Snapshot:
 
     def __init__(self, access: Access, model: Any, optimizer: Any, ring: AnyRing) -> None:
         self._optimizer = optimizer
-        rate = getattr(optimizer, "_learning_rate", None)
+        rate = compat.given_rate(optimizer)
         leave = {id(rate)}
         with ring.out():
             variables = [v for v in [*model.variables, *optimizer.variables] if id(v) not in leave]
@@ -68,6 +69,6 @@ class Snapshot:
         """All of them; the learning rate of now times ``lower`` (a schedule keeps its own)."""
         for variable, value in self._values:
             access.write(variable, value)
-        rate = getattr(self._optimizer, "_learning_rate", None)
-        if isinstance(rate, keras.Variable):
+        rate = compat.given_rate(self._optimizer)
+        if isinstance(rate, compat.Variable):
             access.write(rate, np.float32(access.read(rate) * lower))

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.spec.specify import model_name, versions
 from evengrad.adapters.keras.tap.origin import arrays_of
 from evengrad.adapters.keras.trace.weights import fan_in, names_of, trainables
@@ -20,8 +21,8 @@ from evengrad.values.run import EventKind, Floats, Step, Subject, Tensor
 
 def watched_variables(model: Any, optimizer: Any) -> list[Any]:
     """What the optimizer trains, in the model's order; float variables only."""
-    own = {id(v) for v in optimizer._trainable_variables}
-    return [v for v in model.trainable_variables if id(v) in own]
+    own = {id(v) for v in compat.trained_by(optimizer)}
+    return [v for v in model.trainable_variables if id(v) in own or not own]
 
 
 def subject_of(
@@ -93,18 +94,14 @@ def box_of(
 
 def _optimizer_state(optimizer: Any, names: dict[int, str]) -> dict[str, Any]:
     """By "weight/slot" where the optimizer keeps a list along its weights, else by their own paths."""
-    trained = optimizer._trainable_variables
-    found, seen = {}, set()
-    for slot, values in vars(optimizer).items():
-        if not isinstance(values, list) or slot in ("_variables", "_trainable_variables"):
-            continue
-        if len(values) != len(trained):
-            continue
+    trained = compat.trained_by(optimizer)
+    found, taken = {}, set()
+    for slot, values in compat.slots(optimizer).items():
         for variable, value in zip(trained, values, strict=True):
-            if isinstance(value, keras.Variable):
-                found[f"{names.get(id(variable), variable.path)}/{slot.strip('_')}"] = _array(value)
-                seen.add(id(value))
-    found |= {v.path: _array(v) for v in optimizer.variables if id(v) not in seen}
+            if isinstance(value, compat.Variable):
+                found[f"{names.get(id(variable), variable.path)}/{slot}"] = _array(value)
+                taken.add(id(value))
+    found |= {v.path: _array(v) for v in optimizer.variables if id(v) not in taken}
     return found
 
 

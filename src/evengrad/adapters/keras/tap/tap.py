@@ -12,6 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import bitwise
 from evengrad.adapters.keras.tap.arithmetic import InStep, dense, more, norms, shaped
@@ -51,6 +53,7 @@ class Tap:
         self.tensors = tensors
         self._last = next((t.layer for t in reversed(tensors) if t.fan_in), None)
         self._apply: Callable[..., Any] = self.optimizer.apply
+        self._patches = Patches()
         self._entry = "stateless_apply" if keras.backend.backend() == "jax" else "apply"
 
     @property
@@ -61,23 +64,22 @@ class Tap:
     def put_on(self) -> None:
         """Patch the instance."""
         self._apply = self.optimizer.apply
-        self.optimizer.__dict__["apply"] = self.apply
+        self._patches.put(self.optimizer, "apply", self.apply)
         if self.scaled:
             self._outer_apply = getattr(self.outer, self._entry)
             jax = self._entry == "stateless_apply"
-            self.outer.__dict__[self._entry] = self._begin_scaled_jax if jax else self._begin_scaled
+            begin = self._begin_scaled_jax if jax else self._begin_scaled
+            self._patches.put(self.outer, self._entry, begin)
 
     def take_off(self) -> None:
         """Take the patch off."""
-        self.optimizer.__dict__.pop("apply", None)
-        if self.scaled:
-            self.outer.__dict__.pop(self._entry, None)
+        self._patches.undo()
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """In the place of ``Optimizer.apply``."""
+        """Instead of ``Optimizer.apply``."""
         own = trainable_variables
         whole = list(grads)
-        variables = list(self.optimizer._trainable_variables if own is None else own)
+        variables = list(compat.trained_by(self.optimizer) if own is None else own)
         try:
             if not self.scaled:
                 self.ring.begin()
@@ -218,8 +220,7 @@ class Tap:
         for variable, gradient, old in zip(variables, grads, before, strict=True):
             if gradient is None:
                 continue
-            place = optimizer._get_variable_index(variable)
-            second = ops.convert_to_tensor(optimizer._velocities[place])
+            second = ops.convert_to_tensor(compat.slot(optimizer, "velocities", variable))
             beta = ops.cast(optimizer.beta_2, "float32")
             second = second / ops.cast(1 - ops.power(beta, step), second.dtype)
             ratio = ops.square(dense(gradient) / scale) / ops.maximum(second, clip.eps**2)

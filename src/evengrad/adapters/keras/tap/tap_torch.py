@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from keras import ops
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.tap.arithmetic import more
 from evengrad.adapters.keras.tap.ring import HostRing
 from evengrad.adapters.keras.tap.tap import Tap
@@ -73,7 +74,7 @@ class TorchTap(Tap):
         if not known:
             return read, rest
         scale = self.optimizer.loss_scale_factor or 1.0
-        own = torch.stack([n.float() for n in torch._foreach_norm(known)])
+        own = torch.stack([n.float() for n in compat.torch_norms(known)])
         own = torch.cat([own[None], more(known)]) if observed else own[None]
         host = own.cpu().numpy().astype(np.float64)
         for i, norm in enumerate(host[0]):

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import origin, saving
 from evengrad.adapters.keras.tap.access import InState, access_to
@@ -62,7 +63,7 @@ class Watched:
         size = max(min(settings.every, _LATEST), 10) + self._per_call
         spoilt: list[Any] = []
         if settings.guard is not None:
-            spoilt = small_rest(self.model) + small_rest(getattr(self.model, "_loss_tracker", None))
+            spoilt = small_rest(self.model) + small_rest(compat.loss_tracker(self.model))
         self.ring: AnyRing
         kind: type[Tap] = Tap
         if keras.backend.backend() == "torch":
@@ -329,7 +330,7 @@ class Watched:
 
 def _expect(optimizer: Any, settings: Settings) -> None:
     if isinstance(settings.clip, UpdateClip) and not (
-        hasattr(optimizer, "_velocities") and hasattr(optimizer, "beta_2")
+        compat.keeps(optimizer, "velocities") and hasattr(optimizer, "beta_2")
     ):
         raise EvengradError(
             f"The clip 'update' reads Adam's second moment, which {type(optimizer).__name__} has not. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from evengrad.adapters.keras import compat
 from evengrad.values.spec import Kind
 
 
@@ -90,7 +91,7 @@ def kind_of_operation(name: str, *, inputs: int, weighted: bool) -> Kind:
 
 def is_keras_layer(layer: Any) -> bool:
     """Whether a layer's own class is one that Keras ships, and so is one operation."""
-    return type(layer).__module__.startswith("keras.src.layers.")
+    return compat.is_keras_class(type(layer))
 
 
 def type_of_layer(layer: Any, kind: Kind) -> str:

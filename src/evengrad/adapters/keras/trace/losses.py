@@ -7,10 +7,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src import backend
-from keras.src.trainers.compile_utils import CompileLoss
 
 from evengrad.adapters.common.targets import targets_of
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import array
 from evengrad.adapters.keras.backend.state import without_penalties
 from evengrad.adapters.keras.trace.kinds import snake
@@ -49,7 +48,7 @@ class DataLoss:
 
     def __init__(self, model: Any, loss: Any) -> None:
         self._model = model
-        compiled = getattr(model, "_compile_loss", None)
+        compiled = compat.compiled_loss(model)
         overridden = type(model).compute_loss is not keras.Model.compute_loss
         if loss is None and compiled is None and not overridden:
             expected = "a compiled model" if not model.compiled else "a loss in model.compile()"
@@ -61,14 +60,9 @@ class DataLoss:
         self._fresh: Any = None
         if loss is not None:
             names = getattr(model, "output_names", None)
-            self._fresh = CompileLoss(_known(loss), output_names=names)
+            self._fresh = compat.compile_loss(_known(loss), names)
         elif compiled is not None:
-            self._fresh = CompileLoss(
-                compiled._user_loss,
-                compiled._user_loss_weights,
-                compiled.reduction,
-                compiled.output_names,
-            )
+            self._fresh = compat.fresh_loss(model)
 
     def build(self, y: Any, outputs: Any) -> Reading:
         """Settle what is compared with what, from symbolic outputs."""
@@ -83,7 +77,7 @@ class DataLoss:
                 ),
                 y,
             )
-            backend.compute_output_spec(self._fresh, symbols, outputs)
+            compat.symbolic_result(self._fresh, symbols, outputs)
         return self._reading()
 
     def __call__(self, outputs: Any, data: Any) -> Any:
@@ -91,16 +85,13 @@ class DataLoss:
         x, y, sample_weight = data
         if self._given:
             return self._fresh(y, outputs, sample_weight)
-        own = self._model.__dict__
-        kept = own["_compile_loss"]
-        own["_compile_loss"] = self._fresh
+        kept = compat.compiled_loss(self._model)
+        compat.put_loss(self._model, self._fresh)
         try:
             with without_penalties():
-                value = self._model._compute_loss(
-                    x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True
-                )
+                value = compat.compute_loss(self._model, x, y, outputs, sample_weight)
         finally:
-            own["_compile_loss"] = kept
+            compat.put_loss(self._model, kept)
         if value is None:
             raise CannotCheckError(
                 "compute_loss gave no loss. Call evengrad.check(model, loss=..., batch=(x, y))."
@@ -108,7 +99,7 @@ class DataLoss:
         return value
 
     def _reading(self) -> Reading:
-        found = [_read(entry.loss) for entry in self._fresh._flat_losses or ()]
+        found = [_read(loss) for loss in compat.single_losses(self._fresh)]
         if len(found) == 1:
             return found[0]
         return Reading(
@@ -144,7 +135,7 @@ def _read(loss: Any) -> Reading:
     if name == "LossFunctionWrapper" and function is not None:
         name = word = str(getattr(function, "__name__", type(function).__name__))
     word = {"kldivergence": "kl_divergence", "klDivergence": "kl_divergence"}.get(word, word)
-    options = getattr(loss, "_fn_kwargs", {})
+    options = compat.loss_options(loss)
     logits = getattr(loss, "from_logits", options.get("from_logits", False))
     ignored = getattr(loss, "ignore_class", options.get("ignore_class"))
     family = _FAMILIES.get(word, "other")

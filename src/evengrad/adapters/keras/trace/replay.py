@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-from keras.src import backend
 
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import Tap
 from evengrad.adapters.keras.trace.kinds import activation_name
 from evengrad.adapters.keras.trace.trace import Call, Trace, symbolic
@@ -85,11 +85,8 @@ class Replay:
             for leaf, value in zip(
                 keras.tree.flatten(self.trace.outputs), keras.tree.flatten(outputs), strict=True
             ):
-                if (
-                    backend.get_keras_mask(leaf) is None
-                    and backend.get_keras_mask(value) is not None
-                ):
-                    backend.set_keras_mask(value, None)
+                if compat.mask_of(leaf) is None and compat.mask_of(value) is not None:
+                    compat.set_mask(value, None)
             loss = self._loss(outputs, data)
         if len(loss.shape):
             raise CannotCheckError(
@@ -207,9 +204,9 @@ def recorded_activation(call: Call, tap: Callable[[Any], Any]) -> Iterator[list[
 
 
 def _masked(tensor: Any, like: Any) -> Any:
-    mask = backend.get_keras_mask(like)
+    mask = compat.mask_of(like)
     if tensor is not like and mask is not None:
-        backend.set_keras_mask(tensor, mask)
+        compat.set_mask(tensor, mask)
     return tensor
 
 

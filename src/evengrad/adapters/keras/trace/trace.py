@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import keras
-from keras.src.layers.layer import Layer
-from keras.src.ops.node import Node
-from keras.src.utils.naming import to_snake_case
+from keras.layers import Layer
 
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import native_functions_seen
 from evengrad.adapters.keras.trace.kinds import (
     is_keras_layer,
@@ -24,6 +26,9 @@ from evengrad.adapters.keras.trace.kinds import (
     type_of_layer,
 )
 from evengrad.values.spec import Kind
+
+_OURS = os.path.join(str(Path(__file__).parents[3]), "")
+_KERAS = os.path.join(os.path.dirname(keras.__file__), "")
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +54,9 @@ class Call:
         """The variables that it computes with."""
         own = list(getattr(self.operation, "trainable_variables", ()))
         return own + [
-            v for v in keras.tree.flatten((self.args, self.kwargs)) if isinstance(v, keras.Variable)
+            v
+            for v in keras.tree.flatten((self.args, self.kwargs))
+            if isinstance(v, compat.Variable)
         ]
 
 
@@ -79,7 +86,7 @@ def trace(model: Any, x: Any) -> Trace:
     )
     tracer = _Tracer(model)
     with tracer.active(), native_functions_seen(), keras.StatelessScope():
-        training = {"training": True} if model._call_has_training_arg else {}
+        training = {"training": True} if compat.takes_training(model) else {}
         outputs = tracer.plain(model(inputs, **training))
     return Trace(inputs, outputs, _needed(tracer.calls, outputs), tracer.notes)
 
@@ -94,7 +101,7 @@ def opened(layer: Any, args: Any, kwargs: Any) -> Trace:
     def fresh(value: Any) -> Any:
         return keras.KerasTensor(value.shape, value.dtype) if symbolic(value) else value
 
-    if not layer._call_has_training_arg:
+    if not compat.takes_training(layer):
         kwargs = {k: v for k, v in kwargs.items() if k != "training"}
     args, kwargs = keras.tree.map_structure(fresh, (args, kwargs))
     tracer = _Tracer(layer)
@@ -117,37 +124,44 @@ class _Tracer:
         self._inside_leaf = 0
         self._names: dict[str, int] = {}
         self._same: dict[int, Any] = {}  # a tensor that Keras only passed on -> the tensor itself
-        self._symbolic_call = Layer.symbolic_call
-        self._init = Node.__init__
-        self._add_loss = Layer.add_loss
+        self._symbolic_call: Any = None  # Keras' own, from ``active`` on
+        self._init: Any = None
 
     @contextmanager
     def active(self) -> Iterator[None]:
+        """While it lasts, every node that Keras makes is noted."""
         tracer = self
 
-        def symbolic_call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            return tracer._enter(layer, args, kwargs)
+        def calling(original: Any) -> Any:
+            tracer._symbolic_call = original
+            return lambda layer, *args, **kwargs: tracer._enter(layer, args, kwargs)
 
-        def init(
-            node: Any,
-            operation: Any,
-            call_args: Any = None,
-            call_kwargs: Any = None,
-            outputs: Any = None,
-        ) -> None:
-            tracer._record(node, operation, call_args, call_kwargs, outputs)
+        def making(original: Any) -> Any:
+            tracer._init = original
 
-        def add_loss(layer: Any, *_: Any) -> None:
-            tracer._note(f"what {tracer._path(layer)} adds by add_loss() is left out")
+            def init(
+                node: Any,
+                operation: Any,
+                call_args: Any = None,
+                call_kwargs: Any = None,
+                outputs: Any = None,
+            ) -> None:
+                tracer._record(node, operation, call_args, call_kwargs, outputs)
 
-        Layer.symbolic_call, Node.__init__ = symbolic_call, init
-        Layer.add_loss = add_loss
-        try:
+            return init
+
+        def adding(_: Any) -> Any:
+            def add_loss(layer: Any, *_: Any) -> None:
+                tracer._note(f"what {tracer._path(layer)} adds by add_loss() is left out")
+
+            return add_loss
+
+        with Patches() as patches:
+            patches.wrap(Layer, "symbolic_call", calling)
+            patches.wrap(compat.node_class(), "__init__", making)
+            patches.wrap(Layer, "add_loss", adding)
+            patches.on_undo(lambda: compat.unlink(self._nodes))
             yield
-        finally:
-            Layer.symbolic_call, Node.__init__ = self._symbolic_call, self._init
-            Layer.add_loss = self._add_loss
-            self._unlink()
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -200,7 +214,7 @@ class _Tracer:
     def _expect_weights_seen(layer: Any, calls: list[Call]) -> None:
         """A block's own variable, read outside of Keras' operations, would count as a constant."""
         seen = {id(v) for call in calls for v in call.variables()}
-        for variable in layer._trainable_variables:
+        for variable in compat.own_weights(layer):
             if id(variable) not in seen:
                 raise TypeError(f"it reads its weight {variable.name!r} directly")
 
@@ -214,7 +228,7 @@ class _Tracer:
             return
         flat = list(node.outputs)
         for tensor in flat:
-            tensor._sparse = False  # Keras marks x * 2.0 as sparse, which it is not
+            compat.dense_tensor(tensor)
         args, kwargs = self.plain((args or (), kwargs or {}))
         if snake(type(operation).__name__) in _PASSED_ON and args[0].dtype == flat[0].dtype:
             self._same[id(flat[0])] = args[0]
@@ -243,7 +257,7 @@ class _Tracer:
     def _operation_call(self, operation: Any, args: Any, kwargs: Any, outputs: list[Any]) -> Call:
         flat = keras.tree.flatten((args, kwargs))
         read = len({id(t) for t in flat if symbolic(t)})
-        weighted = any(isinstance(v, keras.Variable) for v in flat)
+        weighted = any(isinstance(v, compat.Variable) for v in flat)
         name = type(operation).__name__
         kind = kind_of_operation(name, inputs=read, weighted=weighted)
         block = "/".join(_labels(self._open))
@@ -262,20 +276,11 @@ class _Tracer:
         """Where the innermost user-written ``call`` made this call."""
         frame: Any = sys._getframe(3)
         while frame is not None and frame.f_code.co_name != "_enter":
-            name = frame.f_code.co_filename
-            if "site-packages" not in name and "evengrad" not in name and name[0] != "<":
-                return f"{name.replace(chr(92), '/').rsplit('/', 1)[-1]}:{frame.f_lineno}"
+            file = frame.f_code.co_filename
+            if "site-packages" not in file and not file.startswith((_OURS, _KERAS, "<")):
+                return f"{os.path.basename(file)}:{frame.f_lineno}"
             frame = frame.f_back
         return None
-
-    def _unlink(self) -> None:
-        """Take the nodes of this trace out of the layers again."""
-        ours = {id(node) for node in self._nodes}
-        for node in self._nodes:
-            _drop(node.operation._inbound_nodes, ours)
-            for tensor in node.arguments.keras_tensors:
-                if tensor._keras_history.operation is not None:
-                    _drop(tensor._keras_history.operation._outbound_nodes, ours)
 
 
 def _completed(layer: Any, args: Any, output: Any) -> Any:
@@ -286,18 +291,14 @@ def _completed(layer: Any, args: Any, output: Any) -> Any:
     source, result = equation.split("->")[0].split(",")[0], equation.split("->")[1]
     if "." not in equation:
         sizes = dict(zip(source, args[0].shape, strict=True))
-        output._shape = tuple(
+        lengths = [
             sizes.get(c) if n is None else n for c, n in zip(result, output.shape, strict=True)
-        )
+        ]
+        compat.reshape_symbol(output, lengths)
     return output
 
 
 _PASSED_ON = {"convert_to_tensor"}
-
-
-def _drop(nodes: list[Any], ours: set[int]) -> None:
-    while nodes and id(nodes[-1]) in ours:
-        nodes.pop()
 
 
 def _in_a_line(error: Exception) -> str:
@@ -309,7 +310,11 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _is_block(layer: Any) -> bool:
-    return bool(layer._layers) and not is_keras_layer(layer) and kind_of_layer(layer) is Kind.OTHER
+    return (
+        bool(compat.own_layers(layer))
+        and not is_keras_layer(layer)
+        and kind_of_layer(layer) is Kind.OTHER
+    )
 
 
 def _labels(path: list[Any]) -> Iterator[str]:
@@ -320,14 +325,12 @@ def _labels(path: list[Any]) -> Iterator[str]:
 
 def _label(owner: Any, layer: Any) -> str:
     """A layer's given name, or, where Keras made one up, the attribute that holds it."""
-    made_up = re.fullmatch(rf"{to_snake_case(type(layer).__name__)}(_\d+)?", layer.name)
+    made_up = re.fullmatch(rf"{compat.snake_case(type(layer).__name__)}(_\d+)?", layer.name)
     if made_up and not isinstance(owner, keras.Sequential):
         for name, value in vars(owner).items():
             if value is layer and not name.startswith("_"):
                 return name
-        for name, value in getattr(owner, "_modules", {}).items():
-            if value is layer and not name.startswith("_"):
-                return str(name)
+        return compat.module_name(owner, layer) or str(layer.name)
     return str(layer.name)
 
 

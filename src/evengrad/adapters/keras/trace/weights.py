@@ -7,14 +7,16 @@ from typing import Any
 
 import keras
 
+from evengrad.adapters.keras import compat
+
 _PLAIN = {"gamma", "beta", "bias", "embeddings", "alpha"}
 
 
 def trainables(model: Any) -> list[tuple[Any, Any]]:
     """(variable, its layer) of each weight that a gradient could move, frozen ones too, once."""
     found: dict[int, tuple[Any, Any]] = {}
-    for layer in model._flatten_layers():
-        for variable in layer._trainable_variables:
+    for layer in compat.layers_of(model):
+        for variable in compat.own_weights(layer):
             found.setdefault(id(variable), (variable, layer))
     return [found[id(v)] for v in model.weights if id(v) in found]
 
