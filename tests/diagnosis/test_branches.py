@@ -7,9 +7,9 @@ from torch import nn
 from evengrad.adapters.torch.probe import probe
 from evengrad.diagnosis.branches import Branch, branches
 from evengrad.fixing.case import Case
+from evengrad.fixing.changes.initialise import Initialise
 from evengrad.fixing.remedies import candidates
 from evengrad.fixing.trial import Result
-from evengrad.values.change import Initialise
 from evengrad.values.finding import Cause
 from evengrad.verbs.check import diagnose
 

@@ -17,12 +17,15 @@ import pytest
 import evengrad
 from evengrad.errors import ScriptError
 from evengrad.fixing import remedies, trials
+from evengrad.fixing.changes.clip_gradients import ClipGradients
+from evengrad.fixing.changes.set_rate import SetRate
+from evengrad.fixing.changes.use_optimizer import UseOptimizer
+from evengrad.fixing.changes.warmup import Warmup
 from evengrad.fixing.fix import fix_script
 from evengrad.fixing.outcome import Plan
 from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Result, Trial
 from evengrad.fixing.trials import Silent
-from evengrad.values.change import ClipGradients, SetRate, UseOptimizer, Warmup
 
 LOOP = """
     import torch

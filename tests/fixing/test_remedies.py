@@ -13,9 +13,10 @@ from evengrad.adapters.torch.probe import probe
 from evengrad.diagnosis import rules, run_rules
 from evengrad.fixing import remedies
 from evengrad.fixing.case import Case
+from evengrad.fixing.changes.initialise import Initialise
+from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.remedies import candidates
 from evengrad.fixing.trial import Result
-from evengrad.values.change import Initialise, SetRate
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 
 

@@ -6,11 +6,11 @@ import math
 import pytest
 
 from evengrad.fixing.case import Candidate
+from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.outcome import Attempt, Fixing, Plan
 from evengrad.fixing.trial import Result
 from evengrad.fixing.verdict import Verdict
 from evengrad.report import fix_charts, fix_html, fix_json, fix_text
-from evengrad.values.change import SetRate
 from evengrad.values.finding import Cause, Finding, Severity
 
 SICK = Finding("EG301", "too large", Cause.INITIALISATION, Severity.ERROR, layers=("a",))

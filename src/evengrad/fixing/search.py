@@ -11,10 +11,11 @@ from typing import Protocol
 
 from evengrad.diagnosis.diagnose import judge_run
 from evengrad.fixing.case import Candidate, Case
+from evengrad.fixing.changes.warmup import Warmup
 from evengrad.fixing.outcome import Attempt, Plan
 from evengrad.fixing.remedies import candidates
 from evengrad.recording.reader import load
-from evengrad.values.change import Change, Warmup, in_order
+from evengrad.values.change import Change, in_order
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 
 _FOLLOWING = 3

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from evengrad.values.change import Change, from_json, to_json
+from evengrad.fixing.changes import from_json, to_json
+from evengrad.values.change import Change
 from evengrad.values.finding import Symptom
 
 End = Literal["budget", "clear", "finished", "stopped", "failed", "refused", "unseen"]

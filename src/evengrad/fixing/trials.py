@@ -17,7 +17,6 @@ from evengrad.fixing.outcome import Attempt, Plan
 from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Result, Trial
 from evengrad.fixing.verdict import better, judge
-from evengrad.values.change import Decay, Pretrained, Warmup
 from evengrad.values.finding import Finding
 
 
@@ -78,14 +77,14 @@ class Trials:
     def start(self, candidate: Candidate | None) -> Result | None:
         """Whose first losses a trial must get below, if not its own: weights that were trained begin low."""
         changes = () if candidate is None else candidate.changes
-        return self._plain if any(isinstance(c, Pretrained) for c in changes) else None
+        return self._plain if any(c.trained for c in changes) else None
 
     def _submit(
         self, candidate: Candidate | None, seed: int, source: str | None, early: bool
     ) -> Future[Result]:
         plan = self._plan
         changes = () if candidate is None else candidate.changes
-        scheduled = any(isinstance(change, Warmup | Decay) for change in changes)
+        scheduled = any(change.scheduled for change in changes)
         trial = Trial(
             plan.target,
             plan.arguments,

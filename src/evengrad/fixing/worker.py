@@ -23,10 +23,8 @@ from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.fixing import verdict as learning
 from evengrad.fixing.chance import Chance
 from evengrad.fixing.trial import End, Result, Trial, held_back
-from evengrad.recording import clip
 from evengrad.recording.reader import load
 from evengrad.recording.settings import Settings
-from evengrad.values.change import Change, ClipGradients
 from evengrad.values.finding import with_echoes
 from evengrad.values.probe import Probe
 from evengrad.values.run import Detail, Event, Run, RunStatus, Step, Subject
@@ -40,8 +38,9 @@ _WITHHELD = 10
 def perform(trial: Trial, folder: Path) -> Result:
     """Perform it in this process, which must have imported no framework yet."""
     session = _Session(trial)
-    changes = [change for change in trial.changes if isinstance(change, ClipGradients)]
-    settings = Settings(every=_EVERY, clip=_clip(changes), folder=folder / "runs")
+    settings = Settings(every=_EVERY, folder=folder / "runs")
+    for change in trial.changes:
+        settings = replace(settings, **change.settings())
     start = time.monotonic()
     with _seeded(trial.seed):
         outcome = run_script(
@@ -64,10 +63,7 @@ class _Session:
     """What the adapters report to (adapters.TrialSession), and the watch (watching.Listener)."""
 
     def __init__(self, trial: Trial) -> None:
-        # A clip is the watch's own, so that its guard sees what is left after it.
-        self.changes: tuple[Change, ...] = tuple(
-            change for change in trial.changes if not isinstance(change, ClipGradients)
-        )
+        self.changes = tuple(change for change in trial.changes if not change.settings())
         self.seed = trial.seed
         self.withheld = _WITHHELD
         self._trial = trial
@@ -204,13 +200,6 @@ def _profile(run: Run, which: Callable[[Any], int]) -> tuple[tuple[str, float], 
         if run.subject.tensors[int(i)].fan_in and math.isfinite(rms)
     ]
     return tuple(found)
-
-
-def _clip(changes: list[ClipGradients]) -> clip.Clip | None:
-    if not changes:
-        return None
-    last = changes[-1]
-    return clip.parse(f"{last.kind}:{last.bound!r}")
 
 
 class _seeded:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from evengrad.fixing.changes import to_json
 from evengrad.fixing.outcome import Attempt, Fixing
 from evengrad.report.json import finding, plain
-from evengrad.values.change import to_json
 from evengrad.values.version import __version__
 
 SCHEMA = 1

@@ -1,229 +1,72 @@
-"""What a remedy changes in a training, as values: an adapter applies them to the live model and optimizer,
-``patch`` writes the same into the user's source.
-"""
+"""A change of a training, as the rooms below ``fixing`` know it; ``fixing/changes`` has them all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
-Scheme = Literal["normal", "orthogonal", "zeros"]
-OptimizerName = Literal["adam", "adamw", "rmsprop", "adagrad", "sgd"]
-ClipKind = Literal[
-    "norm", "value", "tensor", "agc", "percentile", "zscore", "adagc", "update", "auto"
-]
-NormKind = Literal["batch", "layer", "group"]
+from evengrad.errors import CannotChangeError
+
+
+class Advice(NamedTuple):
+    """What to write by hand. verb, place: "write" ... "where the optimizer is made"."""
+
+    code: str
+    place: str
+    verb: str
 
 
 @dataclass(frozen=True, slots=True)
-class Initialise:
-    """Draw the weights of some layers anew, with ``Var W = gain^2 / fan_in``, and zero their biases.
+class Change:
+    """Base of all changes: frozen dataclasses of plain values, which can be made live and written as a patch.
 
-    layers: their names, forward order. activation: the type that follows them ("relu", "tanh", ...; "linear"
-    for none), for which gain keeps the variance (He 2015, 1502.01852; THEORY section 2). scheme: orthogonal
-    is scaled by the same gain (Saxe 2013, 1312.6120; delta-orthogonal for convolutions, Xiao 2018, 1806.05393);
-    zeros are for the ends of residual branches, and have the gain 0.
+    stage: its place among the changes made live; the network before its weights before their training.
+    patch_stage: its place among the edits of a script. substitutes: it stands in for calls of functions, also
+    in code that has not run yet. scheduled: its effect depends on how many steps there are. trained: the
+    weights begin trained, with a low loss. Fields called ``layers`` are names of layers.
     """
 
-    layers: tuple[str, ...]
-    activation: str
-    gain: float
-    scheme: Scheme = "normal"
+    stage: ClassVar[int]
+    patch_stage: ClassVar[int] = 30
+    substitutes: ClassVar[bool] = False
+    scheduled: ClassVar[bool] = False
+    trained: ClassVar[bool] = False
 
+    def order(self) -> int:
+        """Its place among the changes made live."""
+        return self.stage
 
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """Another activation wherever ``old`` is now, but not in the loss head. slope: of a leaky_relu's
-    negative side.
-    """
+    def settings(self) -> dict[str, Any]:
+        """What it asks of the watch (``recording.settings``) instead of the model, which then makes it."""
+        return {}
 
-    old: str
-    new: str
-    slope: float | None = None
+    def live_torch(self, live: Any) -> None:
+        """Make it. live: ``adapters.torch.change.model.LiveTraining``. Raises CannotChangeError."""
+        raise CannotChangeError(f"{type(self).__name__} cannot be made in PyTorch.")
 
+    def live_keras(self, live: Any) -> None:
+        """Make it. live: ``adapters.keras.change.model.LiveModel``. Raises CannotChangeError."""
+        raise CannotChangeError(f"{type(self).__name__} cannot be made in Keras.")
 
-@dataclass(frozen=True, slots=True)
-class SetRate:
-    """Another learning rate: what the optimizer starts with; a schedule of the script's is scaled alike."""
+    def write_torch(self, draft: Any) -> None:
+        """Write it into a script. draft: ``fixing.patch.script.draft.SourceDraft``. Raises CannotChangeError
+        (``Manual`` is one) where only the user can.
+        """
+        raise CannotChangeError(f"{type(self).__name__} has no patch for PyTorch.")
 
-    value: float
+    def write_keras(self, draft: Any) -> None:
+        """As ``write_torch``."""
+        raise CannotChangeError(f"{type(self).__name__} has no patch for Keras.")
 
-
-@dataclass(frozen=True, slots=True)
-class Warmup:
-    """The learning rate rises linearly from rate / steps to the script's own in the first ``steps`` updates."""
-
-    steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class Decay:
-    """The learning rate falls as a half cosine to zero over ``steps`` updates (Loshchilov 2016, 1608.03983)."""
-
-    steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class UseOptimizer:
-    """Another optimizer with its framework's defaults but for the rate."""
-
-    name: OptimizerName
-    rate: float
-
-
-@dataclass(frozen=True, slots=True)
-class Beta2:
-    """Adam's memory of squared gradients."""
-
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class ClipGradients:
-    """Clip the gradients before each update. kind, bound: a clip's name and first parameter (``clip.py``)."""
-
-    kind: ClipKind
-    bound: float
-
-
-@dataclass(frozen=True, slots=True)
-class AddNormalisation:
-    """A normalisation behind each of these weighted layers, before their activation."""
-
-    kind: NormKind
-    layers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Logits:
-    """The loss takes logits. from_logits: the network gives logits, and the loss must be told (Keras); else
-    the closing softmax or sigmoid is taken away, for the loss applies it itself (PyTorch).
-    """
-
-    from_logits: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """The inputs less ``mean``, divided by ``std``."""
-
-    mean: float
-    std: float
-
-
-@dataclass(frozen=True, slots=True)
-class Finite:
-    """Values of the inputs that are not finite become 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class FiniteTargets:
-    """Values of a regression's targets that are not finite become 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnitVariance:
-    """Draw the weights of some layers orthogonal, then divide each by the standard deviation of its layer's
-    output on the first batch, in forward order (LSUV, Mishkin 2015, 1511.06422); biases become zero.
-    """
-
-    layers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """A residual connection around each of these weighted layers, before the activation: ``x + a f(x)`` with a
-    trained scalar a that begins at 0 (SkipInit, De 2020, 2002.10444). Input and output have one shape.
-    """
-
-    layers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LossScale:
-    """The loss times ``value`` before differentiation, the gradients divided by it before the update, in a
-    framework's own scaler, which adapts the value (Micikevicius 2018, 1710.03740).
-    """
-
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Pretrained:
-    """Weights out of a file (safetensors, Keras', PyTorch's), wherever name and shape agree.
-
-    factor: of the learning rate in the layers that were matched, 0 to freeze them.
-    """
-
-    file: str
-    factor: float
-
-
-Change = (
-    Initialise
-    | Activation
-    | SetRate
-    | Warmup
-    | Decay
-    | UseOptimizer
-    | Beta2
-    | ClipGradients
-    | AddNormalisation
-    | Logits
-    | Inputs
-    | Finite
-    | FiniteTargets
-    | UnitVariance
-    | Skip
-    | LossScale
-    | Pretrained
-)
-_KINDS = {kind.__name__: kind for kind in get_args(Change)}
-
-
-_ORDER: tuple[type, ...] = (
-    Logits,
-    Finite,
-    FiniteTargets,
-    Inputs,
-    Activation,
-    AddNormalisation,
-    Skip,
-    Initialise,
-    UnitVariance,
-    Pretrained,
-    UseOptimizer,
-    LossScale,
-    SetRate,
-    Beta2,
-    Warmup,
-    Decay,
-    ClipGradients,
-)
+    def advice(self, *, keras: bool) -> Advice:
+        """What the user is to write where a patch could not. keras: else in PyTorch."""
+        title = (type(self).__doc__ or "").strip().partition("\n")[0]
+        return Advice(
+            f"{self} ({title})", f"in the {'Keras' if keras else 'PyTorch'} script", "make"
+        )
 
 
 def in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
-    """In an order in which none undoes another: the network before its weights before their training."""
-
-    def place(change: Change) -> tuple[int, bool]:
-        return _ORDER.index(type(change)), isinstance(
-            change, Initialise
-        ) and change.scheme == "zeros"
-
-    return tuple(sorted(changes, key=place))
-
-
-def to_json(changes: Iterable[Change]) -> list[dict[str, Any]]:
-    """As plain values, each with the name of its class."""
-    return [{"change": type(change).__name__, **asdict(change)} for change in changes]
-
-
-def from_json(values: Iterable[Mapping[str, Any]]) -> tuple[Change, ...]:
-    """What ``to_json`` gave. Raises KeyError on an unknown kind."""
-    return tuple(_one(_KINDS[value["change"]], value) for value in values)
-
-
-def _one(kind: type[Any], value: Mapping[str, Any]) -> Any:
-    given = {f.name: value[f.name] for f in fields(kind)}
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    """In an order in which none undoes another."""
+    return tuple(sorted(changes, key=lambda change: change.order()))

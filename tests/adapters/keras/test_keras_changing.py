@@ -8,21 +8,19 @@ from keras import layers, ops
 from evengrad.adapters.keras.change.change import apply
 from evengrad.adapters.keras.probe import probe
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import (
-    Activation,
-    AddNormalisation,
-    Decay,
-    Finite,
-    FiniteTargets,
-    Initialise,
-    Inputs,
-    LossScale,
-    Pretrained,
-    Skip,
-    UnitVariance,
-    UseOptimizer,
-    Warmup,
-)
+from evengrad.fixing.changes.activation import Activation
+from evengrad.fixing.changes.add_normalisation import AddNormalisation
+from evengrad.fixing.changes.decay import Decay
+from evengrad.fixing.changes.finite import Finite
+from evengrad.fixing.changes.finite_targets import FiniteTargets
+from evengrad.fixing.changes.initialise import Initialise
+from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.loss_scale import LossScale
+from evengrad.fixing.changes.pretrained import Pretrained
+from evengrad.fixing.changes.skip import Skip
+from evengrad.fixing.changes.unit_variance import UnitVariance
+from evengrad.fixing.changes.use_optimizer import UseOptimizer
+from evengrad.fixing.changes.warmup import Warmup
 
 pytestmark = pytest.mark.keras
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -13,21 +13,19 @@ from evengrad.adapters.keras.change.change import apply
 from evengrad.adapters.keras.probe import probe
 from evengrad.adapters.keras.trying import arm
 from evengrad.errors import CannotChangeError
+from evengrad.fixing.changes.activation import Activation
+from evengrad.fixing.changes.add_normalisation import AddNormalisation
+from evengrad.fixing.changes.beta2 import Beta2
+from evengrad.fixing.changes.decay import Decay
+from evengrad.fixing.changes.initialise import Initialise
+from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.logits import Logits
+from evengrad.fixing.changes.set_rate import SetRate
+from evengrad.fixing.changes.use_optimizer import UseOptimizer
+from evengrad.fixing.changes.warmup import Warmup
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
-from evengrad.values.change import (
-    Activation,
-    AddNormalisation,
-    Beta2,
-    Decay,
-    Initialise,
-    Inputs,
-    Logits,
-    SetRate,
-    UseOptimizer,
-    Warmup,
-    in_order,
-)
+from evengrad.values.change import in_order
 
 pytestmark = pytest.mark.keras
 WIDTH = 12

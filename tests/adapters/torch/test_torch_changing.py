@@ -9,17 +9,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from evengrad.adapters.torch import trying
-from evengrad.values.change import (
-    AddNormalisation,
-    Finite,
-    Inputs,
-    LossScale,
-    Pretrained,
-    SetRate,
-    Skip,
-    UnitVariance,
-    UseOptimizer,
-)
+from evengrad.fixing.changes.add_normalisation import AddNormalisation
+from evengrad.fixing.changes.finite import Finite
+from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.loss_scale import LossScale
+from evengrad.fixing.changes.pretrained import Pretrained
+from evengrad.fixing.changes.set_rate import SetRate
+from evengrad.fixing.changes.skip import Skip
+from evengrad.fixing.changes.unit_variance import UnitVariance
+from evengrad.fixing.changes.use_optimizer import UseOptimizer
 
 STEPS = 8
 

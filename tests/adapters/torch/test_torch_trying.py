@@ -11,28 +11,25 @@ from torch.nn import functional as F
 
 from evengrad.adapters.torch import trying
 from evengrad.adapters.torch.change.change import apply
-from evengrad.adapters.torch.change.model import Live
+from evengrad.adapters.torch.change.model import LiveTraining
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import (
-    Activation,
-    AddNormalisation,
-    Beta2,
-    ClipGradients,
-    Decay,
-    FiniteTargets,
-    Initialise,
-    Inputs,
-    Logits,
-    Pretrained,
-    SetRate,
-    Skip,
-    UnitVariance,
-    UseOptimizer,
-    Warmup,
-    from_json,
-    in_order,
-    to_json,
-)
+from evengrad.fixing.changes import from_json, to_json
+from evengrad.fixing.changes.activation import Activation
+from evengrad.fixing.changes.add_normalisation import AddNormalisation
+from evengrad.fixing.changes.beta2 import Beta2
+from evengrad.fixing.changes.clip_gradients import ClipGradients
+from evengrad.fixing.changes.decay import Decay
+from evengrad.fixing.changes.finite_targets import FiniteTargets
+from evengrad.fixing.changes.initialise import Initialise
+from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.logits import Logits
+from evengrad.fixing.changes.pretrained import Pretrained
+from evengrad.fixing.changes.set_rate import SetRate
+from evengrad.fixing.changes.skip import Skip
+from evengrad.fixing.changes.unit_variance import UnitVariance
+from evengrad.fixing.changes.use_optimizer import UseOptimizer
+from evengrad.fixing.changes.warmup import Warmup
+from evengrad.values.change import in_order
 
 SEEDS = (0, 1)
 
@@ -107,7 +104,7 @@ def batch(seed=0, rows=32):
 
 def live(model, x, optimizer=None):
     optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
-    return Live(model, optimizer, (x,))
+    return LiveTraining(model, optimizer, (x,))
 
 
 def train(session, model, make=None, batches=4, rounds=6):
@@ -137,7 +134,7 @@ def test_weights_have_the_variance_asked_for(seed, scheme):
     model = nn.Sequential(
         nn.Conv2d(8, 96, 3), nn.Flatten(), nn.Linear(300, 200), nn.Linear(200, 300)
     )
-    apply(Live(model, None), [Initialise(("0", "2", "3"), "relu", 1.3, scheme)])
+    apply(LiveTraining(model, None), [Initialise(("0", "2", "3"), "relu", 1.3, scheme)])
     for layer in (model[0], model[2], model[3]):
         weight, fan_in = layer.weight.detach(), layer.weight[0].numel()
         wanted = 1.3 / math.sqrt(fan_in)
@@ -154,7 +151,7 @@ def test_weights_have_the_variance_asked_for(seed, scheme):
 def test_a_branch_begins_at_zero_though_all_weights_are_drawn_anew():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     zeros = Initialise(("1",), "linear", 0.0, "zeros")
-    apply(Live(model, None), in_order([zeros, Initialise(("0", "1"), "relu", 1.4)]))
+    apply(LiveTraining(model, None), in_order([zeros, Initialise(("0", "1"), "relu", 1.4)]))
     assert model[0].weight.all()
     assert not model[1].weight.any()
     assert not model[1].bias.any()
@@ -298,7 +295,7 @@ def test_beta2_needs_an_adam():
         (Logits(False), "no closing softmax"),
         (Logits(True), "In PyTorch"),
         (AddNormalisation("batch", ("1",)), "no layer|no linear|has no attribute|weight"),
-        (ClipGradients("norm", 1.0), "Clip cannot be made"),
+        (ClipGradients("norm", 1.0), "ClipGradients cannot be made"),
         (Skip(("0",)), "takes a tensor of shape (32, 6) and gives one of (32, 40)"),
         (Skip(("1",)), "no weight"),
         (UnitVariance(("1",)), "no weight matrix"),

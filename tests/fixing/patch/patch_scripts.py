@@ -2,8 +2,8 @@
 
 import textwrap
 
+from evengrad.fixing.changes.clip_gradients import ClipGradients
 from evengrad.fixing.patch import write
-from evengrad.values.change import ClipGradients
 
 KERAS_LIST = """
 import keras

@@ -5,19 +5,17 @@ import numpy as np
 import pytest
 
 from evengrad.adapters.keras.change.change import apply
+from evengrad.fixing.changes.add_normalisation import AddNormalisation
+from evengrad.fixing.changes.decay import Decay
+from evengrad.fixing.changes.finite import Finite
+from evengrad.fixing.changes.initialise import Initialise
+from evengrad.fixing.changes.loss_scale import LossScale
+from evengrad.fixing.changes.pretrained import Pretrained
+from evengrad.fixing.changes.skip import Skip
+from evengrad.fixing.changes.unit_variance import UnitVariance
+from evengrad.fixing.changes.warmup import Warmup
 from evengrad.fixing.patch import write
-from evengrad.values.change import (
-    AddNormalisation,
-    Decay,
-    Finite,
-    Initialise,
-    LossScale,
-    Pretrained,
-    Skip,
-    UnitVariance,
-    Warmup,
-    in_order,
-)
+from evengrad.values.change import in_order
 
 pytestmark = [pytest.mark.keras, pytest.mark.once]
 HEAD = """

@@ -3,7 +3,7 @@
 import pytest
 from patch_scripts import KERAS_ADD, KERAS_CLASS, TORCH_CLASS, TORCH_LIST, added, by_hand, patched
 
-from evengrad.values.change import ClipGradients
+from evengrad.fixing.changes.clip_gradients import ClipGradients
 
 NORM = ClipGradients("norm", 1.0)
 HEAD = "import torch\nmodel = torch.nn.Linear(2, 2)\no = torch.optim.SGD(model.parameters(), 0.1)\n"

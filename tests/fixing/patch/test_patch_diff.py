@@ -6,8 +6,9 @@ import pytest
 from patch_scripts import KERAS, KERAS_LIST, TORCH, TORCH_LIST, by_hand, lines, patched
 
 from evengrad.errors import CannotChangeError
+from evengrad.fixing.changes.clip_gradients import ClipGradients
+from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.patch import write
-from evengrad.values.change import ClipGradients, SetRate
 
 
 def apply(patch, folder, name="train.py"):

@@ -7,20 +7,18 @@ import torch
 from patch_scripts import TORCH_CLASS, TORCH_LIST, patched
 from torch import nn
 
-from evengrad.values.change import (
-    Activation,
-    AddNormalisation,
-    Beta2,
-    ClipGradients,
-    Decay,
-    Initialise,
-    Inputs,
-    Logits,
-    SetRate,
-    UseOptimizer,
-    Warmup,
-    in_order,
-)
+from evengrad.fixing.changes.activation import Activation
+from evengrad.fixing.changes.add_normalisation import AddNormalisation
+from evengrad.fixing.changes.beta2 import Beta2
+from evengrad.fixing.changes.clip_gradients import ClipGradients
+from evengrad.fixing.changes.decay import Decay
+from evengrad.fixing.changes.initialise import Initialise
+from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.logits import Logits
+from evengrad.fixing.changes.set_rate import SetRate
+from evengrad.fixing.changes.use_optimizer import UseOptimizer
+from evengrad.fixing.changes.warmup import Warmup
+from evengrad.values.change import in_order
 
 WIDE = """
 import torch

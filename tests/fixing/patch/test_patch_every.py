@@ -8,26 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from patch_scripts import KERAS, TORCH, patched
 
+from evengrad.fixing.changes.activation import Activation
+from evengrad.fixing.changes.add_normalisation import AddNormalisation
+from evengrad.fixing.changes.beta2 import Beta2
+from evengrad.fixing.changes.clip_gradients import ClipGradients
+from evengrad.fixing.changes.decay import Decay
+from evengrad.fixing.changes.finite import Finite
+from evengrad.fixing.changes.finite_targets import FiniteTargets
+from evengrad.fixing.changes.initialise import Initialise
+from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.logits import Logits
+from evengrad.fixing.changes.loss_scale import LossScale
+from evengrad.fixing.changes.pretrained import Pretrained
+from evengrad.fixing.changes.set_rate import SetRate
+from evengrad.fixing.changes.skip import Skip
+from evengrad.fixing.changes.unit_variance import UnitVariance
+from evengrad.fixing.changes.use_optimizer import UseOptimizer
+from evengrad.fixing.changes.warmup import Warmup
 from evengrad.fixing.patch import write
-from evengrad.values.change import (
-    Activation,
-    AddNormalisation,
-    Beta2,
-    ClipGradients,
-    Decay,
-    Finite,
-    FiniteTargets,
-    Initialise,
-    Inputs,
-    Logits,
-    LossScale,
-    Pretrained,
-    SetRate,
-    Skip,
-    UnitVariance,
-    UseOptimizer,
-    Warmup,
-)
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("0", "conv", "dense", "dense1", "hidden.0")

@@ -3,17 +3,15 @@
 import pytest
 from patch_scripts import KERAS, KERAS_FUNCTIONAL, KERAS_LIST, added, by_hand, patched
 
+from evengrad.fixing.changes.add_normalisation import AddNormalisation
+from evengrad.fixing.changes.clip_gradients import ClipGradients
+from evengrad.fixing.changes.finite import Finite
+from evengrad.fixing.changes.finite_targets import FiniteTargets
+from evengrad.fixing.changes.initialise import Initialise
+from evengrad.fixing.changes.loss_scale import LossScale
+from evengrad.fixing.changes.pretrained import Pretrained
+from evengrad.fixing.changes.skip import Skip
 from evengrad.fixing.patch import write
-from evengrad.values.change import (
-    AddNormalisation,
-    ClipGradients,
-    Finite,
-    FiniteTargets,
-    Initialise,
-    LossScale,
-    Pretrained,
-    Skip,
-)
 
 
 def test_a_clip_by_a_watch():

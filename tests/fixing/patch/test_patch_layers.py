@@ -17,7 +17,9 @@ from patch_scripts import (
     patched,
 )
 
-from evengrad.values.change import Activation, AddNormalisation, Initialise
+from evengrad.fixing.changes.activation import Activation
+from evengrad.fixing.changes.add_normalisation import AddNormalisation
+from evengrad.fixing.changes.initialise import Initialise
 
 RELU = 2**0.5
 LOOP = [

@@ -14,7 +14,9 @@ from patch_scripts import (
     patched,
 )
 
-from evengrad.values.change import Beta2, SetRate, UseOptimizer
+from evengrad.fixing.changes.beta2 import Beta2
+from evengrad.fixing.changes.set_rate import SetRate
+from evengrad.fixing.changes.use_optimizer import UseOptimizer
 
 HEAD = "import torch\nfrom torch import nn\nmodel = nn.Linear(2, 2)\n"
 

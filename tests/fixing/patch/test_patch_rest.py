@@ -15,7 +15,12 @@ from patch_scripts import (
     patched,
 )
 
-from evengrad.values.change import AddNormalisation, Decay, Inputs, Logits, SetRate, Warmup
+from evengrad.fixing.changes.add_normalisation import AddNormalisation
+from evengrad.fixing.changes.decay import Decay
+from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.logits import Logits
+from evengrad.fixing.changes.set_rate import SetRate
+from evengrad.fixing.changes.warmup import Warmup
 
 SCHEDULES = "keras.optimizers.schedules"
 

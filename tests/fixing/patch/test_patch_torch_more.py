@@ -8,20 +8,18 @@ from patch_scripts import patched
 from torch import nn
 
 from evengrad.adapters.torch import trying
+from evengrad.fixing.changes.add_normalisation import AddNormalisation
+from evengrad.fixing.changes.clip_gradients import ClipGradients
+from evengrad.fixing.changes.finite import Finite
+from evengrad.fixing.changes.finite_targets import FiniteTargets
+from evengrad.fixing.changes.initialise import Initialise
+from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.loss_scale import LossScale
+from evengrad.fixing.changes.pretrained import Pretrained
+from evengrad.fixing.changes.skip import Skip
+from evengrad.fixing.changes.unit_variance import UnitVariance
+from evengrad.fixing.changes.use_optimizer import UseOptimizer
 from evengrad.fixing.patch import write
-from evengrad.values.change import (
-    AddNormalisation,
-    ClipGradients,
-    Finite,
-    FiniteTargets,
-    Initialise,
-    Inputs,
-    LossScale,
-    Pretrained,
-    Skip,
-    UnitVariance,
-    UseOptimizer,
-)
 
 HEAD = """
 import torch

@@ -14,7 +14,7 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.adapters.keras.change.change import apply
 from evengrad.adapters.keras.change.data import kind_of_loss, looked_at
-from evengrad.adapters.keras.change.withholding import Withholding
+from evengrad.adapters.keras.change.withholding import KerasWithholding
 from evengrad.adapters.keras.intercept import called_back, intercept
 from evengrad.adapters.keras.probe import probe
 from evengrad.errors import CannotChangeError
@@ -49,7 +49,7 @@ class _Trying:
         self.session = session
         self.model: Any = None
         self.batch: Any = None
-        self.withholding: Withholding | None = None
+        self.withholding: KerasWithholding | None = None
         self._begun = False
         self._epoch = False
 
@@ -96,7 +96,7 @@ class _Trying:
         if len(flat) == 1:
             self.session.targets(kind_of_loss(model), np.asarray(flat[0]))
         if self.session.withheld:
-            self.withholding = Withholding(model, self.session.withheld)
+            self.withholding = KerasWithholding(model, self.session.withheld)
             self.withholding.put_on()
 
     def begin(self, steps: int | None) -> None:

@@ -13,12 +13,11 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.adapters.torch import script
 from evengrad.adapters.torch.change.change import apply
-from evengrad.adapters.torch.change.model import Live
+from evengrad.adapters.torch.change.model import LiveTraining
 from evengrad.adapters.torch.change.substitute import Substitute, under
-from evengrad.adapters.torch.change.withholding import LOSSES, REGRESSIONS, Withholding
+from evengrad.adapters.torch.change.withholding import LOSSES, REGRESSIONS, TorchWithholding
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.recording import failure
-from evengrad.values.change import Activation, FiniteTargets, Logits
 from evengrad.values.probe import Probe
 
 
@@ -32,17 +31,17 @@ class _Trying:
     def __init__(self, session: TrialSession) -> None:
         self.session = session
         self.model: Any = None
-        self.live: Live | None = None
+        self.live: LiveTraining | None = None
         self._undo: list[Callable[[], None]] = []
         self._optimizers: list[Any] = []
         self._schedulers: list[Any] = []
         self._scalers: list[Any] = []
-        self._withholding = Withholding(session)
+        self._withholding = TorchWithholding(session)
         self._steps = 0
         self._epoch: int | None = None
         self._ending: Armed | None = None
         self.substitute = Substitute()
-        if any(isinstance(change, Activation | Logits) for change in session.changes):
+        if any(change.substitutes for change in session.changes):
             self.substitute.__enter__()
         self._hooks = [
             register_module_forward_pre_hook(self._before_forward),
@@ -54,9 +53,8 @@ class _Trying:
         self._wrap(torch, "manual_seed", self._seeding)
         for name in LOSSES:
             self._wrap(F, name, self._withholding.hearing)
-        if any(isinstance(change, FiniteTargets) for change in session.changes):
-            for name in REGRESSIONS:
-                self._wrap(F, name, self._comparing)
+        for name in REGRESSIONS:
+            self._wrap(F, name, self._comparing)
         torch.compiler.set_stance("force_eager")  # compiled code hides its calls
         torch.random.manual_seed(session.seed)
 
@@ -73,8 +71,8 @@ class _Trying:
         torch.compiler.set_stance("default")
 
     def _undo_changes(self) -> None:
-        while self.live is not None and self.live.undo:
-            self.live.undo.pop()()
+        if self.live is not None:
+            self.live.patches.undo()
 
     # --- patches -----------------------------------------------------------------------------------
 
@@ -126,7 +124,7 @@ class _Trying:
             return None
         self.model = module
         schedulers = [s for s in self._schedulers if getattr(s, "optimizer", None) is optimizer]
-        self.live = Live(
+        self.live = LiveTraining(
             module,
             optimizer,
             args,

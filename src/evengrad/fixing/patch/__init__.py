@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import libcst as cst
 
 from evengrad.errors import CannotChangeError
-from evengrad.fixing.patch.advice import advise
+from evengrad.fixing.patch.advice import advise, with_layers
 from evengrad.fixing.patch.script.diff import unified
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.script.wrap import wrapped
-from evengrad.fixing.patch.writers import WRITERS, by_hand
-from evengrad.values.change import (
-    AddNormalisation,
-    Change,
-    Decay,
-    Initialise,
-    LossScale,
-    Pretrained,
-    Skip,
-    UnitVariance,
-    Warmup,
-)
+from evengrad.values.change import Change
 
 Frontend = Literal["keras", "torch"]
-# names of a torch.nn.Sequential are its indices: what inserts comes before what names;
-# LossScale is there before a clip; Pretrained and Warmup read the rate, and Warmup the schedule of Decay
-_ORDER = {AddNormalisation: 0, Skip: 1, LossScale: 2, Decay: 5, Pretrained: 5, Warmup: 6}
-_OTHERS = 3
 _BOM = "\ufeff"
 
 
@@ -60,16 +45,16 @@ def write(
     mark = _BOM if source.startswith(_BOM) else ""
     text, manual = source.removeprefix(_BOM), list[str]()
     renamed: dict[str, str] = {}
-    for given in sorted(changes, key=lambda c: _ORDER.get(type(c), _OTHERS)):
+    for given in sorted(changes, key=lambda c: c.patch_stage):
         change = _renamed(given, renamed)
         parsed = _parse(text, name)
-        draft = Draft(parsed)
+        draft = SourceDraft(parsed)
         try:
-            WRITERS.get((frontend, type(change)), by_hand)(draft, change)
+            (change.write_keras if frontend == "keras" else change.write_torch)(draft)
             text = _compiled(draft)
             renamed = _then(renamed, draft.renamed)
-        except Manual as left:
-            draft.left = [left]
+        except CannotChangeError as error:
+            draft.left = [error if isinstance(error, Manual) else Manual()]
         manual += [advise(parsed, change, frontend, left, name, source) for left in draft.left]
     return Patch(source, mark + text, tuple(manual))
 
@@ -81,9 +66,8 @@ def _then(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
 
 def _renamed(change: Change, names: dict[str, str]) -> Change:
     """The change with the names that its layers have by now."""
-    if not isinstance(change, Initialise | AddNormalisation | Skip | UnitVariance):
-        return change
-    return replace(change, layers=tuple(names.get(layer, layer) for layer in change.layers))
+    layers = getattr(change, "layers", ())
+    return with_layers(change, [names.get(layer, layer) for layer in layers])
 
 
 def _parse(text: str, name: str) -> Source:
@@ -95,7 +79,7 @@ def _parse(text: str, name: str) -> Source:
         ) from error
 
 
-def _compiled(draft: Draft) -> str:
+def _compiled(draft: SourceDraft) -> str:
     text = draft.done()
     try:
         compile(text, "<patch>", "exec")

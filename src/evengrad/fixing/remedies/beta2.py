@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Beta2
+from evengrad.fixing.changes.beta2 import Beta2
 from evengrad.values.finding import Cause, Symptom
 
 

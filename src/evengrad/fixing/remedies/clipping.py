@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import ClipGradients, ClipKind
+from evengrad.fixing.changes.clip_gradients import ClipGradients, ClipKind
 from evengrad.values.finding import Cause, Symptom
 
 _TREATED = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Decay
+from evengrad.fixing.changes.decay import Decay
 from evengrad.values.finding import Cause, Symptom
 
 _TREATED = {

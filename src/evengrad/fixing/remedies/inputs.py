@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Inputs
+from evengrad.fixing.changes.inputs import Inputs
 from evengrad.values.finding import Cause, Symptom
 
 

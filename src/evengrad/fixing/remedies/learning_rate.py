@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import SetRate
+from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.values.finding import Cause, Symptom
 
 _LARGE = {

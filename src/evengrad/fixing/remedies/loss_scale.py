@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import LossScale
+from evengrad.fixing.changes.loss_scale import LossScale
 from evengrad.values.finding import Cause, Symptom
 
 _SCALE = 2.0**16  # torch.amp.GradScaler's own start

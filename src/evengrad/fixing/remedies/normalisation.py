@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import AddNormalisation, NormKind
+from evengrad.fixing.changes.add_normalisation import AddNormalisation, NormKind
 from evengrad.values.finding import Cause, Symptom
 
 _TREATED = {

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import OptimizerName, UseOptimizer
+from evengrad.fixing.changes.use_optimizer import OptimizerName, UseOptimizer
 from evengrad.values.finding import Cause, Symptom
 
 _TREATED = {Symptom.EXPLODING, Symptom.VANISHING, Symptom.FADING, Symptom.STANDING_STILL}

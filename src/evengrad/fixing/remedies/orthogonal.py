@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Initialise
+from evengrad.fixing.changes.initialise import Initialise
 from evengrad.values.finding import Cause, Symptom
 
 _TREATED = {Symptom.EXPLODING, Symptom.VANISHING}

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Pretrained
+from evengrad.fixing.changes.pretrained import Pretrained
 from evengrad.values.finding import Cause
 
 

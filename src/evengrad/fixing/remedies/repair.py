@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Finite, FiniteTargets
+from evengrad.fixing.changes.finite import Finite
+from evengrad.fixing.changes.finite_targets import FiniteTargets
 from evengrad.values.finding import Cause, Symptom
 
 _TREATED = {Symptom.NOT_FINITE_AT_START, Symptom.NOT_FINITE}

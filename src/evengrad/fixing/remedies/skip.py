@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Skip
+from evengrad.fixing.changes.skip import Skip
 from evengrad.values.finding import Cause, Symptom
 
 _TREATED = {Symptom.NORMALISED_STACK, Symptom.EXPLODING, Symptom.VANISHING, Symptom.FADING}

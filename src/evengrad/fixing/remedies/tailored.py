@@ -14,7 +14,9 @@ import math
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import Activation, Change, Initialise
+from evengrad.fixing.changes.activation import Activation
+from evengrad.fixing.changes.initialise import Initialise
+from evengrad.values.change import Change
 from evengrad.values.finding import Cause, Symptom
 
 _TREATED = {

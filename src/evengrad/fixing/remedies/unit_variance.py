@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.values.change import UnitVariance
+from evengrad.fixing.changes.unit_variance import UnitVariance
 from evengrad.values.finding import Cause, Symptom
 
 _TREATED = {Symptom.EXPLODING, Symptom.VANISHING}

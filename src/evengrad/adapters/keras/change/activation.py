@@ -1,4 +1,4 @@
-"""Other activations in a live network."""
+"""Other activations in a live live."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ import keras
 from keras.layers import Layer
 
 from evengrad.adapters.keras import compat
-from evengrad.adapters.keras.change.model import Network
+from evengrad.adapters.keras.change.model import LiveModel
 from evengrad.adapters.keras.trace.kinds import activation_name, kind_of_layer, type_of_layer
 from evengrad.errors import CannotChangeError
 from evengrad.theory.activations import canonical
-from evengrad.values.change import Activation
 from evengrad.values.spec import Kind
 
 _FIXED = ("ReLU", "LeakyReLU", "ELU", "Softmax")
 """Layers that are one activation and hold no weights."""
 
 
-def activation(network: Network, change: Activation) -> None:
+def activation(live: LiveModel, before: str, after: str, slope: float | None) -> None:
     """Layers' own activations and activation layers; an activation that ``call`` calls cannot be replaced."""
-    new, old = _function(change.new, change.slope), canonical(change.old)
-    for call in network.trace.calls:
+    new, old = _function(after, slope), canonical(before)
+    for call in live.trace.calls:
         plain = call.kind is Kind.ACTIVATION and not isinstance(call.operation, Layer)
-        if plain and canonical(call.type) == old and id(call.operation) not in network.head:
+        if plain and canonical(call.type) == old and id(call.operation) not in live.head:
             raise CannotChangeError(
-                f"{call.source or type(network.model).__name__} calls {change.old} as a function, which only "
+                f"{call.source or type(live.model).__name__} calls {before} as a function, which only "
                 "the script itself can change."
             )
-    found = [layer for layer in _active(network) if canonical(name_of(layer)) == old]
+    found = [layer for layer in _active(live) if canonical(name_of(layer)) == old]
     if not found:
         raise CannotChangeError(
-            f"No hidden layer of {type(network.model).__name__} has the activation {change.old}."
+            f"No hidden layer of {type(live.model).__name__} has the activation {before}."
         )
     for layer in found:
         put(layer, new)
@@ -56,10 +55,10 @@ def _leaky(slope: float) -> Callable[..., Any]:
     return leaky_relu
 
 
-def _active(network: Network) -> Iterator[Any]:
+def _active(live: LiveModel) -> Iterator[Any]:
     """Hidden layers with an activation; the gates of recurrent layers are their own."""
-    for layer in compat.layers_of(network.model):
-        if id(layer) not in network.head and not compat.is_recurrent(layer) and name_of(layer):
+    for layer in compat.layers_of(live.model):
+        if id(layer) not in live.head and not compat.is_recurrent(layer) and name_of(layer):
             yield layer
 
 

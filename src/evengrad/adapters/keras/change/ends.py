@@ -1,4 +1,4 @@
-"""Another loss head and other inputs in a live network."""
+"""Another loss head and other inputs in a live live."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from keras.layers import Layer
 
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.change.activation import name_of, put
-from evengrad.adapters.keras.change.model import Network
+from evengrad.adapters.keras.change.model import LiveModel
 from evengrad.adapters.keras.measure.measure import HEADS
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Finite, FiniteTargets, Inputs, Logits
 from evengrad.values.spec import Kind
 
 
-def logits(network: Network, change: Logits) -> None:
+def logits(live: LiveModel, from_logits: bool) -> None:
     """Tell the loss, or make the closing activation linear."""
-    if change.from_logits:
-        _tell(network.model)
+    if from_logits:
+        _tell(live.model)
         return
-    closing = [o for o in network.head.values() if isinstance(o, Layer) and name_of(o) in HEADS]
+    closing = [o for o in live.head.values() if isinstance(o, Layer) and name_of(o) in HEADS]
     if not closing:
         raise CannotChangeError(
-            f"{type(network.model).__name__} has no layer whose closing softmax or sigmoid could be taken "
+            f"{type(live.model).__name__} has no layer whose closing softmax or sigmoid could be taken "
             "away."
         )
     for layer in closing:
@@ -55,12 +54,12 @@ def _of_logits(loss: Any) -> Any:
     return cls.from_config({**own, "from_logits": True})
 
 
-def inputs(network: Network, change: Inputs) -> None:
+def inputs(live: LiveModel, mean: float, std: float) -> None:
     """The model's own ``call`` gets (x - mean) / std for each float input, or, where it has none, for each of
     whole numbers: so the data, the graph and the layers stay the script's own, and validation sees the same.
     """
-    model = network.model
-    _expect_numbers(network)
+    model = live.model
+    _expect_numbers(live)
 
     def changed(x: Any) -> Any:
         whole = not any(_is_float(v) for v in keras.tree.flatten(x))
@@ -68,26 +67,26 @@ def inputs(network: Network, change: Inputs) -> None:
         def normalised(v: Any) -> Any:
             if v is None or not (whole or _is_float(v)):
                 return v
-            return (keras.ops.cast(v, model.compute_dtype) - change.mean) / change.std
+            return (keras.ops.cast(v, model.compute_dtype) - mean) / std
 
         return keras.tree.map_structure(normalised, x)
 
     _before(model, changed)
 
 
-def finite(network: Network, _change: Finite) -> None:
+def finite(live: LiveModel) -> None:
     """The model's own ``call`` gets 0 wherever a float input is not finite."""
-    model = network.model
-    flat = keras.tree.flatten(network.trace.inputs)
+    model = live.model
+    flat = keras.tree.flatten(live.trace.inputs)
     if not any(_is_float(v) for v in flat):
         raise CannotChangeError("The inputs are whole numbers, which are always finite.")
 
     _before(model, lambda x: keras.tree.map_structure(_made_finite, x))
 
 
-def finite_targets(network: Network, _change: FiniteTargets) -> None:
+def finite_targets(live: LiveModel) -> None:
     """The loss gets 0 wherever a float target is not finite."""
-    model = network.model
+    model = live.model
     original = model.compute_loss
 
     @wraps(original)
@@ -123,12 +122,12 @@ def _is_float(tensor: Any) -> bool:
     )
 
 
-def _expect_numbers(network: Network) -> None:
-    read = {id(t) for t in keras.tree.flatten(network.trace.inputs)}
-    for call in network.trace.calls:
+def _expect_numbers(live: LiveModel) -> None:
+    read = {id(t) for t in keras.tree.flatten(live.trace.inputs)}
+    for call in live.trace.calls:
         if call.kind is Kind.EMBEDDING and any(id(t) in read for t in call.reads()):
             raise CannotChangeError(f"The inputs are indices into {call.layer}, not numbers.")
-    own = compat.input_structure(network.model)
+    own = compat.input_structure(live.model)
     for tensor in [] if own is None else keras.tree.flatten(own):
         if not _is_float(tensor):
             raise CannotChangeError(f"The input {tensor.name!r} takes {tensor.dtype} only.")

@@ -19,7 +19,7 @@ from evengrad.values.spec import Kind
 _PASSED = (Kind.ACTIVATION, Kind.RESHAPE, Kind.DROPOUT)
 
 
-class Network:
+class LiveModel:
     """A live model and what is known of its graph. x: inputs of a batch, or None. note: told what a change
     did. slower: variables that move at a part of the rate, and that part.
     """

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from evengrad.adapters.keras import compat
-from evengrad.adapters.keras.change.model import Network, hand_on_training
+from evengrad.adapters.keras.change.model import LiveModel, hand_on_training
 from evengrad.adapters.keras.change.optimizer import renewed
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import AddNormalisation
 
 _GROUPS = (32, 16, 8, 4, 2)
 
@@ -47,24 +47,24 @@ class Normalised(keras.layers.Layer):
         return {"training": training} if compat.takes_training(self.normalisation) else {}
 
 
-def normalise(network: Network, change: AddNormalisation) -> None:
+def normalise(live: LiveModel, kind: str, layers: Sequence[str]) -> None:
     """The layer's activation becomes a layer that normalises first, with weights that are the layer's own.
 
     Where a model's ``call`` does not take ``training``, it now does: else a batch normalisation, and all others
     below it, would use moving averages while it is trained.
     """
-    for name in change.layers:
-        call = network.call(name)
+    for name in layers:
+        call = live.call(name)
         layer, shape = call.operation, tuple(call.outputs[0].shape)
         if not callable(getattr(layer, "activation", None)) or len(call.outputs) != 1:
             raise CannotChangeError(
                 f"{name!r} ({type(layer).__name__}) has no activation to normalise before: expected a Dense "
                 "or a convolution."
             )
-        _behind(layer, change.kind, (None, *shape[1:]))
+        _behind(layer, kind, (None, *shape[1:]))
         hand_on_training(layer)
-    hand_on_training(network.model)
-    renewed(network.model)
+    hand_on_training(live.model)
+    renewed(live.model)
 
 
 def _behind(layer: Any, kind: str, shape: tuple[Any, ...]) -> None:

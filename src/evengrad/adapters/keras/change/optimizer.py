@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
+from evengrad.adapters.keras.change.model import LiveModel
 from evengrad.adapters.keras.change.rate import rated
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Beta2, LossScale, UseOptimizer
 
 _KINDS = {
     "adam": keras.optimizers.Adam,
@@ -32,13 +32,13 @@ _KEPT = (
 _WITH_SQUARES = ("Adam", "AdamW", "Nadam", "Lamb")
 
 
-def optimizer(model: Any, change: UseOptimizer) -> None:
+def optimizer(live: LiveModel, name: str, value: float) -> None:
     """A new one in the old one's place, under its loss scaling; what it was told that is no part of its rule
     (weight decay, clipping, averaging, accumulation), and its schedule, stay.
     """
-    old = unscaled(model.optimizer)
-    kept = {name: getattr(old, name) for name in _KEPT if getattr(old, name, None)}
-    new = _KINDS[change.name](learning_rate=rated(old, change.rate), **kept)
+    model, old = live.model, unscaled(live.model.optimizer)
+    kept = {word: getattr(old, word) for word in _KEPT if getattr(old, word, None)}
+    new = _KINDS[name](learning_rate=rated(old, value), **kept)
     _put(model, new)
 
 
@@ -60,23 +60,21 @@ def _put(model: Any, new: Any) -> None:
     model.optimizer = new
 
 
-def beta2(model: Any, change: Beta2) -> None:
+def beta2(live: LiveModel, value: float) -> None:
     """Of the Adam family."""
-    found = unscaled(model.optimizer)
+    found = unscaled(live.model.optimizer)
     kinds = tuple(getattr(keras.optimizers, name) for name in _WITH_SQUARES)
     if not isinstance(found, kinds):
         raise CannotChangeError(
             f"{type(found).__name__} has no beta_2 for squared gradients; expected Adam or the like."
         )
-    found.beta_2 = change.value
+    found.beta_2 = value
 
 
-def loss_scale(model: Any, change: LossScale) -> None:
+def loss_scale(live: LiveModel, value: float) -> None:
     """Keras' own scaling around the optimizer."""
-    found = model.optimizer
+    model, found = live.model, live.model.optimizer
     if found is not unscaled(found):
         raise CannotChangeError("The optimizer scales the loss already.")
     renewed(model)
-    model.optimizer = keras.optimizers.LossScaleOptimizer(
-        model.optimizer, initial_scale=change.value
-    )
+    model.optimizer = keras.optimizers.LossScaleOptimizer(model.optimizer, initial_scale=value)

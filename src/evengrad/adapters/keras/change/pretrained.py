@@ -12,21 +12,20 @@ import keras
 import numpy as np
 
 from evengrad.adapters.keras import compat
-from evengrad.adapters.keras.change.model import Network
+from evengrad.adapters.keras.change.model import LiveModel
 from evengrad.adapters.keras.change.optimizer import renewed
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Pretrained
 
 _READ = (".weights.h5", ".keras", ".safetensors")
 _SOME = 4
 
 
-def pretrained(network: Network, change: Pretrained) -> None:
+def pretrained(live: LiveModel, file: str, factor: float) -> None:
     """Wherever name and shape agree; layers of which all was matched are frozen, or the matched variables get
     a rate of their own.
     """
-    model, file = network.model, change.file
+    model = live.model
     if not file.endswith(_READ):
         raise CannotChangeError(f"{file} cannot be read in Keras; expected {', '.join(_READ)}.")
     own = _own(model)
@@ -40,10 +39,10 @@ def pretrained(network: Network, change: Pretrained) -> None:
         raise CannotChangeError(
             f"No tensor of {file} has a name and shape of this model's, which has {_some(list(own))}."
         )
-    _train(network, matched, change.factor, file)
+    _train(live, matched, factor, file)
     met, left = ([n for n, v in own.items() if (id(v) in matched) is yes] for yes in (True, False))
     rest = f"; not matched: {_some(left)}" if left else ""
-    network.note(f"{len(met)} of {len(own)} tensors matched: {_some(met)}{rest}")
+    live.note(f"{len(met)} of {len(own)} tensors matched: {_some(met)}{rest}")
 
 
 def _own(model: Any) -> dict[str, Any]:
@@ -101,10 +100,10 @@ def _assigned() -> Iterator[set[int]]:
         owner.assign = original
 
 
-def _train(network: Network, matched: set[int], factor: float, file: str) -> None:
-    model = network.model
+def _train(live: LiveModel, matched: set[int], factor: float, file: str) -> None:
+    model = live.model
     if factor != 0:
-        network.slower = ([v for v in model.trainable_variables if id(v) in matched], factor)
+        live.slower = ([v for v in model.trainable_variables if id(v) in matched], factor)
         return
     whole = [
         layer

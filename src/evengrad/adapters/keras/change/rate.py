@@ -10,9 +10,9 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.change.model import LiveModel
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Decay, SetRate, Warmup
 
 
 class _Around(LearningRateSchedule):
@@ -66,10 +66,10 @@ class Scaled(_Around):
         return ops.full_like(done, self.steps)
 
 
-def rate(model: Any, change: SetRate) -> None:
+def rate(live: LiveModel, value: float) -> None:
     """A number is replaced, a schedule scaled."""
-    optimizer = unscaled(model.optimizer)
-    optimizer.learning_rate = rated(optimizer, change.value)
+    optimizer = unscaled(live.model.optimizer)
+    optimizer.learning_rate = rated(optimizer, value)
 
 
 def rated(optimizer: Any, value: float) -> Any:
@@ -92,21 +92,21 @@ def _scaled(schedule: Any, value: float, step: int) -> Any:
     return Scaled(schedule, value / first)
 
 
-def warmup(model: Any, change: Warmup) -> None:
+def warmup(live: LiveModel, steps: int) -> None:
     """Around the present rate."""
-    _around(model, Warming, change.steps)
+    _around(live.model, Warming, steps)
 
 
-def decay(model: Any, change: Decay) -> None:
+def decay(live: LiveModel, steps: int) -> None:
     """Around the present rate; behind a warm-up of ours, as Keras' own ``CosineDecay`` does it."""
-    optimizer = unscaled(model.optimizer)
+    optimizer = unscaled(live.model.optimizer)
     rising = compat.given_rate(optimizer)
     each = optimizer.gradient_accumulation_steps or 1
-    if not isinstance(rising, Warming) or change.steps * each <= rising.steps:
-        _around(model, Falling, change.steps)
+    if not isinstance(rising, Warming) or steps * each <= rising.steps:
+        _around(live.model, Falling, steps)
         return
     risen = int(rising.steps) - 1
-    falling = Falling(rising.base, change.steps * each - risen, rising.start + risen)
+    falling = Falling(rising.base, steps * each - risen, rising.start + risen)
     optimizer.learning_rate = Warming(falling, rising.steps, rising.start)
 
 

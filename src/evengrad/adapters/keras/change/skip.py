@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import wraps
 from typing import Any
 
 import keras
 from keras.layers import Layer
 
-from evengrad.adapters.keras.change.model import Network
+from evengrad.adapters.keras.change.model import LiveModel
 from evengrad.adapters.keras.change.normalise import Normalised, own
 from evengrad.adapters.keras.change.optimizer import renewed
 from evengrad.adapters.keras.trace.trace import Call
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Skip
 from evengrad.values.spec import Kind
 
 
@@ -61,24 +61,24 @@ class _Given:
         return x
 
 
-def skip(network: Network, change: Skip) -> None:
+def skip(live: LiveModel, names: Sequence[str]) -> None:
     """The layer's activation, or what is behind the normalisation that follows, adds the layer's input."""
-    found = [(name, _calls(network, name)) for name in change.layers]
-    ends = [_end(network, name, calls) for name, calls in found]
+    found = [(name, _calls(live, name)) for name in names]
+    ends = [_end(live, name, calls) for name, calls in found]
     for (_, calls), end in zip(found, ends, strict=True):
         layer = calls[0].operation
         _connect(layer, end, (None, *calls[0].outputs[0].shape[1:]))
-    renewed(network.model)
+    renewed(live.model)
 
 
-def _calls(network: Network, name: str) -> list[Call]:
-    layer = network.call(name).operation
-    return [call for call in network.trace.calls if call.operation is layer]
+def _calls(live: LiveModel, name: str) -> list[Call]:
+    layer = live.call(name).operation
+    return [call for call in live.trace.calls if call.operation is layer]
 
 
-def _end(network: Network, name: str, calls: list[Call]) -> Any:
+def _end(live: LiveModel, name: str, calls: list[Call]) -> Any:
     """The last layer of the branch. Raises CannotChangeError where x and f(x) differ in shape."""
-    ends = {id(end): end for call in calls for end in [_followed(network, call)]}
+    ends = {id(end): end for call in calls for end in [_followed(live, call)]}
     for call in calls:
         given = [tuple(t.shape[1:]) for t in call.reads()]
         made = [tuple(t.shape[1:]) for t in call.outputs]
@@ -92,12 +92,12 @@ def _end(network: Network, name: str, calls: list[Call]) -> Any:
     return next(iter(ends.values()))
 
 
-def _followed(network: Network, call: Call) -> Any:
+def _followed(live: LiveModel, call: Call) -> Any:
     """The normalisation that reads what a linear layer gives, else the layer itself."""
     layer = call.operation
     if getattr(layer, "activation", None) not in (None, keras.activations.linear):
         return layer
-    for other in network.trace.calls:
+    for other in live.trace.calls:
         reads = any(t is made for t in other.reads() for made in call.outputs)
         if reads and other.kind is Kind.NORMALISATION and isinstance(other.operation, Layer):
             return other.operation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -13,28 +13,27 @@ import numpy as np
 
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
-from evengrad.adapters.keras.change.model import Network
+from evengrad.adapters.keras.change.model import LiveModel
 from evengrad.adapters.keras.trace.weights import fan_in
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Initialise, UnitVariance
 
 _TOLERANCE, _PASSES = 0.01, 10  # |std - 1|, and tries a layer
 _TRUNCATED = 0.87962566103423978  # sd of a standard normal cut off at two
 
 
-def initialise(network: Network, change: Initialise) -> None:
+def initialise(live: LiveModel, layers: Sequence[str], gain: float, scheme: str) -> None:
     """Seeded from the state of Python's generator, as Keras' own initialisers are; that state stays what it
     is, so that the script draws the same afterwards.
     """
     seeds = random.Random(repr(random.getstate()))
-    for name in change.layers:
-        layer = network.call(name).operation
+    for name in layers:
+        layer = live.call(name).operation
         kernels = [v for v in compat.own_weights(layer) if "kernel" in v.name and fan_in(v, layer)]
         if not kernels:
             raise CannotChangeError(f"{name!r} has no weight matrix to draw anew.")
         for variable in kernels:
             seed = seeds.randint(1, 10**9)
-            variable.assign(_SCHEMES[change.scheme](variable, layer, change.gain, seed))
+            variable.assign(_SCHEMES[scheme](variable, layer, gain, seed))
         for variable in compat.own_weights(layer):
             if variable.name == "bias":
                 variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
@@ -70,16 +69,16 @@ def _orthogonal(variable: Any, layer: Any, gain: float, seed: int) -> Any:
     return keras.ops.convert_to_tensor(kernel, variable.dtype)
 
 
-def unit_variance(network: Network, change: UnitVariance) -> None:
+def unit_variance(live: LiveModel, names: Sequence[str]) -> None:
     """Orthogonal, then divided by what one forward pass of the first batch measures before the activation."""
-    x = network.batch()
-    layers = [(name, network.call(name).operation) for name in change.layers]
-    initialise(network, Initialise(change.layers, "linear", 1.0, "orthogonal"))
+    x = live.batch()
+    layers = [(name, live.call(name).operation) for name in names]
+    initialise(live, names, 1.0, "orthogonal")
     measured: dict[str, Any] = {}
-    with untouched(network.model), _kept(network.model), ExitStack() as stack:
+    with untouched(live.model), _kept(live.model), ExitStack() as stack:
         for name, layer in layers:
             stack.enter_context(_scaling(name, layer, measured))
-        network.model(x, training=True)
+        live.model(x, training=True)
     for name, layer in layers:
         if name not in measured:
             raise CannotChangeError(f"{name!r} is not used in the forward pass of the first batch.")

@@ -18,7 +18,7 @@ _FEWEST = 8
 """Examples of a batch from which some are withheld."""
 
 
-class Withholding:
+class KerasWithholding:
     """Withholds one example in ``every`` from a model's loss while it trains."""
 
     def __init__(self, model: Any, every: int) -> None:

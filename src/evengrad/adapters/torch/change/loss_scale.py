@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.nn.utils import clip_grad
 
-from evengrad.adapters.torch.change.model import Live
+from evengrad.adapters.torch.change.model import LiveTraining
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import LossScale
 
 
-def loss_scale(live: Live, change: LossScale) -> None:
+def loss_scale(live: LiveTraining, value: float) -> None:
     """``scaler.scale(loss).backward()``, ``scaler.step(optimizer)``, ``scaler.update()``."""
     if any(scaler.is_enabled() for scaler in live.scalers):
         raise CannotChangeError("The script scales its loss itself.")
@@ -24,10 +22,9 @@ def loss_scale(live: Live, change: LossScale) -> None:
             "and compute under torch.autocast."
         )
     device = parameters[0].device.type
-    scaling = _Scaling(live.optimizer, torch.amp.GradScaler(device, init_scale=change.value))
-    live.optimizer.step = scaling.step(live.optimizer.step)
-    live.undo.append(lambda: live.optimizer.__dict__.pop("step", None))
-    wraps = [
+    scaling = _Scaling(live.optimizer, torch.amp.GradScaler(device, init_scale=value))
+    wraps: list[tuple[Any, str, Any]] = [
+        (live.optimizer, "step", scaling.step),
         (torch.Tensor, "backward", scaling.backward),
         (torch.autograd, "backward", scaling.backward),
     ]
@@ -36,7 +33,7 @@ def loss_scale(live: Live, change: LossScale) -> None:
     ]
     wraps.append((torch.nn.utils, "clip_grad_value_", scaling.unscaled))
     for place, name, make in wraps:
-        _wrap(live, place, name, make)
+        live.patches.wrap(place, name, make)
 
 
 class _Scaling:
@@ -88,15 +85,3 @@ class _Scaling:
             return original(*args, **kwargs)
 
         return clip
-
-
-def _wrap(live: Live, place: Any, name: str, make: Callable[[Any], Any]) -> None:
-    original = getattr(place, name)
-    mine = make(original)
-    setattr(place, name, mine)
-
-    def undo() -> None:
-        if getattr(place, name) is mine:  # else the watch has put back what was there before both
-            setattr(place, name, original)
-
-    live.undo.append(undo)

@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
+from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.change.substitute import Substitute
 from evengrad.adapters.torch.record.state import untouched
 from evengrad.errors import CannotChangeError
 
 
-class Live:
+class LiveTraining:
     """A model with its optimizer, its schedulers and loss scalers, and the arguments of the forward pass that
     comes. substitute: stands in for calls of activations from now on. note: takes one line for the user.
 
     given: the arguments as the script has them; args: what this first pass gets, whose hooks are chosen
     already. finite_targets: targets of regressions become finite. first_hooks: of the model, what changes its
-    inputs. undo: what takes patches off again.
+    inputs. patches: of what changes wrap; the trial undoes them.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Live:
         self.note = note
         self.first_hooks: list[int] = []
         self.finite_targets = False
-        self.undo: list[Callable[[], None]] = []
+        self.patches = Patches()
 
     def layer(self, name: str) -> Any:
         """The module of that name. Raises CannotChangeError where there is none."""

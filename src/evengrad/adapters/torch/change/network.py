@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from evengrad.adapters.torch.change.model import Live
+from evengrad.adapters.torch.change.model import LiveTraining
 from evengrad.adapters.torch.change.substitute import closing
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import (
-    Activation,
-    AddNormalisation,
-    Finite,
-    FiniteTargets,
-    Inputs,
-    Logits,
-)
 
 _GROUPS = 8
 """Channels a group of group normalisation, where they can be divided so (Wu 2018, 1803.08494, takes 16)."""
 
 
-def activation(live: Live, change: Activation) -> None:
+def activation(live: LiveTraining, old: str, new: str, slope: float | None) -> None:
     """Every call of the old one but those that close the network."""
-    calls, kept = closing(live.model, live.args, {}, change.old)
+    calls, kept = closing(live.model, live.args, {}, old)
     if calls == len(kept):
-        raise CannotChangeError(f"No hidden layer of this network calls {change.old}.")
-    live.substitute.activation(change.old, change.new, change.slope, kept)
+        raise CannotChangeError(f"No hidden layer of this network calls {old}.")
+    live.substitute.activation(old, new, slope, kept)
 
 
-def logits(live: Live, change: Logits) -> None:
+def logits(live: LiveTraining, from_logits: bool) -> None:
     """Without the closing softmax or sigmoid."""
-    if change.from_logits:
+    if from_logits:
         raise CannotChangeError("In PyTorch the loss cannot be told; the closing call is to go.")
     names = ("softmax", "log_softmax", "sigmoid")
     places = {name: closing(live.model, live.args, {}, name)[1] for name in names}
@@ -44,34 +36,34 @@ def logits(live: Live, change: Logits) -> None:
     live.substitute.without(found)
 
 
-def normalise(live: Live, change: AddNormalisation) -> None:
+def normalise(live: LiveTraining, kind: str, layers: Sequence[str]) -> None:
     """By hooks behind the layers."""
     new: list[Any] = []
-    for name in change.layers:
+    for name in layers:
         layer = live.layer(name)
-        norm = _norm(change.kind, layer, name).to(layer.weight.device, layer.weight.dtype)
+        norm = _norm(kind, layer, name).to(layer.weight.device, layer.weight.dtype)
         layer.add_module("normalisation", norm)
         layer.register_forward_hook(lambda _m, _a, output, norm=norm: norm(output))
         new.extend(norm.parameters())
     live.train(new)
 
 
-def inputs(live: Live, change: Inputs) -> None:
+def inputs(live: LiveTraining, mean: float, std: float) -> None:
     """The first floating one of them is standardised."""
-    _before_model(live, lambda value: (value - change.mean) / change.std)
+    _before_model(live, lambda value: (value - mean) / std)
 
 
-def finite(live: Live, _change: Finite) -> None:
+def finite(live: LiveTraining) -> None:
     """In the first floating one of them."""
     _before_model(live, lambda value: torch.nan_to_num(value, 0.0, 0.0, 0.0))
 
 
-def finite_targets(live: Live, _change: FiniteTargets) -> None:
+def finite_targets(live: LiveTraining) -> None:
     """In what the loss compares with; see ``trying``."""
     live.finite_targets = True
 
 
-def _before_model(live: Live, make: Callable[[Any], Any]) -> None:
+def _before_model(live: LiveTraining, make: Callable[[Any], Any]) -> None:
     def before(_module: Any, args: Any, kwargs: Any) -> Any:
         done = False
 

@@ -9,18 +9,17 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.change.model import Live
+from evengrad.adapters.torch.change.model import LiveTraining
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Pretrained
 
 _WITHIN = ("state_dict", "model")
 _PER_GROUP = ("base_lrs", "_last_lr", "lr_lambdas", "min_lrs", "max_lrs")
 _SOME = 4
 
 
-def pretrained(live: Live, change: Pretrained) -> None:
+def pretrained(live: LiveTraining, file: str, factor: float) -> None:
     """Wherever name and shape agree; the matched parameters are frozen, or get a rate of their own."""
-    found = read(change.file)
+    found = read(file)
     own = live.model.state_dict()
     matched = {
         name: value
@@ -29,20 +28,18 @@ def pretrained(live: Live, change: Pretrained) -> None:
     }
     if not matched:
         raise CannotChangeError(
-            f"No tensor of {change.file} has a name and shape of this model's; it has {_some(list(found))}, "
+            f"No tensor of {file} has a name and shape of this model's; it has {_some(list(found))}, "
             f"and the model {_some(list(own))}."
         )
     live.model.load_state_dict(matched, strict=False)
     trained = [p for name, p in live.model.named_parameters() if name in matched]
-    if change.factor == 0:
+    if factor == 0:
         if len(trained) == sum(1 for _ in live.model.parameters()):
-            raise CannotChangeError(
-                f"All weights are in {change.file}; frozen, none would be left."
-            )
+            raise CannotChangeError(f"All weights are in {file}; frozen, none would be left.")
         for parameter in trained:
             parameter.requires_grad_(False)
     else:
-        _slower(live, {id(p) for p in trained}, change.factor)
+        _slower(live, {id(p) for p in trained}, factor)
     met, left = ([n for n in own if (n in matched) is yes] for yes in (True, False))
     rest = f"; not matched: {_some(left)}" if left else ""
     live.note(f"{len(met)} of {len(own)} tensors matched: {_some(met)}{rest}")
@@ -77,7 +74,7 @@ def _load(file: Path) -> Any:
     return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _slower(live: Live, own: set[int], factor: float) -> None:
+def _slower(live: LiveTraining, own: set[int], factor: float) -> None:
     """A group with its own rate for the matched parameters of each group, behind all others."""
     optimizer = live.optimizer
     for place, group in enumerate(list(optimizer.param_groups)):

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.change.model import Live
+from evengrad.adapters.torch.change.model import LiveTraining
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Beta2, Decay, SetRate, UseOptimizer, Warmup
 
 _OPTIMIZERS = {
     "adam": torch.optim.Adam,
@@ -21,9 +20,9 @@ _OPTIMIZERS = {
 }
 
 
-def rate(live: Live, change: SetRate) -> None:
+def rate(live: LiveTraining, value: float) -> None:
     """In all groups alike, and in what schedules keep of it."""
-    factor = change.value / float(live.optimizer.param_groups[0]["lr"])
+    factor = value / float(live.optimizer.param_groups[0]["lr"])
     for group in live.optimizer.param_groups:
         for key in ("lr", "initial_lr"):
             if key in group:
@@ -34,21 +33,21 @@ def rate(live: Live, change: SetRate) -> None:
                 setattr(scheduler, key, [rate * factor for rate in getattr(scheduler, key)])
 
 
-def optimizer(live: Live, change: UseOptimizer) -> None:
+def optimizer(live: LiveTraining, name: str, value: float) -> None:
     """The same object under another class, so that the script's loop and all hooks keep it. Between its groups
     the rates differ as before.
     """
     one, hooks = live.optimizer, _hooks(live.optimizer)
     first = one.param_groups[0]
-    rates = [change.rate * g["lr"] / first["lr"] for g in one.param_groups]
+    rates = [value * g["lr"] / first["lr"] for g in one.param_groups]
     groups = [
         {"params": g["params"], "lr": r} for g, r in zip(one.param_groups, rates, strict=True)
     ]
     decay = first.get("weight_decay", 0.0)
-    one.__class__ = _OPTIMIZERS[change.name]
+    one.__class__ = _OPTIMIZERS[name]
     one.__dict__.pop("step", None)  # a scheduler's counter around the old class' step
     more = {"weight_decay": decay} if decay else {}
-    one.__init__(groups, lr=change.rate, **more)
+    one.__init__(groups, lr=value, **more)
     one.__dict__.update(hooks)
     for scheduler in live.schedulers:
         if hasattr(scheduler, "base_lrs"):
@@ -57,27 +56,27 @@ def optimizer(live: Live, change: UseOptimizer) -> None:
         group.setdefault("initial_lr", group["lr"])
 
 
-def beta2(live: Live, change: Beta2) -> None:
+def beta2(live: LiveTraining, value: float) -> None:
     """Wherever there are betas."""
     groups = [g for g in live.optimizer.param_groups if "betas" in g]
     if not groups:
         kind = type(live.optimizer).__name__
         raise CannotChangeError(f"{kind} has no beta2; expected Adam or the like.")
     for group in groups:
-        group["betas"] = (group["betas"][0], change.value)
+        group["betas"] = (group["betas"][0], value)
 
 
-def warmup(live: Live, change: Warmup) -> None:
+def warmup(live: LiveTraining, steps: int) -> None:
     """Linear."""
-    _schedule(live, lambda step: min(1.0, (step + 1) / change.steps))
+    _schedule(live, lambda step: min(1.0, (step + 1) / steps))
 
 
-def decay(live: Live, change: Decay) -> None:
+def decay(live: LiveTraining, steps: int) -> None:
     """Half a cosine."""
-    _schedule(live, lambda step: 0.5 * (1 + math.cos(math.pi * min(step / change.steps, 1.0))))
+    _schedule(live, lambda step: 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0))))
 
 
-def _schedule(live: Live, factor: Callable[[int], float]) -> None:
+def _schedule(live: LiveTraining, factor: Callable[[int], float]) -> None:
     """Multiply whatever the rate is, for the time of each step."""
     seen: list[list[float]] = []
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from evengrad.adapters.torch.change.model import Live, hooked
+from evengrad.adapters.torch.change.model import LiveTraining, hooked
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Skip
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
-def skip(live: Live, change: Skip) -> None:
+def skip(live: LiveTraining, names: Sequence[str]) -> None:
     """Around each layer, and around the normalisation that reads nothing but what the layer gives."""
-    layers = {live.weighted(name): name for name in change.layers}
+    layers = {live.weighted(name): name for name in names}
     ends = _ends(live, layers)
     for layer, end in ends.items():
         layer.skip = nn.Parameter(layer.weight.new_zeros(()))
@@ -31,7 +31,7 @@ def _connect(layer: Any, end: Any) -> None:
     end.register_forward_hook(lambda _m, _a, output: came.pop() + layer.skip * output)
 
 
-def _ends(live: Live, layers: dict[Any, str]) -> dict[Any, Any]:
+def _ends(live: LiveTraining, layers: dict[Any, str]) -> dict[Any, Any]:
     """The last module of each layer's branch."""
     ends: dict[Any, Any] = {}
     given: dict[Any, tuple[int, ...]] = {}

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from evengrad.adapters.torch.change.model import Live, hooked
+from evengrad.adapters.torch.change.model import LiveTraining, hooked
 from evengrad.errors import CannotChangeError
-from evengrad.values.change import Initialise, UnitVariance
 
 _TOLERANCE, _PASSES = 0.01, 10  # |std - 1|, and tries a layer
 
 
-def initialise(live: Live, change: Initialise) -> None:
+def initialise(live: LiveTraining, layers: Sequence[str], gain: float, scheme: str) -> None:
     """Drawn anew, and their biases zero."""
-    for name in change.layers:
-        _draw(live.weighted(name), _SCHEMES[change.scheme], change.gain)
+    for name in layers:
+        _draw(live.weighted(name), _SCHEMES[scheme], gain)
 
 
-def unit_variance(live: Live, change: UnitVariance) -> None:
+def unit_variance(live: LiveTraining, layers: Sequence[str]) -> None:
     """Orthogonal, then divided by what one forward pass of the first batch measures."""
-    names = {live.weighted(name): name for name in change.layers}
+    names = {live.weighted(name): name for name in layers}
     for layer in names:
         _draw(layer, _orthogonal, 1.0)
     measured: dict[Any, Any] = {}

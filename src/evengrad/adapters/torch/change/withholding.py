@@ -28,7 +28,7 @@ _FEWEST = 8
 """Examples of a batch from which some are withheld."""
 
 
-class Withholding:
+class TorchWithholding:
     """Withholds one example in ``session.withheld`` from the losses that it is shown."""
 
     def __init__(self, session: TrialSession) -> None:

@@ -7,19 +7,19 @@ import libcst as cst
 from evengrad.fixing.patch.keras.head import closing
 from evengrad.fixing.patch.keras.layers import kind
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.activations import KERAS, KERAS_LAYERS, plain
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.activations import KERAS, KERAS_LAYERS, Replacement, plain
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.python import own_class, own_function
 from evengrad.fixing.patch.script.source import Source
-from evengrad.values.change import Activation
 
 _PACKAGES = ("keras.activations", "keras.ops", "keras.ops.nn", "tensorflow.nn")
 _RECURRENT = {"LSTM", "GRU", "SimpleRNN", "ConvLSTM2D", "LSTMCell", "GRUCell"}
 
 
-def keras(draft: Draft, change: Activation) -> None:
+def replace_activation(draft: SourceDraft, old: str, new: str, slope: float | None) -> None:
     """Every argument, layer and function of the old activation."""
-    if plain(change.new) not in KERAS:
+    change = Replacement(plain(old), plain(new), slope)
+    if change.new not in KERAS:
         raise Manual()
     source, ends = draft.source, closing(draft.source)
     changed: list[cst.CSTNode] = []
@@ -65,10 +65,10 @@ def _is_argument(source: Source, call: cst.Call) -> bool:
 
 
 def _argument(
-    draft: Draft,
+    draft: SourceDraft,
     call: cst.Call,
     given: cst.BaseExpression,
-    change: Activation,
+    change: Replacement,
     ends: list[cst.Call],
     changed: list[cst.CSTNode],
 ) -> None:
@@ -89,13 +89,13 @@ def _argument(
         draft.replace(place, _as_argument(draft, change))
 
 
-def _as_argument(draft: Draft, change: Activation) -> str:
+def _as_argument(draft: SourceDraft, change: Replacement) -> str:
     if change.slope is not None and plain(change.new) == "leaky_relu":
         return _as_layer(draft, change)
     return draft.quoted(plain(change.new))
 
 
-def _as_layer(draft: Draft, change: Activation) -> str:
+def _as_layer(draft: SourceDraft, change: Replacement) -> str:
     new = plain(change.new)
     if new not in KERAS_LAYERS:
         return f"{draft.spell('keras.layers.Activation')}({draft.quoted(new)})"
@@ -103,7 +103,7 @@ def _as_layer(draft: Draft, change: Activation) -> str:
     return f"{draft.spell(f'keras.layers.{KERAS_LAYERS[new]}')}({slope})"
 
 
-def _layer_or_function(draft: Draft, call: cst.Call, change: Activation) -> None:
+def _layer_or_function(draft: SourceDraft, call: cst.Call, change: Replacement) -> None:
     """``layers.ReLU()``; ``keras.activations.sigmoid(x)``, ``tf.nn.sigmoid(x)``."""
     source, old, new = draft.source, plain(change.old), plain(change.new)
     if kind(source, call) and kind(source, call) == KERAS_LAYERS.get(old):

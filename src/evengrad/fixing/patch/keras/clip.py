@@ -6,18 +6,17 @@ import libcst as cst
 
 from evengrad.fixing.patch.keras import optimizers
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
-from evengrad.fixing.patch.script.numbers import number
-from evengrad.values.change import ClipGradients
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
+from evengrad.fixing.wording import number
 
 _KERAS = {"norm": "global_clipnorm", "value": "clipvalue"}
 _LIMITS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
-def keras(draft: Draft, change: ClipGradients) -> None:
+def clip_gradients(draft: SourceDraft, kind: str, bound: float) -> None:
     """An argument of the optimizer, or a callback of ``fit``."""
-    if change.kind in _KERAS:
-        _limit(draft, change)
+    if kind in _KERAS:
+        _limit(draft, kind, bound)
         return
     source = draft.source
     site = optimizers.single(source)
@@ -27,7 +26,7 @@ def keras(draft: Draft, change: ClipGradients) -> None:
     if not fits:
         raise Manual(site)
     draft.need("import evengrad")
-    clip = draft.quoted(f"{change.kind}:{number(change.bound)}")
+    clip = draft.quoted(f"{kind}:{number(bound)}")
     for fit in fits:
         _watch(draft, fit, f"evengrad.keras.Watch(clip={clip})")
 
@@ -38,7 +37,7 @@ def _is_fit(call: cst.Call) -> bool:
     )
 
 
-def _watch(draft: Draft, fit: cst.Call, code: str) -> None:
+def _watch(draft: SourceDraft, fit: cst.Call, code: str) -> None:
     given, source = arguments.value(fit, "callbacks"), draft.source
     if arguments.unpacked(fit):
         raise Manual(fit)
@@ -53,9 +52,9 @@ def _watch(draft: Draft, fit: cst.Call, code: str) -> None:
         )
 
 
-def _limit(draft: Draft, change: ClipGradients) -> None:
+def _limit(draft: SourceDraft, kind: str, bound: float) -> None:
     """``global_clipnorm=`` or ``clipvalue=`` of each optimizer; Keras takes only one limit."""
-    word = _KERAS[change.kind]
+    word = _KERAS[kind]
     for site in optimizers.optimizers(draft.source):
         others: list[cst.Arg] = []
         if isinstance(site, cst.Call):
@@ -63,4 +62,4 @@ def _limit(draft: Draft, change: ClipGradients) -> None:
             others = [arg for arg in limits if arg is not None]
             if arguments.argument(site, word) is not None and others:
                 raise Manual(site)
-        optimizers.put(draft, site, {word: number(change.bound)}, others)
+        optimizers.put(draft, site, {word: number(bound)}, others)

@@ -6,15 +6,14 @@ import libcst as cst
 
 from evengrad.fixing.patch.keras.head import root_classes
 from evengrad.fixing.patch.script import arguments, python
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.first_line import first
-from evengrad.values.change import Finite, FiniteTargets
 
 _COMPARES = frozenset({"fit", "train_on_batch", "evaluate"})
 _TRAINS = _COMPARES | {"predict"}
 
 
-def keras(draft: Draft, _change: Finite) -> None:
+def finite_inputs(draft: SourceDraft) -> None:
     """First thing in the model's ``call``; else in front of what trains, for each of its inputs by name."""
     classes = root_classes(draft.source)
     if len(classes) == 1:
@@ -25,12 +24,12 @@ def keras(draft: Draft, _change: Finite) -> None:
     _where_given(draft, _TRAINS, 0)
 
 
-def targets(draft: Draft, _change: FiniteTargets) -> None:
+def finite_targets(draft: SourceDraft) -> None:
     """In front of what trains, for the targets of each by name."""
     _where_given(draft, _COMPARES, 1)
 
 
-def _where_given(draft: Draft, words: frozenset[str], place: int) -> None:
+def _where_given(draft: SourceDraft, words: frozenset[str], place: int) -> None:
     """place: 0 for inputs, 1 for targets."""
     source = draft.source
     calls = [call for call in source.all(cst.Call) if _word(call) in words and call.args]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import libcst as cst
 
 from evengrad.fixing.patch.keras.layers import kind, place, sites
 from evengrad.fixing.patch.keras.widths import widening as widening_of
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
-from evengrad.values.change import Initialise
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 
 _DEPTHWISE = {"DepthwiseConv1D", "DepthwiseConv2D"}
 KERNEL = {
@@ -19,19 +19,19 @@ KERNEL = {
 }  # fmt: skip
 
 
-def keras(draft: Draft, change: Initialise) -> None:
+def initialise(draft: SourceDraft, layers: Sequence[str], gain: float, scheme: str) -> None:
     """Each layer's own argument; a bias that is not drawn as zeros loses its initialiser."""
     source = draft.source
-    found, missing = sites(source, change.layers)
+    found, missing = sites(source, layers)
     if missing:
         draft.left.append(Manual(place(source, missing), layers=missing))
-    for call, layers in found:
+    for call, same in found:
         layer = kind(source, call)
         if arguments.unpacked(call) or layer not in KERNEL | _DEPTHWISE:
-            draft.left.append(Manual(call, layers=layers))
+            draft.left.append(Manual(call, layers=same))
             continue
-        if (code := _initialiser(draft, change, call)) is None:
-            draft.left.append(Manual(call, layers=layers))
+        if (code := _initialiser(draft, call, gain, scheme)) is None:
+            draft.left.append(Manual(call, layers=same))
             continue
         word = "depthwise_initializer" if layer in _DEPTHWISE else "kernel_initializer"
         bias = arguments.argument(call, "bias_initializer")
@@ -39,19 +39,19 @@ def keras(draft: Draft, change: Initialise) -> None:
         arguments.change(draft, call, {word: code}, drop=drop)
 
 
-def _initialiser(draft: Draft, change: Initialise, call: cst.Call) -> str | None:
+def _initialiser(draft: SourceDraft, call: cst.Call, gain: float, scheme: str) -> str | None:
     """None where plain Keras has none."""
-    if change.scheme == "zeros":
+    if scheme == "zeros":
         return draft.quoted("zeros")
-    if change.scheme == "orthogonal":
+    if scheme == "orthogonal":
         widening = widening_of(draft.source, call)
         if widening is None:
             return None
-        gain = change.gain * math.sqrt(max(1.0, widening))
-        return f"{draft.spell('keras.initializers.Orthogonal')}({gain:.4g})"
-    for gain, word in ((math.sqrt(2), "he_normal"), (1.0, "lecun_normal")):
-        if math.isclose(change.gain, gain, rel_tol=1e-3):
+        scaled = gain * math.sqrt(max(1.0, widening))
+        return f"{draft.spell('keras.initializers.Orthogonal')}({scaled:.4g})"
+    for known, word in ((math.sqrt(2), "he_normal"), (1.0, "lecun_normal")):
+        if math.isclose(gain, known, rel_tol=1e-3):
             return draft.quoted(word)
     name = draft.spell("keras.initializers.VarianceScaling")
     mode, law = draft.quoted("fan_in"), draft.quoted("truncated_normal")
-    return f"{name}({change.gain**2:.3g}, {mode}, {law})"
+    return f"{name}({gain**2:.3g}, {mode}, {law})"

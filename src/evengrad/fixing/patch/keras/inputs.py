@@ -6,20 +6,19 @@ import libcst as cst
 
 from evengrad.fixing.patch.keras.head import root_classes, root_sequentials
 from evengrad.fixing.patch.script import arguments, python
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.first_line import _feeds, _line, _used, first
 from evengrad.fixing.patch.script.sequence import in_front
-from evengrad.values.change import Inputs
 
 
-def keras(draft: Draft, change: Inputs) -> None:
+def standardise(draft: SourceDraft, mean: float, std: float) -> None:
     """A Rescaling layer in front of a Sequential or behind the Input; the first thing in a ``call``."""
     source = draft.source
-    scale, offset = 1 / change.std, -change.mean / change.std
+    scale, offset = 1 / std, -mean / std
     layer = f"{draft.spell('keras.layers.Rescaling')}({scale:.4g}, offset={offset:.4g}"
     classes = root_classes(source)
     if len(classes) == 1:
-        first(draft, python.method(classes[0], "call"), lambda name: _line(name, change))
+        first(draft, python.method(classes[0], "call"), lambda name: _line(name, mean, std))
         return
     lists = root_sequentials(source)
     inputs = [a for a in source.all(cst.Assign) if source.called(a.value) == "keras.Input"]
@@ -31,7 +30,7 @@ def keras(draft: Draft, change: Inputs) -> None:
         raise Manual(inputs[0] if inputs else None, "after")
 
 
-def _in_front(draft: Draft, layers: list[cst.BaseExpression], layer: str) -> None:
+def _in_front(draft: SourceDraft, layers: list[cst.BaseExpression], layer: str) -> None:
     """Before the first layer of a Sequential, behind its Input."""
     source, first = draft.source, layers[0]
     if source.called(first) in {"keras.Input", "keras.layers.InputLayer"}:
@@ -45,7 +44,7 @@ def _in_front(draft: Draft, layers: list[cst.BaseExpression], layer: str) -> Non
     _before_element(draft, first, f"{layer})")
 
 
-def _before_element(draft: Draft, element: cst.BaseExpression, code: str) -> None:
+def _before_element(draft: SourceDraft, element: cst.BaseExpression, code: str) -> None:
     """In front of an element of a list, or of the ``model.add()`` of one."""
     source, above = draft.source, draft.source.parent(element)
     if isinstance(above, cst.Arg):
@@ -59,7 +58,7 @@ def _before_element(draft: Draft, element: cst.BaseExpression, code: str) -> Non
     in_front(draft, element, code)
 
 
-def _behind(draft: Draft, assigned: cst.Assign, layer: str) -> None:
+def _behind(draft: SourceDraft, assigned: cst.Assign, layer: str) -> None:
     """Around the one use of a functional model's input."""
     source, name = draft.source, assigned.targets[0].target
     uses = [

@@ -9,9 +9,8 @@ from evengrad.fixing.patch.keras.head import closing
 from evengrad.fixing.patch.keras.layers import kind
 from evengrad.fixing.patch.keras.optimizers import compiles
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
-from evengrad.values.change import Logits
 
 _LOSSES = {
     "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
@@ -21,9 +20,9 @@ _LOSSES = {
 _SQUASHING = {"softmax", "sigmoid"}
 
 
-def keras(draft: Draft, change: Logits) -> None:
+def use_logits(draft: SourceDraft, from_logits: bool) -> None:
     """``from_logits=True`` in the loss, or no activation at the end."""
-    if not change.from_logits:
+    if not from_logits:
         for call in closing(draft.source):
             _bare(draft, call)
         return
@@ -36,7 +35,7 @@ def keras(draft: Draft, change: Logits) -> None:
         _named(draft, arguments.value(call, "loss", 1))
 
 
-def _named(draft: Draft, loss: cst.BaseExpression | None) -> None:
+def _named(draft: SourceDraft, loss: cst.BaseExpression | None) -> None:
     """A loss given by its name, or as a function."""
     source = draft.source
     if isinstance(loss, cst.Name) and len(bound := source.definitions(loss)) == 1:
@@ -48,7 +47,7 @@ def _named(draft: Draft, loss: cst.BaseExpression | None) -> None:
         draft.replace(loss, f"{draft.spell(f'keras.losses.{_LOSSES[word]}')}(from_logits=True)")
 
 
-def _bare(draft: Draft, call: cst.Call) -> None:
+def _bare(draft: SourceDraft, call: cst.Call) -> None:
     """Take the softmax or the sigmoid away from what closes the network."""
     source, arg = draft.source, given_activation(draft.source, call)
     squashes = arg is not None and activation(source, arg.value) in _SQUASHING
@@ -61,7 +60,7 @@ def _bare(draft: Draft, call: cst.Call) -> None:
         draft.replace(call, source.code(call.args[0].value))
 
 
-def _without(draft: Draft, call: cst.Call) -> None:
+def _without(draft: SourceDraft, call: cst.Call) -> None:
     """Take a layer away that is nothing but an activation."""
     source, above = draft.source, draft.source.parent(call)
     outer = None if above is None else source.parent(above)

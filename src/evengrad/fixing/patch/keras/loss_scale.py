@@ -6,14 +6,13 @@ import libcst as cst
 
 from evengrad.fixing.patch.keras import optimizers
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
-from evengrad.values.change import LossScale
 
 _SCALER = "keras.optimizers.LossScaleOptimizer"
 
 
-def keras(draft: Draft, change: LossScale) -> None:
+def loss_scale(draft: SourceDraft, value: float) -> None:
     """Keras' own scaling where the script has switched that off; else a LossScaleOptimizer."""
     source = draft.source
     for call in source.all(cst.Call):
@@ -26,7 +25,7 @@ def keras(draft: Draft, change: LossScale) -> None:
             arguments.change(draft, call, {}, drop=[a for a in told if a in call.args])
         return
     site = optimizers.single(source)
-    _around(draft, site, change.value)
+    _around(draft, site, value)
 
 
 def _half(source: Source) -> bool:
@@ -35,7 +34,7 @@ def _half(source: Source) -> bool:
     return "mixed_float16" in words
 
 
-def _around(draft: Draft, site: optimizers.Site, value: float) -> None:
+def _around(draft: SourceDraft, site: optimizers.Site, value: float) -> None:
     source, scaler = draft.source, draft.spell(_SCALER)
     end = f", initial_scale={value:.1f})"
     if isinstance(site, cst.SimpleString):

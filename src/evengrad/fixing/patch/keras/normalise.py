@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import libcst as cst
 
 from evengrad.fixing.patch.keras.activation import activation, given_activation
@@ -9,10 +11,9 @@ from evengrad.fixing.patch.keras.layers import kind, place, sites
 from evengrad.fixing.patch.script import arguments
 from evengrad.fixing.patch.script.activations import KERAS
 from evengrad.fixing.patch.script.counting import integer
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.python import method
 from evengrad.fixing.patch.script.sequence import behind
-from evengrad.values.change import AddNormalisation
 
 _KINDS = {
     "batch": "BatchNormalization",
@@ -22,20 +23,20 @@ _KINDS = {
 _GROUPS = (32, 16, 8, 4, 2)
 
 
-def keras(draft: Draft, change: AddNormalisation) -> None:
+def normalise(draft: SourceDraft, norm_kind: str, layers: Sequence[str]) -> None:
     """Behind each of the layers; its activation moves behind the normalisation."""
     source = draft.source
-    found, missing = sites(source, change.layers)
+    found, missing = sites(source, layers)
     if missing:
         draft.left.append(Manual(place(source, missing), layers=missing))
-    for call, layers in found:
+    for call, same in found:
         try:
-            _one(draft, call, change.kind)
+            _one(draft, call, norm_kind)
         except Manual as left:
-            draft.left.append(Manual(left.at, left.verb, layers))
+            draft.left.append(Manual(left.at, left.verb, same))
 
 
-def _one(draft: Draft, call: cst.Call, norm: str) -> None:
+def _one(draft: SourceDraft, call: cst.Call, norm: str) -> None:
     source, above = draft.source, draft.source.parent(call)
     outer = None if above is None else source.parent(above)
     movable(draft, call)
@@ -55,7 +56,7 @@ def _one(draft: Draft, call: cst.Call, norm: str) -> None:
         arguments.change(draft, call, {}, drop=[moved])
 
 
-def movable(draft: Draft, call: cst.Call) -> None:
+def movable(draft: SourceDraft, call: cst.Call) -> None:
     """Raises Manual where the activation is not plainly given, or the layer's call is not plain."""
     arg = given_activation(draft.source, call)
     named = arg is None or activation(draft.source, arg.value) in KERAS
@@ -69,7 +70,7 @@ def adds(call: cst.Call) -> bool:
     return isinstance(call.func, cst.Attribute) and call.func.attr.value == "add"
 
 
-def _norm(draft: Draft, call: cst.Call, norm: str) -> str:
+def _norm(draft: SourceDraft, call: cst.Call, norm: str) -> str:
     given: list[str] = []
     if norm == "group":
         width = arguments.value(call, "units", 0) or arguments.value(call, "filters", 0)
@@ -86,11 +87,11 @@ def _norm(draft: Draft, call: cst.Call, norm: str) -> str:
     return f"{draft.spell(f'keras.layers.{_KINDS[norm]}')}({', '.join(given)})"
 
 
-def _layers(draft: Draft, call: cst.Call, norm: str) -> list[str]:
+def _layers(draft: SourceDraft, call: cst.Call, norm: str) -> list[str]:
     return [_norm(draft, call, norm), *activation_layers(draft, call)]
 
 
-def activation_layers(draft: Draft, call: cst.Call) -> list[str]:
+def activation_layers(draft: SourceDraft, call: cst.Call) -> list[str]:
     """The activation as a layer of its own; none for a linear one."""
     source, arg = draft.source, given_activation(draft.source, call)
     if arg is None or activation(source, arg.value) in {"", "linear"}:
@@ -100,7 +101,7 @@ def activation_layers(draft: Draft, call: cst.Call) -> list[str]:
     return [f"{draft.spell('keras.layers.Activation')}({source.code(arg.value)})"]
 
 
-def _functional(draft: Draft, call: cst.Call, applied: cst.Call, norm: str) -> None:
+def _functional(draft: SourceDraft, call: cst.Call, applied: cst.Call, norm: str) -> None:
     """``x = Dense(...)(x)`` gets further such lines; within an expression, calls around it."""
     source, above = draft.source, draft.source.parent(applied)
     codes = _layers(draft, call, norm)
@@ -112,7 +113,7 @@ def _functional(draft: Draft, call: cst.Call, applied: cst.Call, norm: str) -> N
     draft.insert(source.end(applied), ")" * len(codes))
 
 
-def _in_class(draft: Draft, call: cst.Call, assigned: cst.Assign, norm: str) -> None:
+def _in_class(draft: SourceDraft, call: cst.Call, assigned: cst.Assign, norm: str) -> None:
     """A layer of a model's own: another one beside it, and both in ``call``."""
     source = draft.source
     target, owner = source.code(assigned.targets[0].target), source.around(call, cst.ClassDef)
@@ -130,7 +131,7 @@ def _in_class(draft: Draft, call: cst.Call, assigned: cst.Assign, norm: str) -> 
     draft.insert(source.end(uses[0]), told + ")" * (1 + bool(outer)))
 
 
-def function(draft: Draft, value: cst.BaseExpression) -> str:
+def function(draft: SourceDraft, value: cst.BaseExpression) -> str:
     """The activation as a function; nothing for a linear one."""
     source, name = draft.source, activation(draft.source, value)
     if name in {"", "linear"}:
@@ -140,7 +141,7 @@ def function(draft: Draft, value: cst.BaseExpression) -> str:
     return source.code(value) if source.name(value) else draft.spell(f"keras.activations.{name}")
 
 
-def hand_on(draft: Draft, owner: cst.ClassDef) -> str:
+def hand_on(draft: SourceDraft, owner: cst.ClassDef) -> str:
     """What a layer is called with besides its input, so that it knows of training: Keras tells it only to a
     ``call`` that takes it.
     """

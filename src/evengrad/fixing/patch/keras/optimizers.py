@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import libcst as cst
 
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 
 CLASSES = {
@@ -62,7 +62,9 @@ def compiles(source: Source) -> list[cst.Call]:
     return [call for call in source.all(cst.Call) if _compile(source, call)]
 
 
-def put(draft: Draft, site: Site, given: dict[str, str], drop: Sequence[cst.Arg] = ()) -> None:
+def put(
+    draft: SourceDraft, site: Site, given: dict[str, str], drop: Sequence[cst.Arg] = ()
+) -> None:
     """Give an optimizer arguments; one named by a string becomes an object."""
     if isinstance(site, cst.SimpleString):
         made = ", ".join(f"{key}={code}" for key, code in given.items())

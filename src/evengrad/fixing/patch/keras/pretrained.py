@@ -6,11 +6,10 @@ import libcst as cst
 
 from evengrad.fixing.patch.keras import optimizers
 from evengrad.fixing.patch.keras.head import built
-from evengrad.fixing.patch.script.draft import Draft, Manual
-from evengrad.values.change import Pretrained
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 
 
-def keras(draft: Draft, change: Pretrained) -> None:
+def pretrained(draft: SourceDraft, file: str, factor: float) -> None:
     """Behind ``compile``; layers whose weights came from the file are frozen. A part of the rate has no plain
     form.
     """
@@ -21,10 +20,10 @@ def keras(draft: Draft, change: Pretrained) -> None:
     call, model = compiled[0], source.code(compiled[0].func.value)
     names = ("before", "pretrained", "layer", "weight", "value")
     taken = any(source.local(name, call) for name in names)
-    if change.factor not in (0, 1) or taken or not built(source):
+    if factor not in (0, 1) or taken or not built(source):
         raise Manual(call, "after")
-    load = _load(draft, change.file, model)
-    if change.factor == 0:
+    load = _load(draft, file, model)
+    if factor == 0:
         load = [
             f"before = {{layer.name: layer.get_weights() for layer in {model}.layers}}",
             *load,
@@ -35,7 +34,7 @@ def keras(draft: Draft, change: Pretrained) -> None:
     draft.after(call, load)
 
 
-def _load(draft: Draft, file: str, model: str) -> list[str]:
+def _load(draft: SourceDraft, file: str, model: str) -> list[str]:
     path = draft.quoted(file) if file.isprintable() and not set(file) & set("\\\"'") else repr(file)
     if not file.endswith(".safetensors"):
         return [f"{model}.load_weights({path}, skip_mismatch=True)"]

@@ -8,12 +8,11 @@ import libcst as cst
 
 from evengrad.fixing.patch.keras import optimizers
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
-from evengrad.fixing.patch.script.numbers import number
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.schedules import _together, refuse_absolute
 from evengrad.fixing.patch.script.setting import origin
 from evengrad.fixing.patch.script.source import Source
-from evengrad.values.change import SetRate
+from evengrad.fixing.wording import number
 
 _STARTS = {
     "CosineDecay",
@@ -24,7 +23,7 @@ _STARTS = {
 }
 
 
-def keras(draft: Draft, change: SetRate) -> None:
+def set_rate(draft: SourceDraft, rate: float) -> None:
     """``learning_rate=`` of the optimizer."""
     source = draft.source
     refuse_absolute(source)
@@ -32,15 +31,15 @@ def keras(draft: Draft, change: SetRate) -> None:
     rates = [
         arguments.value(site, "learning_rate", 0) for site in made if isinstance(site, cst.Call)
     ]
-    if len(rates) == len(made) and _together(draft, rates, change.value):
+    if len(rates) == len(made) and _together(draft, rates, rate):
         return
     optimizers.single(source)
     for site in made:
-        set_keras(draft, site, change.value)
+        set_keras(draft, site, rate)
 
 
 def set_keras(
-    draft: Draft, site: optimizers.Site, rate: float, drop: Sequence[cst.Arg] = ()
+    draft: SourceDraft, site: optimizers.Site, rate: float, drop: Sequence[cst.Arg] = ()
 ) -> None:
     """The rate of one Keras optimizer; where it is a schedule, what that starts from."""
     given = arguments.value(site, "learning_rate", 0) if isinstance(site, cst.Call) else None

@@ -6,11 +6,10 @@ import libcst as cst
 
 from evengrad.fixing.patch.keras import optimizers
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
-from evengrad.fixing.patch.script.numbers import number
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.schedules import refuse_absolute
 from evengrad.fixing.patch.script.source import Source
-from evengrad.values.change import Decay, Warmup
+from evengrad.fixing.wording import number
 
 _SCHEDULES = "keras.optimizers.schedules"
 _SETS_RATE = {"ReduceLROnPlateau", "LearningRateScheduler"}
@@ -18,23 +17,23 @@ _USUAL = {"SGD": 0.01}
 _OTHERS = 0.001
 
 
-def warmup(draft: Draft, change: Warmup) -> None:
+def warmup(draft: SourceDraft, steps: int) -> None:
     """``PolynomialDecay`` from a small rate up to the script's; a cosine starts with it itself."""
     site, given = _site(draft.source)
-    if change.steps < 2:
+    if steps < 2:
         raise Manual(site)
     if isinstance(given, cst.Call) and draft.source.called(given) == f"{_SCHEDULES}.CosineDecay":
-        _before_cosine(draft, given, change.steps)
+        _before_cosine(draft, given, steps)
         return
     rate = _rate(draft, site, given)
-    end = f"decay_steps={change.steps - 1}, end_learning_rate={rate}"
-    _put(draft, site, f"PolynomialDecay({_divided(rate, change.steps)}, {end})")
+    end = f"decay_steps={steps - 1}, end_learning_rate={rate}"
+    _put(draft, site, f"PolynomialDecay({_divided(rate, steps)}, {end})")
 
 
-def decay(draft: Draft, change: Decay) -> None:
+def decay(draft: SourceDraft, steps: int) -> None:
     """``CosineDecay`` from the script's rate to zero."""
     site, given = _site(draft.source)
-    _put(draft, site, f"CosineDecay({_rate(draft, site, given)}, decay_steps={change.steps})")
+    _put(draft, site, f"CosineDecay({_rate(draft, site, given)}, decay_steps={steps})")
 
 
 def _site(source: Source) -> tuple[optimizers.Site, cst.BaseExpression | None]:
@@ -48,7 +47,7 @@ def _site(source: Source) -> tuple[optimizers.Site, cst.BaseExpression | None]:
     return site, given
 
 
-def _rate(draft: Draft, site: optimizers.Site, given: cst.BaseExpression | None) -> str:
+def _rate(draft: SourceDraft, site: optimizers.Site, given: cst.BaseExpression | None) -> str:
     """The script's rate as code; the optimizer's usual one, if none is given."""
     if given is None:
         return repr(_USUAL.get(optimizers.kind(draft.source, site), _OTHERS))
@@ -66,12 +65,12 @@ def _divided(rate: str, steps: int) -> str:
         return f"{rate} / {steps}"
 
 
-def _put(draft: Draft, site: optimizers.Site, schedule: str) -> None:
+def _put(draft: SourceDraft, site: optimizers.Site, schedule: str) -> None:
     code = draft.spell(f"{_SCHEDULES}.{schedule.partition('(')[0]}")
     optimizers.put(draft, site, {"learning_rate": f"{code}({schedule.partition('(')[2]}"})
 
 
-def _before_cosine(draft: Draft, cosine: cst.Call, steps: int) -> None:
+def _before_cosine(draft: SourceDraft, cosine: cst.Call, steps: int) -> None:
     first = arguments.value(cosine, "initial_learning_rate", 0)
     length = arguments.value(cosine, "decay_steps", 1)
     if first is None or not isinstance(length, cst.Integer) or int(length.value) <= steps:

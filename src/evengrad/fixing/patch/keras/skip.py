@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import libcst as cst
 
 from evengrad.fixing.patch.keras.activation import given_activation
@@ -14,37 +16,36 @@ from evengrad.fixing.patch.keras.normalise import (
     movable,
 )
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.sequence import behind
 from evengrad.fixing.patch.script.source import Source
-from evengrad.values.change import Skip
 
 _CLASS = "SkipInit"
 _NORMS = {"BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization"}
 
 
-def keras(draft: Draft, change: Skip) -> None:
+def skip(draft: SourceDraft, layers: Sequence[str]) -> None:
     """Around each layer where it is made, with the normalisation that follows; its activation comes behind."""
     source = draft.source
     if any(node.name.value == _CLASS for node in source.all(cst.ClassDef)):
         raise Manual()
-    found, missing = sites(source, change.layers)
+    found, missing = sites(source, layers)
     if missing:
         draft.left.append(Manual(place(source, missing), layers=missing))
     wrapped = []
-    for call, layers in found:
+    for call, same in found:
         before = len(draft.edits)
         try:
             _one(draft, call)
             wrapped.append(call)
         except Manual as left:
             del draft.edits[before:]
-            draft.left.append(Manual(left.at, left.verb, layers))
+            draft.left.append(Manual(left.at, left.verb, same))
     if wrapped:
         _define(draft, min(wrapped, key=source.start))
 
 
-def _one(draft: Draft, call: cst.Call) -> None:
+def _one(draft: SourceDraft, call: cst.Call) -> None:
     source, above = draft.source, draft.source.parent(call)
     outer = None if above is None else source.parent(above)
     movable(draft, call)
@@ -62,7 +63,7 @@ def _one(draft: Draft, call: cst.Call) -> None:
         raise Manual(call)
 
 
-def _wrap(draft: Draft, call: cst.Call, norm: cst.BaseExpression | None = None) -> None:
+def _wrap(draft: SourceDraft, call: cst.Call, norm: cst.BaseExpression | None = None) -> None:
     """In the class, together with a normalisation; the activation goes."""
     source, moved = draft.source, given_activation(draft.source, call)
     both = "" if norm is None else f"{draft.spell('keras.Sequential')}(["
@@ -72,7 +73,7 @@ def _wrap(draft: Draft, call: cst.Call, norm: cst.BaseExpression | None = None) 
     draft.insert(source.end(call), ")" if norm is None else f", {source.code(norm)}]))")
 
 
-def _in_list(draft: Draft, call: cst.Call, element: cst.Element, listed: cst.List) -> None:
+def _in_list(draft: SourceDraft, call: cst.Call, element: cst.Element, listed: cst.List) -> None:
     source, codes = draft.source, activation_layers(draft, call)
     following = list(listed.elements)[list(listed.elements).index(element) + 1 :][:1]
     norm = following[0].value if following and not codes else None
@@ -87,7 +88,7 @@ def _in_list(draft: Draft, call: cst.Call, element: cst.Element, listed: cst.Lis
     draft.cut(source.end(call), source.end(norm))
 
 
-def _added(draft: Draft, call: cst.Call, add: cst.Call) -> None:
+def _added(draft: SourceDraft, call: cst.Call, add: cst.Call) -> None:
     """``model.add(Dense(...))``, and the line behind it if that adds a normalisation."""
     source, name = draft.source, draft.source.code(add.func)
     codes, following = activation_layers(draft, call), _next(draft.source, add)
@@ -103,7 +104,7 @@ def _added(draft: Draft, call: cst.Call, add: cst.Call) -> None:
     _take_away(draft, following)
 
 
-def _functional(draft: Draft, call: cst.Call, applied: cst.Call) -> None:
+def _functional(draft: SourceDraft, call: cst.Call, applied: cst.Call) -> None:
     """``x = Dense(...)(x)``, and the line behind it if that normalises x."""
     source, above = draft.source, draft.source.parent(applied)
     codes = activation_layers(draft, call)
@@ -131,7 +132,7 @@ def _functional(draft: Draft, call: cst.Call, applied: cst.Call) -> None:
     _take_away(draft, following)
 
 
-def _in_class(draft: Draft, call: cst.Call, assigned: cst.Assign) -> None:
+def _in_class(draft: SourceDraft, call: cst.Call, assigned: cst.Assign) -> None:
     """A layer of a model's own; the normalisation that alone reads it joins it."""
     source = draft.source
     target, owner = source.code(assigned.targets[0].target), source.around(call, cst.ClassDef)
@@ -203,7 +204,7 @@ def _next(source: Source, node: cst.CSTNode) -> cst.CSTNode | None:
     return None
 
 
-def _take_away(draft: Draft, statement: cst.CSTNode | None) -> None:
+def _take_away(draft: SourceDraft, statement: cst.CSTNode | None) -> None:
     """A whole line."""
     source = draft.source
     if statement is None:
@@ -219,7 +220,7 @@ def _take_away(draft: Draft, statement: cst.CSTNode | None) -> None:
     draft.cut(start, stop)
 
 
-def _define(draft: Draft, first: cst.Call) -> None:
+def _define(draft: SourceDraft, first: cst.Call) -> None:
     """The class, in front of the statement that uses it first."""
     source, layer = draft.source, draft.spell("keras.layers.Layer")
     saving = draft.spell("keras.saving")

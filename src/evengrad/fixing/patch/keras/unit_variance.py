@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import libcst as cst
 
 from evengrad.fixing.patch.keras import optimizers
@@ -9,20 +11,19 @@ from evengrad.fixing.patch.keras.head import built, root_classes
 from evengrad.fixing.patch.keras.initialise import KERNEL
 from evengrad.fixing.patch.keras.layers import kind, layers_made, sites
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
-from evengrad.values.change import UnitVariance
 
 _NAMES = ("layer", "activation", "before")
 _BATCH = "32"  # Keras' own
 
 
-def keras(draft: Draft, change: UnitVariance) -> None:
+def unit_variance(draft: SourceDraft, layers: Sequence[str]) -> None:
     """Orthogonal weights, divided by the deviation of what comes out of the layer without its activation."""
     source = draft.source
     compiled = optimizers.compiles(source)
     fit = _fit(source, compiled)
-    found, missing = sites(source, change.layers)
+    found, missing = sites(source, layers)
     calls = [made.call for made in layers_made(source) if kind(source, made.call) in KERNEL]
     plain = {id(call) for call in calls} == {id(call) for call, _ in found}
     x = arguments.value(fit, "x", 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 TORCH_MODULES = {
     "relu": "ReLU",
     "leaky_relu": "LeakyReLU",
@@ -42,3 +44,11 @@ _SAME = {"swish": "silu", "hardswish": "hard_silu", "leakyrelu": "leaky_relu"}
 def plain(name: str) -> str:
     """One name for what has several."""
     return _SAME.get(name.lower(), name.lower())
+
+
+class Replacement(NamedTuple):
+    """Another activation for an old one. slope: of a leaky_relu below zero."""
+
+    old: str
+    new: str
+    slope: float | None

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import libcst as cst
 
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 
 
@@ -51,7 +51,7 @@ def passed(source: Source, parameter: cst.CSTNode, name: str) -> bool:
 
 
 def change(
-    draft: Draft,
+    draft: SourceDraft,
     call: cst.Call,
     put: Mapping[str, str],
     *,
@@ -74,7 +74,7 @@ def change(
     _drop(draft, call, free)
 
 
-def append(draft: Draft, call: cst.Call, new: list[str]) -> None:
+def append(draft: SourceDraft, call: cst.Call, new: list[str]) -> None:
     """Write further arguments behind the others, on lines of their own where these are."""
     source = draft.source
     if not call.args:
@@ -99,7 +99,7 @@ def append(draft: Draft, call: cst.Call, new: list[str]) -> None:
         draft.insert(source.end(last), "".join(f",{newline}{indent}{code}" for code in new))
 
 
-def _drop(draft: Draft, call: cst.Call, dropped: Collection[cst.Arg]) -> None:
+def _drop(draft: SourceDraft, call: cst.Call, dropped: Collection[cst.Arg]) -> None:
     source, kept = draft.source, [arg for arg in call.args if arg not in dropped]
     if not dropped:
         return

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import libcst as cst
 
+from evengrad.errors import CannotChangeError
 from evengrad.fixing.patch.script.edits import Clash, Edit, made
 from evengrad.fixing.patch.script.imports import import_place, is_framework, missing, spell
 from evengrad.fixing.patch.script.source import Source
 
 
-class Manual(Exception):
+class Manual(CannotChangeError):
     """What is to be changed was not found, or cannot be changed safely.
 
     at: the statement or expression that the user should look at. verb: where the code belongs: "in" that
@@ -25,7 +26,7 @@ class Manual(Exception):
         self.at, self.verb, self.layers = at, verb, tuple(layers)
 
 
-class Draft:
+class SourceDraft:
     """What shall become of a script. left: parts that could not be written. renamed: layers whose names
     change with the edits.
     """

@@ -6,17 +6,16 @@ from collections.abc import Callable
 
 import libcst as cst
 
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
-from evengrad.values.change import Inputs
 
 
-def _line(name: str, change: Inputs) -> str:
-    sign, mean = ("+", -change.mean) if change.mean < 0 else ("-", change.mean)
-    return f"{name} = ({name} {sign} {mean:.4g}) / {change.std:.4g}"
+def _line(name: str, mean: float, std: float) -> str:
+    sign = "+" if mean < 0 else "-"
+    return f"{name} = ({name} {sign} {abs(mean):.4g}) / {std:.4g}"
 
 
-def first(draft: Draft, function: cst.FunctionDef | None, line: Callable[[str], str]) -> None:
+def first(draft: SourceDraft, function: cst.FunctionDef | None, line: Callable[[str], str]) -> None:
     """The statement in front of all others of a method that takes one tensor, but behind one that makes that
     finite.
     """

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from evengrad.fixing.patch.script.draft import Draft
+from evengrad.fixing.patch.script.draft import SourceDraft
 
 _WIDTH = 96
 _FEW = 4
 
 
-def loop_over(draft: Draft, layers: Sequence[str]) -> list[str]:
+def loop_over(draft: SourceDraft, layers: Sequence[str]) -> list[str]:
     """The head of a loop over these names, in any order."""
     words: list[str] = []
     for run in _runs(layers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import libcst as cst
 
-from evengrad.fixing.patch.script.draft import Draft
+from evengrad.fixing.patch.script.draft import SourceDraft
 
 _ADAMS = {"Adam", "AdamW", "NAdam", "RAdam", "Nadam"}
 
@@ -13,7 +13,7 @@ def _is_adam(kind: str) -> bool:
     return kind in _ADAMS
 
 
-def _choice(draft: Draft, site: cst.CSTNode) -> cst.IfExp | None:
+def _choice(draft: SourceDraft, site: cst.CSTNode) -> cst.IfExp | None:
     """The conditional expression that chooses between all optimizers of the script, if that is so."""
     found = draft.source.parent(site)
     while isinstance(above := None if found is None else draft.source.parent(found), cst.IfExp):

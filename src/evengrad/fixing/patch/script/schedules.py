@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import libcst as cst
 
-from evengrad.fixing.patch.script.draft import Draft, Manual
-from evengrad.fixing.patch.script.numbers import number
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.setting import origin
 from evengrad.fixing.patch.script.source import Source
+from evengrad.fixing.wording import number
 
 _ABSOLUTE = {"OneCycleLR", "CyclicLR", "LearningRateScheduler"}
 
@@ -19,7 +19,7 @@ def refuse_absolute(source: Source) -> None:
             raise Manual(call)
 
 
-def _together(draft: Draft, rates: list[cst.BaseExpression | None], rate: float) -> bool:
+def _together(draft: SourceDraft, rates: list[cst.BaseExpression | None], rate: float) -> bool:
     """Change the one place that several optimizers take their rate from."""
     given = [value for value in rates if value is not None]
     if len(given) < 2 or len(given) < len(rates) or len({draft.source.code(v) for v in given}) > 1:

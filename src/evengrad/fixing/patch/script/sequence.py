@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from evengrad.fixing.patch.script.draft import Draft
+from evengrad.fixing.patch.script.draft import SourceDraft
 
 
 def behind(
-    draft: Draft, node: cst.CSTNode, siblings: Sequence[cst.CSTNode], codes: Sequence[str]
+    draft: SourceDraft, node: cst.CSTNode, siblings: Sequence[cst.CSTNode], codes: Sequence[str]
 ) -> None:
     """Further elements behind one of several, laid out as they are."""
     source, index = draft.source, list(siblings).index(node)
@@ -23,12 +23,12 @@ def behind(
     draft.insert(source.end(node), "".join(separator + code for code in codes))
 
 
-def in_front(draft: Draft, node: cst.CSTNode, code: str) -> None:
+def in_front(draft: SourceDraft, node: cst.CSTNode, code: str) -> None:
     """One more element before another."""
     draft.insert(draft.source.start(node), code + _separator(draft, node))
 
 
-def _separator(draft: Draft, node: cst.CSTNode) -> str:
+def _separator(draft: SourceDraft, node: cst.CSTNode) -> str:
     """What stands between two elements: a line's end, where this one begins its line."""
     source = draft.source
     if source.text[source.line_start(node) : source.start(node)].strip():

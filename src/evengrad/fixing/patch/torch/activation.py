@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import libcst as cst
 
-from evengrad.fixing.patch.script.activations import INPLACE, TORCH_FUNCTIONS, TORCH_MODULES, plain
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.activations import (
+    INPLACE,
+    TORCH_FUNCTIONS,
+    TORCH_MODULES,
+    Replacement,
+    plain,
+)
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import modules as torch_modules
 from evengrad.fixing.patch.torch.head import Closing, closing, own_modules
-from evengrad.values.change import Activation
 
 _PACKAGES = ("torch", "torch.nn.functional")
 
 
-def torch(draft: Draft, change: Activation) -> None:
+def replace_activation(draft: SourceDraft, old: str, new: str, slope: float | None) -> None:
     """Every module, class and function of the old activation."""
-    source, old = draft.source, plain(change.old)
+    source, change = draft.source, Replacement(plain(old), plain(new), slope)
     ends = closing(source)
     for node in source.expressions():
         if not isinstance(node, cst.Call):
             _reference(draft, node, change, ends)
-        elif torch_modules.module(source, node) == TORCH_MODULES.get(old):
+        elif torch_modules.module(source, node) == TORCH_MODULES.get(change.old):
             if not _is_end(source, node, ends) and _in_network(source, node, ends):
                 draft.replace(node, _module(draft, node, change))
-        elif _function(source, node) == old and _in_forward(source, node, ends):
+        elif _function(source, node) == change.old and _in_forward(source, node, ends):
             _replace_function(draft, node, change)
 
 
@@ -71,7 +76,7 @@ def _function(source: Source, call: cst.Call) -> str:
     return ""
 
 
-def _module(draft: Draft, node: cst.Call, change: Activation) -> str:
+def _module(draft: SourceDraft, node: cst.Call, change: Replacement) -> str:
     """The construction of the new module."""
     new = plain(change.new)
     if new not in TORCH_MODULES:
@@ -83,7 +88,7 @@ def _module(draft: Draft, node: cst.Call, change: Activation) -> str:
     return f"{draft.spell(f'torch.nn.{TORCH_MODULES[new]}')}({', '.join(given)})"
 
 
-def _replace_function(draft: Draft, call: cst.Call, change: Activation) -> None:
+def _replace_function(draft: SourceDraft, call: cst.Call, change: Replacement) -> None:
     """``torch.sigmoid(x)``, ``F.sigmoid(x)`` and ``x.sigmoid()``; x is left as it stands."""
     source, new = draft.source, plain(change.new)
     if new == "linear" or new not in TORCH_MODULES:
@@ -108,7 +113,7 @@ def _replace_function(draft: Draft, call: cst.Call, change: Activation) -> None:
 
 
 def _reference(
-    draft: Draft, node: cst.BaseExpression, change: Activation, ends: list[Closing]
+    draft: SourceDraft, node: cst.BaseExpression, change: Replacement, ends: list[Closing]
 ) -> None:
     """``nn.Sigmoid`` and ``torch.sigmoid`` given to something that calls them."""
     source, old, new = draft.source, plain(change.old), plain(change.new)

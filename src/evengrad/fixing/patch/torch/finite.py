@@ -5,10 +5,9 @@ from __future__ import annotations
 import libcst as cst
 
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import modules
-from evengrad.values.change import FiniteTargets
 
 _FUNCTIONS = {
     f"torch.nn.functional.{name}"
@@ -17,7 +16,7 @@ _FUNCTIONS = {
 _MODULES = {"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"}
 
 
-def targets(draft: Draft, _change: FiniteTargets) -> None:
+def finite_targets(draft: SourceDraft) -> None:
     """In each of its calls."""
     source = draft.source
     calls = [call for call in source.all(cst.Call) if _is_regression(source, call)]

@@ -4,43 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 import libcst as cst
 
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.names import loop_over
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch.modules import construction, module, modules
 from evengrad.fixing.patch.torch.optimizers import optimizers, trained
-from evengrad.values.change import Initialise
 
 _DRAWS = ("init", "apply", "manual_seed", "reset_parameters")
 
 
-def torch(draft: Draft, change: Initialise) -> None:
+class Drawing(NamedTuple):
+    """Weights to be drawn. See ``changes.initialise``."""
+
+    layers: tuple[str, ...]
+    gain: float
+    scheme: str
+
+
+def initialise(draft: SourceDraft, layers: Sequence[str], gain: float, scheme: str) -> None:
     """Draw the layers' weights after everything that the script does to them itself."""
-    source, left = draft.source, list(change.layers)
+    source, left = draft.source, list(layers)
     for prefix, model in trained(source).items():
         known = modules(source, model)
-        layers = [
+        found = [
             layer
             for layer in left
             if layer.startswith(prefix)
             and (known.opaque or layer.removeprefix(prefix) in known.sites)
         ]
-        if layers:
-            own = replace(change, layers=tuple(layer.removeprefix(prefix) for layer in layers))
+        if found:
+            own = Drawing(tuple(layer.removeprefix(prefix) for layer in found), gain, scheme)
             draft.after(anchor(source, model), lines(draft, own, source.code(model), model))
-        left = [layer for layer in left if layer not in layers]
+        left = [layer for layer in left if layer not in found]
     if left:
         draft.left.append(Manual(optimizers(source)[0], "before", left))
 
 
 def lines(
-    draft: Draft,
-    change: Initialise,
+    draft: SourceDraft,
+    change: Drawing,
     name: str,
     model: cst.BaseExpression | None,
     more: Callable[[str], Sequence[str]] = lambda _: (),
@@ -111,7 +118,7 @@ def _initialises(source: Source, statement: cst.CSTNode, model: str) -> bool:
     return about and any(word in code for word in _DRAWS)
 
 
-def _kinds(source: Source, change: Initialise, model: cst.BaseExpression | None) -> list[str]:
+def _kinds(source: Source, change: Drawing, model: cst.BaseExpression | None) -> list[str]:
     """The classes of which all modules are to be changed, and no others; none, where that is not so."""
     found = None if model is None else modules(source, model)
     if found is None or found.opaque:
@@ -124,7 +131,7 @@ def _kinds(source: Source, change: Initialise, model: cst.BaseExpression | None)
     return kinds if of_kinds == set(change.layers) else []
 
 
-def _by_kind(draft: Draft, kinds: list[str], name: str) -> list[str]:
+def _by_kind(draft: SourceDraft, kinds: list[str], name: str) -> list[str]:
     """Over all modules of some classes."""
     if not kinds:
         return []
@@ -133,13 +140,13 @@ def _by_kind(draft: Draft, kinds: list[str], name: str) -> list[str]:
     return [f"for module in {name}.modules():", f"    if isinstance(module, {test}):"]
 
 
-def _by_name(draft: Draft, change: Initialise, name: str) -> list[str]:
+def _by_name(draft: SourceDraft, change: Drawing, name: str) -> list[str]:
     body = f"    module = {name}.get_submodule(name)"
     return [*loop_over(draft, change.layers), body]
 
 
 def _draw(
-    draft: Draft, change: Initialise, name: str, *, flat: bool, made: cst.Call | None = None
+    draft: SourceDraft, change: Drawing, name: str, *, flat: bool, made: cst.Call | None = None
 ) -> list[str]:
     """The weights of one module, and its bias. name: what it is called there. flat: whether it is linear. made:
     its construction, where it is the only one.
@@ -151,7 +158,7 @@ def _draw(
     return [*body, f"if {name}.bias is not None:", f"    {zero}"]
 
 
-def _weights(draft: Draft, change: Initialise, init: str, name: str, *, flat: bool) -> list[str]:
+def _weights(draft: SourceDraft, change: Drawing, init: str, name: str, *, flat: bool) -> list[str]:
     if change.scheme == "zeros":
         return [f"{init}.zeros_({name}.weight)"]
     if change.scheme == "orthogonal":
@@ -165,7 +172,7 @@ def _weights(draft: Draft, change: Initialise, init: str, name: str, *, flat: bo
     ]
 
 
-def _orthogonal(change: Initialise, init: str, name: str, *, flat: bool) -> list[str]:
+def _orthogonal(change: Drawing, init: str, name: str, *, flat: bool) -> list[str]:
     """An orthogonal matrix, at the centre of a convolution's kernel. Its scale is that of ``Var W = gain^2 /
     fan_in`` also where there are more rows than columns.
     """

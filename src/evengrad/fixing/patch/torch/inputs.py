@@ -7,26 +7,25 @@ from collections.abc import Callable
 import libcst as cst
 
 from evengrad.fixing.patch.script import python
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.first_line import _line, first
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch.head import roots
 from evengrad.fixing.patch.torch.optimizers import models, optimizers
-from evengrad.values.change import Finite, Inputs
 
 
-def torch(draft: Draft, change: Inputs) -> None:
+def standardise(draft: SourceDraft, mean: float, std: float) -> None:
     """First thing in the model's ``forward``; else behind the one place that makes the data."""
-    _torch(draft, lambda name: _line(name, change))
+    _at_first(draft, lambda name: _line(name, mean, std))
 
 
-def torch_finite(draft: Draft, _change: Finite) -> None:
+def finite_inputs(draft: SourceDraft) -> None:
     """At the same place."""
     function = draft.spell("torch.nan_to_num")
-    _torch(draft, lambda name: f"{name} = {function}({name}, 0.0, 0.0, 0.0)")
+    _at_first(draft, lambda name: f"{name} = {function}({name}, 0.0, 0.0, 0.0)")
 
 
-def _torch(draft: Draft, line: Callable[[str], str]) -> None:
+def _at_first(draft: SourceDraft, line: Callable[[str], str]) -> None:
     """line: the statement about a tensor of that name."""
     source = draft.source
     classes = roots(source)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import libcst as cst
 
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch.head import Closing, closing
 from evengrad.fixing.patch.torch.modules import module
-from evengrad.values.change import Logits
 
 _MODULES = {"Softmax", "Softmax2d", "Sigmoid"}
 _FUNCTIONS = {"softmax", "sigmoid"}
@@ -23,9 +22,9 @@ _LOSSES = {
 }
 
 
-def torch(draft: Draft, change: Logits) -> None:
+def use_logits(draft: SourceDraft, from_logits: bool) -> None:
     """Take the closing softmax or sigmoid away, or use the loss that contains it."""
-    if change.from_logits:
+    if from_logits:
         _loss(draft)
         return
     ends = [end for end in closing(draft.source) if _squashes(draft.source, end)]
@@ -35,7 +34,7 @@ def torch(draft: Draft, change: Logits) -> None:
         _remove(draft, end)
 
 
-def _loss(draft: Draft) -> None:
+def _loss(draft: SourceDraft) -> None:
     source = draft.source
     for node in source.expressions():
         name = source.name(node)
@@ -60,7 +59,7 @@ def _function(source: Source, call: cst.Call) -> str:
     return func.attr.value if own and isinstance(func, cst.Attribute) else ""
 
 
-def _remove(draft: Draft, end: Closing) -> None:
+def _remove(draft: SourceDraft, end: Closing) -> None:
     source, made, call = draft.source, end.made, end.call
     above = None if made is None else source.parent(made)
     outer = None if above is None else source.parent(above)

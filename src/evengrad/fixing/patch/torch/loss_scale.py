@@ -5,14 +5,13 @@ from __future__ import annotations
 import libcst as cst
 
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import optimizers
-from evengrad.fixing.patch.torch.optimizers import Step
-from evengrad.values.change import LossScale
+from evengrad.fixing.patch.torch.optimizers import StepCall
 
 
-def torch(draft: Draft, change: LossScale) -> None:
+def loss_scale(draft: SourceDraft, value: float) -> None:
     """``scaler.scale(loss).backward()``, ``scaler.step(optimizer)``, ``scaler.update()``."""
     source = draft.source
     for call in source.all(cst.Call):
@@ -26,7 +25,9 @@ def torch(draft: Draft, change: LossScale) -> None:
     step, backward = steps[0], backwards[0]
     name = "self.scaler" if step.optimizer.startswith("self.") else "scaler"
     _expect_free(source, made, step, name)
-    scaler = f"{draft.spell('torch.amp.GradScaler')}({_device(source, made)}, init_scale={change.value:.1f})"
+    scaler = (
+        f"{draft.spell('torch.amp.GradScaler')}({_device(source, made)}, init_scale={value:.1f})"
+    )
     draft.after(made, [f"{name} = {scaler}"])
     assert isinstance(backward.func, cst.Attribute)
     loss = backward.func.value
@@ -42,7 +43,7 @@ def _is_backward(call: cst.Call) -> bool:
     return isinstance(call.func, cst.Attribute) and call.func.attr.value == "backward"
 
 
-def _expect_free(source: Source, made: cst.Call, step: Step, name: str) -> None:
+def _expect_free(source: Source, made: cst.Call, step: StepCall, name: str) -> None:
     """Raises Manual where the name is taken, or not known at the step."""
     if any(source.code(node) == name for node in source.expressions()):
         raise Manual(made, "after")

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import libcst as cst
 
 from evengrad.fixing.patch.script import arguments
 from evengrad.fixing.patch.script.counting import integer
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.sequence import behind
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import modules as torch_modules
 from evengrad.fixing.patch.torch.modules import Modules, module
 from evengrad.fixing.patch.torch.normalise_list import in_module_list
 from evengrad.fixing.patch.torch.optimizers import trained
-from evengrad.values.change import AddNormalisation
 
 _WIDTH = 8  # channels of a group, at least
 
 
-def torch(draft: Draft, change: AddNormalisation) -> None:
+def normalise(draft: SourceDraft, norm_kind: str, layers: Sequence[str]) -> None:
     """Behind each of the layers, in the way in which it is written."""
     source = draft.source
     found = Modules()
     for prefix, model in trained(source).items():
         found.add(torch_modules.modules(source, model), prefix)
-    listed = in_module_list(
-        draft, change.layers, lambda made: norm(source, draft, made, change.kind)
-    )
+    listed = in_module_list(draft, layers, lambda made: norm(source, draft, made, norm_kind))
     sites: dict[int, tuple[cst.Call, list[str]]] = {}
-    for layer in change.layers:
+    for layer in layers:
         if layer in listed:
             continue
         if layer not in found.weighted(source):
             raise Manual(next((o for o in found.opaque if isinstance(o, cst.Call)), None))
         made = found.sites[layer]
         sites.setdefault(id(made), (made, []))[1].append(layer)
-    for made, layers in sites.values():
-        _one(draft, made, layers, change, found)
+    for made, same in sites.values():
+        _one(draft, made, same, norm_kind, found)
 
 
-def norm(source: Source, draft: Draft, made: cst.Call, kind: str) -> str:
+def norm(source: Source, draft: SourceDraft, made: cst.Call, kind: str) -> str:
     """The module that normalises what a layer gives."""
     size = arguments.value(made, "out_features", 1) or arguments.value(made, "out_channels", 1)
     if size is None:
@@ -60,13 +59,13 @@ def norm(source: Source, draft: Draft, made: cst.Call, kind: str) -> str:
 
 
 def _one(
-    draft: Draft, made: cst.Call, layers: list[str], change: AddNormalisation, found: Modules
+    draft: SourceDraft, made: cst.Call, layers: list[str], norm_kind: str, found: Modules
 ) -> None:
     source = draft.source
     shared = {name for name, call in found.sites.items() if call is made}
     if shared != set(layers):
         raise Manual(made)  # the same line makes a layer that is to stay as it is
-    code = norm(source, draft, made, change.kind)
+    code = norm(source, draft, made, norm_kind)
     above = source.parent(made)
     if isinstance(above, cst.Arg):
         _in_sequential(draft, above, code, layers, found)
@@ -79,7 +78,7 @@ def _one(
 
 
 def _in_sequential(
-    draft: Draft, arg: cst.Arg, code: str, layers: list[str], found: Modules
+    draft: SourceDraft, arg: cst.Arg, code: str, layers: list[str], found: Modules
 ) -> None:
     source, call = draft.source, draft.source.parent(arg)
     if isinstance(call, cst.Call) and source.code(call.func).endswith(".append"):
@@ -95,7 +94,7 @@ def _in_sequential(
 
 
 def _in_built_list(
-    draft: Draft, element: cst.Element, code: str, layers: list[str], found: Modules
+    draft: SourceDraft, element: cst.Element, code: str, layers: list[str], found: Modules
 ) -> None:
     """A list that becomes the arguments of a Sequential."""
     listed = draft.source.parent(element)
@@ -105,7 +104,7 @@ def _in_built_list(
     _behind_all(draft, layers, found)
 
 
-def _behind_all(draft: Draft, layers: list[str], found: Modules) -> None:
+def _behind_all(draft: SourceDraft, layers: list[str], found: Modules) -> None:
     for call in draft.source.all(cst.Call):
         if module(draft.source, call) == "Sequential":
             refuse_indices(draft.source, call)
@@ -113,7 +112,7 @@ def _behind_all(draft: Draft, layers: list[str], found: Modules) -> None:
         shift(draft, layer, found, 1)
 
 
-def shift(draft: Draft, layer: str, found: Modules, by: int) -> None:
+def shift(draft: SourceDraft, layer: str, found: Modules, by: int) -> None:
     """The indices of the modules behind one of a Sequential, on top of what was shifted before."""
     prefix, _, index = layer.rpartition(".")
     depth = layer.count(".")
@@ -136,7 +135,7 @@ def refuse_indices(source: Source, sequential: cst.Call) -> None:
                 raise Manual(node)
 
 
-def _in_class(draft: Draft, made: cst.Call, assigned: cst.Assign, code: str) -> None:
+def _in_class(draft: SourceDraft, made: cst.Call, assigned: cst.Assign, code: str) -> None:
     source = draft.source
     target = source.code(assigned.targets[0].target)
     owner = source.around(assigned, cst.ClassDef)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection
 import libcst as cst
 
 from evengrad.fixing.patch.script.counting import length
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch.modules import module
 
 
 def in_module_list(
-    draft: Draft, layers: Collection[str], norm: Callable[[cst.Call], str]
+    draft: SourceDraft, layers: Collection[str], norm: Callable[[cst.Call], str]
 ) -> set[str]:
     """Write ``self.hidden_norm`` beside ``self.hidden`` and use both in one loop. Gives the layers that
     this serves. norm: the code of what follows a layer.
@@ -59,7 +59,9 @@ def _prefix(layer: str) -> str:
     return layer.rpartition(".")[0]
 
 
-def _write(draft: Draft, assign: cst.Assign, comprehension: cst.BaseSimpleComp, code: str) -> None:
+def _write(
+    draft: SourceDraft, assign: cst.Assign, comprehension: cst.BaseSimpleComp, code: str
+) -> None:
     source = draft.source
     target, owner = source.code(assign.targets[0].target), source.around(assign, cst.ClassDef)
     loops = (

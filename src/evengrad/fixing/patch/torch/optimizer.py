@@ -5,13 +5,12 @@ from __future__ import annotations
 import libcst as cst
 
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
-from evengrad.fixing.patch.script.numbers import number
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.optimizer import _choice, _dropped
 from evengrad.fixing.patch.script.schedules import refuse_absolute
 from evengrad.fixing.patch.torch import optimizers
 from evengrad.fixing.patch.torch.rate import set_torch
-from evengrad.values.change import UseOptimizer
+from evengrad.fixing.wording import number
 
 _TORCH = {
     "adam": "Adam",
@@ -23,9 +22,9 @@ _TORCH = {
 _KEPT_TORCH = {"params", "lr", "weight_decay", "maximize", "foreach", "differentiable"}
 
 
-def torch(draft: Draft, change: UseOptimizer) -> None:
+def use_optimizer(draft: SourceDraft, kind: str, rate: float) -> None:
     """``torch.optim.SGD(...)`` becomes ``torch.optim.Adam(...)`` of the same parameters."""
-    source, name = draft.source, _TORCH[change.name]
+    source, name = draft.source, _TORCH[kind]
     refuse_absolute(source)
     call = optimizers.optimizers(source)[0]
     choice = _choice(draft, call)
@@ -33,18 +32,14 @@ def torch(draft: Draft, change: UseOptimizer) -> None:
         params = arguments.value(call, "params", 0)
         if params is None:
             raise Manual(choice)
-        made = (
-            f"{draft.spell(f'torch.optim.{name}')}({source.code(params)}, lr={number(change.rate)})"
-        )
+        made = f"{draft.spell(f'torch.optim.{name}')}({source.code(params)}, lr={number(rate)})"
         draft.replace(choice, made)
         return
     call = optimizers.single(source)
-    set_torch(
-        draft, call, change.rate, _dropped(call, _KEPT_TORCH, 2, keep=_same(draft, call, name))
-    )
+    set_torch(draft, call, rate, _dropped(call, _KEPT_TORCH, 2, keep=_same(draft, call, name)))
     if not _same(draft, call, name):
         draft.replace(call.func, draft.spell(f"torch.optim.{name}"))
 
 
-def _same(draft: Draft, call: cst.Call, name: str) -> bool:
+def _same(draft: SourceDraft, call: cst.Call, name: str) -> bool:
     return optimizers.kind(draft.source, call) == name

@@ -16,7 +16,7 @@ _METHODS = {"parameters", "named_parameters"}
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepCall:
     """A call that updates the weights. optimizer: as written there. scaler: of mixed precision.
     made: the optimizer's construction, where it is known.
     """
@@ -59,7 +59,7 @@ def target(source: Source, call: cst.CSTNode) -> cst.BaseExpression | None:
     return above.target if isinstance(above, cst.AnnAssign) else None
 
 
-def steps(source: Source, made: Sequence[cst.Call]) -> list[Step]:
+def steps(source: Source, made: Sequence[cst.Call]) -> list[StepCall]:
     """Every ``optimizer.step()`` and ``scaler.step(optimizer)``, schedulers' left out."""
     names = {source.code(t): call for call in made if (t := target(source, call)) is not None}
     found = []
@@ -73,7 +73,7 @@ def steps(source: Source, made: Sequence[cst.Call]) -> list[Step]:
             continue
         stepped = given[0] if scaler else owner
         known = made[0] if len(made) == 1 else names.get(stepped)
-        found.append(Step(call, stepped, scaler, known))
+        found.append(StepCall(call, stepped, scaler, known))
     return found
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import libcst as cst
 
 from evengrad.fixing.patch.script import arguments
-from evengrad.fixing.patch.script.draft import Draft, Manual
-from evengrad.fixing.patch.script.numbers import number
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.torch import optimizers
 from evengrad.fixing.patch.torch.initialise import anchor
-from evengrad.values.change import Pretrained
+from evengrad.fixing.wording import number
 
 _DEFAULTS = {"Adam": 1e-3, "AdamW": 1e-3, "SGD": 1e-3, "RMSprop": 1e-2, "Adagrad": 1e-2}
 
 
-def torch(draft: Draft, change: Pretrained) -> None:
+def pretrained(draft: SourceDraft, file: str, factor: float) -> None:
     """Loaded behind all that initialises the model; then frozen, or in a group of the optimizer's own."""
     source = draft.source
     models = optimizers.trained(source)
@@ -26,18 +25,18 @@ def torch(draft: Draft, change: Pretrained) -> None:
         raise Manual(made, "before")
     if source.start(place) > source.start(made):
         raise Manual(made, "before")
-    lines = _load(draft, change.file, name)
-    if change.factor == 0:
+    lines = _load(draft, file, name)
+    if factor == 0:
         lines += [
             f"for name, parameter in {name}.named_parameters():",
             "    parameter.requires_grad = name not in matched",
         ]
     else:
-        _groups(draft, made, name, change.factor)
+        _groups(draft, made, name, factor)
     draft.after(place, lines)
 
 
-def _load(draft: Draft, file: str, model: str) -> list[str]:
+def _load(draft: SourceDraft, file: str, model: str) -> list[str]:
     path = draft.quoted(file) if file.isprintable() and not set(file) & set("\\\"'") else repr(file)
     if file.endswith(".safetensors"):
         draft.need("import safetensors.torch")
@@ -61,7 +60,7 @@ def _load(draft: Draft, file: str, model: str) -> list[str]:
     ]
 
 
-def _groups(draft: Draft, made: cst.Call, model: str, factor: float) -> None:
+def _groups(draft: SourceDraft, made: cst.Call, model: str, factor: float) -> None:
     """The matched parameters at a part of the rate, and the others."""
     source, given = draft.source, optimizers.parameters(draft.source, made)
     kind, rate = optimizers.kind(source, made), arguments.value(made, "lr", 1)

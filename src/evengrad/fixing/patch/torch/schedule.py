@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import libcst as cst
 
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import optimizers
-from evengrad.values.change import Decay, Warmup
 
 _HOME = "torch.optim.lr_scheduler"
 # these set the rate instead of multiplying what it is
 _OVERWRITE = {"LambdaLR", "OneCycleLR", "CyclicLR", "CosineAnnealingWarmRestarts", "LinearLR"}
 
 
-def warmup(draft: Draft, change: Warmup) -> None:
+def warmup(draft: SourceDraft, steps: int) -> None:
     """``LinearLR``, one step an update."""
     schedulers = _schedulers(draft.source)
     overwriting = [call for name, call in schedulers if name in _OVERWRITE]
-    if change.steps < 2 or overwriting:
+    if steps < 2 or overwriting:
         raise Manual(next(iter(overwriting), None), "before")
-    end = f"start_factor=1 / {change.steps}, total_iters={change.steps - 1}"
+    end = f"start_factor=1 / {steps}, total_iters={steps - 1}"
     _add(draft, "warmup", "LinearLR", end)
 
 
-def decay(draft: Draft, change: Decay) -> None:
+def decay(draft: SourceDraft, steps: int) -> None:
     """``CosineAnnealingLR``, one step an update."""
     if schedulers := _schedulers(draft.source):
         raise Manual(schedulers[0][1])
-    _add(draft, "decay", "CosineAnnealingLR", f"T_max={change.steps}")
+    _add(draft, "decay", "CosineAnnealingLR", f"T_max={steps}")
 
 
 def _schedulers(source: Source) -> list[tuple[str, cst.Call]]:
@@ -44,7 +43,7 @@ def _reached(source: Source, made: cst.Call, step: cst.Call, *, own: bool) -> bo
     return function is None or source.around(step, cst.FunctionDef) is function
 
 
-def _add(draft: Draft, name: str, kind: str, end: str) -> None:
+def _add(draft: SourceDraft, name: str, kind: str, end: str) -> None:
     source = draft.source
     made = optimizers.single(source, "after")
     target = optimizers.target(source, made)

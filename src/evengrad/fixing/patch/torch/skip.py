@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import libcst as cst
 
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import modules
 from evengrad.fixing.patch.torch.modules import Modules, module
 from evengrad.fixing.patch.torch.normalise import refuse_indices, shift
 from evengrad.fixing.patch.torch.optimizers import trained
-from evengrad.values.change import Skip
 
 _CLASS = "SkipInit"
 _NORMS = {f"BatchNorm{n}d" for n in (1, 2, 3)} | {"LayerNorm", "GroupNorm", "RMSNorm"}
 
 
-def torch(draft: Draft, change: Skip) -> None:
+def skip(draft: SourceDraft, layers: Sequence[str]) -> None:
     """Around each layer where it is made, or where it is called if a normalisation follows there."""
     source, found = draft.source, Modules()
     for prefix, model in trained(source).items():
         found.add(modules.modules(source, model), prefix)
     sites: dict[int, tuple[cst.Call, list[str]]] = {}
-    for layer in change.layers:
+    for layer in layers:
         if layer not in found.weighted(source):
             raise Manual(next((o for o in found.opaque if isinstance(o, cst.Call)), None))
         made = found.sites[layer]
@@ -32,7 +33,7 @@ def torch(draft: Draft, change: Skip) -> None:
         _define(draft, min(wrapped, key=source.start))
 
 
-def _one(draft: Draft, made: cst.Call, layers: list[str], found: Modules) -> bool:
+def _one(draft: SourceDraft, made: cst.Call, layers: list[str], found: Modules) -> bool:
     """Whether it was wrapped in a module of the new class."""
     source, above = draft.source, draft.source.parent(made)
     if {name for name, call in found.sites.items() if call is made} != set(layers):
@@ -52,7 +53,7 @@ def _one(draft: Draft, made: cst.Call, layers: list[str], found: Modules) -> boo
     return True
 
 
-def _wrap(draft: Draft, made: cst.Call, layers: list[str]) -> None:
+def _wrap(draft: SourceDraft, made: cst.Call, layers: list[str]) -> None:
     draft.insert(draft.source.start(made), f"{_CLASS}(")
     draft.insert(draft.source.end(made), ")")
     for layer in layers:
@@ -60,7 +61,7 @@ def _wrap(draft: Draft, made: cst.Call, layers: list[str]) -> None:
 
 
 def _in_sequential(
-    draft: Draft, arg: cst.Arg | cst.Element, layers: list[str], found: Modules
+    draft: SourceDraft, arg: cst.Arg | cst.Element, layers: list[str], found: Modules
 ) -> None:
     """Together with the normalisation behind it, which leaves its own place. Also in a list that becomes a
     Sequential's arguments.
@@ -95,7 +96,7 @@ def _in_sequential(
 
 
 def _in_list(
-    draft: Draft, made: cst.Call, above: cst.GeneratorExp | cst.ListComp, layers: list[str]
+    draft: SourceDraft, made: cst.Call, above: cst.GeneratorExp | cst.ListComp, layers: list[str]
 ) -> None:
     """Each layer of a ModuleList that one loop goes over."""
     source, assign = draft.source, draft.source.around(made, cst.Assign)
@@ -158,7 +159,7 @@ def _read_next(source: Source, assign: cst.Assign) -> bool:
     return any(kind in _NORMS for kind in kinds)
 
 
-def _in_forward(draft: Draft, assign: cst.Assign, use: cst.Call, norm: cst.Call) -> None:
+def _in_forward(draft: SourceDraft, assign: cst.Assign, use: cst.Call, norm: cst.Call) -> None:
     """``x + self.fc_scale * self.norm(self.fc(x))``."""
     source, target = draft.source, draft.source.code(assign.targets[0].target)
     given = use.args[0].value if len(use.args) == 1 else None
@@ -172,7 +173,7 @@ def _in_forward(draft: Draft, assign: cst.Assign, use: cst.Call, norm: cst.Call)
         draft.insert(source.end(norm), ")")
 
 
-def _define(draft: Draft, first: cst.Call) -> None:
+def _define(draft: SourceDraft, first: cst.Call) -> None:
     """The class, in front of the statement that uses it first."""
     source = draft.source
     if any(node.name.value == _CLASS for node in source.all(cst.ClassDef)):

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import libcst as cst
 
-from evengrad.fixing.patch.script.draft import Draft, Manual
+from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.torch import optimizers
-from evengrad.fixing.patch.torch.initialise import anchor, lines
-from evengrad.values.change import Initialise, UnitVariance
+from evengrad.fixing.patch.torch.initialise import Drawing, anchor, lines
 
 _NAMES = {"unit_variance", "hooks"}
 
 
-def torch(draft: Draft, change: UnitVariance) -> None:
+def unit_variance(draft: SourceDraft, layers: Sequence[str]) -> None:
     """Orthogonal weights, and a hook for each of the layers."""
     source, models = draft.source, optimizers.trained(draft.source)
     if len(models) != 1 or any(node.value in _NAMES for node in source.all(cst.Name)):
         raise Manual(optimizers.optimizers(source)[0], "before")
     model = next(iter(models.values()))
-    drawn = Initialise(change.layers, "linear", 1.0, "orthogonal")
+    drawn = Drawing(tuple(layers), 1.0, "orthogonal")
     loop = lines(
         draft,
         drawn,

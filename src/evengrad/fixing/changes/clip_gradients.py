@@ -1,0 +1,56 @@
+"""Gradients clipped before each update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from evengrad.fixing.wording import OPTIMIZER, number
+from evengrad.recording import clip
+from evengrad.values.change import Advice, Change
+
+ClipKind = Literal[
+    "norm", "value", "tensor", "agc", "percentile", "zscore", "adagc", "update", "auto"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipGradients(Change):
+    """Clip the gradients before each update. kind, bound: a clip's name and first parameter
+    (``recording.clip``).
+    """
+
+    stage: ClassVar[int] = 170
+    kind: ClipKind
+    bound: float
+
+    def settings(self) -> dict[str, Any]:
+        """The clip is the watch's own, so that its guard sees what is left after it."""
+        return {"clip": clip.parse(f"{self.kind}:{self.bound!r}")}
+
+    def write_torch(self, draft: Any) -> None:
+        """See Change."""
+        from evengrad.fixing.patch.torch.clip import clip_gradients
+
+        clip_gradients(draft, self.kind, self.bound)
+
+    def write_keras(self, draft: Any) -> None:
+        """See Change."""
+        from evengrad.fixing.patch.keras.clip import clip_gradients
+
+        clip_gradients(draft, self.kind, self.bound)
+
+    def advice(self, *, keras: bool) -> Advice:
+        """See Change."""
+        bound = number(self.bound)
+        if self.kind not in ("norm", "value"):
+            given = f'clip="{self.kind}:{bound}"'
+            if keras:
+                return Advice(f"callbacks=[evengrad.keras.Watch({given})]", "in fit()", "write")
+            code = f"evengrad.watch(model, optimizer, {given}, guard=None, folder=None)"
+            return Advice(code, "before the training loop", "add")
+        if keras:
+            word = "global_clipnorm" if self.kind == "norm" else "clipvalue"
+            return Advice(f"{word}={bound}", OPTIMIZER, "write")
+        code = f"torch.nn.utils.clip_grad_{self.kind}_(model.parameters(), {bound})"
+        return Advice(code, "before optimizer.step()", "add")

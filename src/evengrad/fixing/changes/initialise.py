@@ -1,0 +1,79 @@
+"""Initial weights of another scale or law."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from evengrad.fixing.wording import MODEL, some
+from evengrad.values.change import Advice, Change
+
+Scheme = Literal["normal", "orthogonal", "zeros"]
+
+
+@dataclass(frozen=True, slots=True)
+class Initialise(Change):
+    """Draw the weights of some layers anew, with ``Var W = gain^2 / fan_in``, and zero their biases.
+
+    layers: their names, forward order. activation: the type that follows them ("relu", "tanh", ...; "linear"
+    for none), for which gain preserves the variance (He 2015, 1502.01852). scheme: orthogonal
+    is scaled by the same gain (Saxe 2013, 1312.6120; delta-orthogonal for convolutions, Xiao 2018, 1806.05393);
+    zeros are for the ends of residual branches, and have the gain 0.
+    """
+
+    stage: ClassVar[int] = 80
+    layers: tuple[str, ...]
+    activation: str
+    gain: float
+    scheme: Scheme = "normal"
+
+    def order(self) -> int:
+        """Zeros behind what is drawn."""
+        return self.stage + (self.scheme == "zeros")
+
+    def live_torch(self, live: Any) -> None:
+        """See Change."""
+        from evengrad.adapters.torch.change.weights import initialise
+
+        initialise(live, self.layers, self.gain, self.scheme)
+
+    def live_keras(self, live: Any) -> None:
+        """See Change."""
+        from evengrad.adapters.keras.change.weights import initialise
+
+        initialise(live, self.layers, self.gain, self.scheme)
+
+    def write_torch(self, draft: Any) -> None:
+        """See Change."""
+        from evengrad.fixing.patch.torch.initialise import initialise
+
+        initialise(draft, self.layers, self.gain, self.scheme)
+
+    def write_keras(self, draft: Any) -> None:
+        """See Change."""
+        from evengrad.fixing.patch.keras.initialise import initialise
+
+        initialise(draft, self.layers, self.gain, self.scheme)
+
+    def advice(self, *, keras: bool) -> Advice:
+        """See Change."""
+        if keras:
+            code = f"kernel_initializer=keras.initializers.{self._keras()} for {some(self.layers)}"
+            return Advice(code, "where these layers are made", "write")
+        code = f"{self._torch()}; torch.nn.init.zeros_(layer.bias) for layer in {some(self.layers)}"
+        return Advice(code, MODEL, "add")
+
+    def _keras(self) -> str:
+        if self.scheme == "zeros":
+            return "Zeros()"
+        if self.scheme == "orthogonal":
+            return f"Orthogonal({self.gain:.4g} * max(1, outputs / inputs) ** 0.5)"
+        return f'VarianceScaling({self.gain**2:.3g}, "fan_in", "truncated_normal")'
+
+    def _torch(self) -> str:
+        if self.scheme == "zeros":
+            return "torch.nn.init.zeros_(layer.weight)"
+        if self.scheme == "orthogonal":
+            return f"torch.nn.init.orthogonal_(layer.weight, gain={self.gain:.4g})"
+        std = f"{self.gain:.4g} / layer.weight[0].numel() ** 0.5"
+        return f"torch.nn.init.normal_(layer.weight, std={std})"

@@ -1,0 +1,55 @@
+"""Loss scaling for half precision (Micikevicius 2018, 1710.03740)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from evengrad.fixing.wording import OPTIMIZER
+from evengrad.values.change import Advice, Change
+
+
+@dataclass(frozen=True, slots=True)
+class LossScale(Change):
+    """The loss times ``value`` before differentiation, the gradients divided by it before the update, in a
+    framework's own scaler, which adapts the value.
+    """
+
+    stage: ClassVar[int] = 120
+    patch_stage: ClassVar[int] = 20  # before a clip
+    value: float
+
+    def live_torch(self, live: Any) -> None:
+        """See Change."""
+        from evengrad.adapters.torch.change.loss_scale import loss_scale
+
+        loss_scale(live, self.value)
+
+    def live_keras(self, live: Any) -> None:
+        """See Change."""
+        from evengrad.adapters.keras.change.optimizer import loss_scale
+
+        loss_scale(live, self.value)
+
+    def write_torch(self, draft: Any) -> None:
+        """See Change."""
+        from evengrad.fixing.patch.torch.loss_scale import loss_scale
+
+        loss_scale(draft, self.value)
+
+    def write_keras(self, draft: Any) -> None:
+        """See Change."""
+        from evengrad.fixing.patch.keras.loss_scale import loss_scale
+
+        loss_scale(draft, self.value)
+
+    def advice(self, *, keras: bool) -> Advice:
+        """See Change."""
+        if keras:
+            code = f"keras.optimizers.LossScaleOptimizer(optimizer, initial_scale={self.value:g})"
+            return Advice(code, OPTIMIZER, "write")
+        code = (
+            f"scaler = torch.amp.GradScaler(device, init_scale={self.value:g}), then "
+            "scaler.scale(loss).backward(), scaler.step(optimizer), scaler.update()"
+        )
+        return Advice(code, "instead of loss.backward() and optimizer.step()", "write")

@@ -1,0 +1,31 @@
+"""How changes are worded: numbers as a script writes them, layers, the usual places."""
+
+from __future__ import annotations
+
+from evengrad.values.change import Advice
+
+OPTIMIZER = "where the optimizer is made"
+MODEL = "after the model is made"
+_FEW = 4
+
+
+def number(value: float) -> str:
+    """A float to three significant digits: ``0.001``, ``1e-05``, ``2.0``."""
+    return repr(float(f"{value:.3g}"))
+
+
+def some(layers: tuple[str, ...]) -> str:
+    """Layer names; of many the first and the last."""
+    if len(layers) <= _FEW:
+        return ", ".join(layers)
+    return f"{layers[0]} ... {layers[-1]} ({len(layers)} layers)"
+
+
+def scheduler(name: str, code: str) -> Advice:
+    """A scheduler of PyTorch's that makes a step with each update."""
+    made = f"{name} = torch.optim.lr_scheduler.{code}"
+    return Advice(
+        f"{made}, and {name}.step() after each optimizer.step()",
+        "after the optimizer is made",
+        "add",
+    )
