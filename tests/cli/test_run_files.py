@@ -11,7 +11,7 @@ from recorded import box, record
 from typer.testing import CliRunner
 
 from evengrad.cli import app
-from evengrad.diagnosis.diagnose import judge_run
+from evengrad.diagnosis.diagnose import diagnose_run
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.recording import blackbox
 from evengrad.recording.reader import load
@@ -34,7 +34,7 @@ def test_a_run_file_says_the_same_as_the_scenario_it_was_made_from(tmp_path):
     for scenario in (HEALTHY, Scenario(spikes=(60,), steps=90, optimizer="Adam")):
         path = record(scenario, tmp_path).path
         read, made = load(path), scenario.run()
-        assert judge_run(read) == judge_run(made)
+        assert diagnose_run(read) == diagnose_run(made)
         for name, values in made.steps.items():
             assert read.steps[name].tolist() == values.tolist()
         assert read.details["gradient_rms"].tolist() == made.details["gradient_rms"].tolist()

@@ -11,7 +11,7 @@ from evengrad.fixing.changes.initialise import Initialise
 from evengrad.fixing.remedies import candidates
 from evengrad.fixing.trial import Result
 from evengrad.values.finding import Cause
-from evengrad.verbs.check import diagnose
+from evengrad.verbs.check import check_probe
 
 
 class Net(nn.Module):
@@ -73,7 +73,7 @@ class Residual(nn.Module):
 def proposed(model, seed):
     measured = probed(model, seed)
     result = Result("budget")
-    found = candidates(Case(measured, diagnose(measured).findings, result, 100), ())
+    found = candidates(Case(measured, check_probe(measured).findings, result, 100), ())
     return {candidate.remedy: candidate for candidate in found}
 
 

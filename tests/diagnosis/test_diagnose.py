@@ -1,6 +1,13 @@
 """Folding and ranking of findings."""
 
-from evengrad.diagnosis.diagnose import fold, upstream
+import make
+import pytest
+from recorded import record
+
+from evengrad.diagnosis.diagnose import diagnose, fold, upstream
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.errors import EvengradError
+from evengrad.recording.reader import load
 from evengrad.values.finding import Cause, Finding, Severity
 
 
@@ -62,3 +69,19 @@ def test_to_be_mended_in_the_order_in_which_causes_can_be_judged():
     )
     assert [f.code for f in found] == ["EG802", "EG601", "EG301"]
     assert [f.code for f in upstream(found)] == ["EG601", "EG301", "EG802"]
+
+
+def test_a_loaded_run_and_a_probe_are_diagnosed_alike(tmp_path):
+    scenario = Scenario(loss="rises")
+    run = load(record(scenario, tmp_path).path)
+    assert [(f.code, f.cause) for f in diagnose(run)] == [("EG807", Cause.LEARNING_RATE)]
+    assert diagnose(load(record(Scenario(steps=0), tmp_path / "empty").path)) == ()
+    found = diagnose(make.chain([(3.0, 0.7)] * 20))
+    assert found[0].code == "EG301"
+    assert "EG101" in {echo.code for echo in found[0].echoes}
+
+
+@pytest.mark.parametrize("other", ["runs/20260101-120000-train", None, Scenario()])
+def test_what_is_neither_is_refused(other):
+    with pytest.raises(EvengradError, match=r"a Run \(evengrad\.load\) or a Probe .*, got "):
+        diagnose(other)

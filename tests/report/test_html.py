@@ -16,7 +16,7 @@ import pytest
 from evengrad.diagnosis.evidence import evidence
 from evengrad.report import charts, html, rows
 from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.verbs.check import Check, diagnose
+from evengrad.verbs.check import Check, check_probe
 
 _EVIL = "</script><script>alert(1)</script>"
 
@@ -48,7 +48,7 @@ def _specs(page: _Page) -> dict[str, dict]:
 
 
 def test_one_file_that_needs_nothing_else() -> None:
-    page = _Page(html.render(diagnose(make.residual(50))))
+    page = _Page(html.render(check_probe(make.residual(50))))
     assert page.tags.count("script") == 2
     assert page.links
     assert all(link.startswith("#finding-") for link in page.links)
@@ -56,7 +56,7 @@ def test_one_file_that_needs_nothing_else() -> None:
 
 
 def test_two_hundred_operations_stay_small() -> None:
-    assert len(html.render(diagnose(make.residual(50))).encode()) < 3_000_000
+    assert len(html.render(check_probe(make.residual(50))).encode()) < 3_000_000
 
 
 def test_the_users_words_are_escaped_everywhere() -> None:
@@ -66,7 +66,7 @@ def test_the_users_words_are_escaped_everywhere() -> None:
     finding = Finding(
         "EG999", _EVIL, Cause.ACTIVATION, Severity.ERROR, (_EVIL,), (_EVIL,), (_EVIL,)
     )
-    page = html.render(Check(probe, (finding, *diagnose(probe).findings)))
+    page = html.render(Check(probe, (finding, *check_probe(probe).findings)))
     assert "alert(1)" in page
     assert "<script>alert" not in page
     assert _Page(page).tags.count("script") == 2
@@ -77,7 +77,7 @@ def test_the_users_words_are_escaped_everywhere() -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_charts_hold_the_budget(seed: int) -> None:
     gains = make.noisy(np.random.default_rng(seed), 7, 2.5, 0.7)
-    check = diagnose(make.chain(gains))
+    check = check_probe(make.chain(gains))
     seen = evidence(check.probe)
     decades = [row["decades"] for row in rows.profile(check, seen)]
     down = [math.log10(gain) for pair in gains for gain in pair]
@@ -103,7 +103,7 @@ def test_updates_are_relative_and_say_where_there_are_none() -> None:
 
 
 def test_a_broken_net_renders_without_nan_in_its_charts() -> None:
-    check = diagnose(make.residual(15, broken=9))
+    check = check_probe(make.residual(15, broken=9))
     page = _Page(html.render(check))
     assert "NaN" not in page.scripts[-1]
     broken = [row.name for row in rows.table(check, evidence(check.probe)) if row.bad == "broken"]
@@ -112,7 +112,7 @@ def test_a_broken_net_renders_without_nan_in_its_charts() -> None:
 
 
 def test_findings_come_with_their_explanation() -> None:
-    page = html.render(diagnose(make.chain([(3.0, 0.7)] * 20)))
+    page = html.render(check_probe(make.chain([(3.0, 0.7)] * 20)))
     assert "How it decides." in page
     assert html.explained("EG000") == []
 

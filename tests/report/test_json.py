@@ -12,7 +12,7 @@ import pytest
 from evengrad.diagnosis.budget import budget
 from evengrad.report import json
 from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.verbs.check import Check, diagnose
+from evengrad.verbs.check import Check, check_probe
 
 
 def _read(check: Check) -> dict:
@@ -26,7 +26,7 @@ def _read(check: Check) -> dict:
 def test_round_trip_keeps_every_figure(seed: int) -> None:
     rng = np.random.default_rng(seed)
     gains = make.noisy(rng, int(rng.integers(2, 12)), 1.4, 0.71)
-    check = diagnose(make.chain(gains))
+    check = check_probe(make.chain(gains))
     read = _read(check)
     assert read == json.to_dict(check)
     assert read["schema"] == 1
@@ -54,7 +54,7 @@ def test_findings_in_the_words_of_the_design() -> None:
 
 
 def test_non_finite_figures_become_words() -> None:
-    read = _read(diagnose(make.residual(4, broken=2)))
+    read = _read(check_probe(make.residual(4, broken=2)))
     assert read["budget"]["total"] == "nan"
     assert read["probe"]["outputs"][0]["norm"] == "nan"
     gone = _read(Check(make.chain([(0.0, 1.0), (1.0, 1.0)], scales=[1.0, 1.0]), ()))

@@ -13,7 +13,7 @@ import pytest
 from recorded import record
 from rich.console import Console
 
-from evengrad.diagnosis.diagnose import judge_run
+from evengrad.diagnosis.diagnose import diagnose_run
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import by_layer, gradient_profile, grid, ratios
 from evengrad.recording.reader import load
@@ -25,7 +25,7 @@ STOPPED = Scenario(steps=300, refused=EventKind.NON_FINITE, status="stopped", sp
 
 
 def page(run):
-    return run_html.render(run, judge_run(run))
+    return run_html.render(run, diagnose_run(run))
 
 
 def specs(text):
@@ -36,7 +36,7 @@ def specs(text):
 def screen(run, width=100, encoding="utf-8"):
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=out, width=width)
-    console.print(run_text.panel(run, judge_run(run)))
+    console.print(run_text.panel(run, diagnose_run(run)))
     out.seek(0)
     return out.read()
 
@@ -189,7 +189,7 @@ def test_odd_runs_render(scenario):
     run = scenario.run()
     assert "<h1>" in page(run)
     assert screen(run)
-    json.loads(run_json.dumps(run, judge_run(run)))
+    json.loads(run_json.dumps(run, diagnose_run(run)))
 
 
 def test_text_fits_a_screen_and_says_what_matters(tmp_path):

@@ -14,7 +14,7 @@ from evengrad.diagnosis.budget import budget
 from evengrad.report import profile, text
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import Probe
-from evengrad.verbs.check import Check, diagnose
+from evengrad.verbs.check import Check, check_probe
 
 
 def _screen(check: Check, *, width: int = 100, encoding: str = "utf-8") -> str:
@@ -31,7 +31,7 @@ def _exploding(seed: int, depth: int = 20) -> Probe:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_twenty_layers_fit_one_screen(seed: int) -> None:
-    lines = _screen(diagnose(_exploding(seed))).splitlines()
+    lines = _screen(check_probe(_exploding(seed))).splitlines()
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 100
     assert lines[0].startswith("Not healthy: 1 error")
@@ -70,7 +70,7 @@ def test_shrinking_bars_grow_to_the_left() -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_reads_without_unicode(encoding: str) -> None:
-    assert "EG301" in _screen(diagnose(_exploding(0)), encoding=encoding)
+    assert "EG301" in _screen(check_probe(_exploding(0)), encoding=encoding)
 
 
 def test_deep_nets_fold_and_keep_extremes_and_marks() -> None:
@@ -85,7 +85,7 @@ def test_deep_nets_fold_and_keep_extremes_and_marks() -> None:
 
 
 def test_non_finite_is_told() -> None:
-    screen = _screen(diagnose(make.with_notes(make.residual(15, broken=9), "[b]a note[/b]")))
+    screen = _screen(check_probe(make.with_notes(make.residual(15, broken=9), "[b]a note[/b]")))
     assert "not finite" in screen
     assert "block10.conv" in screen
     assert "Note: [b]a note[/b]" in screen

@@ -14,7 +14,7 @@ from rich.console import Console
 from evengrad.cli import files
 from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say
 from evengrad.values.probe import Probe
-from evengrad.verbs.check import diagnose
+from evengrad.verbs.check import check_probe
 from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
 from evengrad.verbs.host import own_frames
 
@@ -62,7 +62,7 @@ def check(
     """
     page = None if no_html else html or folder / f"check-{_stem(script, module)}" / "report.html"
     files.expect_writable(page, json)
-    result = diagnose(_probe(script, arguments or [], module, precise))
+    result = check_probe(_probe(script, arguments or [], module, precise))
     from evengrad.report import html as pages
     from evengrad.report import json as machine
     from evengrad.report import text

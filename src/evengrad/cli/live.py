@@ -17,7 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
 from rich.text import Text
 
-from evengrad.recording.session import RunListener
+from evengrad.recording.listener import RunListener
 from evengrad.report.run_text import sparkline
 from evengrad.report.run_words import duration, short
 from evengrad.values.run import BAD_EVENTS, Detail, Event, EventKind, RunStatus, Step, Subject

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from evengrad.cli import files
 from evengrad.cli.command import ExitStatus
-from evengrad.diagnosis.diagnose import judge_run
+from evengrad.diagnosis.diagnose import diagnose_run
 from evengrad.errors import EvengradError
 from evengrad.recording.reader import load
 from evengrad.values.finding import Finding
@@ -38,7 +38,7 @@ def report(
     found = load(run)
     if not len(found.steps["step"]):
         raise EvengradError(f"{run} has no step in it yet ({found.status}).")
-    findings = judge_run(found)
+    findings = diagnose_run(found)
     show(found, findings)
     if not write(found, findings, html, json):
         raise typer.Exit(ExitStatus.CANNOT)

@@ -12,7 +12,7 @@ from evengrad.cli import files
 from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say
 from evengrad.cli.live import viewing
 from evengrad.cli.report import show, write
-from evengrad.diagnosis.diagnose import judge_run
+from evengrad.diagnosis.diagnose import diagnose_run
 from evengrad.errors import EvengradError
 from evengrad.recording.reader import load
 from evengrad.recording.settings import settings_of
@@ -113,7 +113,7 @@ def _judged(outcome: Outcome) -> list[tuple[Run, tuple[Finding, ...]]]:
             say(str(error))
             continue
         if len(one.steps["step"]):
-            found.append((one, judge_run(one)))
+            found.append((one, diagnose_run(one)))
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from evengrad.diagnosis.catalogue import all_rules, all_run_rules
 from evengrad.diagnosis.evidence import evidence
+from evengrad.errors import EvengradError
 from evengrad.values.finding import Cause, Finding
 from evengrad.values.probe import Probe
 from evengrad.values.run import Run
@@ -25,7 +26,29 @@ _UPSTREAM = (
 """What is mended first: a cause can only be judged when those before it are out of the way."""
 
 
-def judge(probe: Probe, *, still: bool = False) -> tuple[Finding, ...]:
+def diagnose(measured: Run | Probe) -> tuple[Finding, ...]:
+    """Diagnose a run that was loaded, or a probe.
+
+    Args:
+        measured: ``evengrad.load(folder)``, also while that training goes on, or ``evengrad.check(...).probe``.
+
+    Returns:
+        The findings, most important first, the echoes of a cause folded into the finding that names it (its
+        ``echoes``). Empty where nothing is wrong.
+
+    Raises:
+        EvengradError: it is neither.
+    """
+    if isinstance(measured, Run):
+        return diagnose_run(measured)
+    if isinstance(measured, Probe):
+        return diagnose_probe(measured)
+    raise EvengradError(
+        f"Expected a Run (evengrad.load) or a Probe (evengrad.check(...).probe), got {type(measured).__name__}."
+    )
+
+
+def diagnose_probe(probe: Probe, *, still: bool = False) -> tuple[Finding, ...]:
     """The findings of every rule, ranked and folded. still: a run from there is known, and its loss does not
     fall.
     """
@@ -33,7 +56,7 @@ def judge(probe: Probe, *, still: bool = False) -> tuple[Finding, ...]:
     return fold([finding for rule in all_rules() for finding in rule.check(seen)])
 
 
-def judge_run(run: Run) -> tuple[Finding, ...]:
+def diagnose_run(run: Run) -> tuple[Finding, ...]:
     """The findings of every rule of a watched training, ranked and folded; also while it goes on."""
     if not len(run.steps["step"]):
         return ()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from evengrad.diagnosis.diagnose import fold, judge, judge_run, upstream
+from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run, fold, upstream
 from evengrad.errors import EvengradError, ScriptError
 from evengrad.fixing.case import Case
 from evengrad.fixing.outcome import Attempt, Fixing, Plan
@@ -23,7 +23,7 @@ from evengrad.fixing.verdict import together
 from evengrad.recording.reader import load
 from evengrad.values.finding import Cause, Finding
 from evengrad.values.probe import Probe
-from evengrad.verbs.check import diagnose
+from evengrad.verbs.check import check_probe
 from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
 
 if TYPE_CHECKING:
@@ -238,16 +238,16 @@ def _printing_into(file: Path) -> Iterator[None]:
 
 def _faults(probe: Probe | None) -> tuple[Finding, ...]:
     """What is wrong whatever the losses say: a training may learn in spite of it."""
-    found = () if probe is None else diagnose(probe).findings
+    found = () if probe is None else check_probe(probe).findings
     return upstream(f for f in found if f.cause in _HIDDEN)
 
 
 def _findings(probe: Probe | None, plain: Attempt) -> tuple[Finding, ...]:
     """Of the check, and of the run, in the order in which they are to be mended."""
     still = plain.verdict.healthy and not plain.verdict.learning
-    found = [] if probe is None else list(judge(probe, still=still))
+    found = [] if probe is None else list(diagnose_probe(probe, still=still))
     if plain.result.run is not None:
-        found += judge_run(load(Path(plain.result.run)))
+        found += diagnose_run(load(Path(plain.result.run)))
     return upstream(fold(found))
 
 

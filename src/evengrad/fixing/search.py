@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from evengrad.diagnosis.diagnose import judge_run
+from evengrad.diagnosis.diagnose import diagnose_run
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.warmup import Warmup
 from evengrad.fixing.outcome import Attempt, Plan
@@ -77,7 +77,7 @@ class ByDiagnosis:
             return []
         if before.remedy.count("+") + 1 == _TOGETHER:
             return []
-        findings = judge_run(load(Path(result.run)))
+        findings = diagnose_run(load(Path(result.run)))
         probe = None if case.probe is None else replace(case.probe, rate=None)  # of other weights
         after = replace(case, probe=probe, findings=findings, result=result)
         if before.cause in after.causes:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from evengrad.diagnosis.diagnose import judge, judge_run
+from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.fixing import verdict as learning
 from evengrad.fixing.chance import Chance
@@ -143,8 +143,8 @@ class _Session:
         end, message = self._end(outcome, run)
         if run is None:
             return Result(end, message=message)
-        probed = () if self._probe is None else judge(self._probe)
-        findings = with_echoes([*judge_run(run), *probed])
+        probed = () if self._probe is None else diagnose_probe(self._probe)
+        findings = with_echoes([*diagnose_run(run), *probed])
         losses = run.steps["loss"][: self._trial.steps]
         norms = run.steps["norm"][: self._trial.steps]
         return Result(

@@ -16,13 +16,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from evengrad.recording import blackbox, failure, guard, loss_scaler
 from evengrad.recording.blackbox import BlackBox, Origin
 from evengrad.recording.guard import Action, GuardStopError, Tally
+from evengrad.recording.listener import RunListener, SafeListener
 from evengrad.recording.loss_scaler import ScalerWatch
 from evengrad.recording.monitor import Monitor, gradient_rms
 from evengrad.recording.settings import Settings
@@ -33,16 +34,6 @@ log = logging.getLogger("evengrad")
 _BOXES = 3  # black boxes a run keeps; the first ones, nearest to the cause
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class RunListener(Protocol):
-    """Who wants to see a run while it goes on, such as the live view."""
-
-    def begin(self, subject: Subject, path: Path | None) -> None: ...
-    def step(self, step: Step) -> None: ...
-    def detail(self, detail: Detail) -> None: ...
-    def event(self, event: Event) -> None: ...
-    def end(self, status: RunStatus) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +75,7 @@ class Watching:
         self.off = False
         self.stopped: GuardStopError | None = None
         self.path: Path | None = None
-        self._listener = listener
+        self._listener = SafeListener(listener)
         self._writer: Writer | None = None
         self._monitor = Monitor(subject.tensors, settings.clip is not None)
         self._tally = Tally(settings.guard or guard.Guard())
@@ -124,8 +115,7 @@ class Watching:
         """An observed step in full."""
         if self._writer is not None:
             self._writer.detail(detail)
-        if self._listener is not None:
-            self._listener.detail(detail)
+        self._listener.call("detail", detail)
         for event in self._monitor.detail(detail):
             self._event(event)
 
@@ -201,8 +191,7 @@ class Watching:
         if self._writer is not None:
             self._writer.about("ended", self.now)
             self._writer.close("stopped" if self.stopped is not None else status)
-        if self._listener is not None:
-            self._listener.end("stopped" if self.stopped is not None else status)
+        self._listener.call("end", "stopped" if self.stopped is not None else status)
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -216,21 +205,19 @@ class Watching:
             log.warning(
                 "No run file can be written (%s); the training is watched without one.", error
             )
-        if self._listener is not None:
-            self._listener.begin(self.subject, self.path)
+        self._listener.call("begin", self.subject, self.path)
 
     def _keep(self, step: Step, norms: Floats) -> None:
         self._recent.append((step.step, norms))
         if self._writer is not None:
             self._writer.step(step)
-        if self._listener is not None:
-            self._listener.step(step)
+        self._listener.call("step", step)
 
     def _event(self, event: Event) -> None:
         if self._writer is not None:
             self._writer.event(event)
-        if self._listener is not None:
-            self._listener.event(event)
+        if self._listener:
+            self._listener.call("event", event)
         elif event.kind is not EventKind.STOP:
             log.warning("step %d: %s", event.step, event.message)
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from evengrad.adapters import adapter_of
-from evengrad.diagnosis.diagnose import judge
+from evengrad.diagnosis.diagnose import diagnose_probe
 from evengrad.theory.prediction import Prediction, predict
 from evengrad.values.finding import Finding
 from evengrad.values.probe import Probe
@@ -41,7 +41,7 @@ def check(
     measured: Probe = adapter_of(model, "probe")(
         model, loss=loss, batch=batch, optimizer=optimizer, rate=rate, precise=precise
     )
-    return diagnose(measured)
+    return check_probe(measured)
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,6 @@ class Check:
             return None, f"{type(error).__name__} {error}"
 
 
-def diagnose(probe: Probe) -> Check:
+def check_probe(probe: Probe) -> Check:
     """Judge a probe by every rule."""
-    return Check(probe, judge(probe))
+    return Check(probe, diagnose_probe(probe))

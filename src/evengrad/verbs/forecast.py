@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evengrad.adapters import adapter_of
-from evengrad.diagnosis.diagnose import judge
+from evengrad.diagnosis.diagnose import diagnose_probe
 from evengrad.diagnosis.even import Even, even_initialisation
 from evengrad.errors import CannotCheckError
 from evengrad.theory.prediction import Band, Prediction, predict
@@ -140,7 +140,7 @@ def _typed(shape: Any, batch_size: int, dtype: str) -> Typed:
 def judged(prediction: Prediction) -> Forecast:
     """With what the rules and the theory of initialisation say of it."""
     expected = prediction.expected
-    return Forecast(prediction, judge(expected), even_initialisation(expected))
+    return Forecast(prediction, diagnose_probe(expected), even_initialisation(expected))
 
 
 def is_model(value: Any) -> bool:

@@ -12,7 +12,8 @@ from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.errors import EvengradError, InternalError
 from evengrad.recording import failure
 from evengrad.recording.guard import GuardStopError
-from evengrad.recording.session import RunListener, Watching
+from evengrad.recording.listener import RunListener
+from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
 from evengrad.values.run import RunStatus, Subject
 from evengrad.verbs.host import armed, as_main, execute, expect, own_frames

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from evengrad.adapters.keras.probe import probe
 from evengrad.values.finding import Cause
-from evengrad.verbs.check import diagnose
+from evengrad.verbs.check import check_probe
 
 pytestmark = pytest.mark.keras
 
@@ -31,7 +31,7 @@ def test_trap_1_one_nan_does_not_spread():
     assert measured.weight("bad/kernel").gradient.non_finite > 0
     assert measured.weight("good/kernel").gradient.non_finite == 0
     assert measured.weight("good/kernel").gradient.rms > 0
-    found = diagnose(measured).findings
+    found = check_probe(measured).findings
     assert found[0].code == "EG103"
     assert "sqrt" in found[0].layers[0]
 
@@ -44,4 +44,4 @@ def test_trap_6_vanishing_is_seen_where_the_global_norm_is_not_small():
     total = np.hypot.reduce([w.gradient.norm for w in measured.weights])
     assert total > 0.1, "an absolute threshold on the global norm sees nothing"
     assert measured.weight("d0/kernel").gradient.norm < 1e-8
-    assert diagnose(measured).findings[0].cause is Cause.ACTIVATION
+    assert check_probe(measured).findings[0].cause is Cause.ACTIVATION

@@ -393,3 +393,39 @@ def test_mixed_precision_skips_are_told_apart(tmp_path):
     assert np.isfinite(run.steps["norm"][applied == 1]).all()
     assert {e.kind for e in run.events} == {"scaler"}
     assert all(np.isfinite(v).all() for v in everything(found))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_listener_is_given_every_step_and_its_errors_end_nothing(fails, caplog):
+    x, y = data()
+    plain, listened = model(), model()
+    history = fit(plain, x, y, epochs=2)
+    given = []
+
+    class Listener:
+        def begin(self, subject, path):
+            given.append((subject.frontend, path))
+
+        def step(self, step):
+            given.append(step.step)
+            if fails and step.step == 4:
+                raise RuntimeError("my own fault")
+
+        def detail(self, detail):
+            given.append("detail")
+
+        def event(self, event): ...
+
+        def end(self, status):
+            given.append(status)
+
+    watch = evengrad.keras.Watch(folder=None, every=5, listener=Listener())
+    assert fit(listened, x, y, watch, epochs=2)["loss"] == history["loss"]
+    for left, right in zip(everything(plain), everything(listened), strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert not watch.watching.off
+    assert given[0] == ("keras", None)
+    steps = [step for step in given if isinstance(step, int)]
+    assert steps == list(range(5 if fails else 10))
+    assert ("finished" in given, "detail" in given) == (not fails, True)
+    assert caplog.text.count("my own fault") == fails

@@ -11,7 +11,7 @@ import evengrad
 from evengrad.adapters.torch.probe import probe
 from evengrad.diagnosis.budget import budget, operations_on_path
 from evengrad.values.spec import Kind
-from evengrad.verbs.check import diagnose
+from evengrad.verbs.check import check_probe
 
 F = nn.functional
 
@@ -255,7 +255,7 @@ def test_trap_1_one_nan_does_not_spread():
     good = measured.weight("good.weight").gradient
     assert good.non_finite == 0
     assert good.rms > 0
-    found = diagnose(measured).findings
+    found = check_probe(measured).findings
     assert found[0].code == "EG103"
 
 
@@ -286,7 +286,7 @@ def test_trap_6_vanishing_is_seen_where_the_global_norm_is_not_small():
     first = measured.weight("1.weight").gradient.norm
     assert total > 0.1, "an absolute threshold on the global norm sees nothing"
     assert first < 1e-12
-    assert diagnose(measured).findings[0].cause is evengrad.Cause.ACTIVATION
+    assert check_probe(measured).findings[0].cause is evengrad.Cause.ACTIVATION
 
 
 def test_trap_9_the_penalty_does_not_hide_vanishing():
@@ -303,7 +303,7 @@ def test_trap_9_the_penalty_does_not_hide_vanishing():
     first = measured.weight("1.weight")
     assert first.gradient.rms < 1e-13
     assert first.penalty > 1e-3
-    codes = {f.code for root in diagnose(measured).findings for f in (root, *root.echoes)}
+    codes = {f.code for root in check_probe(measured).findings for f in (root, *root.echoes)}
     assert "EG102" in codes
     exact = 0.05 * sum(w.detach().double().pow(2).sum().item() for w in net.parameters())
     assert measured.loss.penalty == pytest.approx(exact, rel=1e-5)
@@ -361,7 +361,7 @@ def test_softmax_outside_of_the_model_is_seen():
         nn.Linear(5, 4), (6, 5), loss=lambda out, y: F.cross_entropy(torch.softmax(out, -1), y)
     )
     assert measured.loss.head == "softmax"
-    assert diagnose(measured).findings[0].code == "EG501"
+    assert check_probe(measured).findings[0].code == "EG501"
 
 
 def test_labels_out_of_range_are_reported_not_raised():
@@ -369,11 +369,11 @@ def test_labels_out_of_range_are_reported_not_raised():
     y[0] = 4
     measured = probe(nn.Linear(5, 4), loss=nn.CrossEntropyLoss(), batch=(x, y))
     assert measured.loss.targets.max == 4
-    assert diagnose(measured).findings[0].code == "EG602"
+    assert check_probe(measured).findings[0].code == "EG602"
     ignored = torch.full((8,), -100)
     ignored[:4] = 1
     measured = probe(nn.Linear(5, 4), loss=nn.CrossEntropyLoss(), batch=(x, ignored))
-    assert diagnose(measured).findings == ()
+    assert check_probe(measured).findings == ()
 
 
 @pytest.mark.parametrize(

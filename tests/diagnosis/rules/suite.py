@@ -3,7 +3,7 @@
 from evengrad.diagnosis.catalogue import all_rules
 from evengrad.diagnosis.evidence import evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.verbs.check import diagnose
+from evengrad.verbs.check import check_probe
 
 SICK = [(rule, network) for rule in all_rules() for network in rule.sick]
 HEALTHY = [(rule, network) for rule in all_rules() for network in rule.healthy]
@@ -27,7 +27,7 @@ def assert_fires(rule, probe):
         assert finding.code == rule.code
         assert finding.title
         assert finding.advice
-    codes = {f.code for root in diagnose(probe).findings for f in (root, *root.echoes)}
+    codes = {f.code for root in check_probe(probe).findings for f in (root, *root.echoes)}
     assert rule.code in codes, "the diagnosis keeps it, alone or as an echo"
 
 

@@ -7,7 +7,7 @@ from build_keras import build
 from suite import HEALTHY, NETWORKS, SICK, assert_fires, assert_silent, name
 
 from evengrad.adapters.keras.probe import probe
-from evengrad.verbs.check import diagnose
+from evengrad.verbs.check import check_probe
 
 pytestmark = pytest.mark.keras
 
@@ -32,4 +32,4 @@ def test_silent_on_its_healthy_networks(rule, network):
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_healthy_networks_give_no_finding(network):
-    assert diagnose(probe(**build(network, 11), rate=True)).findings == ()
+    assert check_probe(probe(**build(network, 11), rate=True)).findings == ()

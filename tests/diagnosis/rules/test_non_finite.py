@@ -6,7 +6,7 @@ from torch import nn
 
 from evengrad import Cause
 from evengrad.adapters.torch.probe import probe
-from evengrad.verbs.check import diagnose
+from evengrad.verbs.check import check_probe
 
 F = nn.functional
 
@@ -27,7 +27,7 @@ def finding(net, loss=F.cross_entropy, x=None):
     torch.manual_seed(0)
     x = torch.randn(6, 5) if x is None else x
     measured = probe(net, loss=loss, batch=(x, torch.randint(0, 3, (6,))))
-    found = diagnose(measured).findings
+    found = check_probe(measured).findings
     assert found[0].code == "EG103"
     return found[0]
 
@@ -103,5 +103,5 @@ def test_a_batch_that_the_network_repairs_is_no_finding():
     x = torch.randn(6, 5)
     x[1, 2], x[2, 3] = torch.nan, torch.inf
     measured = probe(Repairs(), loss=F.cross_entropy, batch=(x, torch.randint(0, 3, (6,))))
-    assert not [f for f in diagnose(measured).findings if f.code == "EG103"]
+    assert not [f for f in check_probe(measured).findings if f.code == "EG103"]
     assert finding(Net(), x=x).title.startswith("the batch itself")

@@ -8,9 +8,9 @@ from suite import HEALTHY, NETWORKS, SICK, assert_fires, assert_silent, name
 
 from evengrad.adapters.torch.probe import probe
 from evengrad.diagnosis.catalogue import all_rules
-from evengrad.diagnosis.diagnose import judge
+from evengrad.diagnosis.diagnose import diagnose_probe
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.verbs.check import diagnose
+from evengrad.verbs.check import check_probe
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -28,7 +28,7 @@ def test_silent_on_its_healthy_networks(rule, network, seed):
 @pytest.mark.parametrize("seed", [11, 12, 13])
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_healthy_networks_give_no_finding(network, seed):
-    assert diagnose(probe(**build(network, seed), rate=True)).findings == ()
+    assert check_probe(probe(**build(network, seed), rate=True)).findings == ()
 
 
 @pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.code)
@@ -53,4 +53,4 @@ def test_a_loss_that_is_known_to_stand_still_makes_a_small_rate_a_finding(seed):
     far, near = (NetworkCase(learning_rate=rate) for rate in (1e-4, 1e-2))
     for network, still, codes in ((far, False, set()), (far, True, {"EG703"}), (near, True, set())):
         measured = probe(**build(network, seed), rate=True)
-        assert {finding.code for finding in judge(measured, still=still)} == codes
+        assert {finding.code for finding in diagnose_probe(measured, still=still)} == codes

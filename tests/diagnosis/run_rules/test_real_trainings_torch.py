@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import evengrad
-from evengrad.diagnosis.diagnose import judge_run
+from evengrad.diagnosis.diagnose import diagnose_run
 
 
 def train(
@@ -50,7 +50,7 @@ def train(
     ids=str,
 )
 def test_healthy_trainings_give_no_finding(tmp_path, given, seed):
-    assert judge_run(train(tmp_path, seed, **given)) == ()
+    assert diagnose_run(train(tmp_path, seed, **given)) == ()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -67,7 +67,7 @@ def test_healthy_trainings_give_no_finding(tmp_path, given, seed):
     ids=str,
 )
 def test_sick_trainings_give_the_finding(tmp_path, given, code, cause, seed):
-    found = judge_run(train(tmp_path, seed, **given))
+    found = diagnose_run(train(tmp_path, seed, **given))
     assert (code, cause) in [
         (f.code, f.cause.value) for root in found for f in (root, *root.echoes)
     ]

@@ -9,7 +9,7 @@ import pytest
 from recorded import record
 
 from evengrad.diagnosis.catalogue import all_run_rules, explanations
-from evengrad.diagnosis.diagnose import judge_run
+from evengrad.diagnosis.diagnose import diagnose_run
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import clip_bound, happened
 from evengrad.diagnosis.run_rules.spikes import stall
@@ -41,7 +41,7 @@ def test_fires_on_its_sick_scenarios(rule, scenario, seed):
         assert finding.title
         assert finding.evidence
         assert finding.advice
-    codes = {f.code for root in judge_run(run) for f in (root, *root.echoes)}
+    codes = {f.code for root in diagnose_run(run) for f in (root, *root.echoes)}
     assert rule.code in codes
 
 
@@ -78,7 +78,7 @@ def test_explanations_say_everything(rule):
     ids=name,
 )
 def test_healthy_runs_give_no_finding(scenario, seed):
-    assert judge_run(dataclasses.replace(scenario, seed=seed).run()) == ()
+    assert diagnose_run(dataclasses.replace(scenario, seed=seed).run()) == ()
 
 
 @pytest.mark.parametrize(("factor", "beta2", "steps"), [(1000, 0.999, 5807), (1000, 0.95, 190)])
@@ -107,10 +107,10 @@ def test_a_loss_that_falls_a_little_is_not_called_still(seed, noise):
     )
     noises = 2 * np.exp(noise * generator.normal(size=count))
     falling = {**base.steps, "loss": noises * np.linspace(1, 0.9, count)}
-    assert "EG809" not in {f.code for f in judge_run(dataclasses.replace(base, steps=falling))}
+    assert "EG809" not in {f.code for f in diagnose_run(dataclasses.replace(base, steps=falling))}
     if noise == 0.02:
         still = dataclasses.replace(base, steps={**base.steps, "loss": noises})
-        assert "EG809" in {f.code for f in judge_run(still)}
+        assert "EG809" in {f.code for f in diagnose_run(still)}
 
 
 def test_causes_follow_from_where_it_began():
@@ -121,16 +121,16 @@ def test_causes_follow_from_where_it_began():
         ("layer1", Cause.ARCHITECTURE),
     ]:
         run = Scenario(refused=EventKind.NON_FINITE, layer=layer, status="stopped").run()
-        assert [f.cause for f in judge_run(run) if f.code == "EG801"] == [cause]
+        assert [f.cause for f in diagnose_run(run) if f.code == "EG801"] == [cause]
     growing = Scenario(refused=EventKind.NON_FINITE, layer="layer1").run()
     growth = np.where(np.isnan(growing.steps["norm"]), np.nan, 1.2 ** growing.steps["step"])
     run = dataclasses.replace(growing, steps={**growing.steps, "norm": growth})
-    assert judge_run(run)[0].cause is Cause.LEARNING_RATE
+    assert diagnose_run(run)[0].cause is Cause.LEARNING_RATE
 
 
 def causes(**scenario):
     run = Scenario(refused=EventKind.NON_FINITE, status="stopped", **scenario).run()
-    return [f.cause for f in judge_run(run) if f.code == "EG801"]
+    return [f.cause for f in diagnose_run(run) if f.code == "EG801"]
 
 
 def test_the_cause_is_that_of_the_phase_whatever_the_layers_are_called():
@@ -156,11 +156,11 @@ def test_the_clip_is_read_as_a_value():
     exact = 0.123456789
     assert clip_bound(Scenario(clip=exact).run()) == exact
     run = Scenario(clip=1000.0).run()
-    assert [f.code for f in judge_run(run)] == ["EG804"]
+    assert [f.code for f in diagnose_run(run)] == ["EG804"]
     old = {"clip": "norm 1000", "guard": None, "every": 10}
     before = dataclasses.replace(run, subject=dataclasses.replace(run.subject, settings=old))
     assert clip_bound(before) is None
-    assert judge_run(before) == ()
+    assert diagnose_run(before) == ()
 
 
 @pytest.mark.parametrize("kind", ["norm:0.25", "tensor:0.25", "value:0.25"])
@@ -177,7 +177,7 @@ def test_what_a_run_file_says_of_its_clip(kind):
 
 def test_the_overwriting_update_is_measured():
     scenario = Scenario(steps=3, refused=EventKind.OVERWRITE, rate=40.0, norm=90.0, noise=0.0)
-    (finding,) = judge_run(scenario.run())
+    (finding,) = diagnose_run(scenario.run())
     # 8 tensors share the norm alike; a matrix has 32 * 32 elements, and weights of rms 1 / sqrt(32)
     ratio = 40 * (90 / math.sqrt(8) / 32) * math.sqrt(32)
     assert f"{ratio:.3g} times the weights of layer0" in finding.title
@@ -188,11 +188,11 @@ def test_what_follows_from_a_spike_is_told_under_it():
     after = Scenario(spikes=(200,), dead=0.95, steps=600).run()
     dying = next(event.step for event in after.events if event.kind is EventKind.DYING)
     assert 200 < dying < 400
-    assert [(f.code, [e.code for e in f.echoes]) for f in judge_run(after)] == [
+    assert [(f.code, [e.code for e in f.echoes]) for f in diagnose_run(after)] == [
         ("EG803", ["EG805"])
     ]
     before = Scenario(spikes=(500,), dead=0.95, steps=600).run()
-    assert [(f.code, [e.code for e in f.echoes]) for f in judge_run(before)] == [
+    assert [(f.code, [e.code for e in f.echoes]) for f in diagnose_run(before)] == [
         ("EG805", ["EG803"])
     ]
 
@@ -200,12 +200,12 @@ def test_what_follows_from_a_spike_is_told_under_it():
 @pytest.mark.parametrize(("at", "cause"), [(0, Cause.ARCHITECTURE), (5, Cause.LEARNING_RATE)])
 def test_a_gradient_that_the_first_steps_have_killed_was_not_gone_from_the_start(at, cause):
     run = Scenario(vanished=1e6, vanished_at=at).run()
-    assert [f.cause for f in judge_run(run) if f.code == "EG806"] == [cause]
+    assert [f.cause for f in diagnose_run(run) if f.code == "EG806"] == [cause]
 
 
 def test_a_loss_that_stands_still_because_the_gradient_vanishes_says_so():
     run = Scenario(loss="flat", noise=0.01, vanishing=1e8, ratio=1e-7).run()
-    found = {f.code: f for root in judge_run(run) for f in (root, *root.echoes)}
+    found = {f.code: f for root in diagnose_run(run) for f in (root, *root.echoes)}
     assert found["EG809"].cause is Cause.ACTIVATION
 
 
@@ -214,6 +214,6 @@ def test_a_gradient_that_is_exactly_zero_is_told_apart():
     steps = dict(base.steps)
     for since, cause in ((0, Cause.LOSS_HEAD), (7, Cause.LEARNING_RATE)):
         steps["norm"] = np.where(np.arange(len(steps["norm"])) < since, 1.0, 0.0)
-        found = {f.code: f for f in judge_run(dataclasses.replace(base, steps=steps))}
+        found = {f.code: f for f in diagnose_run(dataclasses.replace(base, steps=steps))}
         assert found["EG809"].cause is cause
         assert any("exactly 0" in line for line in found["EG809"].evidence)

@@ -14,14 +14,15 @@ from evengrad.errors import EvengradError
 from evengrad.recording import failure
 from evengrad.recording.clip import Clip
 from evengrad.recording.guard import Guard
-from evengrad.recording.session import RunListener, Watching
+from evengrad.recording.listener import RunListener
+from evengrad.recording.session import Watching
 from evengrad.recording.settings import settings_of
 from evengrad.values.run import RunStatus, Subject
 
 log = logging.getLogger("evengrad")
 
 
-def watch(model: Any, _optimizer: Any, _settings: Any) -> Any:
+def watch(model: Any, *_others: Any) -> Any:
     """What ``evengrad.watch`` says to a Keras model. Raises EvengradError."""
     raise EvengradError(
         f"Expected a torch.nn.Module, got {type(model).__name__}, a Keras model. Watch it by a callback: "
@@ -32,8 +33,8 @@ def watch(model: Any, _optimizer: Any, _settings: Any) -> Any:
 class Watch(keras.callbacks.Callback):
     """Statistics, clip and guard in ``model.fit(callbacks=[Watch(...)])``, on every backend.
 
-    clip, guard, every, folder, name: as in ``evengrad.watch``. Each fit writes a run of its own, whose file is
-    ``watch.watching.path``. The logs that Keras hands on get grad_norm, grad_norm_clipped and
+    clip, guard, every, folder, name, listener: as in ``evengrad.watch``. Each fit writes a run of its own,
+    whose file is ``watch.watching.path``. The logs that Keras hands on get grad_norm, grad_norm_clipped and
     grad_clipped_share, as they were last read. A step that the guard holds back raises
     ``evengrad.GuardStopError`` out of ``fit`` with guard="stop"; weights, optimizer state and moving statistics
     are then those of before that step.

@@ -11,7 +11,8 @@ from evengrad.adapters.torch.tap import patches
 from evengrad.adapters.torch.tap.capture import find_roots
 from evengrad.adapters.torch.tap.tap import Tap
 from evengrad.errors import EvengradError
-from evengrad.recording.session import RunListener, Watching
+from evengrad.recording.listener import RunListener
+from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
 from evengrad.values.run import RunStatus
 
