@@ -60,13 +60,20 @@ def test_the_wheel_has_the_charts_javascript_and_the_templates(tmp_path):
     build = pytest.importorskip("hatchling.build")
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("vega.js"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         wheel = build.build_wheel(str(tmp_path / "dist"))
     assert wheel.startswith(f"evengrad-{__version__}-")
     names = zipfile.ZipFile(tmp_path / "dist" / wheel).namelist()
-    for data in ("py.typed", "report/vega.js", "report/parts.html.j2", "report/style.css.j2"):
+    for data in (
+        "py.typed",
+        "report/vega.js",
+        "report/parts.html.j2",
+        "report/style.css.j2",
+        "cli/theory.md",
+    ):
         assert f"evengrad/{data}" in names
 
 

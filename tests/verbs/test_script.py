@@ -252,6 +252,16 @@ def test_explain_lists_and_refuses(tmp_path):
     assert "EG101" in unknown.stderr
 
 
+def test_explain_theory_prints_the_page_that_findings_refer_to(tmp_path):
+    done = run("theory", cwd=tmp_path, command="explain")
+    assert done.returncode == 0, done.stderr
+    page = (Path(__file__).parents[2] / "docs/theory.md").read_text()
+    sections = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
+    assert all(section in done.stdout for section in sections)
+    assert {"Growth through depth", "Activations", "Closed forms", "Learning rate"} < {*sections}
+    assert {"Clipping", "Precision"} < {*sections}
+
+
 def test_an_option_of_the_script_in_the_wrong_place(tmp_path):
     write(tmp_path, TRAIN)
     done = run("train.py", "--epochs", "3", cwd=tmp_path)

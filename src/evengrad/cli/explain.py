@@ -1,7 +1,9 @@
-"""``evengrad explain``: what a finding means, how it is decided, what to do."""
+"""``evengrad explain``: what a finding means, how it is decided, what to do; and the theory behind it."""
 
 from __future__ import annotations
 
+from importlib import resources
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,10 +13,15 @@ from rich.markup import escape
 from evengrad.diagnosis.catalogue import explanations
 from evengrad.errors import EvengradError
 
+_PAGE = "docs/theory.md"
+
 
 def explain(
     code: Annotated[
-        str | None, typer.Argument(help="A finding's code, such as EG101; none lists them all.")
+        str | None,
+        typer.Argument(
+            help="A finding's code, such as EG101, or theory; without it all findings are listed."
+        ),
     ] = None,
 ) -> None:
     """Explain a finding: what it means, how it is decided, what to do.
@@ -23,6 +30,8 @@ def explain(
     - evengrad explain: all findings, a line each
 
     - evengrad explain EG102: one of them
+
+    - evengrad explain theory: the formulas and values that findings refer to
     """
     out = Console(highlight=False)
     known = explanations()
@@ -30,10 +39,26 @@ def explain(
         for one, text in known.items():
             out.print(f"[bold]{one}[/]  {escape(text.splitlines()[0].removeprefix(f'{one} '))}")
         return
+    if code.lower() == "theory":
+        from rich.markdown import Markdown
+
+        out.print(Markdown(theory()))
+        return
     found = known.get(code.upper())
     if found is None:
-        raise EvengradError(f"No finding has the code {code!r}. The codes are {', '.join(known)}.")
+        raise EvengradError(
+            f"No finding has the code {code!r}. Expected theory, or one of {', '.join(known)}."
+        )
     title, *paragraphs = found.split("\n\n")
     out.print(f"[bold]{escape(title)}[/]")
     for paragraph in paragraphs:
         out.print(f"\n{escape(' '.join(paragraph.split()))}")
+    if _PAGE in found:
+        out.print(f"\n`evengrad explain theory` prints {_PAGE}.", style="dim")
+
+
+def theory() -> str:
+    """The page on the theory: in the package where it was built, else in the checkout."""
+    shipped = resources.files("evengrad.cli").joinpath("theory.md")
+    place = shipped if shipped.is_file() else Path(__file__).parents[3] / _PAGE
+    return place.read_text(encoding="utf-8")
