@@ -49,6 +49,8 @@ def find(
             )
     operations: tuple[ReplayedOperation, ...] = ()
     for call in calls:
+        if _sharded(call.module):  # its forward pass wants every process, and not all need look
+            continue
         try:
             found, operations = _again(call)
         except Exception:  # a model that cannot be called again; its gradients still tell something
@@ -60,6 +62,10 @@ def find(
             "loss", "forward", "The model's outputs are finite, and the loss is not.", operations
         )
     return _by_gradients(tensors, norms, operations)
+
+
+def _sharded(module: Any) -> bool:
+    return any(hasattr(parameter, "full_tensor") for parameter in module.parameters())
 
 
 def _silent(calls: Sequence[Call]) -> bool:

@@ -95,7 +95,9 @@ def _plain(gradient: Any) -> bool:
 
 
 def exact(gradient: Any) -> float:
-    """L2 norm summed in float64: NaN or inf only where the gradient is."""
+    """L2 norm summed in float64, over all shards: NaN or inf only where the gradient is."""
+    if hasattr(gradient, "full_tensor"):
+        return float(torch.linalg.vector_norm(gradient.double()).full_tensor())
     return float(torch.linalg.vector_norm(flat(gradient), dtype=torch.float64))
 
 
