@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evengrad.errors import EvengradError
+from evengrad.values.wording import count
 
 Phase = Literal["batch", "weights", "forward", "backward"]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -31,7 +32,7 @@ class ReplayedOperation:
     backward_non_finite: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Origin:
     """Where a step went wrong first. layer: the user's own name, "input", "labels" or "loss". phase: in the
     forward or the backward pass, in the weights, or in the batch. message: one line for people.
@@ -42,8 +43,11 @@ class Origin:
     message: str
     operations: tuple[ReplayedOperation, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Origin {self.phase} of {self.layer}: {self.message}>"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class BlackBox:
     """Everything about a step that was held back.
 
@@ -62,6 +66,10 @@ class BlackBox:
     gradients: Mapping[str, float]
     origin: Origin | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        where = "" if self.origin is None else f", {self.origin.phase} of {self.origin.layer}"
+        return f"<BlackBox of step {self.step} ({self.kind}{where}): {count(len(self.weights), 'weight')}>"
 
 
 def save(box: BlackBox, folder: Path) -> Path:

@@ -27,6 +27,7 @@ from evengrad.theory.propagate import (
 from evengrad.values.probe import Input, Loss, Operation, Port, Probe, Weight
 from evengrad.values.spec import Composite, Law, ModelSpec, Node, Shape
 from evengrad.values.summary import Summary
+from evengrad.values.wording import factor
 
 _QUANTILE = 1.959964  # of 97.5%
 _ERROR, _LAYER_ERROR, _TERM_ERROR = 0.07, 0.015, 0.02
@@ -49,7 +50,7 @@ class Band:
         return self.low <= value <= self.high
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Prediction:
     """The budget of the median seed, with a 95% band.
 
@@ -64,6 +65,10 @@ class Prediction:
     terms: dict[str, Band]
     total: Band
     unknown: dict[str, str]
+
+    def __repr__(self) -> str:
+        total = " to ".join(factor(end) for end in (self.total.low, self.total.high))
+        return f"<Prediction of {self.expected.model}: gradient {total} from the outputs to the inputs>"
 
 
 def predict(spec: ModelSpec, inputs: Mapping[int, Law] | None = None) -> Prediction:

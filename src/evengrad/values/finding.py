@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
+from evengrad.values.wording import layers
+
 
 class Cause(StrEnum):
     """Why gradients go wrong. Reports, JSON and remedies use these words and no others."""
@@ -57,7 +59,7 @@ class Severity(IntEnum):
     ERROR = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Finding:
     """One diagnosis.
 
@@ -82,6 +84,14 @@ class Finding:
     symptom: Symptom | None = None
     unhealthy: bool = False
     echoes: tuple[Finding, ...] = field(default=())
+
+    def __str__(self) -> str:
+        """Code, title and layers, in one line."""
+        where = f" [{layers(self.layers)}]" if self.layers else ""
+        return f"{self.code} {self.title}{where}"
+
+    def __repr__(self) -> str:
+        return f"<Finding {self}; {self.severity.name.lower()}, cause {self.cause}>"
 
 
 def with_echoes(findings: Iterable[Finding]) -> tuple[Finding, ...]:

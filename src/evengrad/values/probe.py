@@ -12,6 +12,7 @@ from typing import Literal
 
 from evengrad.values.spec import Kind, ModelSpec
 from evengrad.values.summary import Summary, root_sum_squares
+from evengrad.values.wording import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ class Rate:
     sharpness: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Probe:
     """What one probe measured.
 
@@ -218,6 +219,13 @@ class Probe:
     spec: ModelSpec | None = None
     rate: Rate | None = None
     loss_scale: float = 1.0
+
+    def __repr__(self) -> str:
+        parts = [count(len(self.operations), "operation"), count(len(self.weights), "weight")]
+        return (
+            f"<Probe of {self.model} ({', '.join(self.versions)}): {', '.join(parts)}, batch of "
+            f"{self.batch_size}, {self.loss.name} {self.loss.value:.4g}>"
+        )
 
     def weight(self, name: str) -> Weight:
         """The weight of that name; KeyError if there is none."""

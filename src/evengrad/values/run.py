@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evengrad.errors import EvengradError
+from evengrad.values.wording import count
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,7 +36,7 @@ class Tensor:
     fan_in: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Subject:
     """What is watched. layers: names of the activations that are sampled, forward order (may be found
     later, so that a run file's list is the one to read). settings: clip and guard, in words.
@@ -49,6 +50,10 @@ class Subject:
     versions: tuple[str, ...]
     tensors: tuple[Tensor, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        tensors = count(len(self.tensors), "trained tensor")
+        return f"<Subject {self.model} in {self.script}: {self.optimizer}, {tensors}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Step:
     applied: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Detail:
     """An observed step in full. tensors: (tensors, TENSOR_FIGURES); layers: (layers, LAYER_FIGURES)."""
 
@@ -79,6 +84,10 @@ class Detail:
     tensors: Floats
     layers: Floats
     layer_names: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        tensors, layers = count(len(self.tensors), "tensor"), count(len(self.layers), "layer")
+        return f"<Detail of step {self.step}: {tensors}, {layers}>"
 
 
 class EventKind(StrEnum):
@@ -117,7 +126,7 @@ class Event:
 RunStatus = Literal["running", "finished", "stopped", "failed", "interrupted"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run:
     """A run, read back. steps, details, recent: column name -> array, one row a step (details and recent:
     a step and a tensor; samples: a step and a layer; recent holds the steps before each thing that
@@ -137,6 +146,12 @@ class Run:
     samples: Mapping[str, npt.NDArray[Any]]
     recent: Mapping[str, npt.NDArray[Any]]
     events: tuple[Event, ...]
+
+    def __repr__(self) -> str:
+        steps, events = count(len(self.steps["step"]), "step"), count(len(self.events), "event")
+        return (
+            f"<Run of {self.subject.script}, {self.status}: {steps}, {events}, {str(self.path)!r}>"
+        )
 
     def frame(self, table: Literal["steps", "details", "samples", "recent", "events"]) -> Any:
         """A table as a pandas DataFrame, with names in the place of indices. Raises EvengradError

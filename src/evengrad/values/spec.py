@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from evengrad.values.wording import count
+
 Array = npt.NDArray[np.float64]
 Shape = tuple[int, ...]
 
@@ -342,7 +344,7 @@ class InputSpec:
     integer: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ModelSpec:
     """A model. nodes: in an order in which they can run. outputs: before a closing softmax, log_softmax or
     sigmoid, as ``Probe.outputs``. notes: what could not be read, and why.
@@ -359,3 +361,7 @@ class ModelSpec:
     weights: tuple[WeightSpec, ...] = ()
     constants: dict[int, Law] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        parts = [count(len(self.nodes), "operation"), count(len(self.weights), "weight")]
+        return f"<ModelSpec of {self.model} ({', '.join(self.versions)}): {', '.join(parts)}>"

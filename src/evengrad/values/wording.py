@@ -33,6 +33,11 @@ def percent(share: float) -> str:
     return ">99%" if 0.99 < share < 1 else f"{share:.0%}"
 
 
+def count(number: int, what: str) -> str:
+    """Such as "1 step" and "12,000 steps"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def layers(names: Sequence[str]) -> str:
     """Layer names; more than three as "hidden3 ... hidden20 (18)"."""
     if len(names) <= 3:
