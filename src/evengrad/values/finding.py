@@ -81,9 +81,9 @@ class Finding:
     evidence: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     explained_by: tuple[Cause, ...] = ()
+    echoes: tuple[Finding, ...] = field(default=())
     symptom: Symptom | None = None
     unhealthy: bool = False
-    echoes: tuple[Finding, ...] = field(default=())
 
     def __str__(self) -> str:
         """Code, title and layers, in one line."""
