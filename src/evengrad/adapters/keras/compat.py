@@ -372,12 +372,16 @@ def compile_loss(loss: Any, names: Any = None) -> Any:
 
 
 def compiled_loss(model: Any) -> Any:
-    """What ``compile`` has made of the loss, None where there is none."""
-    return _private(model, "_compile_loss")
+    """What ``compile`` has made of the loss, None where there is none. Without: made once more."""
+    found = _private(model, "_compile_loss", _MISSING)
+    if found is not _MISSING:
+        return found
+    given = getattr(model, "loss", None)
+    return None if given is None else compile_loss(given)
 
 
 def fresh_loss(model: Any, change: Callable[[Any], Any] = lambda loss: loss) -> Any:
-    """The compiled loss anew, without its state; each part through ``change``."""
+    """The compiled loss anew, without its state; each part through ``change``. Without: of ``model.loss``."""
     old = compiled_loss(model)
     user = _private(old, "_user_loss", _MISSING)
     user = model.loss if user is _MISSING else user
@@ -387,8 +391,9 @@ def fresh_loss(model: Any, change: Callable[[Any], Any] = lambda loss: loss) -> 
 
 
 def put_loss(model: Any, loss: Any) -> None:
-    """In the place of the compiled one."""
-    model.__dict__["_compile_loss"] = loss
+    """In place of the compiled one. Without: the model's own stays."""
+    if _private(model, "_compile_loss", _MISSING) is not _MISSING:
+        model.__dict__["_compile_loss"] = loss
 
 
 def single_losses(loss: Any) -> list[Any]:
@@ -499,8 +504,10 @@ def fit_batches(given: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     """
     data = given["x"], given["y"], given["sample_weight"]
     if given["validation_split"] and given["validation_data"] is None:
-        module = "keras.src.trainers.data_adapters.array_slicing"
-        split = _needed("train_validation_split", _imported(module, "train_validation_split"))
+        split = _needed(
+            "train_validation_split",
+            _imported("keras.src.trainers.data_adapters.array_slicing", "train_validation_split"),
+        )
         data, _ = split(data, validation_split=given["validation_split"])
     cls = _needed("EpochIterator", _imported("keras.src.trainers.epoch_iterator", "EpochIterator"))
     names = ("batch_size", "steps_per_epoch", "shuffle", "class_weight")
@@ -514,15 +521,15 @@ def fit_batches(given: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
 
 def class_weights(y: Any, weights: Any) -> Any:
     """Sample weights of class weights."""
-    module = "keras.src.trainers.data_adapters.data_adapter_utils"
-    known = _imported(module, "class_weight_to_sample_weights")
+    known = _imported(
+        "keras.src.trainers.data_adapters.data_adapter_utils", "class_weight_to_sample_weights"
+    )
     return _needed("class_weight_to_sample_weights", known)(y, weights)
 
 
 def are_arrays(data: Any) -> bool:
     """Whether Keras takes this for arrays. Without: what has a shape is one."""
-    module = "keras.src.trainers.data_adapters.array_data_adapter"
-    known = _imported(module, "can_convert_arrays")
+    known = _imported("keras.src.trainers.data_adapters.array_data_adapter", "can_convert_arrays")
     if known is not None:
         return bool(known(data))
     return all(hasattr(v, "shape") for v in keras.tree.flatten(data) if v is not None)
