@@ -10,8 +10,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import evengrad
-from evengrad.adapters.torch.tap.on_device import Deferred
-from evengrad.adapters.torch.watch import Watch
+from evengrad.adapters.torch.tap.on_device import DeviceTap
+from evengrad.adapters.torch.watch import WatchHandle
 from evengrad.recording import clip, guard
 from evengrad.recording.settings import Settings
 from evengrad.values.run import EventKind
@@ -33,8 +33,8 @@ FUSED = [name for name in OPTIMIZERS if "fused" in name]
 
 def watching(model, chosen, folder=None, clipping=None, action="stop", every=4):
     settings = Settings(every, clip.parse(clipping), guard.parse(action), folder)
-    watch = Watch(model, chosen, settings, late=True)
-    assert isinstance(watch._tap._way, Deferred)
+    watch = WatchHandle(model, chosen, settings, on_device=True)
+    assert isinstance(watch._tap._way, DeviceTap)
     return watch
 
 
@@ -68,7 +68,7 @@ def test_clips_as_it_does_at_once(clipping, optimizer, tmp_path):
                 torch._foreach_mul_([p.grad for p in model.parameters()], 20.0)
 
         settings = Settings(10, clip.parse(clipping), guard.Guard(), tmp_path / str(late))
-        with Watch(model, chosen, settings, late=late) as watch:
+        with WatchHandle(model, chosen, settings, on_device=late) as watch:
             train(model, chosen, steps=33, spoil=jump)
         found.append(everything(model, chosen))
         runs.append(evengrad.load(watch.watching.path))

@@ -8,8 +8,10 @@ original comes back; where somebody has wrapped it since, ours stays below their
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -44,15 +46,16 @@ class Patches:
         Args:
             place: a class, a module or an instance.
             name: of the function in it; an inherited one is found, too, and shadowed.
-            make: what is given the original and returns what is called instead of it.
+            make: what is given the original and returns what is called instead of it; of a class method both
+                take the class first.
 
         Raises:
             AttributeError: there is no such attribute.
         """
         with _LOCK:
-            original = getattr(place, name)
+            original, bind = _unbound(place, name)
             own = vars(place).get(name, _MISSING)
-            patch = _Patch(original, make(original), own)
+            patch = _Patch(original, make(original), own, bind)
             setattr(place, name, patch.function)
             self._undo.append(lambda: patch.take_off(place, name))
 
@@ -89,7 +92,9 @@ class _Patch:
     to the original.
     """
 
-    def __init__(self, original: Any, replacement: Any, own: Any) -> None:
+    def __init__(
+        self, original: Any, replacement: Any, own: Any, bind: Callable[[Any], Any]
+    ) -> None:
         self.own = own
         self.active = True
 
@@ -98,7 +103,7 @@ class _Patch:
             return (replacement if self.active else original)(*args, **kwargs)
 
         function.__dict__["__evengrad_patch__"] = self
-        self.function: Any = function
+        self.function: Any = bind(function)
 
     def take_off(self, place: Any, name: str) -> None:
         self.active = False
@@ -107,8 +112,25 @@ class _Patch:
         _restore(place, name, self.own, ours=self.function)
 
 
+def _unbound(place: Any, name: str) -> tuple[Any, Callable[[Any], Any]]:
+    """A function and what makes the like of it in a class: class methods of Python's or of C's, static ones."""
+    raw = inspect.getattr_static(place, name, None) if isinstance(place, type) else None
+    if isinstance(raw, classmethod | types.ClassMethodDescriptorType):
+        descriptor: Any = raw
+
+        def original(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            return descriptor.__get__(None, cls)(*args, **kwargs)
+
+        return functools.update_wrapper(original, getattr(place, name)), classmethod
+    return getattr(place, name), staticmethod if isinstance(raw, staticmethod) else _as_it_is
+
+
+def _as_it_is(function: Any) -> Any:
+    return function
+
+
 def _patch_of(function: Any) -> _Patch | None:
-    found = getattr(function, "__evengrad_patch__", None)
+    found = getattr(getattr(function, "__func__", function), "__evengrad_patch__", None)
     return found if isinstance(found, _Patch) and found.function is function else None
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from evengrad.adapters.torch.laws.caches import forget_meta
+from evengrad.adapters.torch.compat import eagerly
+from evengrad.adapters.torch.laws.caches import fillings, forget_meta
 from evengrad.adapters.torch.laws.constants import LARGEST
 from evengrad.adapters.torch.laws.laws import heard, initialise_again, listening, measured
 from evengrad.adapters.torch.laws.stand_ins import drawn
@@ -21,15 +22,15 @@ from evengrad.adapters.torch.record.ends import path_to_any, where_the_budget_be
 from evengrad.adapters.torch.record.naming import assign, parameter_names, prefixes
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.specify import specify
-from evengrad.adapters.torch.record.state import eagerly, noise_kept
+from evengrad.adapters.torch.record.state import noise_kept
 from evengrad.errors import CannotCheckError
 from evengrad.values.spec import Kind, ModelSpec, Shape
 
-Typed = tuple[Shape, str]
-Inputs = tuple[Typed, ...] | dict[str, Typed] | None
+TensorType = tuple[Shape, str]
+InputTypes = tuple[TensorType, ...] | dict[str, TensorType] | None
 
 
-def describe(model: Any, inputs: Inputs, **_: Any) -> ModelSpec:
+def describe(model: Any, inputs: InputTypes, **_: Any) -> ModelSpec:
     """The operations of a model in training mode, with the laws of its weights.
 
     inputs: shapes, batch included, and dtypes, of the positional arguments or by name. Weights with values
@@ -100,6 +101,7 @@ def _twin(model: Any) -> tuple[Any, list[tuple[Any, Any]]]:
 def _forward(twin: Any, inputs: Any, recorder: Recorder) -> list[Any]:
     parts = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
     tensors = [torch.empty(s, dtype=getattr(torch, d), device="meta") for s, d in parts]
+    before = fillings()
     with eagerly(), torch.enable_grad():
         recorder.enter()
         try:
@@ -114,11 +116,11 @@ def _forward(twin: Any, inputs: Any, recorder: Recorder) -> list[Any]:
         finally:
             recorder.leave()
             if recorder.made_constants:
-                forget_meta()
+                forget_meta(before)
     return [result]
 
 
-def _could_not(twin: Any, parts: list[Typed], error: Exception) -> CannotCheckError:
+def _could_not(twin: Any, parts: list[TensorType], error: Exception) -> CannotCheckError:
     given = ", ".join(f"{shape} {dtype}" for shape, dtype in parts)
     line = (
         str(error).strip().splitlines()[0][:200].rstrip(".")

@@ -2,54 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.torch.tap import patches
 from evengrad.adapters.torch.tap.capture import find_roots
-from evengrad.adapters.torch.tap.tap import Tap
+from evengrad.adapters.torch.tap.tap import OptimizerTap
 
 
 def arm(session: LiveSession) -> Armed:
     """From now on: each optimizer is tapped when it is made."""
-    live = _Live(session)
-    return Armed(disarm=live.disarm, flush=lambda: None)
+    optimizers = _Optimizers(session)
+    return Armed(disarm=optimizers.disarm, flush=lambda: None)
 
 
-class _Live:
+class _Optimizers:
+    """Those that the script has made, with their taps."""
+
     def __init__(self, session: LiveSession) -> None:
         self.session = session
-        self.taps: dict[int, Tap] = {}
-        self._hook = register_optimizer_step_pre_hook(lambda o, *_: self._tap(o))
-        self._init = torch.optim.Optimizer.__init__
-        tap, original = self._tap, self._init
-
-        def init(optimizer: Any, *args: Any, **kwargs: Any) -> None:
-            original(optimizer, *args, **kwargs)
-            tap(optimizer)
-
-        torch.optim.Optimizer.__init__ = init
+        self.taps: dict[int, OptimizerTap] = {}
+        self.patches = Patches()
+        hook = register_optimizer_step_pre_hook(lambda optimizer, *_: self._tap(optimizer))
+        self.patches.on_undo(hook.remove)
+        self.patches.wrap(torch.optim.Optimizer, "__init__", self._init)
 
     def disarm(self) -> None:
         """Take everything off."""
-        self._hook.remove()
-        torch.optim.Optimizer.__init__ = self._init
+        self.patches.undo()
         for tap in self.taps.values():
             patches.discard(tap)
             tap.remove()
 
-    def _tap(self, optimizer: Any) -> None:
-        """When it is made, its models exist; when it is a copy, it has been seen by its first step."""
+    def _init(self, original: Callable[..., None]) -> Callable[..., None]:
+        def init(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
+            original(optimizer, *args, **kwargs)
+            self._tap(optimizer)
+
+        return init
+
+    def _tap(self, optimizer: torch.optim.Optimizer) -> None:
+        """When it is made, its models exist; when it is a copy, it is met at its first step."""
         if id(optimizer) in self.taps or self.session.closed:
             return
+        session = self.session
         try:
             roots = find_roots([p for group in optimizer.param_groups for p in group["params"]])
-            session = self.session
-            tap = Tap(optimizer, roots, session.settings, session.watching, session.script)
+            tap = OptimizerTap(optimizer, roots, session.settings, session.watching, session.script)
             self.taps[id(optimizer)] = tap
             patches.add(tap)
         except Exception as error:
-            self.session.trouble(error)
+            session.trouble(error)

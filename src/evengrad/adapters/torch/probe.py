@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
 
+from evengrad.adapters.torch.compat import eagerly, tree_leaves, tree_map
 from evengrad.adapters.torch.measure.measure import Measurement
 from evengrad.adapters.torch.measure.rate import with_rate
 from evengrad.adapters.torch.measure.update import coming_update, describe
 from evengrad.adapters.torch.record.record import Recorder
-from evengrad.adapters.torch.record.state import eagerly, untouched
+from evengrad.adapters.torch.record.state import untouched
 from evengrad.errors import CannotCheckError
 from evengrad.values.probe import Probe
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, Session
+from evengrad.adapters.torch.compat import run_eagerly
 from evengrad.adapters.torch.measure.measure import Measurement
 from evengrad.adapters.torch.measure.rate import with_rate
 from evengrad.adapters.torch.measure.rerun import rerun
@@ -21,11 +24,11 @@ from evengrad.values.probe import Optimizer, Probe
 
 def arm(session: Session) -> Armed:
     """Record from now on; deliver the probe at the first optimizer step."""
-    watch = _Watch(session)
-    return Armed(disarm=watch.disarm, flush=watch.flush)
+    first = _FirstStep(session)
+    return Armed(disarm=first.disarm, flush=first.flush)
 
 
-class _Watch:
+class _FirstStep:
     """Recorder, patches and the one measurement of a script."""
 
     def __init__(self, session: Session) -> None:
@@ -33,32 +36,23 @@ class _Watch:
         self.measurement: Measurement | None = None
         self.unseen: CannotCheckError | None = None  # a backward of something not recorded
         self.fault: Exception | None = None  # our own; or the script's, whose backward then says so
-        self.stepping: Any = None  # an optimizer that called its closure for the gradients
+        self.stepping: torch.optim.Optimizer | None = None  # called its closure for the gradients
         self.active = True
         self.copying = False
         self.eager = False
+        self.patches = Patches()
         self.recorder = Recorder(on_backward=self._backward)
         self.recorder.enter()
-        self._hook = register_optimizer_step_pre_hook(self._step)
-        self._autograd_backward = torch.autograd.backward
-        self._scale = torch.amp.GradScaler.scale
-        self._compile = torch.compile
-        torch.autograd.backward = self._direct_backward
-        torch.amp.GradScaler.scale = _noting_scale(self._scale, self.recorder)
-        torch.compile = self._compile_later
+        self.patches.on_undo(self.recorder.leave)
+        self.patches.on_undo(register_optimizer_step_pre_hook(self._step).remove)
+        self.patches.wrap(torch.autograd, "backward", self._direct_backward)
+        self.patches.wrap(torch.amp.GradScaler, "scale", self._noting_scale)
+        self.patches.wrap(torch, "compile", self._compile_later)
 
     def disarm(self) -> None:
         """Take every patch off."""
-        if not self.active:
-            return
         self.active = False
-        self.recorder.leave()
-        self._hook.remove()
-        torch.autograd.backward = self._autograd_backward
-        torch.amp.GradScaler.scale = self._scale
-        torch.compile = self._compile
-        if self.eager:
-            torch.compiler.set_stance("default")
+        self.patches.undo()
 
     def flush(self) -> None:
         """A loop that updates its weights by hand has a backward pass but no optimizer step."""
@@ -73,21 +67,43 @@ class _Watch:
         if self.unseen is not None:
             self.session.fail(self.unseen)
 
-    def _compile_later(self, *args: Any, **kwargs: Any) -> Any:
-        """Compiled code hides its calls; the same model runs eagerly while we look."""
-        if self.active and not self.eager:
-            self.eager = True
-            torch.compiler.set_stance("force_eager")
-        return self._compile(*args, **kwargs)
+    # --- patches --------------------------------------------------------------------------------
 
-    def _direct_backward(self, tensors: Any, *args: Any, **kwargs: Any) -> Any:
-        several = isinstance(tensors, tuple | list)
-        loss = tensors[0] if several and len(tensors) == 1 else tensors
-        if isinstance(loss, torch.Tensor):
-            self._backward(loss)
-        return self._autograd_backward(tensors, *args, **kwargs)
+    def _compile_later(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Compiled code hides its calls: until the probe is taken the same model runs eagerly."""
 
-    def _backward(self, loss: Any) -> None:
+        def compile_(*args: Any, **kwargs: Any) -> Any:
+            if not self.eager:
+                self.eager = True
+                self.patches.on_undo(run_eagerly())
+            return original(*args, **kwargs)
+
+        return compile_
+
+    def _direct_backward(self, original: Callable[..., None]) -> Callable[..., None]:
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            several = isinstance(tensors, tuple | list)
+            loss = tensors[0] if several and len(tensors) == 1 else tensors
+            if isinstance(loss, torch.Tensor):
+                self._backward(loss)
+            original(tensors, *args, **kwargs)
+
+        return backward
+
+    def _noting_scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """GradScaler.scale: by how much the gradients are too large."""
+
+        def scale(scaler: torch.amp.GradScaler, outputs: Any) -> Any:
+            scaled = original(scaler, outputs)
+            if scaler.is_enabled():
+                self.recorder.scale = float(scaler.get_scale())
+            return scaled
+
+        return scale
+
+    # --- what happens in the script -----------------------------------------------------------------
+
+    def _backward(self, loss: torch.Tensor) -> None:
         """The first backward of a loss made from recorded calls; later ones only accumulate."""
         if not self.active or self.measurement is not None or not loss.requires_grad:
             return
@@ -116,7 +132,7 @@ class _Watch:
         if self.stepping is not None:
             self._deliver({}, describe(self.stepping), ("updates unknown: step() takes a closure",))
 
-    def _step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def _step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if not self.active or self.copying:
             return
         if self.measurement is None:
@@ -140,7 +156,7 @@ class _Watch:
         updates: dict[int, float],
         described: Optimizer | None,
         notes: tuple[str, ...],
-        optimizer: Any = None,
+        optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
         assert self.measurement is not None
         try:
@@ -152,8 +168,8 @@ class _Watch:
             self.session.trouble(error)
         self.session.deliver(probe)
 
-    def _with_rate(self, probe: Probe, optimizer: Any) -> Probe:
-        """How large a learning rate this batch's loss bears, by running its forward pass again."""
+    def _with_rate(self, probe: Probe, optimizer: torch.optim.Optimizer) -> Probe:
+        """The largest stable learning rate for this batch, by running its forward pass again."""
         assert self.measurement is not None
         try:
             model, loss = rerun(self.recorder, self.measurement.nodes, self.measurement.loss)
@@ -162,15 +178,3 @@ class _Watch:
             return replace(probe, notes=(*probe.notes, note))
         with untouched(model):
             return with_rate(probe, optimizer, None, loss, self.session.precise)
-
-
-def _noting_scale(original: Any, recorder: Recorder) -> Any:
-    """GradScaler.scale, which tells us by how much the gradients are too large."""
-
-    def scale(scaler: Any, outputs: Any) -> Any:
-        scaled = original(scaler, outputs)
-        if scaler.is_enabled():
-            recorder.scale = float(scaler.get_scale())
-        return scaled
-
-    return scale

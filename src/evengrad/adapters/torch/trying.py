@@ -14,8 +14,9 @@ from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.adapters.torch import script
 from evengrad.adapters.torch.change.change import apply
 from evengrad.adapters.torch.change.model import LiveTraining
-from evengrad.adapters.torch.change.substitute import Substitute, under
+from evengrad.adapters.torch.change.substitute import Substitute
 from evengrad.adapters.torch.change.withholding import LOSSES, REGRESSIONS, TorchWithholding
+from evengrad.adapters.torch.compat import run_eagerly, under
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.recording import failure
 from evengrad.values.probe import Probe
@@ -55,7 +56,7 @@ class _Trying:
             self._wrap(F, name, self._withholding.hearing)
         for name in REGRESSIONS:
             self._wrap(F, name, self._comparing)
-        torch.compiler.set_stance("force_eager")  # compiled code hides its calls
+        self._compiling_again = run_eagerly()
         torch.random.manual_seed(session.seed)
 
     def disarm(self) -> None:
@@ -68,7 +69,7 @@ class _Trying:
             if self._ending is not None:
                 self._ending.disarm()
             above[:] = [mode for mode in above if mode is not self.substitute]
-        torch.compiler.set_stance("default")
+        self._compiling_again()
 
     def _undo_changes(self) -> None:
         if self.live is not None:

@@ -9,7 +9,7 @@ import torch
 
 from evengrad.adapters.torch.tap import patches
 from evengrad.adapters.torch.tap.capture import find_roots
-from evengrad.adapters.torch.tap.tap import Tap
+from evengrad.adapters.torch.tap.tap import OptimizerTap
 from evengrad.errors import EvengradError
 from evengrad.recording.listener import RunListener
 from evengrad.recording.session import Watching
@@ -17,7 +17,7 @@ from evengrad.recording.settings import Settings
 from evengrad.values.run import RunStatus
 
 
-class Watch:
+class WatchHandle:
     """A training being watched; a context manager, or a handle with ``remove()``.
 
     watching: what was seen so far; its ``path`` is the run file.
@@ -30,14 +30,14 @@ class Watch:
         settings: Settings,
         listener: RunListener | None = None,
         *,
-        late: bool | None = None,
+        on_device: bool | None = None,
     ) -> None:
         models = list(model) if isinstance(model, list | tuple) else [model]
         _expect(models, optimizer)
         script = settings.name
         roots = find_roots(list(models[0].parameters())) if len(models) == 1 else models
-        self._tap = Tap(
-            optimizer, roots, settings, lambda s: Watching(settings, s, listener), script, late
+        self._tap = OptimizerTap(
+            optimizer, roots, settings, lambda s: Watching(settings, s, listener), script, on_device
         )
         self._removed = False
         try:
@@ -63,7 +63,7 @@ class Watch:
         assert found is not None
         return found
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> WatchHandle:
         return self
 
     def __exit__(
@@ -82,9 +82,9 @@ class Watch:
 
 def watch(
     model: Any, optimizer: Any, settings: Settings, listener: RunListener | None = None
-) -> Watch:
+) -> WatchHandle:
     """Watch one optimizer of a model, or of several; see ``evengrad.watch``."""
-    return Watch(model, optimizer, settings, listener)
+    return WatchHandle(model, optimizer, settings, listener)
 
 
 def _expect(models: list[Any], optimizer: Any) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils import clip_grad
 
 from evengrad.adapters.torch.change.model import LiveTraining
+from evengrad.adapters.torch.compat import holders, norm_clip_entries
 from evengrad.errors import CannotChangeError
 
 
@@ -28,10 +29,8 @@ def loss_scale(live: LiveTraining, value: float) -> None:
         (torch.Tensor, "backward", scaling.backward),
         (torch.autograd, "backward", scaling.backward),
     ]
-    wraps += [
-        (clip_grad, name, scaling.unscaled) for name in ("_get_total_norm", "clip_grad_value_")
-    ]
-    wraps.append((torch.nn.utils, "clip_grad_value_", scaling.unscaled))
+    clips = [*norm_clip_entries(), *holders(clip_grad.clip_grad_value_)]
+    wraps += [(place, name, scaling.unscaled) for place, name in clips]
     for place, name, make in wraps:
         live.patches.wrap(place, name, make)
 

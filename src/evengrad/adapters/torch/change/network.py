@@ -10,6 +10,7 @@ from torch import nn
 
 from evengrad.adapters.torch.change.model import LiveTraining
 from evengrad.adapters.torch.change.substitute import closing
+from evengrad.adapters.torch.compat import run_first
 from evengrad.errors import CannotChangeError
 
 _GROUPS = 8
@@ -79,17 +80,20 @@ def _before_model(live: LiveTraining, make: Callable[[Any], Any]) -> None:
     # Behind those of earlier changes, before the script's own.
     handle = live.model.register_forward_pre_hook(before, with_kwargs=True)
     live.first_hooks.append(handle.id)
-    for own in reversed(live.first_hooks):
-        live.model._forward_pre_hooks.move_to_end(own, last=False)
+    run_first(live.model, live.first_hooks)
     live.args, _ = before(None, live.args, {})  # this pass has its hooks already
 
 
+_TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+_WEIGHTED = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | _TRANSPOSED
+
+
 def _norm(kind: str, layer: Any, name: str) -> Any:
-    if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
+    if not isinstance(layer, _WEIGHTED):
         raise CannotChangeError(f"{name!r} is no linear or convolution layer to normalise behind.")
     rank = layer.weight.ndim - 2
     units = int(layer.weight.shape[0])
-    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
+    if isinstance(layer, _TRANSPOSED):
         units = int(layer.weight.shape[1]) * layer.groups
     if kind == "batch":
         return (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[rank](units)

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from evengrad.adapters.torch.change.model import LiveTraining
+from evengrad.adapters.torch.compat import SCHEDULE_RATES
 from evengrad.errors import CannotChangeError
 
 _WITHIN = ("state_dict", "model")
-_PER_GROUP = ("base_lrs", "_last_lr", "lr_lambdas", "min_lrs", "max_lrs")
+_PER_GROUP = (*SCHEDULE_RATES, "lr_lambdas", "min_lrs", "max_lrs")
 _SOME = 4
 
 
@@ -88,7 +89,7 @@ def _slower(live: LiveTraining, own: set[int], factor: float) -> None:
             for key in _PER_GROUP:
                 values = getattr(scheduler, key, None)
                 if isinstance(values, list):
-                    slower = key in ("base_lrs", "_last_lr", "max_lrs")
+                    slower = key in (*SCHEDULE_RATES, "max_lrs")
                     values.append(values[place] * factor if slower else values[place])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from evengrad.adapters.torch.change.model import LiveTraining
+from evengrad.adapters.torch.compat import SCHEDULE_RATES, step_hooks
 from evengrad.errors import CannotChangeError
 
 _OPTIMIZERS = {
@@ -28,7 +29,7 @@ def rate(live: LiveTraining, value: float) -> None:
             if key in group:
                 group[key] = group[key] * factor
     for scheduler in live.schedulers:
-        for key in ("base_lrs", "_last_lr"):
+        for key in SCHEDULE_RATES:
             if hasattr(scheduler, key):
                 setattr(scheduler, key, [rate * factor for rate in getattr(scheduler, key)])
 
@@ -37,7 +38,7 @@ def optimizer(live: LiveTraining, name: str, value: float) -> None:
     """The same object under another class, so that the script's loop and all hooks keep it. Between its groups
     the rates differ as before.
     """
-    one, hooks = live.optimizer, _hooks(live.optimizer)
+    one, hooks = live.optimizer, step_hooks(live.optimizer)
     first = one.param_groups[0]
     rates = [value * g["lr"] / first["lr"] for g in one.param_groups]
     groups = [
@@ -91,8 +92,3 @@ def _schedule(live: LiveTraining, factor: Callable[[int], float]) -> None:
 
     live.optimizer.register_step_pre_hook(before)
     live.optimizer.register_step_post_hook(after)
-
-
-def _hooks(optimizer: Any) -> dict[str, Any]:
-    names = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-    return {name: getattr(optimizer, name) for name in names}

@@ -11,7 +11,15 @@ from torch import nn
 from evengrad.adapters.torch.change.model import LiveTraining, hooked
 from evengrad.errors import CannotChangeError
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_NORMS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+)
 
 
 def skip(live: LiveTraining, names: Sequence[str]) -> None:

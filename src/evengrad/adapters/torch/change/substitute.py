@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 from torch.nn import functional as F
-from torch.overrides import (
-    TorchFunctionMode,
-    _get_current_function_mode_stack,
-    _pop_mode,
-    _push_mode,
-)
+from torch.overrides import TorchFunctionMode
 
 from evengrad.adapters.torch.record.state import untouched
 from evengrad.errors import CannotChangeError
@@ -49,8 +43,13 @@ class Substitute(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
+        self.on = False
         self._new: dict[str, tuple[Callable[[Any], Any], Callable[[int], bool]]] = {}
         self._count: Counter[str] = Counter()
+
+    def __enter__(self) -> Any:
+        self.on = True
+        return super().__enter__()
 
     @property
     def needed(self) -> bool:
@@ -124,18 +123,3 @@ def closing(model: Any, args: Any, kwargs: Any, name: str) -> tuple[int, tuple[i
 
 def _name(func: Any) -> str:
     return str(getattr(func, "__name__", "")).rstrip("_") or "_"
-
-
-@contextmanager
-def under(mode: Any) -> Iterator[list[Any]]:
-    """Function modes that begin or end inside lie below this one and all that were begun after it: those,
-    the last begun first, and they go on afterwards.
-    """
-    above: list[Any] = []
-    while any(other is mode for other in _get_current_function_mode_stack()):
-        above.append(_pop_mode())
-    try:
-        yield above
-    finally:
-        for one in reversed(above):
-            _push_mode(one)

@@ -14,12 +14,22 @@ import torch
 _WRAPPER: Any = type(functools.lru_cache(lambda: None))
 _DEPTH = 3  # wrapper, link, tuple, tensor
 
+Fillings = dict[int, tuple[Any, int]]
+"""By id: a cache, and how often something was put into it."""
 
-def forget_meta() -> None:
-    """Empty each cache that holds a tensor on ``meta``."""
-    for found in gc.get_objects():
-        if type(found) is _WRAPPER and found.cache_info().currsize and _holds(found, _DEPTH):
-            found.cache_clear()
+
+def fillings() -> Fillings:
+    """Of every cache that there is now."""
+    caches = [found for found in gc.get_objects() if type(found) is _WRAPPER]
+    return {id(cache): (cache, cache.cache_info().misses) for cache in caches}
+
+
+def forget_meta(before: Fillings) -> None:
+    """Empty each cache that something was put into since then, if it holds a tensor on ``meta``."""
+    for key, (cache, misses) in fillings().items():
+        filled = misses > before.get(key, (cache, 0))[1]
+        if filled and cache.cache_info().currsize and _holds(cache, _DEPTH):
+            cache.cache_clear()
 
 
 def _holds(value: Any, depth: int) -> bool:
@@ -37,4 +47,5 @@ def _holds(value: Any, depth: int) -> bool:
 
 
 def _is_link(part: Any) -> bool:
-    return type(part).__name__ == "_lru_list_elem"
+    """Of the chain by which a cache knows what was asked for last; a class without a public name."""
+    return type(part).__module__ == "functools" and type(part) is not _WRAPPER

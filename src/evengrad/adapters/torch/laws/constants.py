@@ -11,9 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.weak import WeakTensorKeyDictionary
 
+from evengrad.adapters.torch.compat import tensor_table, tree_leaves, tree_map
 from evengrad.values.spec import Law
 
 LARGEST = 1 << 22  # elements: a mask for 2048 tokens
@@ -37,8 +36,8 @@ class Constants:
     """values: ``meta`` tensor -> the same with values, weights included where the model has any."""
 
     def __init__(self) -> None:
-        self.values: Any = WeakTensorKeyDictionary()
-        self._laws: Any = WeakTensorKeyDictionary()
+        self.values: Any = tensor_table()
+        self._laws: Any = tensor_table()
 
     def law(self, tensor: Any) -> Law | None:
         """Of a tensor without values."""

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from evengrad.adapters.torch.compat import RESETS, hearing_dispatch, own_initialiser, storage_key
 from evengrad.adapters.torch.laws.constants import moved
 from evengrad.adapters.torch.laws.silent_initialisers import Questions, pretrained_models_initialise
 from evengrad.values.spec import Law
@@ -50,26 +50,22 @@ def measured_kernel(weight: Any, law: Law) -> Law:
     return replace(law, taps=tuple(float(s) for s in share))
 
 
-class Listener(TorchDispatchMode):
+class InitialiserListener:
     """Notes what initialisers do to tensors on ``meta``. laws: storage -> law of its elements."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.laws: dict[int, Law] = {}
         self._kept: list[Any] = []  # a storage that is gone could be another's address
         self._uniform: dict[int, tuple[float, float]] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Every aten call."""
-        result = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
+    def hear(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """An aten call was made."""
         with suppress(TypeError, ValueError, IndexError, RuntimeError):
-            self._note(name, args, kwargs or {}, result)
-        return result
+            self._note(func.overloadpacket.__name__, args, kwargs, result)
 
     def law(self, tensor: Any) -> Law | None:
         """What is known of a tensor."""
-        return self.laws.get(_storage(tensor)) if isinstance(tensor, torch.Tensor) else None
+        return self.laws.get(storage_key(tensor)) if isinstance(tensor, torch.Tensor) else None
 
     def _note(self, name: str, args: Any, kwargs: Any, result: Any) -> None:
         plain = name.rstrip("_")
@@ -84,7 +80,7 @@ class Listener(TorchDispatchMode):
         if law is not None:
             self.set(target, law)
         elif (within and plain not in _STILL) or "out" in kwargs:
-            self.laws.pop(_storage(target), None)
+            self.laws.pop(storage_key(target), None)
 
     def _made(self, plain: str, target: Any, args: Any, kwargs: Any) -> Law | None:
         """Of what a call leaves in its target; None if nobody knows."""
@@ -94,8 +90,8 @@ class Listener(TorchDispatchMode):
             return self.law(args[1])
         law = self.law(args[0])
         if plain == "erfinv":
-            return _truncated(*self._uniform.get(_storage(args[0]), (-1.0, 1.0)))
-        if law is None or plain in ("clone", "detach", "_to_copy"):
+            return _truncated(*self._uniform.get(storage_key(args[0]), (-1.0, 1.0)))
+        if law is None or plain.lstrip("_") in ("clone", "detach", "to_copy"):
             return law
         if plain in ("clamp", "clamp_min", "clamp_max"):
             return law if law.origin == "truncated normal" else None
@@ -109,15 +105,15 @@ class Listener(TorchDispatchMode):
             found = kwargs.get(name, args[place] if len(args) > place else default)
             values.append(float(found))
         if plain == "uniform":
-            self._uniform[_storage(target)] = (values[0], values[1])
+            self._uniform[storage_key(target)] = (values[0], values[1])
         if plain == "eye":
             values = [min(target.shape) / max(target.numel(), 1)]
         return law(*values)
 
     def set(self, target: Any, law: Law) -> None:
         """For a part of a tensor, by the part's share."""
-        key = _storage(target)
-        size = target.untyped_storage().nbytes() // max(target.element_size(), 1)
+        key = storage_key(target)
+        size = target.untypedstorage_key().nbytes() // max(target.element_size(), 1)
         share = target.numel() / size if size else 1.0
         old = self.laws.get(key)
         if share < 1.0 and old is not None:
@@ -125,7 +121,7 @@ class Listener(TorchDispatchMode):
             square = (1 - share) * old.rms**2 + share * law.rms**2
             law = Law(mean, math.sqrt(square), old.origin)
         self.laws[key] = law
-        self._kept.append(target.untyped_storage())
+        self._kept.append(target.untypedstorage_key())
 
 
 _STILL = {"requires_grad", "detach", "set", "resize", "t", "transpose", "squeeze", "unsqueeze"}
@@ -183,10 +179,6 @@ _FROM_NOTHING: dict[str, tuple[tuple[tuple[str, float], ...], Callable[..., Law]
 """aten name -> its arguments with their defaults, and the law of what it draws: torch's own words."""
 
 
-def _storage(tensor: Any) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
 def _truncated(low: float, high: float) -> Law:
     """Erfinv of a uniform variable: a normal one of variance 1/2, cut off at both ends."""
     grid = torch.linspace(max(low, -1 + 1e-7), min(high, 1 - 1e-7), 20001, dtype=torch.float64)
@@ -196,17 +188,17 @@ def _truncated(low: float, high: float) -> Law:
 
 def heard(tensor: Any) -> Law | None:
     """What a listener has noted of a tensor in this process."""
-    return _TOTAL.get(_storage(tensor))
+    return _TOTAL.get(storage_key(tensor))
 
 
 _KEPT: list[Any] = []
 
 
 @contextmanager
-def listening() -> Iterator[Listener]:
+def listening() -> Iterator[InitialiserListener]:
     """What is initialised inside is known by its law afterwards."""
-    listener = Listener()
-    with listener, Questions(listener.set), pretrained_models_initialise():
+    listener = InitialiserListener()
+    with hearing_dispatch(listener.hear), Questions(listener.set), pretrained_models_initialise():
         yield listener
     _TOTAL.update(listener.laws)
     _KEPT.extend(listener._kept)
@@ -219,10 +211,11 @@ def initialise_again(model: Any) -> None:
             own = [p for p in module.parameters(recurse=False) if p.is_meta]
             if not own or all(heard(p) is not None for p in own):
                 continue
-            for reset in ("reset_parameters", "_reset_parameters"):
+            for reset in RESETS:
                 if callable(getattr(module, reset, None)):
                     getattr(module, reset)()
                     break
         unknown = any(p.is_meta and heard(p) is None for p in model.parameters())
-        if unknown and callable(getattr(model, "_init_weights", None)):
-            model.apply(model._init_weights)
+        initialise = own_initialiser(model)
+        if unknown and initialise is not None:
+            model.apply(initialise)

@@ -32,11 +32,11 @@ class Questions(TorchFunctionMode):
         if func == _IS_META:
             frame: Any = sys._getframe(1)
             for _ in range(_FRAMES):
-                if frame is None or frame.f_code.co_filename == _FILE:
+                if frame is None or _law(frame) is not None:
                     break
                 frame = frame.f_back
-            law = _LAWS.get(frame.f_code.co_name) if frame is not None else None
-            if law is not None and frame.f_code.co_filename == _FILE:
+            law = None if frame is None else _law(frame)
+            if law is not None:
                 self._say(args[0], law(frame.f_locals))
         return func(*args, **(kwargs or {}))
 
@@ -85,11 +85,17 @@ def _dirac(given: Any) -> Law:
 
 
 _LAWS = {
-    "_no_grad_trunc_normal_": _trunc,
+    "trunc_normal_": _trunc,
     "orthogonal_": _orthogonal,
     "sparse_": _sparse,
     "dirac_": _dirac,
 }
+"""Functions of ``torch.nn.init``; what they were given stands in their frames by the names of the arguments."""
+
+
+def _law(frame: Any) -> Callable[[Any], Law] | None:
+    code = frame.f_code
+    return _LAWS.get(code.co_name) if code.co_filename == _FILE else None
 
 
 @contextmanager

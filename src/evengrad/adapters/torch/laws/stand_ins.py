@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils.weak import WeakTensorKeyDictionary
 
+from evengrad.adapters.torch.compat import tensor_table
 from evengrad.adapters.torch.laws.constants import LARGEST
 from evengrad.values.spec import Law, Shape
 
@@ -41,8 +41,8 @@ class StandIns:
     def __init__(self, values: Any, law: Callable[[Any], Law]) -> None:
         self._values = values
         self._law = law
-        self._moves: Any = WeakTensorKeyDictionary()  # a moved weight -> the call that moved it
-        self._drawn: Any = WeakTensorKeyDictionary()
+        self._moves: Any = tensor_table()  # a moved weight -> the call that moved it
+        self._drawn: Any = tensor_table()
 
     def moved(self, tensor: Any, call: tuple[Any, Any, Any]) -> None:
         """A weight in another shape; its values are looked up only if something is made of them."""

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from evengrad.adapters.torch.compat import notes as missing
+from evengrad.adapters.torch.compat import uncompiled
 from evengrad.adapters.torch.record.ends import path_to, path_to_any, where_the_budget_begins
-from evengrad.adapters.torch.record.graph import Node
+from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.adapters.torch.record.losses import Head
 from evengrad.adapters.torch.record.naming import assign, parameter_names, prefixes
 from evengrad.adapters.torch.record.record import Recorder
@@ -120,7 +122,7 @@ class Measurement:
             weights=tuple(self._weights(updates)),
             loss=self._loss(value, head_name, outputs),
             optimizer=optimizer,
-            notes=notes + why,
+            notes=notes + why + missing("check"),
             spec=spec,
             loss_scale=recorder.scale,
         )
@@ -135,7 +137,7 @@ class Measurement:
             return None, (f"no forecast: {type(error).__name__} {error}",)
 
     def _model_name(self) -> str:
-        names = [type(getattr(root, "_orig_mod", root)).__name__ for root in self.roots]
+        names = [type(uncompiled(root)).__name__ for root in self.roots]
         return ", ".join(dict.fromkeys(names)) or "raw tensors"
 
     def _batch_size(self) -> int:
@@ -152,7 +154,7 @@ class Measurement:
                 norms[number] = node.above[slot].norm / scale if slot in node.above else 0.0
         return norms
 
-    def _operation(self, node: Node, norms: dict[int, float]) -> Operation | None:
+    def _operation(self, node: RecordedCall, norms: dict[int, float]) -> Operation | None:
         scale = self.recorder.scale
         above = [node.above[slot] for slot in sorted(node.above)]
         if node.forward is None or (node.forward.shape == () and node.kind is not Kind.LOSS):

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves, tree_map
 
-from evengrad.adapters.torch.record.graph import Node
+from evengrad.adapters.torch.compat import tree_leaves, tree_map
+from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.roots import tensors_of
 from evengrad.adapters.torch.record.state import untouched
@@ -21,7 +21,9 @@ class CannotRerunError(Exception):
     """Why the script's loss could not be worked out again."""
 
 
-def rerun(recorder: Recorder, nodes: list[Node], loss: Any) -> tuple[Any, Callable[[], Any]]:
+def rerun(
+    recorder: Recorder, nodes: list[RecordedCall], loss: Any
+) -> tuple[Any, Callable[[], Any]]:
     """The model, and a function that gives the loss of the same batch, with the same noise, for its
     present weights. Buffers and flags of the model are not put back.
 
@@ -58,7 +60,7 @@ def rerun(recorder: Recorder, nodes: list[Node], loss: Any) -> tuple[Any, Callab
     return call.module, again
 
 
-def _repeat(node: Node, found: dict[Any, Any], recorder: Recorder) -> None:
+def _repeat(node: RecordedCall, found: dict[Any, Any], recorder: Recorder) -> None:
     function, args, kwargs = node.tail
 
     def fill(value: Any) -> Any:

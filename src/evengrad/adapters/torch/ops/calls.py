@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-_OURS = str(Path(__file__).resolve().parents[3])
-_TORCH = os.path.dirname(torch.__file__)
+OURS = str(Path(__file__).resolve().parents[3])
+TORCH = os.path.dirname(torch.__file__)
 
 # Calls that ask or steer and make no new value: they must meet the very tensor they were made on.
 PASSED = frozenset(
@@ -58,6 +58,15 @@ PASSED = frozenset(
         "get_device",
     ]
 )
+_CREATORS = (
+    "empty empty_permuted empty_strided ones zeros full arange range linspace logspace eye rand randn randint "
+    "randperm tensor as_tensor asarray scalar_tensor tril_indices triu_indices bartlett_window "
+    "blackman_window hamming_window hann_window kaiser_window sparse_coo_tensor sparse_csr_tensor "
+    "sparse_csc_tensor sparse_bsr_tensor sparse_bsc_tensor sparse_compressed_tensor"
+)
+CREATORS = frozenset(getattr(torch, name) for name in _CREATORS.split() if hasattr(torch, name))
+CREATORS |= {torch.fft.fftfreq, torch.fft.rfftfreq, torch.nested.nested_tensor}
+"""Functions that make a tensor on the device that they are told, or on the default one."""
 ASKED = frozenset({"__bool__", "__int__", "__float__", "__index__", "item", "tolist", "is_nonzero"})
 VIEWED = frozenset({"T", "mT", "H", "mH", "real", "imag"})
 SUMS = frozenset(
@@ -84,7 +93,7 @@ def source() -> str | None:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith((_OURS, _TORCH, "<frozen")):
+        if not file.startswith((OURS, TORCH, "<frozen")):
             return f"{os.path.basename(file)}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -30,7 +30,7 @@ class Operand:
 
 
 @dataclass(slots=True, eq=False)
-class Draft:
+class OperationDraft:
     """An operation with what it reads. steps: several that count as one, each (op, what it reads, shape):
     ("in", i) is the i-th operand, ("step", i) what the i-th step made.
     """
@@ -41,7 +41,7 @@ class Draft:
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class DraftedCall:
     """name: torch's, plain. function: with the arguments it was made with. args, kwargs: with Operands for
     tensors. outputs: shapes.
     """
@@ -81,14 +81,14 @@ class Call:
         return self.outputs[0]
 
 
-def chained(x: Operand, steps: list[tuple[Any, Shape]]) -> Draft:
+def chained(x: Operand, steps: list[tuple[Any, Shape]]) -> OperationDraft:
     """One after the other on one operand."""
     if len(steps) == 1:
-        return Draft(steps[0][0], [x])
+        return OperationDraft(steps[0][0], [x])
     made = [
         (op, [("step", i - 1) if i else ("in", 0)], shape) for i, (op, shape) in enumerate(steps)
     ]
-    return Draft(None, [x], made)
+    return OperationDraft(None, [x], made)
 
 
 def law_of(value: Any) -> Law | None:

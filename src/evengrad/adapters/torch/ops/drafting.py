@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_map
 
-from evengrad.adapters.torch.ops.draft import IDENTITY, Call, Draft, Operand
+from evengrad.adapters.torch.compat import tree_map
+from evengrad.adapters.torch.ops.draft import IDENTITY, DraftedCall, Operand, OperationDraft
 from evengrad.adapters.torch.ops.linear import LINEAR, LOOKUPS, lookup
 from evengrad.adapters.torch.ops.moves import MOVES, pool
 from evengrad.theory.activations import FUNCTIONS, canonical, leaky_relu
@@ -40,19 +40,19 @@ _HIDES = 1e4  # the rms of a mask that is added to logits
 _REVERSED = {"rsub", "rtruediv"}
 
 
-def draft(name: str, function: Any, args: Any, kwargs: Any, outputs: list[Any]) -> Draft:
+def draft(name: str, function: Any, args: Any, kwargs: Any, outputs: list[Any]) -> OperationDraft:
     """An operation for a call that a gradient comes through. args, kwargs: with Operands for tensors."""
     plain = _plain(name)
-    call = Call(plain, function, args, kwargs, [tuple(t.shape) for t in outputs])
+    call = DraftedCall(plain, function, args, kwargs, [tuple(t.shape) for t in outputs])
     if not call.data() and plain not in LOOKUPS:
-        return Draft(Opaque("it reads no activation"), [])
+        return OperationDraft(Opaque("it reads no activation"), [])
     try:
         return _known(call)
     except Exception as error:
-        return Draft(Opaque(f"{plain}: {type(error).__name__} {error}"[:120]), call.data())
+        return OperationDraft(Opaque(f"{plain}: {type(error).__name__} {error}"[:120]), call.data())
 
 
-def _known(call: Call) -> Draft:
+def _known(call: DraftedCall) -> OperationDraft:
     if not call.data() and call.name != "embedding":
         return lookup(call)
     rule = LINEAR.get(call.name) or MOVES.get(call.name)
@@ -76,18 +76,18 @@ def _plain(name: str) -> str:
     return name.strip("_")
 
 
-def _combined(call: Call, tensors: list[Operand]) -> Draft:
+def _combined(call: DraftedCall, tensors: list[Operand]) -> OperationDraft:
     name, phi = _BINARY[call.name]
     factor = float(call.kwargs.get("alpha", 1))
     if call.name in _REVERSED:
         tensors, phi = tensors[::-1], _BINARY[call.name[1:]][1]
     if name == "add" and call.x.shape == call.out and _masks(tensors):
-        return Draft(IDENTITY, [call.x])
+        return OperationDraft(IDENTITY, [call.x])
     if factor == 1:
-        return Draft(Combine(name, phi), tensors)
+        return OperationDraft(Combine(name, phi), tensors)
     scaled = Pointwise("multiply", lambda z: factor * z)
     last = Combine(name, phi), [("in", 0), ("step", 0)], call.out
-    return Draft(None, tensors, [(scaled, [("in", 1)], tensors[1].shape), last])
+    return OperationDraft(None, tensors, [(scaled, [("in", 1)], tensors[1].shape), last])
 
 
 def _masks(tensors: list[Operand]) -> bool:
@@ -96,15 +96,15 @@ def _masks(tensors: list[Operand]) -> bool:
     return any(not law.rms < _HIDES for law in laws)
 
 
-def _pointwise(call: Call) -> Draft:
+def _pointwise(call: DraftedCall) -> OperationDraft:
     """An elementwise function of one tensor, by its known formula or by itself."""
     x = call.x
     if len(call.data()) != 1 or call.out != x.shape or len(call.outputs) != 1:
-        return Draft(Opaque(f"no rule for {call.name}"), call.data())
-    return Draft(Pointwise(call.name, _formula(call) or _itself(call)), [x])
+        return OperationDraft(Opaque(f"no rule for {call.name}"), call.data())
+    return OperationDraft(Pointwise(call.name, _formula(call) or _itself(call)), [x])
 
 
-def _formula(call: Call) -> Callable[[Array], Array] | None:
+def _formula(call: DraftedCall) -> Callable[[Array], Array] | None:
     name = canonical(call.name)
     if name == "gelu" and call.option(1, "approximate", "none") != "none":
         name = "gelu_tanh"
@@ -119,7 +119,7 @@ def _formula(call: Call) -> Callable[[Array], Array] | None:
     return FUNCTIONS.get(name)
 
 
-def _itself(call: Call) -> Callable[[Array], Array]:
+def _itself(call: DraftedCall) -> Callable[[Array], Array]:
     """The call's own function on NumPy arrays; refused where it is not elementwise."""
     number = call.x.number
 

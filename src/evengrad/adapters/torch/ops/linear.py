@@ -8,7 +8,14 @@ from typing import Any
 import torch
 
 from evengrad.adapters.torch.laws.laws import measured_kernel
-from evengrad.adapters.torch.ops.draft import Call, Draft, Operand, axis, law_of, tuple_of
+from evengrad.adapters.torch.ops.draft import (
+    DraftedCall,
+    Operand,
+    OperationDraft,
+    axis,
+    law_of,
+    tuple_of,
+)
 from evengrad.values.spec import (
     Attention,
     Combine,
@@ -24,54 +31,54 @@ from evengrad.values.spec import (
 )
 
 
-def linear(call: Call) -> Draft:
+def linear(call: DraftedCall) -> OperationDraft:
     weight, bias = call.option(1, "weight"), call.option(2, "bias")
     x = call.option(0, "input")
     last = len(x.shape) - 1
-    return Draft(Dense(weight.constant(), law_of(bias), (last,), (last,)), [x])
+    return OperationDraft(Dense(weight.constant(), law_of(bias), (last,), (last,)), [x])
 
 
-def matmul(call: Call) -> Draft:
+def matmul(call: DraftedCall) -> OperationDraft:
     left, right = call.operands()[:2]
     if call.name == "rmatmul":
         left, right = right, left
     return product(call, left, right, None)
 
 
-def addmm(call: Call) -> Draft:
+def addmm(call: DraftedCall) -> OperationDraft:
     bias, left, right = call.operands()[:3]
     if left.number is not None and right.number is None and bias.number is None:
         return product(call, left, right, bias.constant())
-    return Draft(Opaque(f"{call.name} of activations"), call.data())
+    return OperationDraft(Opaque(f"{call.name} of activations"), call.data())
 
 
-def baddbmm(call: Call) -> Draft:
+def baddbmm(call: DraftedCall) -> OperationDraft:
     """Beta b + alpha x y, as in attention with a bias."""
     bias, left, right = call.operands()[:3]
     inner = product(call, left, right, None)
     if not isinstance(inner.op, Einsum) or inner.operands != [left, right]:
-        return Draft(Opaque(f"{call.name} with a weight"), call.data())
+        return OperationDraft(Opaque(f"{call.name} with a weight"), call.data())
     alpha, beta = float(call.option(4, "alpha", 1)), float(call.option(3, "beta", 1))
     steps: list[Any] = [
         (inner.op, [("in", 0), ("in", 1)], call.out),
         (Pointwise("multiply", lambda z: alpha * z), [("step", 0)], call.out),
     ]
     if beta == 0 or (bias.number is None and bias.constant().rms == 0):
-        return Draft(None, [left, right], steps)
+        return OperationDraft(None, [left, right], steps)
     steps.append((Combine("add", lambda a, b: a + beta * b), [("step", 1), ("in", 2)], call.out))
-    return Draft(None, [left, right, bias], steps)
+    return OperationDraft(None, [left, right, bias], steps)
 
 
-def product(call: Call, left: Operand, right: Operand, bias: Law | None) -> Draft:
+def product(call: DraftedCall, left: Operand, right: Operand, bias: Law | None) -> OperationDraft:
     """A matrix product with a weight or of two activations."""
     if left.number is not None and right.number is None and len(right.shape) == 2:
         last = len(left.shape) - 1
-        return Draft(Dense(right.constant(), bias, (last,), (last,)), [left])
+        return OperationDraft(Dense(right.constant(), bias, (last,), (last,)), [left])
     if right.number is not None and left.number is None and len(left.shape) == 2:
         row = max(len(right.shape) - 2, 0)
-        return Draft(Dense(left.constant(), bias, (row,), (row,)), [right])
+        return OperationDraft(Dense(left.constant(), bias, (row,), (row,)), [right])
     if len(left.shape) < 2 or len(right.shape) < 2:
-        return Draft(Opaque(f"{call.name} with a vector"), call.data())
+        return OperationDraft(Opaque(f"{call.name} with a vector"), call.data())
     lead = max(len(left.shape), len(right.shape)) - 2
     first, second = _lead(left.shape, lead, "abcdefg"), _lead(right.shape, lead, "abcdefg")
     for i, (p, q) in enumerate(zip(left.shape[:-2][::-1], right.shape[:-2][::-1], strict=False)):
@@ -82,35 +89,35 @@ def product(call: Call, left: Operand, right: Operand, bias: Law | None) -> Draf
             else:
                 first = first[:place] + "ABCDEFG"[i] + first[place + 1 :]
     whole = "abcdefg"[:lead]
-    return Draft(Einsum(f"{first}ij,{second}jk->{whole}ik"), [left, right])
+    return OperationDraft(Einsum(f"{first}ij,{second}jk->{whole}ik"), [left, right])
 
 
 def _lead(shape: tuple[int, ...], lead: int, letters: str) -> str:
     return letters[lead - (len(shape) - 2) : lead]
 
 
-def einsum(call: Call) -> Draft:
+def einsum(call: DraftedCall) -> OperationDraft:
     equation = call.args[0].replace(" ", "") if isinstance(call.args[0], str) else ""
     operands = call.operands()
     if "->" not in equation or "." in equation or len(operands) != 2:
-        return Draft(Opaque("this form of einsum"), call.data())
+        return OperationDraft(Opaque("this form of einsum"), call.data())
     inputs, output = equation.split("->")
     words = inputs.split(",")
     if all(o.number is not None for o in operands):
-        return Draft(Einsum(equation), operands)
+        return OperationDraft(Einsum(equation), operands)
     w = 0 if operands[0].number is None else 1
     x, weight = words[1 - w], words[w]
     summed = [c for c in x if c not in output]
     shared = [c for c in weight if c in x and c in output]
     in_order = [c for c in output if c in x] == [c for c in x if c in output]
     if shared or not summed or not in_order:
-        return Draft(Einsum(equation), operands)
+        return OperationDraft(Einsum(equation), operands)
     reads = tuple(x.index(c) for c in summed)
     makes = tuple(output.index(c) for c in output if c not in x)
-    return Draft(Dense(operands[w].constant(), None, reads, makes), [operands[1 - w]])
+    return OperationDraft(Dense(operands[w].constant(), None, reads, makes), [operands[1 - w]])
 
 
-def convolution(call: Call) -> Draft:
+def convolution(call: DraftedCall) -> OperationDraft:
     x, weight = call.option(0, "input"), call.option(1, "weight")
     transposed = "transpose" in call.name
     nd = len(weight.shape) - 2
@@ -140,31 +147,31 @@ def convolution(call: Call) -> Draft:
         groups,
         transposed,
     )
-    return Draft(op, [x])
+    return OperationDraft(op, [x])
 
 
-def embedding(call: Call) -> Draft:
+def embedding(call: DraftedCall) -> OperationDraft:
     weight = call.option(1, "weight")
     if not isinstance(weight, Operand) or weight.number is not None:
-        return Draft(Opaque("an embedding by activations"), call.data())
-    return Draft(Embedding(weight.constant()), [])
+        return OperationDraft(Opaque("an embedding by activations"), call.data())
+    return OperationDraft(Embedding(weight.constant()), [])
 
 
-def lookup(call: Call) -> Draft:
+def lookup(call: DraftedCall) -> OperationDraft:
     """Rows of a parameter by integers: table[ids]."""
     table = call.args[0]
     index = [o for o in call.operands() if o is not table]
     if table.number is not None or len(index) != 1 or index[0].tensor.is_floating_point():
-        return Draft(Opaque("an index by tensors"), call.data())
+        return OperationDraft(Opaque("an index by tensors"), call.data())
     if call.out != (*index[0].shape, *table.shape[1:]) or len(table.shape) != 2:
-        return Draft(Opaque("rows of a weight with other than two axes"), [])
-    return Draft(Embedding(table.constant()), [])
+        return OperationDraft(Opaque("rows of a weight with other than two axes"), [])
+    return OperationDraft(Embedding(table.constant()), [])
 
 
 # --- normalisation --------------------------------------------------------------------------------
 
 
-def batch_norm(call: Call) -> Draft:
+def batch_norm(call: DraftedCall) -> OperationDraft:
     x = call.option(0, "input")
     mean, variance = call.option(1, "running_mean"), call.option(2, "running_var")
     weight, bias = law_of(call.option(3, "weight")), law_of(call.option(4, "bias"))
@@ -172,58 +179,62 @@ def batch_norm(call: Call) -> Draft:
     epsilon = float(call.option(7, "eps", 1e-5))
     axes = tuple(a for a in range(len(x.shape)) if a != 1)
     if training or not isinstance(variance, Operand):
-        return Draft(Normalise(axes, True, epsilon, weight, bias), [x])
+        return OperationDraft(Normalise(axes, True, epsilon, weight, bias), [x])
     scale = 1 / math.sqrt(variance.constant().mean + epsilon) * (weight.mean if weight else 1.0)
     shift = mean.constant().mean
-    return Draft(Pointwise("batch_norm", lambda z: (z - shift) * scale), [x])
+    return OperationDraft(Pointwise("batch_norm", lambda z: (z - shift) * scale), [x])
 
 
-def layer_norm(call: Call) -> Draft:
+def layer_norm(call: DraftedCall) -> OperationDraft:
     x, shape = call.option(0, "input"), call.option(1, "normalized_shape")
     count = len(shape) if isinstance(shape, list | tuple | torch.Size) else 1
     axes = tuple(range(len(x.shape) - count, len(x.shape)))
     weight = law_of(call.option(2, "weight"))
     if call.name == "rms_norm":
-        return Draft(Normalise(axes, False, float(call.option(3, "eps") or 1e-7), weight), [x])
+        return OperationDraft(
+            Normalise(axes, False, float(call.option(3, "eps") or 1e-7), weight), [x]
+        )
     bias, epsilon = law_of(call.option(3, "bias")), float(call.option(4, "eps", 1e-5))
-    return Draft(Normalise(axes, True, epsilon, weight, bias), [x])
+    return OperationDraft(Normalise(axes, True, epsilon, weight, bias), [x])
 
 
-def group_norm(call: Call) -> Draft:
+def group_norm(call: DraftedCall) -> OperationDraft:
     x, groups = call.option(0, "input"), int(call.option(1, "num_groups"))
     weight, bias = law_of(call.option(2, "weight")), law_of(call.option(3, "bias"))
     axes = (1, *range(2, len(x.shape)))
     epsilon = float(call.option(4, "eps", 1e-5))
     if groups == 1:
-        return Draft(Normalise(axes, True, epsilon, weight, bias), [x])
-    return Draft(Normalise(axes[1:], True, epsilon, weight, bias, groups, 1), [x])
+        return OperationDraft(Normalise(axes, True, epsilon, weight, bias), [x])
+    return OperationDraft(Normalise(axes[1:], True, epsilon, weight, bias, groups, 1), [x])
 
 
-def instance_norm(call: Call) -> Draft:
+def instance_norm(call: DraftedCall) -> OperationDraft:
     x = call.option(0, "input")
     weight, bias = law_of(call.option(3, "weight")), law_of(call.option(4, "bias"))
     axes = tuple(range(2, len(x.shape)))
-    return Draft(Normalise(axes, True, float(call.option(7, "eps", 1e-5)), weight, bias), [x])
+    return OperationDraft(
+        Normalise(axes, True, float(call.option(7, "eps", 1e-5)), weight, bias), [x]
+    )
 
 
-def normalize(call: Call) -> Draft:
+def normalize(call: DraftedCall) -> OperationDraft:
     """To length 1: rms normalisation times 1 / sqrt(n)."""
     x = call.option(0, "input")
     along = axis(call.option(2, "dim", 1), len(x.shape))
     if float(call.option(1, "p", 2.0)) != 2.0:
-        return Draft(Opaque("normalize by another norm"), [x])
+        return OperationDraft(Opaque("normalize by another norm"), [x])
     root = x.shape[along] ** -0.5
-    return Draft(Normalise((along,), False, 1e-12, Law(root, root, "constant")), [x])
+    return OperationDraft(Normalise((along,), False, 1e-12, Law(root, root, "constant")), [x])
 
 
-def softmax(call: Call) -> Draft:
+def softmax(call: DraftedCall) -> OperationDraft:
     x = call.x
     along = call.option(1, "dim", -1)
     along = axis(-1 if along is None else along, len(x.shape))
-    return Draft(Softmax(along, log=call.name == "log_softmax"), [x])
+    return OperationDraft(Softmax(along, log=call.name == "log_softmax"), [x])
 
 
-def attention(call: Call) -> Draft:
+def attention(call: DraftedCall) -> OperationDraft:
     """A mask with a row for each token counts as causal where it hides what comes later."""
     q, key, value = (call.option(i, n) for i, n in enumerate(("query", "key", "value")))
     mask = call.option(3, "attn_mask")
@@ -231,7 +242,7 @@ def attention(call: Call) -> Draft:
     scale = call.option(6, "scale")
     dropout = float(call.option(4, "dropout_p", 0.0))
     op = Attention(causal, None if scale is None else float(scale), dropout)
-    return Draft(op, [q, key, value])
+    return OperationDraft(op, [q, key, value])
 
 
 def is_causal(mask: Any) -> bool:

@@ -9,9 +9,9 @@ import numpy as np
 
 from evengrad.adapters.torch.ops.draft import (
     IDENTITY,
-    Call,
-    Draft,
+    DraftedCall,
     Operand,
+    OperationDraft,
     axis,
     chained,
     tuple_of,
@@ -37,17 +37,17 @@ from evengrad.values.spec import (
 )
 
 
-def reshape(call: Call) -> Draft:
+def reshape(call: DraftedCall) -> OperationDraft:
     if math.prod(call.x.shape) != math.prod(call.out):
-        return Draft(Opaque(f"{call.name} with another number of elements"), call.data())
-    return Draft(Reshape(), [call.x])
+        return OperationDraft(Opaque(f"{call.name} with another number of elements"), call.data())
+    return OperationDraft(Reshape(), [call.x])
 
 
-def identity(call: Call) -> Draft:
-    return Draft(IDENTITY, [call.x]) if call.x.shape == call.out else reshape(call)
+def identity(call: DraftedCall) -> OperationDraft:
+    return OperationDraft(IDENTITY, [call.x]) if call.x.shape == call.out else reshape(call)
 
 
-def transpose(call: Call) -> Draft:
+def transpose(call: DraftedCall) -> OperationDraft:
     x, n = call.x, len(call.x.shape)
     order = list(range(n))
     name = call.name
@@ -58,7 +58,7 @@ def transpose(call: Call) -> Draft:
     elif name in ("movedim", "moveaxis"):
         start, end = call.option(1, "source"), call.option(2, "destination")
         if not isinstance(start, int):
-            return Draft(Opaque("movedim of several axes"), [x])
+            return OperationDraft(Opaque("movedim of several axes"), [x])
         order.insert(axis(end, n), order.pop(axis(start, n)))
     else:
         first, second = call.option(1, "dim0", -2), call.option(2, "dim1", -1)
@@ -67,23 +67,23 @@ def transpose(call: Call) -> Draft:
         elif n >= 2:
             i, j = axis(first, n), axis(second, n)
             order[i], order[j] = order[j], order[i]
-    return Draft(Transpose(tuple(order)), [x])
+    return OperationDraft(Transpose(tuple(order)), [x])
 
 
-def expand(call: Call) -> Draft:
+def expand(call: DraftedCall) -> OperationDraft:
     x = call.x
     wide = (1,) * (len(call.out) - len(x.shape)) + x.shape
     if all(a in (1, b) for a, b in zip(wide, call.out, strict=True)):
-        return Draft(Expand(), [x])
+        return OperationDraft(Expand(), [x])
     grown = tuple(i for i, (a, b) in enumerate(zip(wide, call.out, strict=True)) if a != b)
     return chained(x, [(Reshape(), wide), (Upsample(grown), call.out)])
 
 
-def shuffle(call: Call) -> Draft:
-    return Draft(Shuffle(), [call.x])
+def shuffle(call: DraftedCall) -> OperationDraft:
+    return OperationDraft(Shuffle(), [call.x])
 
 
-def pixel_shuffle(call: Call) -> Draft:
+def pixel_shuffle(call: DraftedCall) -> OperationDraft:
     x, out = call.x, call.out
     *lead, c, h, w = x.shape
     *_, c2, h2, _ = out
@@ -100,27 +100,29 @@ def pixel_shuffle(call: Call) -> Draft:
     return chained(x, [(Reshape(), inner), (Transpose(tuple(order)), moved), (Reshape(), out)])
 
 
-def pad(call: Call) -> Draft:
+def pad(call: DraftedCall) -> OperationDraft:
     x, width = call.x, list(call.option(1, "pad"))
     mode = call.option(2, "mode", "constant")
     n = len(x.shape)
     axes = tuple(n - 1 - i for i in range(len(width) // 2))
     pads = tuple((int(a), int(b)) for a, b in zip(width[::2], width[1::2], strict=True))
-    return Draft(Pad(axes, pads, zeros=mode == "constant"), [x])
+    return OperationDraft(Pad(axes, pads, zeros=mode == "constant"), [x])
 
 
-def upsample(call: Call) -> Draft:
+def upsample(call: DraftedCall) -> OperationDraft:
     x = call.x
     spatial = tuple(range(2, len(x.shape)))
     if any(call.out[a] < x.shape[a] for a in spatial):
-        return Draft(Opaque("an interpolation to fewer places"), [x])
-    return Draft(Upsample(spatial, smooth=call.option(3, "mode", "nearest") != "nearest"), [x])
+        return OperationDraft(Opaque("an interpolation to fewer places"), [x])
+    return OperationDraft(
+        Upsample(spatial, smooth=call.option(3, "mode", "nearest") != "nearest"), [x]
+    )
 
 
 # --- joining and cutting --------------------------------------------------------------------------
 
 
-def concatenate(call: Call) -> Draft:
+def concatenate(call: DraftedCall) -> OperationDraft:
     parts = call.operands()
     along = call.option(1, "dim", 0)
     if not isinstance(along, int):
@@ -130,41 +132,41 @@ def concatenate(call: Call) -> Draft:
         wide = [(*p.shape[:place], 1, *p.shape[place:]) for p in parts]
         steps: list[Any] = [(Reshape(), [("in", i)], s) for i, s in enumerate(wide)]
         steps.append((Concatenate(place), [("step", i) for i in range(len(parts))], call.out))
-        return Draft(None, parts, steps)
+        return OperationDraft(None, parts, steps)
     parts = [p for p in parts if len(p.shape) == len(call.out)]
-    return Draft(Concatenate(axis(along, len(call.out))), parts)
+    return OperationDraft(Concatenate(axis(along, len(call.out))), parts)
 
 
-def split(call: Call) -> Draft:
+def split(call: DraftedCall) -> OperationDraft:
     x = call.x
     along = axis(call.option(2, "dim", 0), len(x.shape))
     start, parts = 0, []
     for shape in call.outputs:
         parts.append((start, shape[along]))
         start += shape[along]
-    return Draft(Slice(along, tuple(parts)), [x])
+    return OperationDraft(Slice(along, tuple(parts)), [x])
 
 
-def unbind(call: Call) -> Draft:
-    return Draft(Select(axis(call.option(1, "dim", 0), len(call.x.shape))), [call.x])
+def unbind(call: DraftedCall) -> OperationDraft:
+    return OperationDraft(Select(axis(call.option(1, "dim", 0), len(call.x.shape))), [call.x])
 
 
-def narrow(call: Call) -> Draft:
+def narrow(call: DraftedCall) -> OperationDraft:
     x = call.x
     along = axis(call.option(1, "dim", 0), len(x.shape))
     if call.name == "select":
-        return Draft(Select(along, call.option(2, "index")), [x])
+        return OperationDraft(Select(along, call.option(2, "index")), [x])
     start = call.option(2, "start", 0)
     if not isinstance(start, int):
-        return Draft(Opaque(f"{call.name} by a tensor"), [x])
-    return Draft(Slice(along, ((start, call.out[along]),)), [x])
+        return OperationDraft(Opaque(f"{call.name} by a tensor"), [x])
+    return OperationDraft(Slice(along, ((start, call.out[along]),)), [x])
 
 
-def getitem(call: Call) -> Draft:
+def getitem(call: DraftedCall) -> OperationDraft:
     x, index = call.args[0], call.args[1]
     parts = list(index) if isinstance(index, tuple) else [index]
     if any(not isinstance(p, int | slice) and p is not None and p is not Ellipsis for p in parts):
-        return Draft(Opaque("an index by tensors"), call.data())
+        return OperationDraft(Opaque("an index by tensors"), call.data())
     named = sum(p is not None and p is not Ellipsis for p in parts)
     if Ellipsis in parts:
         place = parts.index(Ellipsis)
@@ -192,7 +194,7 @@ def getitem(call: Call) -> Draft:
 # --- pooling, dropout -----------------------------------------------------------------------------
 
 
-def pool(call: Call) -> Draft:
+def pool(call: DraftedCall) -> OperationDraft:
     x = call.x
     nd = next((n for n in (1, 2, 3) if f"{n}d" in call.name), 2)
     spatial = tuple(range(len(x.shape) - nd, len(x.shape)))
@@ -205,40 +207,40 @@ def pool(call: Call) -> Draft:
     pads = tuple((p, p) for p in tuple_of(call.option(3, "padding", 0), nd))
     dilation = tuple_of(call.option(4, "dilation", 1), nd) if what == "max" else (1,) * nd
     counted = bool(call.option(5, "count_include_pad", True)) and what == "average"
-    return Draft(Pool(what, spatial, kernel, stride, pads, dilation, counted), [x])
+    return OperationDraft(Pool(what, spatial, kernel, stride, pads, dilation, counted), [x])
 
 
-def _adaptive(call: Call, spatial: tuple[int, ...], what: Any) -> Draft:
+def _adaptive(call: DraftedCall, spatial: tuple[int, ...], what: Any) -> OperationDraft:
     x, out = call.x, call.out
     if all(out[a] == 1 for a in spatial):
-        return Draft(Reduce("max" if what == "max" else "mean", spatial, True), [x])
+        return OperationDraft(Reduce("max" if what == "max" else "mean", spatial, True), [x])
     if any(x.shape[a] % out[a] for a in spatial):
-        return Draft(Opaque("adaptive pooling by uneven windows"), [x])
+        return OperationDraft(Opaque("adaptive pooling by uneven windows"), [x])
     kernel = tuple(x.shape[a] // out[a] for a in spatial)
     none = ((0, 0),) * len(kernel)
-    return Draft(Pool(what, spatial, kernel, kernel, none, (1,) * len(kernel)), [x])
+    return OperationDraft(Pool(what, spatial, kernel, kernel, none, (1,) * len(kernel)), [x])
 
 
-def reduce(call: Call) -> Draft:
+def reduce(call: DraftedCall) -> OperationDraft:
     x, n = call.x, len(call.x.shape)
     dims = call.option(1, "dim")
     if isinstance(dims, Operand):
-        return Draft(Opaque(f"{call.name} of two tensors"), call.data())
+        return OperationDraft(Opaque(f"{call.name} of two tensors"), call.data())
     dims = tuple(range(n)) if dims is None or dims == [] else dims
     axes = tuple(axis(d, n) for d in (dims if isinstance(dims, list | tuple) else [dims]))
     keep = bool(call.option(2, "keepdim", False))
     what = {"amax": "max", "amin": "min"}.get(call.name, call.name)
-    return Draft(Reduce(what, axes, keep), [x])  # type: ignore[arg-type]
+    return OperationDraft(Reduce(what, axes, keep), [x])  # type: ignore[arg-type]
 
 
-def norm(call: Call) -> Draft:
+def norm(call: DraftedCall) -> OperationDraft:
     """The root of a sum of squares along some axes."""
     x, n = call.x, len(call.x.shape)
     order = call.option(1, "p" if call.name == "norm" else "ord", 2)
     dims = call.option(2, "dim")
     keep = bool(call.option(3, "keepdim", False))
     if isinstance(order, Operand) or order not in (2, 2.0, "fro", None):
-        return Draft(Opaque(f"{call.name} of order {order}"), [x])
+        return OperationDraft(Opaque(f"{call.name} of order {order}"), [x])
     axes = tuple(range(n)) if dims is None else tuple(axis(d, n) for d in _listed(dims))
     steps = [
         (Pointwise("square", np.square), x.shape),
@@ -248,12 +250,12 @@ def norm(call: Call) -> Draft:
     return chained(x, steps)
 
 
-def deviation(call: Call) -> Draft:
+def deviation(call: DraftedCall) -> OperationDraft:
     """Variance or standard deviation: the mean square of what differs from the mean."""
     x, n = call.x, len(call.x.shape)
     dims = call.option(1, "dim")
     if isinstance(dims, bool):
-        return Draft(Opaque(f"this form of {call.name}"), [x])
+        return OperationDraft(Opaque(f"this form of {call.name}"), [x])
     taken = call.option(2, "unbiased", call.kwargs.get("correction", 1))
     axes = tuple(range(n)) if dims is None else tuple(axis(d, n) for d in _listed(dims))
     count = math.prod(x.shape[a] for a in axes)
@@ -269,24 +271,26 @@ def deviation(call: Call) -> Draft:
     ]
     if call.name == "std":
         steps.append((Pointwise("sqrt", np.sqrt), [("step", 4)], call.out))
-    return Draft(None, [x], steps)
+    return OperationDraft(None, [x], steps)
 
 
 def _listed(dims: Any) -> Any:
     return dims if isinstance(dims, list | tuple) else [dims]
 
 
-def dropout(call: Call) -> Draft:
+def dropout(call: DraftedCall) -> OperationDraft:
     x = call.x
     rate = float(call.option(1, "p", 0.5)) if call.option(2, "training", True) else 0.0
     if "alpha" in call.name:
-        return Draft(Opaque("alpha dropout"), [x]) if rate else Draft(IDENTITY, [x])
+        return (
+            OperationDraft(Opaque("alpha dropout"), [x]) if rate else OperationDraft(IDENTITY, [x])
+        )
     whole = call.name != "dropout"  # dropout2d, feature_dropout: channels
     shared = tuple(range(2, len(x.shape))) if whole else ()
-    return Draft(Dropout(rate, shared), [x])
+    return OperationDraft(Dropout(rate, shared), [x])
 
 
-def glu(call: Call) -> Draft:
+def glu(call: DraftedCall) -> OperationDraft:
     x, out = call.x, call.out
     along = axis(call.option(1, "dim", -1), len(x.shape))
     n = out[along]
@@ -296,7 +300,7 @@ def glu(call: Call) -> Draft:
         (Pointwise("sigmoid", FUNCTIONS["sigmoid"]), [("step", 1)], out),
         (Combine("multiply", lambda a, b: a * b), [("step", 0), ("step", 2)], out),
     ]
-    return Draft(None, [x], steps)
+    return OperationDraft(None, [x], steps)
 
 
 _SAME = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evengrad.adapters.torch.record.graph import Node
+from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.values.spec import Kind
 
 _HEADS = {
@@ -15,12 +15,12 @@ _HEADS = {
 _AFTER_A_LOG = {"add", "clamp", "clamp_min", "clip", "maximum"}  # log(p + 1e-8) and its like
 
 
-def path_to(number: int | None, nodes: list[Node]) -> list[Node]:
+def path_to(number: int | None, nodes: list[RecordedCall]) -> list[RecordedCall]:
     """The recorded calls that a tensor was made of, forward order."""
     return path_to_any([] if number is None else [number], nodes)
 
 
-def path_to_any(numbers: list[int], nodes: list[Node]) -> list[Node]:
+def path_to_any(numbers: list[int], nodes: list[RecordedCall]) -> list[RecordedCall]:
     """Of several tensors."""
     wanted = set(numbers)
     path = []
@@ -32,7 +32,7 @@ def path_to_any(numbers: list[int], nodes: list[Node]) -> list[Node]:
 
 
 def where_the_budget_begins(
-    nodes: list[Node], returned: list[int], loss: int | None
+    nodes: list[RecordedCall], returned: list[int], loss: int | None
 ) -> tuple[list[int], str | None]:
     """The tensors where the network ends, and the closing activation that counts as the loss's.
 
@@ -59,7 +59,7 @@ def where_the_budget_begins(
     return ends, None
 
 
-def _goes_on(nodes: list[Node], number: int) -> bool:
+def _goes_on(nodes: list[RecordedCall], number: int) -> bool:
     """Whether another model reads what this one returned."""
     reached = {number}
     for node in nodes:
@@ -70,11 +70,13 @@ def _goes_on(nodes: list[Node], number: int) -> bool:
     return False
 
 
-def _is_number(node: Node) -> bool:
+def _is_number(node: RecordedCall) -> bool:
     return node.kind is Kind.LOSS or (node.forward is not None and node.forward.shape == ())
 
 
-def _closing(made: dict[int, Node], number: int | None) -> tuple[Node | None, str | None]:
+def _closing(
+    made: dict[int, RecordedCall], number: int | None
+) -> tuple[RecordedCall | None, str | None]:
     """A softmax, log_softmax or sigmoid at the very end, seen through reshapes and a logarithm."""
     log = False
     while number is not None and number in made:
@@ -91,7 +93,7 @@ def _closing(made: dict[int, Node], number: int | None) -> tuple[Node | None, st
     return None, None
 
 
-def _descendants(nodes: list[Node], start: Node) -> set[int]:
+def _descendants(nodes: list[RecordedCall], start: RecordedCall) -> set[int]:
     reached = set(start.makes)
     for node in nodes:
         if reached.intersection(node.reads):
@@ -99,7 +101,7 @@ def _descendants(nodes: list[Node], start: Node) -> set[int]:
     return reached
 
 
-def _last_tensors(nodes: list[Node], loss: int | None) -> list[int]:
+def _last_tensors(nodes: list[RecordedCall], loss: int | None) -> list[int]:
     for node in reversed(nodes):
         if not _is_number(node):
             return list(node.makes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from evengrad.adapters.torch.ops.draft import Draft
+from evengrad.adapters.torch.ops.draft import OperationDraft
 from evengrad.adapters.torch.record.losses import Head
 from evengrad.values.probe import ActivationHealth
 from evengrad.values.spec import Kind, Law
@@ -13,7 +13,7 @@ from evengrad.values.summary import Summary
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class RecordedCall:
     """One recorded call.
 
     function: torch's name. owner, path: class and path of the innermost module; framework: that
@@ -46,7 +46,7 @@ class Node:
     head: Head | None = None  # what a loss was given
     call_made: Any = None  # until it has ended: name, function, args, kwargs
     tail: Any = None  # of a call outside the model: function, args, kwargs, to make it again
-    draft: Draft | None = None  # the operation as a spec has it
+    draft: OperationDraft | None = None  # the operation as a spec has it
     laws: dict[int, Law] = field(default_factory=dict)  # id(operand) -> of weights and constants
     name: str = ""
     layer: str = ""

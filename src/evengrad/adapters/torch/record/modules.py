@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves, tree_map
 
+from evengrad.adapters.torch.compat import tree_leaves, tree_map
 from evengrad.adapters.torch.ops.modules import draft_module
-from evengrad.adapters.torch.record.graph import Node
+from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.adapters.torch.record.roots import ModelInput, RootCall, tensors_of
 from evengrad.values.spec import Kind
 
@@ -46,11 +47,9 @@ class ModuleStack:
         self._buffers: dict[int, Any] = {}
         self._calls = 0
         self._passes = 0
-        self._original: Any = nn.Module.__call__
 
-    def enter(self) -> None:
-        """Watch every module's call."""
-        original = self._original = nn.Module.__call__
+    def watching(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """``nn.Module.__call__``, watched."""
 
         def call(module: Any, *args: Any, **kwargs: Any) -> Any:
             if self.recorder.idle:
@@ -59,11 +58,7 @@ class ModuleStack:
                 return original(module, *args, **kwargs)
             return self._call(original, module, args, kwargs)
 
-        nn.Module.__call__ = call
-
-    def leave(self) -> None:
-        """Watch no more."""
-        nn.Module.__call__ = self._original
+        return call
 
     def _call(self, original: Any, module: Any, args: Any, kwargs: Any) -> Any:
         outermost = not self.stack and next(module.parameters(), None) is not None
@@ -155,7 +150,7 @@ class ModuleStack:
 
         return tree_map(take, args), tree_map(take, kwargs)
 
-    def sign(self, node: Node) -> None:
+    def sign(self, node: RecordedCall) -> None:
         """Write into a call which module made it."""
         if not self.stack:
             self._calls += 1

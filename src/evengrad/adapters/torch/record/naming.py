@@ -6,14 +6,15 @@ import sys
 from collections import Counter
 from typing import Any
 
-from evengrad.adapters.torch.record.graph import Node
+from evengrad.adapters.torch.compat import plain_path
+from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.values.spec import Kind
 
 _MINOR = {Kind.RESHAPE, Kind.OTHER, Kind.MERGE}
 _OWN_NAMES = {"value", "root", "parameter", "self", "module", "other", "roots", "found", "input"}
 
 
-def assign(nodes: list[Node], prefixes: dict[int, str]) -> None:
+def assign(nodes: list[RecordedCall], prefixes: dict[int, str]) -> None:
     """Give each call a unique name, its layer and its type, in forward order.
 
     A layer's one call is named after the layer ("conv1"); a function called inside a module after
@@ -23,7 +24,7 @@ def assign(nodes: list[Node], prefixes: dict[int, str]) -> None:
     major = Counter(node.call for node in nodes if node.kind not in _MINOR)
     taken: Counter[str] = Counter()
     for node in nodes:
-        path = _clean(prefixes.get(node.root, "") + node.path).rstrip(".")
+        path = plain_path(prefixes.get(node.root, "") + node.path).rstrip(".")
         plain = node.function.strip("_") or node.function
         alone = calls[node.call] == 1 or (node.kind not in _MINOR and major[node.call] == 1)
         whole = node.leaf and alone
@@ -34,7 +35,7 @@ def assign(nodes: list[Node], prefixes: dict[int, str]) -> None:
         node.type = node.owner if whole and node.framework else plain
 
 
-def parameter_names(roots: list[Any], nodes: list[Node]) -> dict[int, tuple[str, Any]]:
+def parameter_names(roots: list[Any], nodes: list[RecordedCall]) -> dict[int, tuple[str, Any]]:
     """Parameter id -> (name, parameter): the model's own names, behind the variable's where there
     are several models; parameters without a module by their variable's name.
     """
@@ -42,7 +43,7 @@ def parameter_names(roots: list[Any], nodes: list[Node]) -> dict[int, tuple[str,
     before = prefixes(roots)
     for root in roots:
         for name, parameter in root.named_parameters():
-            found.setdefault(id(parameter), (_clean(before[id(root)] + name), parameter))
+            found.setdefault(id(parameter), (plain_path(before[id(root)] + name), parameter))
     for node in nodes:
         for parameter in node.parameters:
             if id(parameter) not in found:
@@ -73,8 +74,3 @@ def variable(value: Any) -> str | None:
                 return str(name)
         frame = frame.f_back  # type: ignore[assignment]
     return None
-
-
-def _clean(name: str) -> str:
-    """Without the layer that torch.compile puts around a model."""
-    return name.replace("_orig_mod.", "").removesuffix("_orig_mod")

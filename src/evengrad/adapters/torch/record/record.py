@@ -15,20 +15,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._device import _device_constructors
-from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from evengrad.adapters.common.health import activation_health
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.torch.compat import tensor_table, tree_leaves, tree_map
 from evengrad.adapters.torch.laws.constants import Constants
 from evengrad.adapters.torch.laws.laws import heard, measured
 from evengrad.adapters.torch.laws.stand_ins import StandIns
-from evengrad.adapters.torch.ops.calls import ASKED, PASSED, SUMS, VIEWED, fan_in, flat_ends, source
-from evengrad.adapters.torch.ops.draft import Draft, Operand
+from evengrad.adapters.torch.ops.calls import (
+    ASKED,
+    CREATORS,
+    PASSED,
+    SUMS,
+    VIEWED,
+    fan_in,
+    flat_ends,
+    source,
+)
+from evengrad.adapters.torch.ops.draft import Operand, OperationDraft
 from evengrad.adapters.torch.ops.drafting import draft
 from evengrad.adapters.torch.ops.kinds import LOSSES, in_place, kind_of
-from evengrad.adapters.torch.record.graph import Node
+from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.adapters.torch.record.losses import read_loss
 from evengrad.adapters.torch.record.modules import ModuleStack
 from evengrad.adapters.torch.record.roots import ModelInput
@@ -59,7 +68,7 @@ class Recorder(TorchFunctionMode):
         self.on_backward = on_backward
         self.describing = describing  # the tensors are on ``meta``: shapes and no values
         self.shapes: dict[int, tuple[int, ...]] = {}
-        self.nodes: list[Node] = []
+        self.nodes: list[RecordedCall] = []
         self.inputs: list[ModelInput] = []
         self.source_gradients: dict[int, float] = {}  # at tensors that no recorded call made
         self.penalties: list[Penalty] = []
@@ -68,10 +77,10 @@ class Recorder(TorchFunctionMode):
         self.scale = 1.0
         self.trouble: Exception | None = None
         self.modules = ModuleStack(self)
-        self._numbers: Any = WeakTensorKeyDictionary()
-        self._derived: Any = WeakTensorKeyDictionary()  # made of parameters alone -> which
-        self._moved: Any = WeakTensorKeyDictionary()  # a parameter transposed or reshaped -> it
-        self._constants: Any = WeakTensorKeyDictionary()
+        self._numbers: Any = tensor_table()
+        self._derived: Any = tensor_table()  # made of parameters alone -> which
+        self._moved: Any = tensor_table()  # a parameter transposed or reshaped -> it
+        self._constants: Any = tensor_table()
         self.laws: dict[int, Law] = {}  # while describing: id(parameter) -> its law
         self._figures: dict[int, tuple[Any, Summary]] = {}  # by id; the parameter is kept alive
         self.constants = Constants()
@@ -82,27 +91,28 @@ class Recorder(TorchFunctionMode):
         self._count = 0
         self._paused = 0
         self._stopped = False
-        self._apply: Any = None
+        self._patches = Patches()
 
     # --- switching on and off ---------------------------------------------------------------
 
     def enter(self) -> None:
         """Start to record."""
-        self.modules.enter()
-        self._apply = torch.autograd.Function.__dict__["apply"]
-        original = self._apply  # a classmethod of Python's, from torch 2.14 on one of C's
-
-        def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-            return self.call(original.__get__(None, cls), cls.__name__, args, kwargs)
-
-        torch.autograd.Function.apply = classmethod(apply)
+        self._patches.wrap(nn.Module, "__call__", self.modules.watching)
+        self._patches.wrap(torch.autograd.Function, "apply", self._recording)
         self.__enter__()
 
     def leave(self) -> None:
         """Stop to record, and take the patches off."""
         self.__exit__(None, None, None)
-        torch.autograd.Function.apply = self._apply
-        self.modules.leave()
+        self._patches.undo()
+
+    def _recording(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """``Function.apply``, recorded; it takes the class first."""
+
+        def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
+            return self.call(functools.partial(original, cls), cls.__name__, args, kwargs)
+
+        return apply
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -138,7 +148,7 @@ class Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Every torch call of the script comes through here, the highest-level one of each."""
         kwargs = kwargs or {}
-        if self.describing and func in _device_constructors() and kwargs.get("device") is None:
+        if self.describing and func in CREATORS and kwargs.get("device") is None:
             kwargs["device"] = torch.device("meta")
         if func is torch.Tensor.backward and self.on_backward is not None:
             self.on_backward(args[0])
@@ -245,7 +255,7 @@ class Recorder(TorchFunctionMode):
 
     def _node(
         self, name: str, args: Any, kwargs: Any, parameters: list[Any], data: list[Any]
-    ) -> Node:
+    ) -> RecordedCall:
         kind = kind_of(name, weighted=bool(parameters), inputs=len(data))
         node = self.node(name, kind)
         for p in parameters:
@@ -257,19 +267,19 @@ class Recorder(TorchFunctionMode):
             node.flat = flat_ends(args, kwargs)
         return node
 
-    def node(self, function: str, kind: Kind) -> Node:
+    def node(self, function: str, kind: Kind) -> RecordedCall:
         """A fresh record of a call made here and now."""
-        node = Node(function, kind, source=source())
+        node = RecordedCall(function, kind, source=source())
         self.modules.sign(node)
         return node
 
     # --- results -------------------------------------------------------------------------------
 
-    def _finish_call(self, node: Node, result: Any) -> Any:
+    def _finish_call(self, node: RecordedCall, result: Any) -> Any:
         self.finish(node, tree_leaves(result))
         return result
 
-    def finish(self, node: Node, results: list[Any]) -> None:
+    def finish(self, node: RecordedCall, results: list[Any]) -> None:
         """Number and hook the outputs of a call, and read their figures."""
         outputs = [t for t in results if isinstance(t, torch.Tensor) and t.requires_grad]
         if not outputs:
@@ -295,7 +305,7 @@ class Recorder(TorchFunctionMode):
             axis = 1 if values.ndim >= 4 else -1  # channels of maps, else features
             node.health = activation_health(node.label, array(values), axis=axis, flat=node.flat)
 
-    def _made_like(self, node: Node, results: list[Any]) -> None:
+    def _made_like(self, node: RecordedCall, results: list[Any]) -> None:
         """No gradient comes through: a mask of an activation, or coins in its shape (rand_like)."""
         if not self.describing or node.call_made is None:
             return
@@ -324,10 +334,10 @@ class Recorder(TorchFunctionMode):
 
     def law_of(self, tensor: Any) -> Law:
         """Of a weight or constant. A weight on its way (transposed) has the law of the weight."""
-        own = isinstance(tensor, torch.nn.Parameter)
+        own = isinstance(tensor, nn.Parameter)
         origin = tensor if own else self._moved.get(tensor, tensor)
         if not tensor.is_meta:
-            if not isinstance(origin, torch.nn.Parameter):
+            if not isinstance(origin, nn.Parameter):
                 return measured(tensor)
             figures = self.figures(origin)
             return Law(figures.mean, figures.rms)
@@ -340,7 +350,7 @@ class Recorder(TorchFunctionMode):
             self.guessed[id(first)] = first
         return known or Law(0.0, 1.0, "unknown")
 
-    def _draft(self, node: Node, outputs: list[Any]) -> Draft | None:
+    def _draft(self, node: RecordedCall, outputs: list[Any]) -> OperationDraft | None:
         """The operation as a spec has it; the tensors that the call was given are let go."""
         if node.call_made is None:
             return node.draft
@@ -437,7 +447,7 @@ class Recorder(TorchFunctionMode):
         self.trouble = self.trouble or RuntimeError(f"{made}, which hides what was in front of it")
         self.register_source(tensor)
 
-    def view(self, tensor: Any, node: Node) -> Any:
+    def view(self, tensor: Any, node: RecordedCall) -> Any:
         """An identity view of an input, whose hook sees the gradient through this call alone."""
         number = self._numbers[tensor]
         slot = len(node.reads)
@@ -454,7 +464,7 @@ class Recorder(TorchFunctionMode):
         view.register_hook(below)
         return view
 
-    def _above(self, node: Node, slot: int, grad: Any) -> None:
+    def _above(self, node: RecordedCall, slot: int, grad: Any) -> None:
         if self.measuring:
             node.above[slot] = summary_of(grad)
 

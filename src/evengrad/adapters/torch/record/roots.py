@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves
+
+from evengrad.adapters.torch.compat import tree_leaves
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.ops.draft import Draft
-from evengrad.adapters.torch.record.graph import Node as Recorded
+from evengrad.adapters.torch.ops.draft import OperationDraft
+from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.values.spec import (
     Composite,
@@ -24,14 +24,14 @@ from evengrad.values.spec import (
 
 def specify(
     recorder: Recorder,
-    nodes: list[Recorded],
+    nodes: list[RecordedCall],
     inputs: list[Any],
     outputs: list[int],
     names: dict[int, tuple[str, Any]],
     model: str,
 ) -> ModelSpec:
     """nodes: on the path, named. inputs: the model's. outputs: tensor numbers where the budget begins."""
-    table = _Table(recorder.shapes)
+    table = _TensorNumbers(recorder.shapes)
     weights = tuple(_weights(recorder, nodes, names))
     made = [_node(node, table, names) for node in nodes if node.draft is not None]
     found: list[InputSpec] = []
@@ -53,7 +53,7 @@ def specify(
     )
 
 
-class _Table:
+class _TensorNumbers:
     """Tensors numbered from 0, by the recorder's numbers or new."""
 
     def __init__(self, recorded: dict[int, Shape]) -> None:
@@ -72,7 +72,7 @@ class _Table:
         return len(self.shapes) - 1
 
 
-def _node(node: Recorded, table: _Table, names: dict[int, tuple[str, Any]]) -> Node:
+def _node(node: RecordedCall, table: _TensorNumbers, names: dict[int, tuple[str, Any]]) -> Node:
     draft = node.draft
     assert draft is not None
     inputs = []
@@ -103,7 +103,11 @@ def _node(node: Recorded, table: _Table, names: dict[int, tuple[str, Any]]) -> N
 
 
 def _composite(
-    draft: Draft, name: str, inputs: list[int], outputs: tuple[int, ...], table: _Table
+    draft: OperationDraft,
+    name: str,
+    inputs: list[int],
+    outputs: tuple[int, ...],
+    table: _TensorNumbers,
 ) -> Composite:
     inner: list[Node] = []
     made: list[int] = []
@@ -117,7 +121,7 @@ def _composite(
 
 
 def _weights(
-    recorder: Recorder, nodes: list[Recorded], names: dict[int, tuple[str, Any]]
+    recorder: Recorder, nodes: list[RecordedCall], names: dict[int, tuple[str, Any]]
 ) -> list[WeightSpec]:
     fan_in: dict[int, float] = {}
     for node in nodes:

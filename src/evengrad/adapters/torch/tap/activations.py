@@ -12,14 +12,14 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from evengrad.adapters.common.activity import POSITIONS, Activity
+from evengrad.adapters.torch.compat import anything_compiled, compiled, unseen, wrapped_by_compile
 from evengrad.adapters.torch.ops.calls import PASSED, flat_ends
 from evengrad.adapters.torch.ops.kinds import kind_of
-from evengrad.adapters.torch.tap.capture import compiled
 from evengrad.values.run import Floats
 from evengrad.values.spec import Kind
 
 
-class Listener(TorchFunctionMode):
+class ActivationListener(TorchFunctionMode):
     """Hears the activation functions of the given modules while it is on; changes no value.
 
     Names: the module's path, and the function's name behind it where the module calls functions itself.
@@ -35,7 +35,7 @@ class Listener(TorchFunctionMode):
         self._activity = Activity()
         self._names: dict[tuple[int, str], str] = {}
         self._on = False
-        self._deaf = any(compiled(root) or hasattr(root, "_orig_mod") for root in roots)
+        self._deaf = any(compiled(root) or wrapped_by_compile(root) for root in roots)
 
     def silence(self) -> None:
         """Something was compiled: never again, for a function mode would have it compiled once more."""
@@ -44,7 +44,7 @@ class Listener(TorchFunctionMode):
 
     def listen(self) -> None:
         """From now on, until ``take``; not where any code of this process was compiled."""
-        if not self._on and not self._deaf and not _compiling():
+        if not self._on and not self._deaf and not anything_compiled():
             self._on = True
             self._heard = {}
             self.__enter__()
@@ -85,7 +85,7 @@ class Listener(TorchFunctionMode):
         return result
 
     def _hear(self, layer: str, name: str, result: Any, ends: tuple[float, float] | None) -> None:
-        with torch._C.DisableTorchFunction(), torch.no_grad():
+        with unseen(), torch.no_grad():
             self._heard[layer] = name.rstrip("_"), ends, positions(result.detach())
 
     def _unique(self, maker: tuple[int, str], name: str) -> str:
@@ -129,8 +129,3 @@ def positions(values: Any) -> Any:
     index = torch.arange(POSITIONS, device=values.device) * total // POSITIONS
     places = torch.unravel_index(index, values.shape[:-1])
     return values[places]
-
-
-def _compiling() -> bool:
-    frames = sys.modules.get("torch._dynamo.convert_frame")
-    return frames is not None and getattr(frames, "FRAME_COUNTER", 0) > 0

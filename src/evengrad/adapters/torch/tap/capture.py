@@ -10,15 +10,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
+from evengrad.adapters.torch.compat import compiled, tree_leaves
 from evengrad.adapters.torch.record.roots import tensors_of
-
-_TABLES = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks")
 
 
 @dataclass(slots=True)
-class Call:
+class ForwardCall:
     """One forward pass of an outermost module. noise: the random state before it. outputs: what it
     gave, those that gradients come through; gradients: what came back to them, by place. autocast: dtype, or
     None where it was off.
@@ -38,8 +36,8 @@ class Capture:
 
     def __init__(self, roots: Sequence[Any]) -> None:
         self.roots = [root for root in roots if not compiled(root)]
-        self.calls: list[Call] = []
-        self.past: dict[int, list[Call]] = {}
+        self.calls: list[ForwardCall] = []
+        self.past: dict[int, list[ForwardCall]] = {}
         self._hooks: list[Any] = []
         self._paused = False
         for root in self.roots:
@@ -79,7 +77,7 @@ class Capture:
         device = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         self.calls.append(
-            Call(module, args, kwargs, torch.get_rng_state(), module.training, autocast)
+            ForwardCall(module, args, kwargs, torch.get_rng_state(), module.training, autocast)
         )
         if len(self.calls) > 16:  # many passes before one step: the last ones will do
             del self.calls[0]
@@ -107,28 +105,24 @@ def outputs_of(output: Any) -> list[Any]:
     return [t for t in tensors_of(output) if isinstance(t, torch.Tensor)]
 
 
-def compiled(module: Any) -> bool:
-    """Whether the module's call is compiled with its hooks inside: a new hook would compile it again."""
-    return any(
-        getattr(m, "_compiled_call_impl", None) is not None or isinstance(m, torch.jit.ScriptModule)
-        for m in module.modules()
-    )
-
-
-def state_without_hooks(module: Any) -> dict[str, Any]:
-    """What is copied or pickled of a module: all but our hooks, which are nobody's state."""
-    state = dict(module.__dict__)
-    ours = {
-        key
-        for table in ("_forward_pre_hooks", "_forward_hooks")
-        for key, hook in state.get(table, {}).items()
-        if isinstance(getattr(hook, "__self__", None), Capture)
+def without_hooks(state: dict[str, Any]) -> dict[str, Any]:
+    """What is copied or pickled of a module: all but our hooks, which are nobody's state. They stand in tables
+    by numbers that are theirs alone, in some with a flag.
+    """
+    tables = {n: t for n, t in state.items() if isinstance(t, dict) and "hooks" in n}
+    ours = {key for table in tables.values() for key, hook in table.items() if _is_ours(hook)}
+    if not ours:
+        return state
+    kept = {
+        name: type(table)((k, v) for k, v in table.items() if k not in ours)
+        for name, table in tables.items()
+        if not ours.isdisjoint(table)
     }
-    if ours:
-        for table in _TABLES:
-            kept = state[table]
-            state[table] = type(kept)((k, v) for k, v in kept.items() if k not in ours)
-    return state
+    return state | kept
+
+
+def _is_ours(hook: Any) -> bool:
+    return isinstance(getattr(hook, "__self__", None), Capture)
 
 
 def find_roots(parameters: Sequence[Any]) -> list[Any]:
@@ -148,7 +142,7 @@ def find_roots(parameters: Sequence[Any]) -> list[Any]:
     return [thing for _, thing in sorted(found, key=lambda pair: -pair[0])]
 
 
-def arrays_of(call: Call) -> dict[str, Any]:
+def arrays_of(call: ForwardCall) -> dict[str, Any]:
     """The batch of a call as tensors by name: "input/0", "mask", "output_gradient/0"."""
     found: dict[str, Any] = {}
     for i, value in enumerate(call.args):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from evengrad.adapters.torch.compat import foreach_clamp_, foreach_mul_, foreach_norm, takes_scale
 from evengrad.adapters.torch.tap.reading import as_host, exact
 from evengrad.errors import EvengradError
 from evengrad.recording.clip import (
@@ -63,15 +64,14 @@ class Clipper:
         """Value clip and AGC, in place; what the norms are after it, (parameters,). None for other kinds."""
         gradients = [p.grad for p in parameters]
         if isinstance(self.clip, Value):
-            torch._foreach_clamp_max_(gradients, self.clip.bound)
-            torch._foreach_clamp_min_(gradients, -self.clip.bound)
+            foreach_clamp_(gradients, self.clip.bound)
         elif isinstance(self.clip, AGC):
             for i, parameter in zip(indices, parameters, strict=True):
                 if self._tensors[i].layer != self._last:
                     _by_units(self.clip, parameter)
         else:
             return None
-        return as_host(torch.stack(torch._foreach_norm(gradients)))
+        return as_host(torch.stack(foreach_norm(gradients)))
 
 
 def _by_units(clip: AGC, parameter: Any) -> None:
@@ -101,10 +101,10 @@ def multiply(optimizer: Any, gradients: Sequence[Any], factors: Floats, scale: A
                 return False
             optimizer.grad_scale, optimizer.found_inf = inverse, torch.zeros((), device=device)
             return True
-        torch._foreach_mul_(gradients, float(factors))
+        foreach_mul_(gradients, float(factors))
         return False
     bound = [(g, float(f)) for g, f in zip(gradients, factors, strict=True) if f < 1]
-    torch._foreach_mul_([g for g, _ in bound], [f for _, f in bound])
+    foreach_mul_([g for g, _ in bound], [f for _, f in bound])
     return False
 
 
@@ -122,7 +122,7 @@ def folds(optimizer: Any, gradients: Sequence[Any]) -> bool:
     its weight would be misread with or without us, so those are left alone here.
     """
     groups = optimizer.param_groups
-    if not getattr(optimizer, "_step_supports_amp_scaling", False):
+    if not takes_scale(optimizer):
         return False
     if not all(group.get("fused") for group in groups):
         return False

@@ -1,7 +1,7 @@
 """Clip and guard decided on the device, and read later: on an accelerator no step waits for the host.
 
-For fused optimizers, whose kernels take ``grad_scale`` and ``found_inf`` from the device. Once a step is held
-back under stop or rollback, so are all after it until the host has seen it: the weights stay as they were.
+For fused optimizers, whose kernels take ``grad_scale`` and ``found_inf`` from the device. Once a step is
+refused under stop or rollback, so are all after it until the host has seen it: the weights stay as they were.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from evengrad.adapters.torch.compat import takes_scale
 from evengrad.recording import guard as guards
 from evengrad.recording.clip import AnyArray, Clip, NormClip, State, global_norm
 from evengrad.recording.guard import Action, Guard
@@ -45,14 +46,13 @@ class OnDevice:
 
     def take(self, x: AnyArray, index: AnyArray) -> AnyArray:
         """The element at a whole number that is a float."""
-        return x.index_select(0, index.long().reshape(1)).reshape(
-            ()
-        )  # x[index] would wait for the host
+        # x[index] would wait for the host.
+        return x.index_select(0, index.long().reshape(1)).reshape(())
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A step as it was read back. held: by our guard. overflowed: skipped by the script's own loss scaler.
+class StepRow:
+    """A step as it was read back. refused: by our guard. overflowed: skipped by the script's own loss scaler.
     scale: that scaler's.
     """
 
@@ -62,13 +62,45 @@ class Row:
     norms: Floats
     total: float
     coefficient: float
-    held: bool
+    refused: bool
     overflowed: bool
     loss: float
     scale: float
 
 
-class Late:
+@dataclass(frozen=True, slots=True)
+class DeviceStep:
+    """A step to decide on. norms: (tensors,), as large as a GradScaler left them. factor: of the script's own
+    clip. losses: of this step so far. ceiling: the guard's, on the total. drop: the gradients are of weights
+    that have just been put back.
+    """
+
+    number: int
+    time: float
+    rate: float
+    norms: Any
+    factor: Any
+    losses: Sequence[Any]
+    ceiling: float
+    drop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an optimizer's kernel divides by, and whether it skips the step (0 or 1). take_off: after the step
+    both must be taken off it; a GradScaler takes off its own.
+    """
+
+    grad_scale: Any
+    found_inf: Any
+    take_off: bool
+
+    def tell(self, optimizer: Any) -> None:
+        """Set both."""
+        optimizer.grad_scale, optimizer.found_inf = self.grad_scale, self.found_inf
+
+
+class DeviceKernel:
     """One optimizer's clip and guard on its device, and the rows that the host has not read yet."""
 
     def __init__(
@@ -82,9 +114,9 @@ class Late:
         self._tensors = tensors
         self._zero = torch.zeros((), device=device)
         self._halted = self._zero.clone()
-        self._held = self._zero.clone()
+        self._refused = self._zero.clone()
         self._flag = torch.zeros((), pin_memory=device.type == "cuda")
-        self._told: Any = self._flag.numpy()
+        self._flag_on_host: Any = self._flag.numpy()
         self._seen = 0.0
         self._rows: list[Any] = []
         self._known: list[tuple[int, float, float]] = []
@@ -92,87 +124,76 @@ class Late:
 
     @property
     def alarmed(self) -> bool:
-        """Whether a step was held back that the host has not read; looks at host memory only."""
-        return float(self._told[()]) > self._seen
+        """Whether a step was refused that the host has not read; looks at host memory only."""
+        return float(self._flag_on_host[()]) > self._seen
 
-    def decide(
-        self,
-        norms: Any,
-        factor: Any,
-        losses: Sequence[Any],
-        optimizer: Any,
-        known: tuple[int, float, float],
-        ceiling: float,
-        drop: bool,
-    ) -> bool:
-        """Set the optimizer's ``grad_scale`` and ``found_inf`` for this step. Whether they must be taken off
-        after it; a GradScaler takes off its own.
-
-        norms: (tensors,), as large as a GradScaler left them. factor: of the script's own clip. known: step,
-        time and rate. drop: the gradients are of weights that have just been put back.
-        """
+    def decide(self, step: DeviceStep, optimizer: torch.optim.Optimizer) -> Decision:
+        """What to tell the optimizer's kernel; the optimizer is only read here."""
         xp, zero = self._xp, self._zero
         preset = hasattr(optimizer, "grad_scale")
         scale = getattr(optimizer, "grad_scale", None)
-        overflowed = getattr(optimizer, "found_inf", None)
-        overflowed = zero + drop if overflowed is None else overflowed.reshape(()).float() + drop
-        norms = norms if scale is None else norms / scale
+        found = getattr(optimizer, "found_inf", None)
+        overflowed = step.drop + (zero if found is None else found.reshape(()).float())
+        norms = step.norms if scale is None else step.norms / scale
         total = global_norm(xp, norms)
         own = zero + 1
-        if self._clip is not None:
-            seen = torch.where(
-                overflowed > 0, zero + math.nan, norms
-            )  # never into the clip's memory
+        if self._clip is not None:  # what overflowed never goes into the clip's memory
+            seen = torch.where(overflowed > 0, zero + math.nan, norms)
             own, self._state = self._clip.factors(xp, seen, self._state)
-        held = zero
+        factor = own * step.factor
+        refused = zero
         if self._guard is not None:
-            passed = guards.passes(xp, norms, total, own * factor, self.reach, zero + ceiling)
-            held = torch.where(passed | (overflowed > 0), zero, zero + 1)
-        if self._guard is not None and self._guard.action is not Action.SKIP:
-            held = self._halted = torch.maximum(self._halted, held)
-        self._held = self._held + held
-        self._flag.copy_(self._held, non_blocking=True)
+            passed = guards.passes(xp, norms, total, factor, self.reach, zero + step.ceiling)
+            refused = torch.where(passed | (overflowed > 0), zero, zero + 1)
+            if self._guard.action is not Action.SKIP:
+                refused = self._halted = torch.maximum(self._halted, refused)
+        self._refused = self._refused + refused
+        self._flag.copy_(self._refused, non_blocking=True)
+        self._keep(step, norms, [total, factor, refused, overflowed], scale)
         own = torch.where(torch.isfinite(own), own, zero + 1)
-        optimizer.found_inf = torch.maximum(overflowed, held)
-        if self._clip is not None:
-            optimizer.grad_scale = (1 if scale is None else scale) / own
-        elif not preset:
-            optimizer.grad_scale = None
-        loss = (
-            torch.stack([v.detach().float() for v in losses]).mean() if losses else zero + math.nan
+        return Decision(
+            grad_scale=scale if self._clip is None else (1 if scale is None else scale) / own,
+            found_inf=torch.maximum(overflowed, refused),
+            take_off=not preset,
         )
-        rest = [total, own * factor, held, overflowed, loss.to(zero.device)]
+
+    def _keep(self, step: DeviceStep, norms: Any, figures: list[Any], scale: Any) -> None:
+        """A row for the host to read; its columns are those of ``read``."""
+        zero = self._zero
+        losses = [v.detach().float() for v in step.losses]
+        loss = torch.stack(losses).mean() if losses else zero + math.nan
+        rest = [*figures, loss.to(zero.device)]
         rest.append(zero + 1 if scale is None else scale.reshape(()).float())
         self._rows.append(torch.cat([norms.float(), torch.stack([r.float() for r in rest])]))
-        self._known.append(known)
-        return not preset
+        self._known.append((step.number, step.time, step.rate))
 
     def unread(self) -> Any:
         """The rows that the host has not read, (rows, tensors + 6), where they are."""
         return torch.stack(self._rows)
 
-    def read(self, host: Floats) -> list[Row]:
+    def read(self, host: Floats) -> list[StepRow]:
         """The rows of ``unread`` on the host; they are then read."""
         found = []
         for (step, time, rate), values in zip(self._known, host, strict=True):
             norms, rest = values[: self._tensors], values[self._tensors :]
+            total, coefficient, refused, overflowed, loss, scale = rest
             found.append(
-                Row(
-                    step,
-                    time,
-                    rate,
-                    norms,
-                    rest[0],
-                    rest[1],
-                    bool(rest[2]),
-                    bool(rest[3]),
-                    rest[4],
-                    rest[5],
+                StepRow(
+                    step=step,
+                    time=time,
+                    rate=rate,
+                    norms=norms,
+                    total=total,
+                    coefficient=coefficient,
+                    refused=bool(refused),
+                    overflowed=bool(overflowed),
+                    loss=loss,
+                    scale=scale,
                 )
             )
         self._rows.clear()
         self._known.clear()
-        self._seen += sum(row.held for row in found)
+        self._seen += sum(row.refused for row in found)
         return found
 
     @property
@@ -181,7 +202,7 @@ class Late:
         return bool(self._rows)
 
     def resume(self) -> None:
-        """The host has dealt with what was held back."""
+        """The host has dealt with what was refused."""
         self._halted = self._zero.clone()
 
 
@@ -191,4 +212,4 @@ def fits(optimizer: Any, clip: Clip | None, device: Any) -> bool:
     groups = optimizer.param_groups
     same = all(p.device == device for g in groups for p in g["params"])
     fused = all(g.get("fused") for g in groups)
-    return one and same and fused and bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+    return one and same and fused and takes_scale(optimizer)

@@ -1,4 +1,4 @@
-"""Clip and guard decided on the device (``late.py``); the host reads them with the next observed step."""
+"""Clip and guard decided on the device (device_kernel.py); the host reads them at the next observed step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from evengrad.adapters.torch.tap.device_kernel import Late, Row, fits
+from evengrad.adapters.torch.tap.device_kernel import DeviceKernel, DeviceStep, StepRow, fits
 from evengrad.adapters.torch.tap.reading import as_host, norms
 from evengrad.adapters.torch.tap.training import Pending, Training
 from evengrad.recording import guard as guards
@@ -18,7 +18,7 @@ from evengrad.recording.session import RefusedStep
 from evengrad.values.run import Step
 
 
-class Deferred:
+class DeviceTap:
     """Looks at each step of a training whose optimizer ``suits``."""
 
     kept = 3
@@ -31,7 +31,7 @@ class Deferred:
             observation = training.observe()
             reach = training.reaches(observation.weight_rms(as_host(observation.weights)))
         settings, device = training.settings, parameters[0].device
-        self._late = Late(settings.clip, settings.guard, len(parameters), device, reach)
+        self._kernel = DeviceKernel(settings.clip, settings.guard, len(parameters), device, reach)
 
     def before_own_clip(self, factor: Any) -> None:
         """The script is about to multiply the gradients by that factor, a tensor."""
@@ -42,60 +42,66 @@ class Deferred:
 
     def look(self, pending: Pending) -> None:
         """Tell the optimizer's kernel what to do with this step."""
-        training, late = self.training, self._late
+        training, kernel = self.training, self._kernel
         before = training.rollbacks
-        if late.alarmed:
+        if kernel.alarmed:
             self.flush()
             if training.watching.stopped is not None:
                 return
         if training.observed:
             pending.observation = training.observe()
         seen = self._packed(pending.parameters) if training.seen is None else training.seen
-        pending.folded = late.decide(
-            seen,
-            training.user_factor,
-            training.losses,
+        decision = kernel.decide(
+            DeviceStep(
+                number=training.step,
+                time=training.watching.now,
+                rate=training.rate,
+                norms=seen,
+                factor=training.user_factor,
+                losses=training.losses,
+                ceiling=training.watching.ceiling,
+                drop=training.rollbacks != before,
+            ),
             training.optimizer,
-            (training.step, training.watching.now, training.rate),
-            training.watching.ceiling,
-            drop=training.rollbacks != before,
         )
+        decision.tell(training.optimizer)
+        pending.folded = decision.take_off
 
     def finish(self, pending: Pending) -> None:
         """After the step: an observed one is read with all before it."""
         if pending.observation is None:
             return
-        training, late = self.training, self._late
-        detail, (unread,) = training.detail(pending, [late.unread()])
-        rows = late.read(unread)
+        training, kernel = self.training, self._kernel
+        detail, (unread,) = training.detail(pending, [kernel.unread()])
+        rows = kernel.read(unread)
         self._deliver(rows)
-        if rows[-1].held or rows[-1].overflowed:
+        if rows[-1].refused or rows[-1].overflowed:
             return
         training.watching.detail(detail)
         reach = training.reaches(detail.tensors[:, 3])
-        late.reach = torch.as_tensor(reach, dtype=torch.float32, device=late.reach.device)
+        kernel.reach = torch.as_tensor(reach, dtype=torch.float32, device=kernel.reach.device)
         training.keep_for_rollback()
 
     def flush(self) -> None:
         """Read what waits."""
-        if self._late.waiting:
-            self._deliver(self._late.read(as_host(self._late.unread())))
+        if self._kernel.waiting:
+            self._deliver(self._kernel.read(as_host(self._kernel.unread())))
 
-    def _deliver(self, rows: list[Row]) -> None:
-        """Steps that were read back, in order; the first one held back under stop or rollback ends it."""
+    def _deliver(self, rows: list[StepRow]) -> None:
+        """Steps that were read back, in order; the first one refused under stop or rollback ends it."""
         watching = self.training.watching
         for row in rows:
             step = _step(row)
             if row.scale != 1.0:
                 watching.scaler(row.step, row.scale, row.overflowed)
-            if not row.held:
+            if not row.refused:
                 watching.step(step, row.norms)
-            elif self._held(row, step) is not Action.SKIP:
+            elif self._refused(row, step) is not Action.SKIP:
                 return
 
-    def _held(self, row: Row, step: Step) -> Action:
+    def _refused(self, row: StepRow, step: Step) -> Action:
         training = self.training
-        reach, limit = as_host(self._late.reach), training.watching.ceiling
+        reach, limit = as_host(self._kernel.reach), training.watching.ceiling
         kind = guards.reason(row.norms, np.asarray(row.coefficient), reach, row.total, limit)
         bad = int(
             np.count_nonzero(~np.isfinite(row.norms))
@@ -111,7 +117,7 @@ class Deferred:
         training.buffers.put_back(training.step - row.step)
         training.roll_back(action)
         if action is Action.ROLLBACK:
-            self._late.resume()
+            self._kernel.resume()
         return action
 
     def _packed(self, parameters: list[Any]) -> Any:
@@ -132,7 +138,7 @@ def suits(training: Training, wanted: bool | None) -> bool:
     return chosen and fits(training.optimizer, training.settings.clip, device)
 
 
-def _step(row: Row) -> Step:
+def _step(row: StepRow) -> Step:
     return Step(
         step=row.step,
         time=row.time,
@@ -141,5 +147,5 @@ def _step(row: Row) -> Step:
         norm=row.total,
         clipped=row.total * row.coefficient,
         coefficient=row.coefficient if math.isfinite(row.total) else 1.0,
-        applied=not (row.held or row.overflowed),
+        applied=not (row.refused or row.overflowed),
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evengrad.adapters.torch.tap.clipping import Clipper, UpdateClipper, multiply, total_norm
-from evengrad.adapters.torch.tap.reading import Plan, as_host, exact, non_finite
+from evengrad.adapters.torch.tap.reading import NormPlan, as_host, exact, non_finite
 from evengrad.adapters.torch.tap.training import Pending, Training
 from evengrad.recording import guard as guards
 from evengrad.recording.clip import NormClip, OnHost, UpdateClip
@@ -21,7 +21,7 @@ _HOST = OnHost()
 _ONE = np.ones(())
 
 
-class Immediate:
+class HostTap:
     """Looks at each step of a training. overflowed: the script's loss scaler skips this one itself."""
 
     kept = 0
@@ -43,7 +43,7 @@ class Immediate:
         training.user_factor = training.user_factor * float(factor)
 
     def look(self, pending: Pending, folding: bool) -> None:
-        """Look, clip, and hold the step back if need be. folding: by the optimizer's kernel where it can."""
+        """Look, clip, and refuse the step if need be. folding: by the optimizer's kernel where it can."""
         training = self.training
         found_inf = getattr(training.optimizer, "found_inf", None)
         if found_inf is not None and float(found_inf):
@@ -62,7 +62,7 @@ class Immediate:
         passes = training.settings.guard is None or self._passes(pending.norms, total, factors)
         pending.step = self._row(total, pending.norms, factors)
         if not passes:
-            self._hold(pending, factors, total)
+            self._refuse(pending, factors, total)
             return
         if training.settings.guard is None and not math.isfinite(total):
             self._report(pending, factors, total)
@@ -71,7 +71,7 @@ class Immediate:
     def finish(self, pending: Pending) -> None:
         """After the step."""
         training, step = self.training, pending.step
-        if step is None or pending.held:
+        if step is None or pending.refused:
             return
         if self._update_clip is not None:
             step = _clipped(step, step.norm * self._update_clip.after(training.optimizer))
@@ -100,13 +100,13 @@ class Immediate:
         found = np.zeros(len(training.names))
         if parameters:
             if [id(p) for p in parameters] != training.plan.ids:
-                training.plan = Plan(parameters, training.index)
+                training.plan = NormPlan(parameters, training.index)
             packed = training.plan.norms([p.grad for p in parameters])
             found[training.plan.places] = as_host(packed)
         return found
 
     def _exactly(self, pending: Pending) -> float:
-        """Where squares overflowed or vanished in float32: once more in float64 (PEERS, trap 2)."""
+        """Where squares overflowed or vanished in float32: once more in float64."""
         if self.training.seen is None:
             for parameter in pending.parameters:
                 i = self.training.index[id(parameter)]
@@ -163,11 +163,11 @@ class Immediate:
             optimizer = training.optimizer if folding else None
             pending.folded = multiply(optimizer, gradients, own, pending.scale)
 
-    # --- a step that is held back ------------------------------------------------------------------
+    # --- a step that is refused ------------------------------------------------------------------
 
-    def _hold(self, pending: Pending, factors: Floats, total: float) -> None:
+    def _refuse(self, pending: Pending, factors: Floats, total: float) -> None:
         """Without their gradients all optimizers leave weights, state and step counters as they are."""
-        pending.held = True
+        pending.refused = True
         action = self._report(pending, factors, total)
         if action is Action.STOP:
             return

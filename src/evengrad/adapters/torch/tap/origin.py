@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.record.graph import Node
+from evengrad.adapters.torch.compat import eagerly
+from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.adapters.torch.record.naming import assign, prefixes
 from evengrad.adapters.torch.record.record import Recorder
-from evengrad.adapters.torch.record.state import eagerly, untouched
-from evengrad.adapters.torch.tap.capture import Call, arrays_of, outputs_of
+from evengrad.adapters.torch.record.state import untouched
+from evengrad.adapters.torch.tap.capture import ForwardCall, arrays_of, outputs_of
 from evengrad.adapters.torch.tap.reading import non_finite
 from evengrad.recording.blackbox import Origin, ReplayedOperation
 from evengrad.values.run import Floats, Tensor
@@ -21,7 +22,7 @@ from evengrad.values.wording import percent
 
 
 def find(
-    calls: Sequence[Call],
+    calls: Sequence[ForwardCall],
     parameters: Mapping[str, Any],
     tensors: Sequence[Tensor],
     norms: Floats,
@@ -68,12 +69,12 @@ def _sharded(module: Any) -> bool:
     return any(hasattr(parameter, "full_tensor") for parameter in module.parameters())
 
 
-def _silent(calls: Sequence[Call]) -> bool:
+def _silent(calls: Sequence[ForwardCall]) -> bool:
     """Whether the loss sent something that is not finite back into the model."""
     return any(non_finite(g) for call in calls for g in call.gradients.values())
 
 
-def _again(call: Call) -> tuple[Origin | None, tuple[ReplayedOperation, ...]]:
+def _again(call: ForwardCall) -> tuple[Origin | None, tuple[ReplayedOperation, ...]]:
     """Run one forward pass again, and back from what came back to its outputs then."""
     recorder = Recorder()
     state = torch.get_rng_state()
@@ -95,7 +96,7 @@ def _again(call: Call) -> tuple[Origin | None, tuple[ReplayedOperation, ...]]:
     return _backward(nodes, call), _operations(nodes)
 
 
-def _backward_pass(recorder: Recorder, outputs: list[Any], call: Call) -> None:
+def _backward_pass(recorder: Recorder, outputs: list[Any], call: ForwardCall) -> None:
     ends = [(outputs[i], g) for i, g in call.gradients.items() if i < len(outputs)]
     if not ends:
         return
@@ -114,7 +115,7 @@ def _backward_pass(recorder: Recorder, outputs: list[Any], call: Call) -> None:
         recorder.measuring = False
 
 
-def _forward(nodes: list[Node]) -> Origin:
+def _forward(nodes: list[RecordedCall]) -> Origin:
     first = next(n for n in nodes if n.forward is not None and n.forward.non_finite)
     assert first.forward is not None
     share = percent(first.forward.non_finite)
@@ -125,7 +126,7 @@ def _forward(nodes: list[Node]) -> Origin:
     )
 
 
-def _backward(nodes: list[Node], call: Call) -> Origin | None:
+def _backward(nodes: list[RecordedCall], call: ForwardCall) -> Origin | None:
     if any(non_finite(g) for g in call.gradients.values()):
         return Origin(
             "loss", "backward", "The loss sends a gradient that is not finite into the model."
@@ -142,7 +143,7 @@ def _backward(nodes: list[Node], call: Call) -> Origin | None:
     return None
 
 
-def _upstream_bad(node: Node, nodes: list[Node]) -> bool:
+def _upstream_bad(node: RecordedCall, nodes: list[RecordedCall]) -> bool:
     """Whether the gradient of what this call reads is bad, and no other reader of it has a bad one."""
     for number in node.reads:
         makers = [n for n in nodes if number in n.makes]
@@ -171,7 +172,7 @@ def _by_gradients(
     return Origin(bad[-1].layer, "backward", text, operations)
 
 
-def _operations(nodes: list[Node]) -> tuple[ReplayedOperation, ...]:
+def _operations(nodes: list[RecordedCall]) -> tuple[ReplayedOperation, ...]:
     found = []
     for node in nodes:
         if node.forward is None:
@@ -190,6 +191,6 @@ def _operations(nodes: list[Node]) -> tuple[ReplayedOperation, ...]:
     return tuple(found)
 
 
-def _device(call: Call) -> str:
+def _device(call: ForwardCall) -> str:
     parameter = next(call.module.parameters(), None)
     return "cpu" if parameter is None else str(parameter.device.type)

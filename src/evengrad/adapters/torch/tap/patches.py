@@ -7,49 +7,45 @@ from typing import Any
 
 import torch
 from torch.nn.utils import clip_grad
+from torch.overrides import has_torch_function
 
-from evengrad.adapters.torch.tap.capture import find_roots, state_without_hooks
-from evengrad.adapters.torch.tap.tap import Tap
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.torch.compat import as_list, holders, wrap_norm_clip
+from evengrad.adapters.torch.tap.capture import find_roots, without_hooks
+from evengrad.adapters.torch.tap.tap import OptimizerTap
 
-_taps: list[Tap] = []
-_undo: list[Callable[[], None]] = []
+_taps: list[OptimizerTap] = []
+_patches = Patches()
 
 
-def add(tap: Tap) -> None:
+def add(tap: OptimizerTap) -> None:
     """Tell a tap of losses, clips and scalers from now on."""
     if not _taps:
         _patch()
     _taps.append(tap)
 
 
-def discard(tap: Tap) -> None:
+def discard(tap: OptimizerTap) -> None:
     """Tell it no more; the last one takes the patches off."""
     if tap in _taps:
         _taps.remove(tap)
     if not _taps:
-        while _undo:
-            _undo.pop()()
+        _patches.undo()
 
 
 def _patch() -> None:
     scaled: dict[int, tuple[Any, Any]] = {}  # id of a scaled loss -> it, and what it was before
-    _wrap(torch.Tensor, "backward", lambda original: _backward(original, scaled))
-    _wrap(torch.autograd, "backward", lambda original: _several(original, scaled))
-    _wrap(clip_grad, "_clip_grads_with_norm_", _clip_by_norm)
-    for place in (clip_grad, torch.nn.utils):
-        _wrap(place, "clip_grad_value_", _clip_by_value)
-    _wrap(torch.amp.GradScaler, "scale", lambda original: _scale(original, scaled))
-    _wrap(torch.amp.GradScaler, "step", _scaler_step)
-    torch.nn.Module.__getstate__ = state_without_hooks
-    _undo.append(lambda: delattr(torch.nn.Module, "__getstate__"))
-    _wrap(torch, "compile", _compile)
-    _wrap(torch.nn.Module, "compile", _compile)
-
-
-def _wrap(place: Any, name: str, make: Callable[[Any], Any]) -> None:
-    original = getattr(place, name)
-    setattr(place, name, make(original))
-    _undo.append(lambda: setattr(place, name, original))
+    wrap = _patches.wrap
+    wrap(torch.Tensor, "backward", lambda original: _backward(original, scaled))
+    wrap(torch.autograd, "backward", lambda original: _several(original, scaled))
+    wrap_norm_clip(_patches, _look)
+    for place, name in holders(clip_grad.clip_grad_value_):
+        wrap(place, name, _clip_by_value)
+    wrap(torch.amp.GradScaler, "scale", lambda original: _scale(original, scaled))
+    wrap(torch.amp.GradScaler, "step", _scaler_step)
+    wrap(torch.nn.Module, "__getstate__", _getstate)
+    wrap(torch, "compile", _compile)
+    wrap(torch.nn.Module, "compile", _compile)
 
 
 def _note(loss: Any, scaled: dict[int, tuple[Any, Any]]) -> None:
@@ -63,9 +59,7 @@ def _note(loss: Any, scaled: dict[int, tuple[Any, Any]]) -> None:
 
 def _backward(original: Any, scaled: dict[int, tuple[Any, Any]]) -> Any:
     def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        if (
-            not torch._C._len_torch_function_stack()
-        ):  # else it comes here once more, through the modes
+        if not has_torch_function((tensor,)):  # else it comes here once more, behind what has one
             _note(tensor, scaled)
         return original(tensor, *args, **kwargs)
 
@@ -93,18 +87,9 @@ def _scale(original: Any, scaled: dict[int, tuple[Any, Any]]) -> Any:
     return scale
 
 
-def _clip_by_norm(original: Any) -> Any:
-    def clip(parameters: Any, max_norm: float, total_norm: Any, *args: Any, **kwargs: Any) -> Any:
-        given = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
-        _look(given, lambda: torch.clamp(float(max_norm) / (total_norm + 1e-6), max=1.0))
-        return original(given, max_norm, total_norm, *args, **kwargs)
-
-    return clip
-
-
 def _clip_by_value(original: Any) -> Any:
     def clip(parameters: Any, *args: Any, **kwargs: Any) -> Any:
-        given = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+        given = as_list(parameters)
         _look(given, lambda: torch.ones(()))
         return original(given, *args, **kwargs)
 
@@ -115,6 +100,14 @@ def _look(parameters: list[Any], factor: Callable[[], Any]) -> None:
     for tap in _taps:
         if tap.owns(parameters):
             tap.look(factor())
+
+
+def _getstate(original: Any) -> Any:
+    def getstate(module: Any) -> Any:
+        state = original(module)
+        return without_hooks(state) if isinstance(state, dict) else state
+
+    return getstate
 
 
 def _scaler_step(original: Any) -> Any:

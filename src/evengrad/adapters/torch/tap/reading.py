@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from evengrad.adapters.torch.compat import foreach_norm
 from evengrad.values.run import Floats
 
 _SAMPLE = 1 << 16
@@ -33,7 +34,7 @@ def flat(tensor: Any) -> Any:
 def norms(gradients: Sequence[Any]) -> Any:
     """L2 norm of each gradient, packed into one tensor (len(gradients),) on their device.
 
-    By dot products where they are large: faster than ``torch._foreach_norm`` and more exact. Short floats are
+    By dot products where they are large: faster than ``foreach_norm`` and more exact. Short floats are
     summed in float32. Where squares overflow float32 a norm is inf, where they vanish it is 0; ``exact`` tells.
     """
     if all(_plain(g) for g in gradients):
@@ -57,7 +58,7 @@ def norms(gradients: Sequence[Any]) -> Any:
 def plain_norms(gradients: Sequence[Any], large: Sequence[int]) -> Any:
     """Of dense float32 tensors: those named by one dot product each, all others together."""
     small = [g for i, g in enumerate(gradients) if i not in large] if large else gradients
-    parts = list(torch._foreach_norm(small)) if small else []
+    parts = list(foreach_norm(small)) if small else []
     for i in large:
         values = gradients[i].detach().view(-1)
         parts.insert(i, torch.dot(values, values).sqrt_())
@@ -71,7 +72,7 @@ def large_ones(tensors: Sequence[Any]) -> list[int]:
     return [i for i, t in enumerate(tensors) if t.numel() > _LARGE and t.is_contiguous()]
 
 
-class Plan:
+class NormPlan:
     """How the gradients of one list of parameters are read, worked out once. places: of each in a row."""
 
     def __init__(self, parameters: Sequence[Any], index: Mapping[int, int]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from evengrad.adapters.torch.compat import foreach_copy_
 from evengrad.adapters.torch.record.tensors import array
 
 _SMALL = (
@@ -31,7 +32,7 @@ class Buffers:
         """A step is over: this is what they are after it."""
         if self._buffers:
             self._kept.insert(0, self._kept.pop())
-            torch._foreach_copy_(self._kept[0], self._buffers)
+            foreach_copy_(self._kept[0], self._buffers)
 
     def put_back(self, age: int = 0) -> None:
         """To what they were when they were last kept, or ``age`` times before that."""
@@ -41,7 +42,7 @@ class Buffers:
                 buffer.copy_(value)
 
 
-class Snapshot:
+class RollbackPoint:
     """The last good weights and optimizer state, to roll back to."""
 
     def __init__(self, parameters: Sequence[Any], optimizer: Any) -> None:

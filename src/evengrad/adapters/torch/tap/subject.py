@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from evengrad.adapters.torch.compat import uncompiled
 from evengrad.adapters.torch.record.naming import parameter_names
 from evengrad.recording import clip
 from evengrad.recording.settings import Settings
@@ -43,7 +44,7 @@ def subject_of(
     )
     guard = settings.guard
     first = optimizer.param_groups[0] if optimizer.param_groups else {}
-    models = [type(getattr(root, "_orig_mod", root)).__name__ for root in roots]
+    models = [type(uncompiled(root)).__name__ for root in roots]
     return Subject(
         script=script,
         model=", ".join(dict.fromkeys(models)) or "raw tensors",

@@ -1,7 +1,7 @@
-"""The tap on one optimizer: looks at the gradients before each step, clips, and holds back what is bad.
+"""The tap on one optimizer: looks at the gradients before each step, clips, and refuses what is bad.
 
 Works by the optimizer's own step hooks; the model is not changed. (Hooks see what ``clip_grad_norm_`` left,
-PEERS trap 8: ``look`` is called before it.)
+so ``look`` is called before it.)
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from evengrad.adapters.torch.compat import notes, scaled_still, takes_scale
 from evengrad.adapters.torch.tap.capture import Capture
 from evengrad.adapters.torch.tap.clipping import release
-from evengrad.adapters.torch.tap.on_device import Deferred, suits
-from evengrad.adapters.torch.tap.on_host import Immediate
-from evengrad.adapters.torch.tap.reading import Plan
+from evengrad.adapters.torch.tap.on_device import DeviceTap, suits
+from evengrad.adapters.torch.tap.on_host import HostTap
+from evengrad.adapters.torch.tap.reading import NormPlan
 from evengrad.adapters.torch.tap.training import Pending, Training
 from evengrad.recording import failure
 from evengrad.recording.session import Watching
@@ -25,12 +26,12 @@ from evengrad.recording.settings import Settings
 from evengrad.values.run import Subject
 
 
-class Tap:
+class OptimizerTap:
     """Watches one optimizer, until ``remove``. The run begins with its first step.
 
     roots: the outermost modules of its parameters; may be empty, and the origin of a bad step is then known by
-    its gradients only. begin: makes the Watching of a subject. late: decide on the device and read later
-    (``late.py``); None: where that saves waiting, on an accelerator.
+    its gradients only. begin: makes the Watching of a subject. on_device: decide there and read later
+    (``device_kernel.py``); None: where that saves waiting, on an accelerator.
     """
 
     def __init__(
@@ -40,15 +41,15 @@ class Tap:
         settings: Settings,
         begin: Callable[[Subject], Watching],
         script: str = "",
-        late: bool | None = None,
+        on_device: bool | None = None,
     ) -> None:
         self.optimizer = optimizer
         self.training = Training(optimizer, roots, settings)
         self.watching: Watching | None = None
         self._begin = begin
-        self._wants_late = late
+        self._on_device = on_device
         self._script = script
-        self._way: Immediate | Deferred | None = None
+        self._way: HostTap | DeviceTap | None = None
         self._now: Pending | None = None
         self._failed = False
         self._hooks = [
@@ -60,12 +61,15 @@ class Tap:
 
     def start(self) -> Watching:
         """A run for the tensors that the optimizer has now."""
-        subject = self.training.describe(self._script)
-        kind = Deferred if suits(self.training, self._wants_late) else Immediate
-        way: Immediate | Deferred = kind(self.training)
+        training = self.training
+        subject = training.describe(self._script)
+        kind = DeviceTap if suits(training, self._on_device) else HostTap
+        way: HostTap | DeviceTap = kind(training)
         watching = self._begin(subject)
-        self.training.begin(watching, way.kept + 1)
+        training.begin(watching, way.kept + 1)
         self._way, self.watching = way, watching
+        for text in notes("run"):
+            watching.note(training.step, text)
         return watching
 
     def remove(self) -> None:
@@ -105,16 +109,16 @@ class Tap:
 
     def under_scaler(self, scaler: Any, call: Callable[[], Any]) -> Any:
         """A GradScaler's step around ours; without our hook being called, it skipped."""
-        if not self._alive() or not isinstance(self._way, Immediate):
+        if not self._alive() or not isinstance(self._way, HostTap):
             return call()
         way, training = self._way, self.training
         scale, before = float(scaler.get_scale()), training.step
         way.overflowed = False
         with self._safely():
-            states = getattr(scaler, "_per_optimizer_states", {})
-            ready = states[id(self.optimizer)]["stage"].name == "READY"
-            fused = getattr(self.optimizer, "_step_supports_amp_scaling", False)
-            if training.seen is not None and ready and not fused:
+            still = scaled_still(scaler, self.optimizer)
+            if training.seen is not None and still is None:
+                training.seen, training.user_factor = None, 1.0
+            elif training.seen is not None and still and not takes_scale(self.optimizer):
                 training.seen = training.seen / scale
         result = call()
         with self._safely():
@@ -138,7 +142,7 @@ class Tap:
         return None
 
     def _decide(self, folding: bool) -> None:
-        """Look, clip, and hold the step back if need be; raises GuardStopError alone."""
+        """Look, clip, and refuse the step if need be; raises GuardStopError alone."""
         with self._safely():
             if self._now is not None and self._now.folded:
                 release(self.optimizer)
@@ -154,11 +158,11 @@ class Tap:
             if any(id(p) not in training.index for p in parameters):  # add_param_group: another run
                 training.watching.end("finished")
                 self.start()
-            training.plan = Plan(parameters, training.index)
+            training.plan = NormPlan(parameters, training.index)
         self._now = Pending(parameters, getattr(self.optimizer, "grad_scale", None))
-        if isinstance(self._way, Deferred) and not folding:
-            self._way = Immediate(training)  # a closure: its gradients are made inside step()
-        if isinstance(self._way, Deferred):
+        if isinstance(self._way, DeviceTap) and not folding:
+            self._way = HostTap(training)  # a closure: its gradients are made inside step()
+        if isinstance(self._way, DeviceTap):
             self._way.look(self._now)
         elif self._way is not None:
             self._way.look(self._now, folding)

@@ -12,11 +12,11 @@ import torch
 
 from evengrad.adapters.torch.record.tensors import array
 from evengrad.adapters.torch.tap import snapshot
-from evengrad.adapters.torch.tap.activations import Listener
-from evengrad.adapters.torch.tap.capture import Call, Capture, arrays_of
+from evengrad.adapters.torch.tap.activations import ActivationListener
+from evengrad.adapters.torch.tap.capture import Capture, ForwardCall, arrays_of
 from evengrad.adapters.torch.tap.clipping import release
 from evengrad.adapters.torch.tap.origin import find
-from evengrad.adapters.torch.tap.reading import Observation, Plan, together
+from evengrad.adapters.torch.tap.reading import NormPlan, Observation, together
 from evengrad.adapters.torch.tap.subject import names_of, subject_of
 from evengrad.recording import guard as guards
 from evengrad.recording.blackbox import BlackBox
@@ -42,7 +42,7 @@ class Pending:
     step: Step | None = None
     clipped: float | None = None
     folded: bool = False
-    held: bool = False
+    refused: bool = False
     taken: list[tuple[Any, Any]] = field(default_factory=list)
     observation: Observation | None = None
     divide: float = 1.0
@@ -68,9 +68,9 @@ class Training:
         self.user_factor: Any = 1.0
         self.index: dict[int, int] = {}
         self.capture = Capture(self.roots)
-        self.listener = Listener(self.roots)
+        self.listener = ActivationListener(self.roots)
         self.rollbacks = 0
-        self._snapshot: snapshot.Snapshot | None = None
+        self._snapshot: snapshot.RollbackPoint | None = None
 
     def describe(self, script: str) -> Subject:
         """The tensors that the optimizer has now."""
@@ -78,7 +78,7 @@ class Training:
         self.index = {id(p): i for i, p in enumerate(self.names.values())}
         subject = subject_of(self.optimizer, self.roots, self.names, self.settings, script)
         self.tensors = subject.tensors
-        self.plan = Plan([], self.index)
+        self.plan = NormPlan([], self.index)
         return subject
 
     def begin(self, watching: Watching, depth: int) -> None:
@@ -116,7 +116,7 @@ class Training:
     def keep_for_rollback(self) -> None:
         """These weights are good; only where the guard rolls back."""
         if self.settings.guard is not None and self.settings.guard.action is Action.ROLLBACK:
-            self._snapshot = snapshot.Snapshot(list(self.names.values()), self.optimizer)
+            self._snapshot = snapshot.RollbackPoint(list(self.names.values()), self.optimizer)
 
     def roll_back(self, action: Action) -> None:
         """To the last good weights, at a lower rate, if that is what the guard does."""
@@ -157,9 +157,9 @@ class Training:
         return Detail(self.step, rows, layers, names), host[len(own) + len(samples) :]
 
     def box(
-        self, pending: Pending, kind: EventKind, calls: Sequence[Call] | None = None
+        self, pending: Pending, kind: EventKind, calls: Sequence[ForwardCall] | None = None
     ) -> BlackBox:
-        """The black box of a step that was held back. calls: its forward passes, by default of this step."""
+        """The black box of a step that was refused. calls: its forward passes, by default of this step."""
         step = pending.step
         assert step is not None
         with self.capture.paused():
