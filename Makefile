@@ -7,10 +7,10 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-probe bench-zoo bench-rate bench-fix bench-import clean
+.PHONY: help demo test test-versions lint bench bench-probe bench-zoo bench-rate bench-fix bench-import clean
 
 help:  ## say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.installed-demo  ## check a CNN on MNIST digits and an exploding one; watch that one; fix it
 	@for name in article_cnn article_cnn_exploding; do \
@@ -31,6 +31,9 @@ demo: $(VENV)/.installed-demo  ## check a CNN on MNIST digits and an exploding o
 
 test: $(VENV)/.installed-dev  ## lint, types, import rules, tests with each framework, examples
 	@$(PY) tests/run_all.py
+
+test-versions: $(VENV)/.installed-dev  ## the oldest and newest version of each framework, into docs/versions.md (gigabytes)
+	@$(PY) tests/versions.py --write
 
 lint: $(VENV)/.installed-dev  ## only lint, types and import rules
 	@$(PY) tests/run_all.py lint
