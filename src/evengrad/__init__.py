@@ -14,6 +14,7 @@ from evengrad.values.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from evengrad import keras
+    from evengrad.diagnosis.diagnose import diagnose
     from evengrad.errors import (
         CannotChangeError,
         CannotCheckError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from evengrad.fixing.patch import Patch
     from evengrad.recording.clip import Clip
     from evengrad.recording.guard import Guard, GuardStopError
+    from evengrad.recording.listener import RunListener
     from evengrad.recording.reader import load
     from evengrad.values.finding import Cause, Finding, Severity
     from evengrad.values.probe import Probe
@@ -52,9 +54,11 @@ __all__ = [
     "Patch",
     "Probe",
     "Run",
+    "RunListener",
     "ScriptError",
     "Severity",
     "check",
+    "diagnose",
     "fix",
     "forecast",
     "keras",
@@ -63,6 +67,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "diagnosis.diagnose": "diagnose",
     "errors": (
         "CannotChangeError CannotCheckError EvengradError InternalError MissingFrameworkError ScriptError"
     ),
@@ -71,6 +76,7 @@ _HOMES = {
     "fixing.patch": "Patch",
     "recording.clip": "Clip",
     "recording.guard": "Guard GuardStopError",
+    "recording.listener": "RunListener",
     "recording.reader": "load",
     "values.finding": "Cause Finding Severity",
     "values.probe": "Probe",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from evengrad.fixing.case import Candidate
 from evengrad.fixing.trial import Result
 from evengrad.fixing.verdict import Verdict
+from evengrad.values.display import Displayed, Headline, finding_lines
 from evengrad.values.finding import Finding
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class Attempt:
     verdict: Verdict
 
 
-@dataclass(frozen=True)
-class Fixing:
+@dataclass(frozen=True, repr=False)
+class Fixing(Displayed):
     """What was found and done.
 
     findings: of the script as it is, before training and in it. plain: its own trials. attempts: of remedies,
@@ -74,6 +75,13 @@ class Fixing:
     patch: Patch | None = None
     proof: tuple[Attempt, ...] = ()
     message: str = ""
+
+    def headline(self) -> Headline:
+        """In a few lines."""
+        status = self.status.replace("_", " ")
+        by = "" if self.chosen is None else f" by {self.chosen.remedy}: {self.chosen.reason}"
+        title = f"Fixing of {self.plan.target}: {status}{by}{self.message and f': {self.message}'}"
+        return Headline(title, finding_lines(self.findings))
 
     @property
     def closest(self) -> Attempt | None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evengrad.errors import EvengradError
+from evengrad.values.display import Displayed, Headline
 from evengrad.values.wording import count
 
 Floats = npt.NDArray[np.float64]
@@ -127,7 +128,7 @@ RunStatus = Literal["running", "finished", "stopped", "failed", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Run:
+class Run(Displayed):
     """A run, read back. steps, details, recent: column name -> array, one row a step (details and recent:
     a step and a tensor; samples: a step and a layer; recent holds the steps before each thing that
     happened). The columns are those of Step, TENSOR_FIGURES and LAYER_FIGURES; details, recent and samples
@@ -152,6 +153,13 @@ class Run:
         return (
             f"<Run of {self.subject.script}, {self.status}: {steps}, {events}, {str(self.path)!r}>"
         )
+
+    def headline(self) -> Headline:
+        """How it ended, and what happened in it, for a notebook."""
+        loss, steps = self.steps["loss"], count(len(self.steps["step"]), "step")
+        losses = f", loss {loss[0]:.4g} to {loss[-1]:.4g}" if len(loss) else ""
+        title = f"Run of {self.subject.script}: {self.status}, {steps}{losses}"
+        return Headline(title, tuple(f"step {e.step:,}: {e.message}" for e in self.events))
 
     def frame(self, table: Literal["steps", "details", "samples", "recent", "events"]) -> Any:
         """A table as a pandas DataFrame, with names in the place of indices. Raises EvengradError

@@ -8,7 +8,11 @@ from typing import Any
 
 from evengrad.adapters import adapter_of
 from evengrad.diagnosis.diagnose import diagnose_probe
+from evengrad.diagnosis.evidence import evidence
+from evengrad.errors import CannotCheckError
 from evengrad.theory.prediction import Prediction, predict
+from evengrad.values import wording
+from evengrad.values.display import Displayed, Headline, finding_lines
 from evengrad.values.finding import Finding
 from evengrad.values.probe import Probe
 from evengrad.values.spec import Law
@@ -18,8 +22,8 @@ __all__ = ["Check", "check"]
 
 def check(
     model: Any,
-    *,
-    batch: Any,
+    *unnamed: Any,
+    batch: Any = None,
     loss: Any = None,
     optimizer: Any = None,
     rate: bool = True,
@@ -27,25 +31,56 @@ def check(
 ) -> Check:
     """Probe a model on one batch and judge what was measured. Nothing in the model changes.
 
-    model: a ``torch.nn.Module`` or a Keras 3 model on any backend. batch: (inputs, targets), as the
-    training would see them; inputs may be a tensor, a list or a dict. loss: a callable, for torch
-    ``loss(output, target)``, for Keras a name, a ``keras.losses.Loss`` or None for the compiled one.
-    optimizer: the training's own, for the size of the coming update and the largest stable learning
-    rate; for Keras None means the compiled one. rate: False saves the 10 forward passes for that rate;
-    precise: True takes it from the Hessian's largest eigenvalue. Raises CannotCheckError where there is
-    nothing to measure.
+    Args:
+        model: a ``torch.nn.Module`` or a Keras 3 model on any backend.
+        *unnamed: none; the others are named.
+        batch: (inputs, targets) as the training would see them; inputs may be a tensor, a list or a dict.
+        loss: for torch a callable, ``loss(output, target)``; for Keras a name, a ``keras.losses.Loss``, or None
+            for the compiled one.
+        optimizer: the training's own, for the size of the coming update and the largest stable learning rate;
+            for Keras None means the compiled one.
+        rate: False saves the forward passes, 10 at most, that the rate takes.
+        precise: takes the rate from the Hessian's largest eigenvalue.
+
+    Returns:
+        What was measured, and the findings, most important first.
+
+    Raises:
+        CannotCheckError: there is nothing to measure, or an argument is not what was expected.
+        MissingFrameworkError: the framework is older than what evengrad reads.
 
     >>> result = evengrad.check(model, loss=nn.CrossEntropyLoss(), batch=(x, y))  # doctest: +SKIP
     >>> result.findings[0].advice  # doctest: +SKIP
     """
+    _expect(model, unnamed, batch)
     measured: Probe = adapter_of(model, "probe")(
         model, loss=loss, batch=batch, optimizer=optimizer, rate=rate, precise=precise
     )
     return check_probe(measured)
 
 
-@dataclass(frozen=True)
-class Check:
+def _expect(model: Any, unnamed: tuple[Any, ...], batch: Any) -> None:
+    """The mistakes of a first call, told apart from what an adapter finds."""
+    if isinstance(model, type):
+        raise CannotCheckError(
+            f"Expected a model, got the class {model.__qualname__}: make one, as in {model.__qualname__}(...)."
+        )
+    if unnamed:
+        came = ", ".join(type(one).__name__ for one in unnamed)
+        raise CannotCheckError(
+            f"Expected the model alone without a name, got {came} after it. Name them: "
+            "evengrad.check(model, loss=..., batch=(x, y), optimizer=...)."
+        )
+    if not isinstance(batch, tuple | list):
+        came = "none" if batch is None else type(batch).__name__
+        adapter_of(model, "probe")  # no model at all is the more important news
+        raise CannotCheckError(
+            f"Expected batch=(inputs, targets), a pair as the training sees it, got {came}."
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Check(Displayed):
     """The result of a check: what was measured, and what it means, most important first.
 
     forecast: where nothing was measured and the probe is what theory expects.
@@ -54,6 +89,14 @@ class Check:
     probe: Probe
     findings: tuple[Finding, ...]
     forecast: Prediction | None = None
+
+    def headline(self) -> Headline:
+        """In a few lines."""
+        total = wording.factor(evidence(self.probe).budget.total)
+        found = "healthy" if self.healthy else wording.count(len(self.findings), "finding")
+        what = "Check" if self.forecast is None else "Forecast"
+        title = f"{what} of {self.probe.model}: {found}; gradient {total} from output to input"
+        return Headline(title, finding_lines(self.findings))
 
     @property
     def healthy(self) -> bool:

@@ -13,6 +13,8 @@ from evengrad.diagnosis.diagnose import diagnose_probe
 from evengrad.diagnosis.even import Even, even_initialisation
 from evengrad.errors import CannotCheckError
 from evengrad.theory.prediction import Band, Prediction, predict
+from evengrad.values import wording
+from evengrad.values.display import Displayed, Headline, finding_lines
 from evengrad.values.finding import Finding
 from evengrad.values.probe import Probe
 from evengrad.values.spec import ModelSpec
@@ -22,8 +24,8 @@ Shape = tuple[int, ...]
 Inputs = Shape | Sequence[Shape] | Mapping[str, Shape]
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+@dataclass(frozen=True, slots=True, repr=False)
+class Forecast(Displayed):
     """What a probe would measure, with a 95% band over seeds; natural logarithms.
 
     prediction: the figures. findings: what the rules make of the median seed. initialisation: the weights
@@ -33,6 +35,14 @@ class Forecast:
     prediction: Prediction
     findings: tuple[Finding, ...]
     initialisation: tuple[Even, ...]
+
+    def headline(self) -> Headline:
+        """In a few lines."""
+        low, middle, high = map(
+            wording.factor, (self.total.low, self.total.median, self.total.high)
+        )
+        title = f"Forecast of {self.expected.model}: gradient {middle} ({low} to {high}) from output to input"
+        return Headline(title, finding_lines(self.findings))
 
     @property
     def expected(self) -> Probe:
@@ -74,12 +84,20 @@ def forecast(
 ) -> Forecast:
     """Forecast the gradients' budget of a model without data and without running it.
 
-    model: a ``torch.nn.Module`` or a Keras 3 model (weights may be on ``meta`` or not made at all), a
-    function without arguments that builds one (it is then built without memory), or a ModelSpec.
-    input_shape: of one sample, (3, 224, 224); several inputs: a list, or a dict by argument name. Keras
-    models that know theirs need none. dtype: "int64" for token ids; without it float32 is tried first.
-    Weights with values count by their mean and rms, others by their initialiser.
-    Raises CannotCheckError where the model cannot be described, saying what to do.
+    Args:
+        model: a ``torch.nn.Module`` or a Keras 3 model (weights may be on ``meta`` or not made at all), a
+            function without arguments that builds one (it is then built without memory), or a ModelSpec.
+            Weights with values count by their mean and rms, others by their initialiser.
+        input_shape: of one sample, (3, 224, 224); several inputs: a list, or a dict by argument name. Keras
+            models that know theirs need none.
+        batch_size: samples in a batch.
+        dtype: "int64" for token ids; without it float32 is tried first.
+
+    Raises:
+        CannotCheckError: the model cannot be described; the message says what to do.
+
+    References:
+        docs/theory.md, "Growth through depth".
 
     >>> evengrad.forecast(model, (3, 224, 224)).total.median  # doctest: +SKIP
     """

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evengrad.adapters import adapter_of
 from evengrad.recording import clip as clips
 from evengrad.recording import guard as guards
 from evengrad.recording.listener import RunListener
 from evengrad.recording.settings import settings_of
+
+if TYPE_CHECKING:
+    from evengrad.adapters.torch.watch import WatchHandle
 
 
 def watch(
@@ -22,24 +25,39 @@ def watch(
     folder: str | Path | None = "runs",
     name: str = "run",
     listener: RunListener | None = None,
-) -> Any:
+) -> WatchHandle:
     """Watch a PyTorch training: a context manager, or a handle with ``remove()``.
 
         with evengrad.watch(model, optimizer, clip=1.0):
             train()
 
-    model: a ``torch.nn.Module``, or a list of them. clip: a bound for the norm of all gradients, "auto", or
-    another kind ("agc", "zscore", "percentile", ...; see ``evengrad.clip``). guard: "stop", "skip:3",
-    "rollback:2" or None. every: steps between two that are read in full. folder: where the run file goes;
-    None: nowhere. The handle's ``watching.path`` is the run file, for ``evengrad.load``. listener: is given
-    each step, detail and event as it comes; see ``evengrad.RunListener``.
+    Without a clip nothing of a healthy training changes, not a bit. Keras models: ``evengrad.keras.Watch`` in
+    ``fit(callbacks=...)``.
 
-    Without a clip nothing of a healthy training changes, not a bit. A step that the guard holds back raises
-    ``evengrad.GuardStopError`` from ``optimizer.step()`` with guard="stop". Keras models:
-    ``evengrad.keras.Watch`` in ``fit(callbacks=...)``.
+    Args:
+        model: a ``torch.nn.Module``, or a list of them.
+        optimizer: the ``torch.optim.Optimizer`` that trains it.
+        clip: a bound for the norm of all gradients, "auto", another kind ("agc", "zscore", "percentile:10",
+            ...), or an ``evengrad.Clip``.
+        guard: what happens to a step that is not finite or would overwrite the weights: "stop" raises
+            ``evengrad.GuardStopError`` from ``optimizer.step()``, "skip:3", "rollback:2", None, or an
+            ``evengrad.Guard``.
+        every: steps between two that are read in full.
+        folder: where the run goes, in TIME-NAME; None: nowhere.
+        name: of the run.
+        listener: is given each step, detail and event as it comes; see ``evengrad.RunListener``.
 
-    Raises EvengradError for settings that are not understood, CannotCheckError for what is no model.
+    Returns:
+        The handle; its ``watching.path`` is the run file, for ``evengrad.load``.
+
+    Raises:
+        EvengradError: settings that are not understood.
+        CannotCheckError: what is no model.
+
+    References:
+        docs/theory.md, "Clipping".
     """
     chosen = settings_of(clip, guard, every, folder, name)
     one = model[0] if isinstance(model, list | tuple) and model else model
-    return adapter_of(one, "watch")(model, optimizer, chosen, listener)
+    handle: WatchHandle = adapter_of(one, "watch")(model, optimizer, chosen, listener)
+    return handle

@@ -22,7 +22,7 @@ from evengrad.values.run import RunStatus, Subject
 log = logging.getLogger("evengrad")
 
 
-def watch(model: Any, *_others: Any) -> Any:
+def watch(model: Any, _optimizer: Any, _settings: Any, _listener: Any = None) -> Any:
     """What ``evengrad.watch`` says to a Keras model. Raises EvengradError."""
     raise EvengradError(
         f"Expected a torch.nn.Module, got {type(model).__name__}, a Keras model. Watch it by a callback: "

@@ -75,8 +75,8 @@ def expect_loss(value: Any) -> None:
 
 
 def _batch(model: Any, batch: Any) -> tuple[Any, Any]:
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise CannotCheckError("Expected batch=(inputs, targets), a pair.")
+    if len(batch) != 2:
+        raise CannotCheckError(f"Expected batch=(inputs, targets), a pair, got {len(batch)}.")
     parameter = next(model.parameters(), None)
     if parameter is None or not any(p.requires_grad for p in model.parameters()):
         raise CannotCheckError(
