@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from evengrad.adapters.torch import live, script
 from evengrad.adapters.torch.measure.measure import Measurement
-from evengrad.adapters.torch.tap.tap import Tap
+from evengrad.adapters.torch.tap.tap import OptimizerTap
 from evengrad.cli import app
 from evengrad.errors import InternalError
 from evengrad.recording import failure
@@ -85,7 +85,13 @@ def test_check(call, monkeypatch, owner, name):
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(live, "arm"), (Tap, "__init__"), (Tap, "start"), (Watching, "_keep"), (Watching, "__init__")],
+    [
+        (live, "arm"),
+        (OptimizerTap, "__init__"),
+        (OptimizerTap, "start"),
+        (Watching, "_keep"),
+        (Watching, "__init__"),
+    ],
 )
 def test_run_goes_on_to_the_scripts_end(call, monkeypatch, owner, name):
     monkeypatch.setattr(owner, name, planted)
@@ -96,7 +102,7 @@ def test_run_goes_on_to_the_scripts_end(call, monkeypatch, owner, name):
 
 
 def test_a_script_that_fails_itself_is_the_more_important_news(call, monkeypatch):
-    monkeypatch.setattr(Tap, "start", planted)
+    monkeypatch.setattr(OptimizerTap, "start", planted)
     done = call("run", _SCRIPT + "\nraise ValueError('mine')")
     assert done.exit_code == 4
     assert "evengrad itself failed" in done.stderr
