@@ -113,7 +113,7 @@ class InitialiserListener:
     def set(self, target: Any, law: Law) -> None:
         """For a part of a tensor, by the part's share."""
         key = storage_key(target)
-        size = target.untypedstorage_key().nbytes() // max(target.element_size(), 1)
+        size = target.untyped_storage().nbytes() // max(target.element_size(), 1)
         share = target.numel() / size if size else 1.0
         old = self.laws.get(key)
         if share < 1.0 and old is not None:
@@ -121,7 +121,7 @@ class InitialiserListener:
             square = (1 - share) * old.rms**2 + share * law.rms**2
             law = Law(mean, math.sqrt(square), old.origin)
         self.laws[key] = law
-        self._kept.append(target.untypedstorage_key())
+        self._kept.append(target.untyped_storage())
 
 
 _STILL = {"requires_grad", "detach", "set", "resize", "t", "transpose", "squeeze", "unsqueeze"}
