@@ -62,7 +62,7 @@ def names(tmp_path, monkeypatch):
 
     def build_model():
         return torch.nn.Sequential(
-            torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(2)
+            torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2)
         )
 
     with evengrad.watch(model, optimizer, name="train") as watched:
