@@ -326,8 +326,9 @@ def test_a_trial_ends_with_the_process_that_wanted_it(tmp_path):
 def test_trials_on_a_dask_cluster(tmp_path):
     distributed = pytest.importorskip("distributed")
     script(tmp_path, rate=300.0)
+    # Workers in this process: what goes to them goes by TCP all the same, and a trial has its own.
     workers = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with distributed.LocalCluster(**workers) as cluster:
+    with distributed.LocalCluster(processes=False, protocol="tcp", **workers) as cluster:
         done = command(
             *(tmp_path, "train.py", "--steps", "30", "--seeds", "1", "--jobs", "2"),
             *("--only", "learning_rate", "--dask", cluster.scheduler_address),
