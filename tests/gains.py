@@ -1,4 +1,4 @@
-"""Variance-keeping gains, 1 / sqrt(E[phi^2]), as THEORY section 2 lists them."""
+"""Variance-preserving gains, 1 / sqrt(E[phi^2]), as docs/theory.md lists them (Activations)."""
 
 GAINS = {
     "relu": 1.41421,

@@ -1,4 +1,4 @@
-"""THEORY sections 1 and 3: every row that one probe can measure, averaged over seeds.
+"""docs/theory.md, Growth through depth and Closed forms: every row that a probe can measure, over seeds.
 
 Tolerances follow the simulated column: where it stands 1% off the expected value, so may we.
 """

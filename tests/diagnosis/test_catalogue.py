@@ -1,14 +1,18 @@
 """Rules are found by being there, and a file that is none is named with what it lacks."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
+from evengrad.cli import COMMANDS, load
 from evengrad.diagnosis import catalogue
 from evengrad.diagnosis.catalogue import all_rules, all_run_rules, explanations
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.errors import DefinitionError
 
+ROOT = Path(__file__).parents[2]
 RULE = '''"""EG990 mine: it is mine.
 
 What it finds: nothing."""
@@ -74,3 +78,19 @@ def test_two_rules_of_one_code_are_named(folder, monkeypatch):
     monkeypatch.setattr(catalogue, "all_rules", lambda: (*all_rules(), *rules()))
     with pytest.raises(DefinitionError, match=r"the code EG101: exploding\.py and mine\.py"):
         explanations()
+
+
+@pytest.mark.parametrize("code", explanations())
+def test_an_explanation_refers_to_what_ships_alone(code):
+    """Pages and their sections, commands and their options; never our own papers."""
+    text = " ".join(explanations()[code].split())
+    assert not re.search(r"PEERS|THEORY|AUDIT|DESIGN|the article", text)
+    for page, section in re.findall(r"(docs/[\w-]+\.md)(?:, ([A-Z][a-z ]+[a-z]))?", text):
+        assert (ROOT / page).exists()
+        assert not section or f"\n## {section}\n" in (ROOT / page).read_text()
+    commands = {name: load(name) for name in COMMANDS}
+    for name, rest in re.findall(r"`evengrad (\w+)([^`]*)`", text):
+        options = {option for param in commands[name].params for option in param.opts}
+        assert set(re.findall(r"--[\w-]+", rest)) <= options
+    options = {o for command in commands.values() for param in command.params for o in param.opts}
+    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)) <= options

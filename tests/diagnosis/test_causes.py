@@ -70,5 +70,5 @@ def test_pre_activation_order_pairs_weights_with_the_activation_before():
     net = nn.Sequential(*layers)
     measured = probe(net, loss=nn.MSELoss(), batch=(torch.randn(64, 32), torch.randn(64, 32)))
     last = attribute(measured).scales[-1]
-    assert last.keeping == pytest.approx(math.sqrt(2), rel=1e-6)
+    assert last.preserving == pytest.approx(math.sqrt(2), rel=1e-6)
     assert last.activation is not None

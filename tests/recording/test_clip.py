@@ -153,7 +153,7 @@ def test_update_clip():
 @pytest.mark.parametrize("kind", NORM_CLIPS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_no_bad_step_poisons_the_memory(kind, bad):
-    """The published AutoClip and ZClip give NaN for ever after one (PEERS, trap 1)."""
+    """The published AutoClip and ZClip give NaN for ever after one."""
     good = rows(4)
     broken = np.insert(good, 150, [1.0, bad, 1.0], axis=0)
     after = np.delete(run(kind, broken), 150, axis=0)

@@ -47,7 +47,7 @@ def test_updates_that_overwrite_do_not_pass():
     assert passes([30.1, 0.0], factors=0.9, reach=reach)
 
 
-def test_a_matrix_that_starts_at_zero_counts_with_its_variance_keeping_scale():
+def test_a_matrix_that_starts_at_zero_counts_with_its_variance_preserving_scale():
     assert guard.reach([MATRIX], np.zeros(1), 0.1) == pytest.approx([0.1 / (6 / 3)])
 
 
@@ -104,7 +104,7 @@ def test_rollbacks_count_in_all():
 
 @pytest.mark.parametrize(("largest", "expected"), [(1.0, 1), (0.5, 0), (100.0, 7), (1e6, 20)])
 def test_expected_skips_of_a_scaler(largest, expected):
-    """THEORY, section 7: ceil(log2(65536 max|g| / 65504))."""
+    """docs/theory.md, Precision: ceil(log2(65536 max|g| / 65504))."""
     assert loss_scaler.calibration(2.0**16, largest) == expected
 
 

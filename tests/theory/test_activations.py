@@ -1,4 +1,4 @@
-"""Every figure of THEORY section 2's table, and the quadrature against closed forms."""
+"""Every figure of the table in docs/theory.md, Activations, and the quadrature against closed forms."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 
 from evengrad.theory.activations import FUNCTIONS, canonical, leaky_relu, moments, named_moments
 
-# phi: E[phi^2], E[phi], E[phi'^2], variance-keeping gain, chi_1 there, factor behind BatchNorm
+# phi: E[phi^2], E[phi], E[phi'^2], variance-preserving gain, chi_1 there, factor behind BatchNorm
 TABLE = {
     "relu": (0.5, 0.398942, 0.5, 1.41421, 1, 1.21117),
     "leaky_relu .01": (0.500050, 0.394953, 0.500050, 1.41414, 1, 1.20556),
@@ -60,7 +60,7 @@ def test_against_simulation(name):
     ("gain", "name", "expected"), [(5 / 3, "tanh", 1.2098), (math.sqrt(2), "relu", 1.0)]
 )
 def test_chi_at_the_fixed_point(gain, name, expected):
-    """THEORY section 3: tanh with PyTorch's gain 5/3 settles at chi_1 = 1.2098."""
+    """Tanh with PyTorch's gain 5/3 settles at chi_1 = 1.2098."""
     q = 1.0
     for _ in range(300):
         q = gain**2 * moments(FUNCTIONS[name], q).square
@@ -69,7 +69,7 @@ def test_chi_at_the_fixed_point(gain, name, expected):
 
 @pytest.mark.parametrize("name", ["gelu", "silu"])
 def test_gelu_and_silu_collapse_to_half_with_gain_root_2(name):
-    """THEORY section 3: with gain sqrt 2 the variance runs to 0 and chi to 2 * slope(0)^2 = 0.5."""
+    """With gain sqrt 2 the variance runs to 0 and chi to 2 * slope(0)^2 = 0.5."""
     q = 1.0
     for _ in range(400):
         q = 2 * moments(FUNCTIONS[name], q).square

@@ -1,4 +1,4 @@
-"""The rows of the acceptance table that a forecast can give (THEORY section 3)."""
+"""The rows of the acceptance table that a forecast can give (docs/theory.md, Closed forms)."""
 
 from __future__ import annotations
 

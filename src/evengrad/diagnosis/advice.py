@@ -10,7 +10,7 @@ _TORCH_NONLINEARITY = {"relu": "relu", "leaky_relu": "leaky_relu", "selu": "selu
 
 
 def initialiser(probe: Probe, activation: str | None) -> str:
-    """Code that gives a layer variance-keeping weights under that activation's type."""
+    """Code that gives a layer variance-preserving weights under that activation's type."""
     name = "linear" if activation is None else canonical(activation)
     if probe.frontend == "keras":
         if name in _KERAS_INITIALISER:

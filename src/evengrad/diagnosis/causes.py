@@ -1,7 +1,7 @@
 """Which cause has what share of a budget.
 
-A layer's term is measured against the scale that would keep the variance under the activation that
-follows it (He 2015, 1502.01852; THEORY section 2):
+A layer's term is measured against the scale that would preserve the variance under the activation that
+follows it (He 2015, 1502.01852; docs/theory.md, Activations):
 
     log gain = log(s / g)         initialisation: s = rms(W) sqrt(fan_in), g = 1 / sqrt(E[phi^2])
              + log(g * slope)     activation: what remains where the initialisation is right
@@ -30,9 +30,9 @@ _OF_KIND = {Kind.NORMALISATION: Cause.NORMALISATION, Kind.ACTIVATION: Cause.ACTI
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A layer's weights against what would keep the variance.
+    """A layer's weights against what would preserve the variance.
 
-    actual: rms(W) sqrt(fan_in). keeping: 1 / sqrt(E[phi^2]) of its activation, 1 without one.
+    actual: rms(W) sqrt(fan_in). preserving: 1 / sqrt(E[phi^2]) of its activation, 1 without one.
     activation: the paired operation's name. flow: the share of the gradient that passes the layer.
     """
 
@@ -40,16 +40,16 @@ class Scale:
     operation: str
     weight: str
     actual: float
-    keeping: float
+    preserving: float
     activation: str | None
     flow: float
 
     @property
     def log_excess(self) -> float:
-        """The share of the budget that is due to the scale: flow * log(actual / keeping)."""
+        """The share of the budget that is due to the scale: flow * log(actual / preserving)."""
         if self.actual == 0.0:
             return -math.inf if self.flow else 0.0
-        return self.flow * math.log(self.actual / self.keeping)
+        return self.flow * math.log(self.actual / self.preserving)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,12 @@ def attribute(probe: Probe, split: Budget | None = None) -> Shares:
             continue
         term, scale = split.terms[op.name], scales.get(op.name)
         if scale is not None:
-            keeping = scale.flow * math.log(scale.keeping)
+            preserving = scale.flow * math.log(scale.preserving)
             excess = scale.log_excess
-            rest = term - excess - keeping if math.isfinite(excess) else 0.0
+            rest = term - excess - preserving if math.isfinite(excess) else 0.0
             by_operation[op.name] = {
                 Cause.INITIALISATION: excess,
-                Cause.ACTIVATION: keeping,
+                Cause.ACTIVATION: preserving,
                 Cause.ARCHITECTURE: rest,
             }
         elif _normalised(graph, op, paired):
@@ -150,7 +150,7 @@ def _scale(graph: _Graph, op: Operation, split: Budget) -> Scale | None:
         operation=op.name,
         weight=weight.name,
         actual=weight.scale,
-        keeping=1.0 if activation is None else _keeping(graph, activation),
+        preserving=1.0 if activation is None else _preserving(graph, activation),
         activation=None if activation is None else activation.name,
         flow=split.flow.get(op.name, 0.0),
     )
@@ -186,7 +186,7 @@ def _normalised(graph: _Graph, op: Operation, paired: set[str | None]) -> bool:
     return any(near is not None and near.kind is Kind.NORMALISATION for near in around)
 
 
-def _keeping(graph: _Graph, activation: Operation) -> float:
+def _preserving(graph: _Graph, activation: Operation) -> float:
     """1 / sqrt(E[phi^2]) by theory for a known activation, else as measured on this batch."""
     known = named_moments(activation.type)
     if known is not None:

@@ -23,7 +23,7 @@ _UPSTREAM = (
     Cause.ARCHITECTURE,
     Cause.LEARNING_RATE,
 )
-"""What is mended first: a cause can only be judged when those before it are out of the way."""
+"""What is to be fixed first: a cause can only be judged when those before it are out of the way."""
 
 
 def diagnose(measured: Run | Probe) -> tuple[Finding, ...]:
@@ -83,7 +83,7 @@ def fold(found: list[Finding]) -> tuple[Finding, ...]:
 
 
 def upstream(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """In the order in which they are to be mended."""
+    """In the order in which they are to be fixed."""
     return tuple(sorted(findings, key=lambda finding: _UPSTREAM.index(finding.cause)))
 
 

@@ -10,12 +10,12 @@ from evengrad.diagnosis.causes import Scale, attribute
 from evengrad.theory.activations import canonical
 from evengrad.values.probe import Probe
 
-_CLOSE = 0.05  # a scale within 5% of the one that keeps the variance is that one
+_CLOSE = 0.05  # a scale within 5% of the one that preserves the variance is that one
 
 
 @dataclass(frozen=True, slots=True)
 class Even:
-    """The weights that keep the variance in some layers (He 2015, 1502.01852; THEORY section 2).
+    """The weights that preserve the variance in some layers (He 2015, 1502.01852; docs/theory.md, Activations).
 
     layers: their names, forward order. activation: the type that follows them, "linear" for none. gain: g of
     ``Var W = g^2 / fan_in``. actual: the geometric mean of what they have now, in the same unit. code: how
@@ -50,4 +50,4 @@ def _even(activation: str, code: str, scales: Sequence[Scale]) -> Even:
     for scale in scales:
         product *= scale.actual ** (1 / len(scales))
     layers = tuple(scale.layer for scale in scales)
-    return Even(layers, activation, scales[0].keeping, product, code)
+    return Even(layers, activation, scales[0].preserving, product, code)

@@ -1,4 +1,4 @@
-"""What the rules look at: a probe, its budget and its causes, worked out once."""
+"""What the rules are given: a probe, its budget and its causes, worked out once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from evengrad.values.finding import Cause
 from evengrad.values.probe import Probe
 
 DRIFT = math.log(1e3)
-"""Three decades between one end of the network and the other. TheDeepChecker (2204.00694) holds
-updates of 1e-4 to 1e-1 of the weights for healthy: with a wider drift no single learning rate puts
+"""Three decades between one end of the network and the other. TheDeepChecker (2204.00694) calls
+updates of 1e-4 to 1e-1 of the weights healthy: with a wider drift no single learning rate puts
 both ends inside that window. AutoTrainer's figure for vanishing, 1e-3, is the same."""
 
 

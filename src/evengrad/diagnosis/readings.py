@@ -77,11 +77,11 @@ def middle(values: Floats) -> Floats:
     return found
 
 
-def faded(looks: Floats, own: list[int]) -> float:
-    """The gradient of the first weight matrix over the last one's, by the medians of some looks at
+def faded(gradients: Floats, own: list[int]) -> float:
+    """The gradient of the first weight matrix over the last one's, by the medians of some steps'
     ``gradient_rms``, (steps, tensors); NaN where it is not known. own: see ``matrices``; one at least.
     """
-    first, last = middle(looks)[[own[0], own[-1]]]
+    first, last = middle(gradients)[[own[0], own[-1]]]
     return float(first / last) if last > 0 else math.nan
 
 

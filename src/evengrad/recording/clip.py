@@ -222,8 +222,8 @@ class Auto:
 
     The bound is exp(median + spread * deviation) of the logarithms of the last norms, deviation being
     1.4826 times their median absolute deviation, at least 0.05 (gradient norms are close to log-normal, and
-    medians bear outliers). spread: 4, a measured choice: on healthy trainings it binds on about 1 step in a
-    hundred. The first ten norms are only looked at.
+    medians are robust to outliers). spread: 4, a measured choice: on healthy trainings it binds on about 1
+    step in a hundred. Nothing is clipped in the first ten.
     """
 
     name: ClassVar[str] = "auto"
@@ -380,7 +380,7 @@ def _at_most(xp: Namespace, norm: AnyArray, bound: AnyArray) -> AnyArray:
 
 
 def _remember(xp: Namespace, norm: AnyArray, state: State, window: int) -> State:
-    """The history with this norm in the place of the oldest; unchanged where it is not finite."""
+    """The history with this norm instead of the oldest; unchanged where it is not finite."""
     count = state["count"]
     good = xp.isfinite(norm)
     place = xp.arange(window) == count - window * ((count / window) // 1)

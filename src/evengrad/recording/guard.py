@@ -89,7 +89,7 @@ def reach(tensors: Sequence[Tensor], weight_rms: Floats, rate: float | None) -> 
     descent: a step where that exceeds 1 leaves less of a weight matrix than it overwrites (as in EG701).
 
     rate: None for other optimizers, whose steps are bounded; the reach is then 0. weight_rms: (tensors,). A
-    matrix that starts at or near zero counts with its variance-keeping scale, 1 / sqrt(fan_in). Biases,
+    matrix that starts at or near zero counts with its variance-preserving scale, 1 / sqrt(fan_in). Biases,
     scales and embeddings have none.
     """
     found = np.zeros(len(tensors))

@@ -8,7 +8,7 @@ from typing import Literal
 
 def calibration(scale: float, largest: float = 1.0, limit: float = 65504.0) -> int:
     """How many skips at the start are the loss scaler's own search: ceil(log2(scale * max|g| / limit)), at
-    least 0; THEORY section 7. limit: of float16. largest: max|g| of the unscaled gradients.
+    least 0; docs/theory.md, Precision. limit: of float16. largest: max|g| of the unscaled gradients.
     """
     return max(0, math.ceil(math.log2(max(scale * largest / limit, 1e-30))))
 
@@ -17,7 +17,7 @@ ScalerVerdict = Literal["calibrating", "normal", "overflow"]
 
 
 class ScalerWatch:
-    """Tells a loss scaler's normal skips from real overflow (THEORY section 7).
+    """Tells a loss scaler's normal skips from real overflow (docs/theory.md, Precision).
 
     A scaler that starts at 2^16 skips ceil(log2(65536 max|g| / 65504)) steps until it fits, and then at most
     one in growth_interval + 1. More than that, or a scale below 1, is real overflow.

@@ -163,7 +163,7 @@ class Watching:
             )
         elif verdict == "calibrating" and len(self._scaler.skips) == 1:
             text = (
-                f"the loss scaler skips while it looks for its scale, from {first:g} down; up to "
+                f"the loss scaler skips while it searches for its scale, from {first:g} down; up to "
                 f"{loss_scaler.calibration(first)} skips would be normal for gradients up to 1"
             )
         else:

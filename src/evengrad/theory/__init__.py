@@ -1,1 +1,1 @@
-"""What can be known without measuring: moments of activations and their variance-keeping gains."""
+"""What can be known without measuring: moments of activations and their variance-preserving gains."""

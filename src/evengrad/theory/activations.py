@@ -1,4 +1,4 @@
-"""Gaussian moments of activation functions, by quadrature (THEORY section 2).
+"""Gaussian moments of activation functions, by quadrature (docs/theory.md, Activations).
 
 ``E[f(z)]`` over ``z ~ N(0, q)`` by Gauss-Legendre on the pieces between an activation's kinks, so that
 the integrand is smooth on each piece and the result exact to about 1e-9, ReLU included.
@@ -33,7 +33,7 @@ class Moments:
 
     @property
     def gain(self) -> float:
-        """The gain g, Var W = g^2 / fan_in, that keeps the second moment: 1 / sqrt(E[phi^2])."""
+        """The gain g, Var W = g^2 / fan_in, that preserves the second moment: 1 / sqrt(E[phi^2])."""
         return 1.0 / math.sqrt(self.square)
 
 

@@ -1,4 +1,4 @@
-"""The largest stable learning rate (THEORY section 4).
+"""The largest stable learning rate (docs/theory.md, Learning rate).
 
 On a quadratic of curvature lambda an optimizer diverges beyond ``eta * lambda = edge`` (Cohen 2021,
 2103.00065, for gradient descent and momentum; Cohen 2022, 2207.14484, for Adam, whose lambda is of the
@@ -34,9 +34,9 @@ _OF_CRITICAL = {
     "adagrad": 16.0,
 }
 """Largest stable rate over the critical rate of the first update: the lower quartile over the development half
-of ``make bench-rate``, so that three of four networks bear more. On a quadratic they would be 1, 1.9, 1.29, 19,
-10 and grow without end; progressive sharpening (Cohen 2021) lowers SGD's, and Adam's first updates, all of one
-sign, are no average yet."""
+of ``make bench-rate``, so that three of four networks are stable at more. On a quadratic they would be 1, 1.9,
+1.29, 19, 10 and grow without end; progressive sharpening (Cohen 2021) lowers SGD's, and Adam's first updates,
+all of one sign, are no average yet."""
 
 
 def edge(method: Method) -> float:
@@ -74,8 +74,8 @@ def verdict(rate: Rate) -> RateVerdict:
     ratio = rate.learning_rate / largest_stable(rate)
     if ratio <= 1:
         return "safe"
-    bears = rate.learning_rate <= rate.critical
-    return "catapult" if ratio <= CATAPULT or bears else "diverges"
+    lowers = rate.learning_rate <= rate.critical
+    return "catapult" if ratio <= CATAPULT or lowers else "diverges"
 
 
 def first_step(weights: float, move: float, eps: float = 0.0) -> float:

@@ -67,8 +67,8 @@ class Operation:
 
     @property
     def log_gain(self) -> float | None:
-        """log(||dL/dx through o alone|| / ||dL/dy||), THEORY section 1; None where no gradient
-        goes in (a zero norm at the output) or none comes out (an operation on integers).
+        """log(||dL/dx through o alone|| / ||dL/dy||), as in docs/theory.md, Growth through depth; None where no
+        gradient goes in (a zero norm at the output) or none comes out (an operation on integers).
         """
         below = root_sum_squares(port.norm for port in self.inputs)
         above = root_sum_squares(port.norm for port in self.outputs)
@@ -98,7 +98,7 @@ class Weight:
 
     @property
     def scale(self) -> float | None:
-        """sqrt(mean(W^2) * fan_in): the factor by which it changes the norm, THEORY section 2."""
+        """sqrt(mean(W^2) * fan_in): the factor by which it changes the norm (docs/theory.md, Closed forms)."""
         return None if self.fan_in is None else self.value.rms * math.sqrt(self.fan_in)
 
 
@@ -163,7 +163,7 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What of an optimizer decides how large a rate it bears.
+    """What of an optimizer decides its largest stable rate.
 
     family: "sgd", "adam", "rmsprop", "adagrad", or "other". momentum: of SGD and RMSprop, or Adam's beta1.
     memory: Adam's beta2, RMSprop's rho.
@@ -177,7 +177,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How far this batch's loss bears the coming update.
+    """How large a step along the coming update lowers this batch's loss.
 
     learning_rate: now. critical: the rate at which a step of that direction leaves the loss where it was
     (2601.16979, eta_c); inf where no step raises it. passes: forward passes that it took. sharpness: with
@@ -200,7 +200,7 @@ class Probe:
     log_softmax or sigmoid (that one counts as part of the loss). operations: forward order,
     the loss's own included. notes: what could not be looked into, and why. spec: the same model as a
     graph to forecast from, its operations by the same names; None where it could not be made. rate: how
-    large a learning rate the loss bears; None where it was not asked for or is not known. loss_scale: of the
+    large the stable learning rate is; None where it was not asked for or is not known. loss_scale: of the
     training's own loss scaling; all gradients here are divided by it.
     """
 

@@ -162,7 +162,7 @@ class Run(Displayed):
         return Headline(title, tuple(f"step {e.step:,}: {e.message}" for e in self.events))
 
     def frame(self, table: Literal["steps", "details", "samples", "recent", "events"]) -> Any:
-        """A table as a pandas DataFrame, with names in the place of indices. Raises EvengradError
+        """A table as a pandas DataFrame, with names instead of indices. Raises EvengradError
         where pandas is not installed.
         """
         try:

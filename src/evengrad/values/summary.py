@@ -54,7 +54,7 @@ def summarise(values: npt.NDArray[Any]) -> Summary:
     """Read an array once, in chunks that stay in cache, accumulating in float64.
 
     float64 holds the squares of every float32 value (1e-90 to 1e77), so the sum of squares of
-    gradients of 1e19 or 1e-24 is exact where a float32 sum gives inf or 0 (PEERS, trap 2).
+    gradients of 1e19 or 1e-24 is exact where a float32 sum gives inf or 0.
     """
     flat = values.reshape(-1)
     total = squares = largest = 0.0

@@ -1,5 +1,5 @@
-"""Causes told apart, in PyTorch: the article's network explodes by initialisation alone, a deep sigmoid
-network vanishes by activation alone, and the article's network with He weights is healthy.
+"""Causes told apart, in PyTorch: a small CNN explodes by initialisation alone, a deep sigmoid
+network vanishes by activation alone, and that CNN with He weights is healthy.
 """
 
 import math
@@ -13,8 +13,8 @@ import evengrad
 from evengrad import Cause
 
 
-class Article(nn.Module):
-    """The article's CNN (section 4), with logits at its end."""
+class SmallCNN(nn.Module):
+    """Two convolutions and two dense layers, with logits at its end."""
 
     def __init__(self, gain):
         super().__init__()
@@ -44,7 +44,7 @@ def check(model, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_exploding_by_initialisation_alone(seed):
     torch.manual_seed(seed)
-    found = check(Article(gain=16.0), seed).findings
+    found = check(SmallCNN(gain=16.0), seed).findings
     assert found[0].cause is Cause.INITIALISATION
     assert [f.code for f in found] == ["EG301"], "one finding; its symptoms are folded into it"
     assert "EG101" in {echo.code for echo in found[0].echoes}
@@ -68,9 +68,9 @@ def test_vanishing_by_activation_alone(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_articles_network_with_he_weights_is_healthy(seed):
+def test_the_network_with_he_weights_is_healthy(seed):
     torch.manual_seed(seed)
-    assert check(Article(gain=math.sqrt(2)), seed).findings == ()
+    assert check(SmallCNN(gain=math.sqrt(2)), seed).findings == ()
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1e9])
@@ -80,7 +80,7 @@ def test_what_lies_before_the_first_weights_trains_nothing(factor):
     class Scaled(nn.Module):
         def __init__(self):
             super().__init__()
-            self.inner = Article(gain=math.sqrt(2.0))
+            self.inner = SmallCNN(gain=math.sqrt(2.0))
 
         def forward(self, x):
             return self.inner(x * factor)

@@ -1,4 +1,4 @@
-"""Causes told apart, on the Keras backend at hand: as test_causes_torch, with the article's own code."""
+"""Causes told apart, on the Keras backend at hand: as test_causes_torch, with a subclassed model."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.keras
 
 
 class CNNModel(keras.Model):
-    """The article's CNN (section 4); the initialiser and the loss are arguments here."""
+    """A small CNN; the initialiser and the loss are arguments here."""
 
     def __init__(self, initialiser, head="softmax"):
         super().__init__()
@@ -84,12 +84,12 @@ def test_vanishing_by_activation_alone(seed):
 
 @pytest.mark.once
 @pytest.mark.parametrize("seed", range(2))
-def test_the_articles_network_with_he_weights_is_healthy(seed):
+def test_the_network_with_he_weights_is_healthy(seed):
     keras.utils.set_random_seed(seed)
     assert check(CNNModel("he_normal"), seed).findings == ()
 
 
-def test_the_articles_own_loss_head():
+def test_a_softmax_that_is_applied_twice():
     """A softmax with from_logits=True: undone on TensorFlow, live on JAX and PyTorch; the report says."""
     keras.utils.set_random_seed(0)
     found = check(CNNModel("he_normal"), 0, from_logits=True).findings

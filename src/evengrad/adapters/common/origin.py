@@ -114,5 +114,5 @@ def _why(probe: Probe, op: Operation) -> tuple[Cause, str]:
     before = probe.operations[: probe.operations.index(op)]
     largest = max((other.forward.max for other in before), default=0.0)
     if largest > 1e18:
-        return Cause.INITIALISATION, "initialise the weights at their variance-keeping scale"
+        return Cause.INITIALISATION, "initialise the weights at their variance-preserving scale"
     return Cause.ARCHITECTURE, "guard its argument (add an epsilon; no division by, or log of, 0)"

@@ -74,7 +74,7 @@ class TrialSession(Protocol):
 
     def targets(self, loss: str, values: Any) -> None:
         """What the loss compares with, as an array: "crossentropy" (class numbers or one-hot rows),
-        "binary_crossentropy", "mse" or another name, whose level of chance is then not known.
+        "binary_crossentropy", "mse" or another name, whose constant baseline is then not known.
         """
 
     def held_back(self, loss: float, examples: int) -> None:

@@ -1,4 +1,4 @@
-"""What the labels of a batch look like, alike for every framework."""
+"""The labels of a batch, summarised, alike for every framework."""
 
 from __future__ import annotations
 

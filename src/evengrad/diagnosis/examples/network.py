@@ -15,7 +15,7 @@ class NetworkCase:
     (3x3 convolutions with padding on 1x8x8 images), then a dense end with `classes` outputs.
     A block is weights, normalisation, activation; with `residual` the block is added to its own
     input (all but the first). Weights are normal with `Var W = gain^2 / fan_in`; gain None is
-    the variance-keeping gain of the activation. The last layer always has gain 1.
+    the variance-preserving gain of the activation. The last layer always has gain 1.
     Data: standard normal inputs * input_scale + input_shift, labels uniform in 0..classes-1 plus
     label_offset. loss: "logits": cross-entropy on logits; "probabilities": cross-entropy that expects
     probabilities; "mse": mean squared error on one-hot labels (sigmoid head allowed).

@@ -3,16 +3,16 @@
 What it finds: activations whose share of the budget is a factor of a thousand or more, even granted weights
 of the right scale.
 
-Why it matters: no initialisation cures it. A sigmoid's slope is at most 1/4: with variance-keeping
+Why it matters: no initialisation cures it. A sigmoid's slope is at most 1/4: with variance-preserving
 weights the gradient still shrinks by sqrt(0.153) = 0.39 a layer.
 
-How it decides: for each layer log(g * slope), with g the gain that keeps the variance forward under that
+How it decides: for each layer log(g * slope), with g the gain that preserves the variance forward under that
 activation and slope the measured one; summed over depth it must exceed the drift of 10^3 (see EG101).
 Layers that are dead or saturated are left out: they are another finding.
 
 What to do: ReLU or another activation with E[phi'^2] near E[phi^2], and the weights that go with it.
 
-References: the article, section 3.2; Glorot 2011, Deep sparse rectifier networks; THEORY section 2.
+References: Glorot 2011, Deep sparse rectifier networks; docs/theory.md, Activations.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ What to do: skip connections (a pre-activation residual net grows only as a powe
 an activation nearer to linear (SELU 1.035, tanh 1.085 a layer), or LayerNorm in front of ReLU, which is
 neutral.
 
-References: Yang 2019 (1902.08129); De and Smith 2020 (2002.10444); THEORY section 2, last column.
+References: Yang 2019 (1902.08129); De and Smith 2020 (2002.10444); docs/theory.md, Activations (last column).
 """
 
 from __future__ import annotations

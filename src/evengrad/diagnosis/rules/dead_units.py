@@ -1,6 +1,6 @@
 """EG202 dead units: most of a layer's units are zero for every sample of the batch.
 
-What it finds: a ReLU-like layer with far more units that never fire than chance explains.
+What it finds: a ReLU-like layer with far more units that never fire than symmetry explains.
 
 Why it matters: a unit that is off for all samples has no gradient and stays off. A layer full of them
 stops everything before it from learning.
@@ -10,7 +10,7 @@ all of them with probability 1/2 by symmetry, in perfect health. So the share mu
 1/2 + 4 standard deviations of that coin, 1/2 + 4 * 0.5 / sqrt(units) (a bound by theory, at most all
 units).
 
-What to do: look at biases far below zero, inputs that are all negative, and rates too large before this
+What to do: check for biases far below zero, inputs that are all negative, and rates too large before this
 point; else use LeakyReLU or ELU, which have no zero region.
 
 References: Lu 2019, Dying ReLU and initialization (1903.06733).
@@ -36,7 +36,7 @@ HEALTHY = (
 
 
 def check(evidence: Evidence) -> Iterable[Finding]:
-    """Fire on layers with more dead units than chance explains."""
+    """Fire on layers with more dead units than symmetry explains."""
     sick = [
         (op, op.health)
         for op in evidence.probe.operations

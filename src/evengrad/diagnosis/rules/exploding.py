@@ -8,11 +8,11 @@ loss jumps, and soon a value overflows to inf and NaN.
 How it decides: by the budget, relative to the gradient at the output; never by an absolute size. The
 threshold is a drift of 10^3 at any cut point: with three decades between both ends no single rate keeps
 every layer's update in the healthy 1e-4 to 1e-1 of its weights (TheDeepChecker, 2204.00694). The cause is
-the one with the largest share of the growth: initialisation (weights above the variance-keeping scale),
+the one with the largest share of the growth: initialisation (weights above the variance-preserving scale),
 activation, normalisation (a plain BatchNorm stack grows by 1.21 a layer) or architecture (residual sums,
 1.41 a block).
 
-What to do: mend the named cause. Clipping bounds the update, not the growth: the layers stay uneven.
+What to do: fix the named cause. Clipping bounds the update, not the growth: the layers stay uneven.
 
 References: He 2015 (1502.01852); Hanin 2018 (1801.03744); Yang 2019 (1902.08129).
 """
@@ -33,7 +33,7 @@ HEALTHY = (NetworkCase(depth=20, width=128), NetworkCase(depth=12, gain=1.1))
 _ADVICE = {
     Cause.ARCHITECTURE: "start each residual branch at zero, or scale it by 1/sqrt(number of blocks)",
     Cause.NORMALISATION: "add skip connections round the normalised layers, or use fewer of them",
-    Cause.INITIALISATION: "initialise the weights at their variance-keeping scale",
+    Cause.INITIALISATION: "initialise the weights at their variance-preserving scale",
     Cause.ACTIVATION: "use an activation whose slope does not exceed 1",
 }
 

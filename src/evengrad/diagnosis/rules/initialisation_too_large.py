@@ -1,4 +1,4 @@
-"""EG301 initialisation too large: weights above the scale that keeps the variance.
+"""EG301 initialisation too large: weights above the scale that preserves the variance.
 
 What it finds: layers whose scale s = rms(W) sqrt(fan_in) is above g = 1 / sqrt(E[phi^2]) of the activation
 behind them, so far that together they let the gradient grow a thousandfold, or one of them alone by
@@ -11,7 +11,7 @@ How it decides: by the sum over layers of log(s / g), weighted by the share of t
 the layer, above log 10^3 (see EG101); or one layer above 10^1.5, half of those decades. Layers with a
 normalisation behind them do not count: it takes their scale out.
 
-What to do: the variance-keeping initialiser, or the weights times g / s.
+What to do: the variance-preserving initialiser, or the weights times g / s.
 
 References: He 2015 (1502.01852); Glorot and Bengio 2010; Hanin 2018 (1801.03744).
 """
@@ -60,9 +60,9 @@ def check(evidence: Evidence) -> Iterable[Finding]:
 
 
 def _line(scale: Scale) -> str:
-    ratio = scale.actual / scale.keeping
+    ratio = scale.actual / scale.preserving
     return (
-        f"{scale.layer}: scale {scale.actual:.3g}, variance-keeping {scale.keeping:.3g}: "
+        f"{scale.layer}: scale {scale.actual:.3g}, variance-preserving {scale.preserving:.3g}: "
         f"{ratio:.3g} times too large"
     )
 

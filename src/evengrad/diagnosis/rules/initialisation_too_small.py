@@ -1,4 +1,4 @@
-"""EG302 initialisation too small: weights below the scale that keeps the variance.
+"""EG302 initialisation too small: weights below the scale that preserves the variance.
 
 What it finds: layers whose scale s = rms(W) sqrt(fan_in) is below g = 1 / sqrt(E[phi^2]) of the activation
 behind them, so far that together they shrink the gradient a thousandfold, or one alone by thirty.
@@ -9,10 +9,10 @@ s = 0.577 where ReLU needs 1.414: 1.7e-8 over 20 layers.
 How it decides: as EG301, with the sign turned. Where the activation by itself lets the gradient vanish
 (EG203), this is an echo of it: another activation wants another scale.
 
-What to do: the variance-keeping initialiser; a layer whose weights are all zero passes no gradient at all
+What to do: the variance-preserving initialiser; a layer whose weights are all zero passes no gradient at all
 (fine at the end of a residual branch, where it does not count here).
 
-References: He 2015 (1502.01852); THEORY section 3, PyTorch's default.
+References: He 2015 (1502.01852); docs/theory.md, Closed forms.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def check(evidence: Evidence) -> Iterable[Finding]:
 def _line(scale: Scale) -> str:
     if scale.actual == 0.0:
         return f"{scale.layer}: its weights are all zero"
-    ratio = scale.keeping / scale.actual
+    ratio = scale.preserving / scale.actual
     return (
-        f"{scale.layer}: scale {scale.actual:.3g}, variance-keeping {scale.keeping:.3g}: "
+        f"{scale.layer}: scale {scale.actual:.3g}, variance-preserving {scale.preserving:.3g}: "
         f"{ratio:.3g} times too small"
     )

@@ -39,7 +39,7 @@ _LARGE, _SMALL, _COLUMNS = 10.0, 0.01, 100.0
 
 
 def check(evidence: Evidence) -> Iterable[Finding]:
-    """Look at what the first weights see."""
+    """Judge what the first weights are given."""
     scaled = {scale.operation: scale for scale in evidence.shares.scales}
     for given in evidence.probe.inputs:
         first = _first_weights(evidence, given)

@@ -14,7 +14,7 @@ PyTorch the doubled softmax is live. The report says which.
 What to do: one of the two: logits and a loss that reads logits (preferred: stable), or probabilities and
 a loss that reads those.
 
-References: the article's own example has this bug; torch.nn.CrossEntropyLoss; keras.losses.
+References: torch.nn.CrossEntropyLoss and keras.losses, their arguments from_logits.
 """
 
 from __future__ import annotations

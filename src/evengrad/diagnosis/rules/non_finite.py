@@ -5,15 +5,15 @@ weights are; or a batch or a weight that holds a NaN already; or, going backward
 input gradient is not finite while its output gradient is.
 
 Why it matters: one NaN reaches every weight within one step. Clipping makes it worse: with one NaN the
-global norm is NaN, and so is every clipped gradient (PEERS, trap 1).
+global norm is NaN, and so is every clipped gradient (docs/theory.md, Clipping).
 
 How it decides: exactly; there is no threshold. Values up to 3e38 are measured without overflow, so large
 and infinite are told apart.
 
-What to do: look at the origin. In a batch: clean the data. In a loss: let it read logits. In a division,
+What to do: fix the origin. In a batch: clean the data. In a loss: let it read logits. In a division,
 root or logarithm: add an epsilon. In half precision: scale the loss.
 
-References: pytorch#46849; PEERS, traps 1 to 4.
+References: docs/theory.md, Clipping; pytorch#46849.
 """
 
 from __future__ import annotations

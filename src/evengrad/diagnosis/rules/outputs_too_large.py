@@ -4,18 +4,18 @@ What it finds: logits with a root mean square above 30 whose loss is worse than 
 regression, outputs with one above 30 and 30 times the largest target.
 
 Why it matters: the softmax of such logits is one-hot, so that the loss begins tens of times above guessing; a
-squared error begins a thousand times above the best constant answer. The first updates go into making the
-network less sure, overwrite weights, or kill units, and the rate that they bear is far below the one that is
+squared error begins a thousand times above the constant baseline. The first updates go into making the
+network less sure, overwrite weights, or kill units, and their largest stable rate is far below the one that is
 wanted later.
 
-How it decides: both must hold. Weights that keep the variance give outputs of about 1; the bound is 10^1.5
+How it decides: both must hold. Weights that preserve the variance give outputs of about 1; the bound is 10^1.5
 times that, as for one layer's weights (EG301). With Gaussian logits of rms s and K classes the loss is near
 s sqrt(2 ln K). A trained network may have logits as large, but not a loss above ln K, and outputs as large only
 where its targets are. Where the gradient explodes (EG101), what makes it grow backwards makes the signal grow
 forwards: then the cause is that one's.
 
-What to do: variance-keeping weights, above all in the last layer; or a normalisation before it. In a residual
-network whose sums grow: branches that begin at zero.
+What to do: variance-preserving weights, above all in the last layer; or a normalisation before it. In a
+residual network whose sums grow: branches that begin at zero.
 
 References: Karpathy 2019, A Recipe for Training Neural Networks, "verify loss at init".
 """
@@ -49,7 +49,7 @@ _ECHO_OF = (
 
 
 def check(evidence: Evidence) -> Iterable[Finding]:
-    """Look at the network's outputs, before a closing softmax or sigmoid, and at its loss."""
+    """Judge the network's outputs, before a closing softmax or sigmoid, and at its loss."""
     probe = evidence.probe
     ends = {port.tensor for port in probe.outputs}
     made = [o for o in probe.operations if {p.tensor for p in o.outputs} & ends]
@@ -69,7 +69,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         evidence=(against, f"{what} of about 1 are usual"),
         advice=(f"all layers: {initialiser(probe, 'relu')}",)
         if cause is Cause.INITIALISATION
-        else (f"mend what makes the gradient explode: {cause}",),
+        else (f"fix what makes the gradient explode: {cause}",),
         explained_by=_ECHO_OF,
     )
 

@@ -1,4 +1,4 @@
-"""EG702 learning rate too large: beyond what this loss bears.
+"""EG702 learning rate too large: above the largest stable one.
 
 What it finds: a learning rate far above the largest stable one for this model, loss and optimizer.
 

@@ -7,7 +7,7 @@ Why it matters: the loss seems not to move at all, and the search for a bug in t
 
 How it decides: both must hold. The rate is below a thousandth of the largest stable rate (a measured choice:
 usual rates lie between the edge and a hundredth of it). And no weight matrix changes by more than 1e-6 of
-itself in a step (TheDeepChecker holds 1e-4 to 1e-1 for healthy; a hundred times less is no tuning).
+itself in a step (TheDeepChecker calls 1e-4 to 1e-1 healthy; a hundred times less is no tuning).
 A schedule that warms up starts small on purpose: then this finding says nothing. Where a run is known whose
 loss does not fall, a rate below a hundredth of the largest stable one is enough.
 

@@ -7,7 +7,7 @@ Why it matters: there the slope is all but 0, so neither this layer nor any befo
 elements.
 
 How it decides: share of saturated elements over one batch above 0.5, the figure that SageMaker Debugger
-uses for a layer's majority. At variance-keeping scales less than 4% of tanh's outputs saturate: where
+uses for a layer's majority. At variance-preserving scales less than 4% of tanh's outputs saturate: where
 the weights before such a layer are above theirs, they are the cause (initialisation), else the activation.
 
 What to do: it is nearly always an echo: of weights too large, or of inputs that are not normalised.
@@ -46,7 +46,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     assert worst.health is not None
     names = {op.name for op in sick}
     large = [
-        s for s in evidence.shares.scales if s.activation in names and s.actual > 1.1 * s.keeping
+        s for s in evidence.shares.scales if s.activation in names and s.actual > 1.1 * s.preserving
     ]
     yield Finding(
         CODE,
@@ -59,7 +59,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
             f"{op.layer}: {op.health.saturated:.0%} saturated" for op in sick if op.health
         )
         + tuple(
-            f"{s.layer}: its weights are {s.actual / s.keeping:.3g} times the variance-keeping scale"
+            f"{s.layer}: its weights are {s.actual / s.preserving:.3g} times the variance-preserving scale"
             for s in large
         ),
         advice=("bring its input back to about unit size: smaller weights, or a normalisation",),

@@ -12,7 +12,7 @@ loss: the gradient of an L2 penalty stays large where the data's is gone. Only c
 residual branch that starts at zero is healthy. The threshold, 1e-3, is AutoTrainer's (ICSE 2021), and the width
 of TheDeepChecker's window for updates (2204.00694). A gradient of exactly 0 at the output counts, too.
 
-What to do: mend the cause with the largest share: the activation's slope, or the scale of the weights.
+What to do: fix the cause with the largest share: the activation's slope, or the scale of the weights.
 
 References: Hochreiter 1991; Glorot and Bengio 2010; Xiao 2018 (1806.05393).
 """
@@ -35,7 +35,7 @@ HEALTHY = (NetworkCase(depth=20, width=128), NetworkCase(depth=3, activation="si
 
 _ADVICE = {
     Cause.ACTIVATION: "use an activation that keeps the gradient, such as ReLU, with He weights",
-    Cause.INITIALISATION: "initialise the weights at their variance-keeping scale",
+    Cause.INITIALISATION: "initialise the weights at their variance-preserving scale",
     Cause.NORMALISATION: "move the normalisation in front of the activation, or add skip connections",
     Cause.ARCHITECTURE: "add skip connections round the layers that lose the gradient",
 }

@@ -6,8 +6,8 @@ Why it matters: a unit that is zero for all samples has no gradient and stays so
 than it was paid for, and everything before it learns through what is left.
 
 How it decides: more than half of the units of the sampled activation are zero throughout, a quarter more than
-at the start (measured choice; 1/2 is what chance explains in a deep ReLU net), and they still are at the last
-look. Units that come back give no finding.
+at the start (measured choice; 1/2 is what symmetry explains in a deep ReLU net), and they still are when
+observed last. Units that come back give no finding.
 
 What to do: a step that was too large usually pushed their biases down: lower the rate or warm it up; or use
 LeakyReLU, ELU or GELU, which have no zero region.

@@ -6,11 +6,12 @@ while training, or from the start.
 Why it matters: the first layers stop learning, and the loss may look as if it had converged.
 
 How it decides: relative to the last matrix, never by an absolute size: the ratio is below 1e-3 (AutoTrainer's
-figure) in the last looks, and either it fell by as much since the first ones (an onset) or was below in them.
+figure) in the last five observed steps, and either it fell by as much since the first five (an onset) or was
+below in them.
 A gradient that shrinks everywhere, as in every training that converges, does not count. What was well in
-the first look and is not now was driven there by the steps: the cause is the rate, whatever has no slope now.
+the first one and is not now was driven there by the steps: the cause is the rate, whatever has no slope now.
 
-What to do: look at the activations between both: saturated tanh or sigmoid, dead units. Lower the rate that
+What to do: inspect the activations between both: saturated tanh or sigmoid, dead units. Lower the rate that
 drove them there; normalise, or add skip connections.
 
 References: AutoTrainer (ICSE 2021); Glorot 2010.
@@ -46,11 +47,11 @@ def check(run: Run) -> Iterable[Finding]:
     own = matrices(run)
     if len(own) < 2:
         return
-    looks = grid(run, "gradient_rms")[1]
-    now = faded(looks[-5:], own)
-    if not now < _LOW or not (events or faded(looks[:5], own) < _LOW):
+    gradients = grid(run, "gradient_rms")[1]
+    now = faded(gradients[-5:], own)
+    if not now < _LOW or not (events or faded(gradients[:5], own) < _LOW):
         return
-    if not events and faded(looks[:1], own) < _LOW:
+    if not events and faded(gradients[:1], own) < _LOW:
         yield _from_the_start(run, own, now)
         return
     since = [f"step {events[0].step}: {events[0].message}"] if events else [_SOON]

@@ -4,19 +4,19 @@ What it finds: a step whose gradients were not finite, or a loss that was not, a
 began.
 
 Why it matters: one such step turns every weight into NaN. Clipping makes it worse, and a watch on the loss
-alone comes too late: the weights are spoilt by the time that the loss shows it.
+alone comes too late: the weights are NaN by the time that the loss shows it.
 
 How it decides: exactly; there is no threshold. The origin comes from the failing step, run again forward and
-backward on the held weights. The cause: a batch or labels that are not finite; the loss itself; half
+backward on the weights of before it. The cause: a batch or labels that are not finite; the loss itself; half
 precision, where a loss scaler was at work; a learning rate too large, where the gradient had grown tenfold in
 the last 64 steps (a measured choice) or an update was larger than its weights; otherwise the operation at the
 origin.
 
-What to do: look at the step with `evengrad replay RUN`, then mend its origin. In a batch: repair the data. In
+What to do: see the step again with `evengrad replay RUN`, then fix its origin. In a batch: repair the data. In
 a loss: let it read logits. In a division, root or logarithm: add an epsilon. After a growing gradient: lower
 the rate or clip.
 
-References: PEERS, traps 1 to 4 (pytorch#46849, keras TerminateOnNaN).
+References: docs/theory.md, Clipping; pytorch#46849; keras.callbacks.TerminateOnNaN.
 """
 
 from __future__ import annotations

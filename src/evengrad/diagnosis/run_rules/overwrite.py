@@ -10,7 +10,7 @@ How it decides: rate * norm(gradient after the clip) / norm(weights) above 1 in 
 overwriting, as in EG701. Adam and its kin bound their own steps, so it is not asked of them.
 
 What to do: lower the learning rate so that the ratio comes to the usual 1e-4 to 1e-1 (TheDeepChecker,
-2204.00694), warm it up, or clip the norm. Where `evengrad check` reports an exploding gradient, mend that
+2204.00694), warm it up, or clip the norm. Where `evengrad check` reports an exploding gradient, fix that
 first.
 
 References: TheDeepChecker (2204.00694); Gilmer 2021 (2110.04369).

@@ -7,7 +7,7 @@ not the scaled ones, overflow in float16, or that some are NaN in any precision.
 
 How it decides: a scaler that starts at 65,536 skips ceil(log2(65536 max|g| / 65504)) steps until it fits, and
 then at most two in each 2,000 (it tries a doubled scale once in that many). Three or more beyond that (measured
-choice), or a scale below 1, are real overflow (THEORY, section 7). Those first skips give no finding.
+choice), or a scale below 1, are real overflow (docs/theory.md, Precision). Those first skips give no finding.
 
 What to do: bfloat16, which has the range of float32; or keep the layer at the origin in float32; or lower the
 gradients at their source.

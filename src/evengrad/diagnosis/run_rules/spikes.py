@@ -8,11 +8,11 @@ remembers: after a spike of factor R the weights hardly move for about ln(R^2 (1
 
 How it decides: a norm 8 robust standard deviations of its logarithm, and threefold, above the median of the
 last 128 steps is a spike (measured choice). A single one below tenfold after the clip is left alone, as noise
-of the data; three or more, one of tenfold, or one that the guard held back, count. More than one in 200 steps
+of the data; three or more, one of tenfold, or one that the guard refused, count. More than one in 200 steps
 is the learning rate's doing, a rare one a batch's.
 
-What to do: look at the batches of these steps; for Adam a smaller b2 (0.95) forgets in tens of steps instead of
-thousands; clip the norm (auto), warm the rate up, or hold such steps back with --guard skip.
+What to do: inspect the batches of these steps; for Adam a smaller b2 (0.95) forgets in tens of steps instead of
+thousands; clip the norm (auto), warm the rate up, or skip such steps with --guard skip.
 
 References: Gilmer 2021 (2110.04369); Wortsman 2023 (2304.13013); ZClip (2504.02507).
 """
@@ -103,7 +103,7 @@ def _advice(run: Run, often: bool) -> list[str]:
     first = (
         "lower the learning rate or warm it up"
         if often
-        else "look at the batches of these steps: mislabelled, empty or far out of range?"
+        else "inspect the batches of these steps: mislabelled, empty or far out of range?"
     )
     clip = [] if run.subject.settings.get("clip") else ["clip the norm: evengrad run --clip auto"]
     return [first, *clip]

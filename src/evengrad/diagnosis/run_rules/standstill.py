@@ -15,9 +15,9 @@ fast and stays low, since its first losses stand out.
 What to do: where no gradient is left at all, the model has come where every path to the loss is flat: the
 first steps were too large, or the loss is clipped. Where the first layer's gradient is a thousandth of the
 last one's it vanishes: `evengrad check` says why. Else by the size of the updates. Far below 1e-4 of the
-weights: raise the rate. Above 1e-1: lower it. Of usual size: what the batches teach cancels out; look whether
+weights: raise the rate. Above 1e-1: lower it. Of usual size: what the batches teach cancels out; check whether
 the labels belong to their inputs, whether the model gets its inputs at all (`evengrad check`), and try to
-learn one single batch by heart.
+overfit one single batch.
 
 References: two one-sided tests, Schuirmann 1987; TheDeepChecker (2204.00694).
 """
@@ -139,6 +139,6 @@ def _flat(run: Run) -> tuple[Cause, list[str], tuple[str, ...]]:
 
 def _look() -> tuple[str, ...]:
     return (
-        "try to learn one single batch by heart; if that works, look whether labels belong to their inputs",
+        "try to overfit one single batch; if that works, check whether labels belong to their inputs",
         "evengrad check the script: it finds dead units, loss heads and inputs that do not fit",
     )
