@@ -36,7 +36,7 @@ class PrivateName:
     path: str
     purpose: str
     loss: str = ""
-    door: Literal["check", "run", "fix"] = "check"
+    door: Literal["forecast", "run"] = "run"
     of: Callable[[], Any] | None = None
 
     @property
@@ -64,6 +64,7 @@ NAMES = (
         "torch.utils._python_dispatch.TorchDispatchMode",
         "what initialisers do to weights without values",
         "the initial values of models that are built without memory are not known",
+        "forecast",
     ),
     PrivateName("torch._C.DisableTorchFunction", "our own reads, unseen by others' function modes"),
     PrivateName("torch._foreach_norm", "norms of many tensors by one call"),
@@ -91,13 +92,11 @@ NAMES = (
         "torch._dynamo.convert_frame.FRAME_COUNTER",
         "whether anything was compiled: a function mode would have it compiled once more",
         "shares of dead and saturated units are not recorded",
-        "run",
     ),
     PrivateName(
         "_per_optimizer_states",
         "whether a GradScaler has divided the gradients",
         "under a GradScaler, norms are those behind the script's own clip",
-        "run",
         of=lambda: torch.amp.GradScaler("cpu"),
     ),
     PrivateName(
@@ -120,7 +119,7 @@ NAMES = (
 )
 
 
-def notes(door: Literal["check", "run", "fix"]) -> tuple[str, ...]:
+def notes(door: Literal["forecast", "run"]) -> tuple[str, ...]:
     """What a report of this door lacks because this torch has not got a name, one line each."""
     lacking = [n for n in NAMES if n.loss and n.door == door and not n.there]
     return tuple(f"{n.loss}: torch {torch.__version__} has no {n.path}" for n in lacking)
@@ -495,15 +494,17 @@ def step_hooks(optimizer: Any) -> dict[str, Any]:
 
 # --- modules -------------------------------------------------------------------------------------------
 
-RESETS = ("reset_parameters", "_reset_parameters")
-"""What modules call their own initialisation."""
-_OWN_INITIALISER = "_init_weights"
-"""What models of ``transformers`` and many others call theirs."""
+
+def reset_of(module: Any) -> Callable[[], Any] | None:
+    """A module's own initialisation of its parameters."""
+    names = ("reset_parameters", "_reset_parameters")
+    found = (_attribute(module, name) for name in names)
+    return next((reset for reset in found if callable(reset)), None)
 
 
-def own_initialiser(model: Any) -> Callable[[Any], Any] | None:
-    """A model's function that initialises one of its modules."""
-    found = _attribute(model, _OWN_INITIALISER)
+def initialiser_of(model: Any) -> Callable[[Any], Any] | None:
+    """A model's function that initialises one of its modules, as ``transformers`` and many others call it."""
+    found = _attribute(model, "_init_weights")
     return found if callable(found) else None
 
 

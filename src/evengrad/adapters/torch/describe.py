@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from evengrad.adapters.torch.compat import eagerly
+from evengrad.adapters.torch.compat import eagerly, notes
 from evengrad.adapters.torch.laws.caches import fillings, forget_meta
 from evengrad.adapters.torch.laws.constants import LARGEST
 from evengrad.adapters.torch.laws.laws import heard, initialise_again, listening, measured
@@ -176,4 +177,5 @@ def _spec(model: Any, twin: Any, recorder: Recorder, returned: list[Any]) -> Mod
     outputs, _ = where_the_budget_begins(nodes, ends, None)
     outputs = [n for n in outputs if n in recorder.shapes] or ends
     nodes = path_to_any(outputs, nodes)
-    return specify(recorder, nodes, recorder.inputs, outputs, names, type(model).__name__)
+    found = specify(recorder, nodes, recorder.inputs, outputs, names, type(model).__name__)
+    return replace(found, notes=found.notes + notes("forecast"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.compat import RESETS, hearing_dispatch, own_initialiser, storage_key
+from evengrad.adapters.torch.compat import hearing_dispatch, initialiser_of, reset_of, storage_key
 from evengrad.adapters.torch.laws.constants import moved
 from evengrad.adapters.torch.laws.silent_initialisers import Questions, pretrained_models_initialise
 from evengrad.values.spec import Law
@@ -211,11 +211,10 @@ def initialise_again(model: Any) -> None:
             own = [p for p in module.parameters(recurse=False) if p.is_meta]
             if not own or all(heard(p) is not None for p in own):
                 continue
-            for reset in RESETS:
-                if callable(getattr(module, reset, None)):
-                    getattr(module, reset)()
-                    break
+            reset = reset_of(module)
+            if reset is not None:
+                reset()
         unknown = any(p.is_meta and heard(p) is None for p in model.parameters())
-        initialise = own_initialiser(model)
+        initialise = initialiser_of(model)
         if unknown and initialise is not None:
             model.apply(initialise)

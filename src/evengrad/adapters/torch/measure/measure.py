@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.compat import notes as missing
 from evengrad.adapters.torch.compat import uncompiled
 from evengrad.adapters.torch.record.ends import path_to, path_to_any, where_the_budget_begins
 from evengrad.adapters.torch.record.graph import RecordedCall
@@ -122,7 +121,7 @@ class Measurement:
             weights=tuple(self._weights(updates)),
             loss=self._loss(value, head_name, outputs),
             optimizer=optimizer,
-            notes=notes + why + missing("check"),
+            notes=notes + why,
             spec=spec,
             loss_scale=recorder.scale,
         )
