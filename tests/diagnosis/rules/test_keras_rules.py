@@ -37,5 +37,5 @@ CHOSEN = [*NETWORKS][:: 1 if keras.backend.backend() == "torch" else 3]
 
 
 @pytest.mark.parametrize("chosen", CHOSEN)
-def test_healthy_networks_give_no_finding(network):
-    assert check_probe(probe(**build(network, 11), rate=True)).findings == ()
+def test_healthy_networks_give_no_finding(chosen):
+    assert check_probe(probe(**build(NETWORKS[chosen], 11), rate=True)).findings == ()
