@@ -16,7 +16,7 @@ import numpy as np
 
 from evengrad.values.spec import Array
 
-Activation = Callable[[Array], Array]
+ActivationFunction = Callable[[Array], Array]
 
 _REACH = 12.0  # standard deviations: the tail beyond has mass 4e-33
 _NODES = 160
@@ -37,7 +37,7 @@ class Moments:
         return 1.0 / math.sqrt(self.square)
 
 
-def moments(phi: Activation, q: float = 1.0, kinks: tuple[float, ...] = (0.0,)) -> Moments:
+def moments(phi: ActivationFunction, q: float = 1.0, kinks: tuple[float, ...] = (0.0,)) -> Moments:
     """Moments of an elementwise activation over z ~ N(0, q); kinks: where its slope jumps."""
     sd = math.sqrt(q)
     ends = [-_REACH, *sorted(k / sd for k in kinks if abs(k / sd) < _REACH), _REACH]
@@ -67,7 +67,7 @@ def _erf(z: Array) -> Array:
     return np.vectorize(math.erf)(z)  # type: ignore[no-any-return]
 
 
-def leaky_relu(slope: float) -> Activation:
+def leaky_relu(slope: float) -> ActivationFunction:
     """LeakyReLU with that slope below zero."""
     return lambda z: np.where(z > 0, z, slope * z)
 
@@ -75,7 +75,7 @@ def leaky_relu(slope: float) -> Activation:
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 _TANH_GELU = math.sqrt(2 / math.pi)
 
-FUNCTIONS: dict[str, Activation] = {
+FUNCTIONS: dict[str, ActivationFunction] = {
     "relu": lambda z: np.maximum(z, 0),
     "tanh": np.tanh,
     "sigmoid": _sigmoid,

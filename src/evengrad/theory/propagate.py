@@ -87,7 +87,7 @@ def propagate(spec: ModelSpec, inputs: dict[int, Law], starts: dict[int, float])
 
     inputs: law of the model's input tensors. starts: E[delta^2] summed over the elements, at the outputs.
     """
-    run = _Propagation(spec, inputs)
+    run = _Pass(spec, inputs)
     for node in run.nodes:
         run.forward(node)
     for tensor, level in starts.items():
@@ -101,7 +101,7 @@ def propagate(spec: ModelSpec, inputs: dict[int, Law], starts: dict[int, float])
     return Propagation(run.fields, run.gains, sources, run.unknown)
 
 
-class _Propagation:
+class _Pass:
     """The state of one propagation. signals: tensor -> where a gradient came from -> the gradient."""
 
     def __init__(self, spec: ModelSpec, inputs: dict[int, Law]) -> None:

@@ -55,7 +55,7 @@ class Patches:
         with _LOCK:
             original, bind = _unbound(place, name)
             own = vars(place).get(name, _MISSING)
-            patch = _Patch(original, make(original), own, bind)
+            patch = _Layer(original, make(original), own, bind)
             setattr(place, name, patch.function)
             self._undo.append(lambda: patch.take_off(place, name))
 
@@ -87,7 +87,7 @@ class Patches:
         self.undo()
 
 
-class _Patch:
+class _Layer:
     """One wrapped function. own: what the place itself had under the name. active: else it only hands through
     to the original.
     """
@@ -129,9 +129,9 @@ def _as_it_is(function: Any) -> Any:
     return function
 
 
-def _patch_of(function: Any) -> _Patch | None:
+def _patch_of(function: Any) -> _Layer | None:
     found = getattr(getattr(function, "__func__", function), "__evengrad_patch__", None)
-    return found if isinstance(found, _Patch) and found.function is function else None
+    return found if isinstance(found, _Layer) and found.function is function else None
 
 
 def _restore(place: Any, name: str, own: Any, *, ours: Any) -> None:

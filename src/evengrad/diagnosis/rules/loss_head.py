@@ -62,10 +62,10 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     )
 
 
-_Verdict = tuple[str, Severity, tuple[str, ...], str]
+_Misfit = tuple[str, Severity, tuple[str, ...], str]
 
 
-def _verdict(probe: Probe) -> _Verdict | None:
+def _verdict(probe: Probe) -> _Misfit | None:
     loss = probe.loss
     if loss.head == "softmax" and loss.classes == 1:
         advice = "end in one linear unit and a binary cross-entropy on logits"
@@ -85,7 +85,7 @@ def _verdict(probe: Probe) -> _Verdict | None:
     return _wrong_partner(loss)
 
 
-def _twice(probe: Probe) -> _Verdict:
+def _twice(probe: Probe) -> _Misfit:
     loss = probe.loss
     advice = f"end in linear logits: drop the {loss.head}, keep {loss.name} as it is"
     if probe.frontend == "keras":
@@ -119,7 +119,7 @@ def _read_logits(probe: Probe) -> str:
     return "use nn.BCEWithLogitsLoss (or nn.CrossEntropyLoss), which reads logits"
 
 
-def _wrong_partner(loss: Loss) -> _Verdict | None:
+def _wrong_partner(loss: Loss) -> _Misfit | None:
     if loss.head == "sigmoid" and loss.family in {"categorical", "sparse_categorical"}:
         what = f"sigmoid output with {loss.name}: the classes' scores do not sum to 1"
         return what, Severity.WARNING, (), "end in a softmax, or in logits that the loss reads"
