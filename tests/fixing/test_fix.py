@@ -69,12 +69,12 @@ def run(path, world, tmp_path, monkeypatch, **plan):
 def learns(trial):
     rng = np.random.default_rng(trial.seed)
     losses = 1.39 - np.linspace(0, 1, 100) + 0.05 * rng.normal(size=100)
-    return Result("budget", tuple(losses), (1.0,) * 100, chance=1.39)
+    return Result("budget", tuple(losses), (1.0,) * 100, baseline=1.39)
 
 
 def stays(trial):
     rng = np.random.default_rng(trial.seed)
-    return Result("budget", tuple(1.4 + 0.05 * rng.normal(size=100)), (1.0,) * 100, chance=1.39)
+    return Result("budget", tuple(1.4 + 0.05 * rng.normal(size=100)), (1.0,) * 100, baseline=1.39)
 
 
 def test_a_healthy_training_is_left_alone(tmp_path, monkeypatch):
@@ -113,7 +113,7 @@ def test_where_nothing_is_found_the_rate_is_tried(tmp_path, monkeypatch):
 
 
 def test_a_clip_that_hides_the_symptom_is_refused(tmp_path, monkeypatch):
-    """Finite with a clip, but at chance: only the smaller rate also learns."""
+    """Finite with a clip, but at the baseline: only the smaller rate also learns."""
 
     def world(trial):
         if any(isinstance(c, SetRate) for c in trial.changes) or trial.source:
@@ -130,7 +130,7 @@ def test_a_clip_that_hides_the_symptom_is_refused(tmp_path, monkeypatch):
     alone, _ = run(path, world, tmp_path, monkeypatch, only=("clipping",))
     assert alone.status == "not_fixed"
     assert alone.closest.candidate.remedy == "clipping"
-    assert "chance" in alone.closest.verdict.why
+    assert "constant baseline" in alone.closest.verdict.why
 
 
 def test_the_patched_script_is_what_is_proved(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Chance, and whether a trial learns: against closed forms, and against noise that never learns."""
+"""The constant baseline, and whether a trial learns: by closed forms, and on noise that never learns."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evengrad.fixing.chance import Chance
+from evengrad.fixing.baseline import Baseline
 from evengrad.fixing.trial import Result, Trial, stored
 from evengrad.fixing.verdict import _student, better, clear, hopeless, judge, together
 from evengrad.values.finding import Symptom
@@ -15,33 +15,75 @@ RNG = np.random.default_rng
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_chance_is_what_the_best_constant_answer_loses(seed):
+def test_the_baseline_is_what_the_best_constant_answer_loses(seed):
     rng = RNG(seed)
     labels = rng.choice(4, size=500, p=[0.1, 0.2, 0.3, 0.4])
     shares = np.bincount(labels, minlength=4) / 500
     wanted = -np.mean(np.log(shares[labels]))
     one_hot = np.eye(4)[labels]
     for values in (labels, labels[:, None], one_hot):
-        found = Chance()
+        found = Baseline()
         for part in np.array_split(values, 7):
-            found.add("crossentropy", part)
+            found.targets("crossentropy", part)
+            found.backpropagated(2.0, (2.0,))
         assert found.loss == pytest.approx(wanted)
     coins = rng.random((300, 2)) < [0.2, 0.6]
     p = coins.mean(0)
-    binary = Chance()
-    binary.add("binary_crossentropy", coins)
+    binary = Baseline()
+    binary.backpropagated(2.0, (2.0,))
+    binary.targets("binary_crossentropy", coins)
     assert binary.loss == pytest.approx(-np.mean(np.where(coins, np.log(p), np.log(1 - p))))
     values = rng.normal(3, 2, (200, 5))
-    squared = Chance()
-    squared.add("mse", values)
+    squared = Baseline()
+    squared.backpropagated(2.0, (2.0,))
+    squared.targets("mse", values)
     assert squared.loss == pytest.approx(np.mean((values - values.mean(0)) ** 2))
 
 
-def test_chance_is_not_known_for_other_losses():
-    found = Chance()
+def test_no_baseline_of_other_losses():
+    found = Baseline()
     assert found.loss is None
-    found.add("huber", np.ones(3))
+    found.targets("huber", np.ones(3))
+    found.backpropagated(2.0, (2.0,))
     assert found.loss is None
+
+
+def of_coins(*passes):
+    """A baseline of ln 2 for one function's mean, after these backward passes."""
+    found = Baseline()
+    for loss, *own in passes:
+        for place in range(len(own)):
+            found.targets("crossentropy", np.arange(8) % 2, place)
+        found.backpropagated(loss, tuple(own))
+    return found.loss
+
+
+OWN = RNG(0).uniform(1, 3, 20)
+
+
+@pytest.mark.parametrize(
+    ("passes", "wanted"),
+    [
+        ([(own, own) for own in OWN], 1),
+        ([(own / 8, own) for own in OWN], 1 / 8),
+        ([(own / 8, own) for own in OWN[:7]], None),  # too few to be sure
+        ([(own + 0.1, own) for own in OWN], None),
+        ([(own * size, own) for own, size in zip(OWN, [32] * 19 + [8], strict=True)], None),
+        ([(own + other, own, other) for own, other in zip(OWN, OWN[::-1], strict=True)], 2),
+        ([(own + other / 2, own, other) for own, other in zip(OWN, OWN[::-1], strict=True)], None),
+        ([*((own, own) for own in OWN), (1.0,)], None),
+        ([*((own, own) for own in OWN), (1.0, 1.0, 1.0)], None),
+        ([(math.nan, math.nan), *((own, own) for own in OWN)], 1),
+        ([(0.0, 0.0), *((own, own) for own in OWN)], 1),
+        ([(1.0, 0.0), *((own, own) for own in OWN)], None),
+        ([(-own, own) for own in OWN], None),
+        ([], None),
+    ],
+)
+def test_the_baseline_is_of_what_was_backpropagated(passes, wanted):
+    """Or there is none."""
+    found = of_coins(*passes)
+    assert found is None if wanted is None else found == pytest.approx(wanted * math.log(2))
 
 
 def test_the_point_of_students_t():
@@ -58,11 +100,16 @@ def noise(seed, level=2.3, steps=100, spread=0.1, fall=0.0):
 
 
 def result(losses, **more):
-    return Result("budget", losses, tuple(1.0 for _ in losses), **{"chance": 2.3, **more})
+    return Result("budget", losses, tuple(1.0 for _ in losses), **{"baseline": 2.3, **more})
+
+
+def proved(results, start=None):
+    """Whether a fix would take these trials of one change, of several seeds, for its proof."""
+    return all(judge(r, start).good for r in results) and together(results, start) is None
 
 
 def test_noise_does_not_learn():
-    """At chance and at its start by luck alone: both tests at 99%, with three seeds hardly ever."""
+    """At the baseline and at its start by luck alone: both tests at 99%, with three seeds hardly ever."""
     learnt = [judge(result(noise(seed))).learning for seed in range(400)]
     assert sum(learnt) <= 8
     sure = [all(learnt[i : i + 3]) for i in range(0, 399, 3)]
@@ -70,23 +117,23 @@ def test_noise_does_not_learn():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_falls_below_chance_learns(seed):
+def test_what_falls_below_the_baseline_learns(seed):
     found = judge(result(noise(seed, fall=1.0)))
     assert found.good
     assert found.level == pytest.approx(2.3 - 0.875, abs=0.1)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_fall_from_far_above_chance_is_not_enough(seed):
+def test_a_fall_from_far_above_the_baseline_is_not_enough(seed):
     found = judge(result(noise(seed, level=9.0, fall=6.5)))
     assert found.healthy
     assert not found.learning
-    assert "chance" in found.why
+    assert "constant baseline" in found.why
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_was_trained_on_does_not_count_as_held_back(seed):
-    """The first pass over the examples stays at chance, later ones know them by heart."""
+    """The first pass over the examples stays at the baseline, later ones know them by heart."""
     losses = noise(seed, steps=50) + noise(seed + 9, level=0.1, spread=0.01, steps=150)
     results = [result(noise(i, steps=50) + losses[50:], epoch=50) for i in range(3)]
     assert together(results) is not None
@@ -100,27 +147,27 @@ def test_withheld_examples_decide(seed):
     """However slow: the first pass over the data need not fall where examples are withheld."""
     losses = noise(seed, steps=60) + noise(seed + 9, level=1.0, spread=0.05, steps=140)
     held = [noise(20 + 3 * seed + i, spread=0.3, steps=150) for i in range(3)]
-    by_heart = [result(losses, held=one, epoch=60) for one in held]
+    by_heart = [result(losses, withheld=one, epoch=60) for one in held]
     assert together(by_heart) is not None
     late = noise(seed + 30, level=1.1, spread=0.3, steps=70)
-    learnt = [result(losses, held=one[:80] + late, epoch=60) for one in held]
+    learnt = [result(losses, withheld=one[:80] + late, epoch=60) for one in held]
     assert all(judge(r).good for r in learnt)
     assert together(learnt) is None
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_begins_low_is_held_against_the_script_as_it_is(seed):
+def test_what_begins_low_is_compared_with_the_script_as_it_is(seed):
     """Pretrained weights that match everything: low from the first step on, and no fall to be seen."""
     low = [noise(3 * seed + i, level=0.3, spread=0.02) for i in range(3)]
-    results = [result(one, held=one) for one in low]
+    results = [result(one, withheld=one) for one in low]
     plain = noise(seed + 50)
-    assert not all(judge(r).learning for r in results) or together(results) is not None
-    sick = result(plain, held=plain)
+    assert not proved(results)
+    sick = result(plain, withheld=plain)
     assert all(judge(r, sick).good for r in results)
     assert together(results, sick) is None
-    high = [result(plain, held=plain) for plain in (noise(70 + 3 * seed + i) for i in range(3))]
-    assert not all(judge(r, sick).learning for r in high) or together(high, sick) is not None
-    broken = result((2.3, math.nan), held=())
+    high = [result(plain, withheld=plain) for plain in (noise(70 + 3 * seed + i) for i in range(3))]
+    assert not proved(high, sick)
+    broken = result((2.3, math.nan), withheld=())
     assert all(judge(r, broken).good for r in results)
 
 
@@ -181,13 +228,13 @@ def json_of(trial):
 # --- the end before the end -----------------------------------------------------------------------------
 
 
-def looks(losses, held=(), chance=None):
-    """Whether any of the looks of a trial of 200 steps calls it clear."""
-    return any(clear(losses[:n], held[:n], chance) for n in range(80, 200, 20))
+def clears(losses, held=(), baseline=None):
+    """Whether a trial of 200 steps is clear at any of the tenths at which it is asked."""
+    return any(clear(losses[:n], held[:n], baseline) for n in range(80, 200, 20))
 
 
 def test_noise_is_hardly_ever_clear():
-    calls = sum(looks(RNG(seed).normal(1.4, 0.1, 200), chance=1.4) for seed in range(1000))
+    calls = sum(clears(RNG(seed).normal(1.4, 0.1, 200), baseline=1.4) for seed in range(1000))
     assert calls <= 15
 
 
@@ -195,9 +242,9 @@ def test_noise_is_hardly_ever_clear():
 def test_what_learns_is_clear(seed):
     rng = RNG(seed)
     losses = 1.4 - np.linspace(0, 1, 200) + rng.normal(0, 0.1, 200)
-    assert looks(losses, chance=1.4)
-    assert not looks(losses, chance=0.1)
-    assert not looks(losses[::-1], chance=1.4)
+    assert clears(losses, baseline=1.4)
+    assert not clears(losses, baseline=0.1)
+    assert not clears(losses[::-1], baseline=1.4)
     assert not hopeless(losses)
     assert hopeless(losses[::-1])
 
@@ -206,15 +253,15 @@ def test_what_is_learnt_by_heart_is_not_clear():
     """The losses fall, those of the withheld examples do not."""
     rng = RNG(0)
     losses = np.concatenate([rng.normal(1.4, 0.1, 60), 1.4 - np.linspace(0.3, 1, 140)])
-    assert looks(losses, chance=1.4)
-    assert looks(losses, losses + 0.1, chance=1.4)
-    assert not looks(losses, 1.4 + np.linspace(0, 0.1, 200), chance=1.4)
+    assert clears(losses, baseline=1.4)
+    assert clears(losses, losses + 0.1, baseline=1.4)
+    assert not clears(losses, 1.4 + np.linspace(0, 0.1, 200), baseline=1.4)
 
 
 def test_a_loss_that_is_not_finite_is_never_clear():
     losses = np.linspace(1.4, 0.4, 200)
     losses[10] = np.nan
-    assert not looks(losses, chance=1.4)
+    assert not clears(losses, baseline=1.4)
 
 
 def test_better_than_as_it_is():

@@ -62,10 +62,10 @@ class Trial:
 class Result:
     """What came of a trial.
 
-    losses: of each update, before it; norms: of the gradients, before any clip. held: mean losses of the
-    examples that are withheld from the training, of the steps that showed some. epoch: how many steps show
+    losses: of each update, before it; norms: of the gradients, before any clip. withheld: mean losses of
+    the examples that are withheld from the training, of the steps that showed some. epoch: how many steps show
     every example once: up to there each loss is of examples not trained on before; None where that did not
-    end. chance: the loss of the best constant answer; None where not known. symptoms: of the findings of the
+    end. baseline: what the best constant answer loses; None where not known. symptoms: of the findings of the
     run and of the last probe. unhealthy: titles of those of them with which no training is healthy. begun,
     profile: rms of the gradient by layer in the first step and at the end. message: what the script or the
     guard said. notes: what a change did (which weights were matched). run: its file.
@@ -75,9 +75,9 @@ class Result:
     losses: tuple[float, ...] = ()
     norms: tuple[float, ...] = ()
     seconds: float = 0.0
-    held: tuple[float, ...] = ()
+    withheld: tuple[float, ...] = ()
     epoch: int | None = None
-    chance: float | None = None
+    baseline: float | None = None
     symptoms: tuple[Symptom, ...] = ()
     unhealthy: tuple[str, ...] = ()
     begun: tuple[tuple[str, float], ...] = field(default=())
@@ -87,14 +87,14 @@ class Result:
     run: str | None = None
 
     @property
-    def held_back(self) -> tuple[float, ...]:
-        """See ``held_back``."""
-        return tuple(held_back(self.losses, self.held, self.epoch))
+    def held_out(self) -> tuple[float, ...]:
+        """See ``held_out``."""
+        return tuple(held_out(self.losses, self.withheld, self.epoch))
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; numbers that are not finite as None."""
         found = asdict(self)
-        for name in ("losses", "norms", "held"):
+        for name in ("losses", "norms", "withheld"):
             found[name] = [v if math.isfinite(v) else None for v in found[name]]
         return found
 
@@ -103,7 +103,7 @@ class Result:
         """What ``to_json`` gave."""
         nan = float("nan")
         own = dict(values)
-        for name in ("losses", "norms", "held"):
+        for name in ("losses", "norms", "withheld"):
             own[name] = tuple(nan if v is None else float(v) for v in own[name])
         for name in ("unhealthy", "notes"):
             own[name] = tuple(own[name])
@@ -113,11 +113,13 @@ class Result:
         return Result(**own)
 
 
-def held_back(losses: Sequence[float], held: Sequence[float], epoch: int | None) -> Sequence[float]:
+def held_out(
+    losses: Sequence[float], withheld: Sequence[float], epoch: int | None
+) -> Sequence[float]:
     """Losses of examples that had not been trained on: of those that are withheld, else, where none could be,
     of the first pass over the data.
     """
-    return held or losses[:epoch]
+    return withheld or losses[:epoch]
 
 
 def stored(folder: Path) -> Result | None:

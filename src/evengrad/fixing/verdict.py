@@ -18,8 +18,8 @@ _FEWEST = 8
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a trial's losses and findings say. healthy: finite, nothing explodes or vanishes at its end.
-    learning: its last losses are below chance and below its first ones. level: mean of the last losses. why:
-    one line.
+    learning: its last losses are below the constant baseline and below its first ones. level: mean of the last
+    losses. why: one line.
     """
 
     healthy: bool
@@ -38,8 +38,8 @@ def judge(result: Result, start: Result | None = None) -> Verdict:
 
     It learns if the mean of its last quarter of losses lies below the loss of the best constant answer, and
     below the mean of as many first ones, by a one-sided t-test at 99% each; and if the same holds for the
-    means of the held-back losses, those of examples that were not trained on (``together`` tests these).
-    Where chance is not known the first losses must do.
+    means of the held-out losses, those of examples that were not trained on (``together`` tests these).
+    Where baseline is not known the first losses must do.
     """
     level = _mean(result.losses[-max(len(result.losses) // 4, 1) :])
     if result.end in ("failed", "refused", "unseen"):
@@ -71,15 +71,15 @@ def hopeless(losses: Sequence[float]) -> bool:
     return not last.mean() < first.mean()
 
 
-def clear(losses: Sequence[float], held: Sequence[float], chance: float | None) -> bool:
+def clear(losses: Sequence[float], held: Sequence[float], baseline: float | None) -> bool:
     """Whether a trial learns so clearly that it can end before its steps are made: its last losses are below
-    chance and below its first ones, at 99.9% each (so that ten looks are wrong in 1%), the held-back ones by
-    their means.
+    the constant baseline and below its first ones, at 99.9% each (so that ten such tests are wrong in 1%), the
+    held-out ones by their means.
     """
     if len(losses) < 2 * _FEWEST or not all(map(math.isfinite, losses)):
         return False
     first, last = _ends(losses)
-    bound = math.inf if chance is None else chance
+    bound = math.inf if baseline is None else baseline
     begun, ended = _ends(held) if len(held) >= _FEWEST else (first, last)
     if not ended.mean() < min(begun.mean(), bound):
         return False
@@ -87,24 +87,24 @@ def clear(losses: Sequence[float], held: Sequence[float], chance: float | None) 
 
 
 def together(results: Sequence[Result], start: Result | None = None) -> str | None:
-    """What speaks against trials that each learn, with several seeds: their held-back losses taken together
-    are not below chance, or not below where they began, by the test of ``judge``. None where nothing does.
-    start: see ``judge``.
+    """What speaks against trials that each learn, with several seeds: their held-out losses taken together
+    are not below the constant baseline, or not below where they began, by the test of ``judge``. None where
+    nothing does. start: see ``judge``.
     """
-    pairs = [_ends(result.held_back) for result in results if len(result.held_back) >= _FEWEST]
+    pairs = [_ends(result.held_out) for result in results if len(result.held_out) >= _FEWEST]
     if not pairs:
         return None
     first = (
-        np.concatenate([one for one, _ in pairs]) if start is None else _first_of(start.held_back)
+        np.concatenate([one for one, _ in pairs]) if start is None else _first_of(start.held_out)
     )
     last = np.concatenate([two for _, two in pairs])
-    chances = [result.chance for result in results]
-    if all(chance is not None for chance in chances):
-        excess = [two - chance for (_, two), chance in zip(pairs, chances, strict=False)]
+    baselines = [result.baseline for result in results]
+    if all(baseline is not None for baseline in baselines):
+        excess = [two - baseline for (_, two), baseline in zip(pairs, baselines, strict=False)]
         if not _below(np.concatenate(excess), 0.0):
-            return f"the held-back loss {last.mean():.4g} is not below chance"
+            return f"the held-out loss {last.mean():.4g} is not below the constant baseline"
     if len(first) > 1 and not _falls(first, last):
-        return f"the held-back loss {last.mean():.4g} is not below where it began"
+        return f"the held-out loss {last.mean():.4g} is not below where it began"
     return None
 
 
@@ -114,31 +114,31 @@ def _learning(result: Result, start: Result) -> Verdict:
         return Verdict(True, False, _mean(result.losses), words)
     first, last = _first_of(start.losses), _ends(result.losses)[1]
     level = float(last.mean())
-    if result.chance is not None and not _below(last, result.chance):
-        words = f"its loss {level:.4g} is not below chance, {result.chance:.4g}"
+    if result.baseline is not None and not _below(last, result.baseline):
+        words = f"its loss {level:.4g} is not below the constant baseline, {result.baseline:.4g}"
         return Verdict(True, False, level, words)
     if len(first) > 1 and not _falls(first, last):
         words = f"its loss {level:.4g} is not below where it began, {first.mean():.4g}"
         return Verdict(True, False, level, words)
-    against = "" if result.chance is None else f", chance {result.chance:.4g}"
-    held = _held_back(result, start)
+    against = "" if result.baseline is None else f", constant baseline {result.baseline:.4g}"
+    held = _held_out_means(result, start)
     if held is None:
         return Verdict(True, True, level, f"its loss fell to {level:.4g}{against}")
-    bound = math.inf if result.chance is None else result.chance
+    bound = math.inf if result.baseline is None else result.baseline
     if not held[1] < min(held[0], bound):
-        words = f"its loss fell to {level:.4g}, but the held-back loss is {held[1]:.4g}{against}"
+        words = f"its loss fell to {level:.4g}, but the held-out loss is {held[1]:.4g}{against}"
         return Verdict(True, False, level, words)
-    if result.held_back == result.losses:
-        return Verdict(True, True, level, f"its held-back loss fell to {level:.4g}{against}")
-    words = f"its loss fell to {level:.4g}, held back {held[1]:.4g}{against}"
+    if result.held_out == result.losses:
+        return Verdict(True, True, level, f"its held-out loss fell to {level:.4g}{against}")
+    words = f"its loss fell to {level:.4g}, held out {held[1]:.4g}{against}"
     return Verdict(True, True, level, words)
 
 
-def _held_back(result: Result, start: Result) -> tuple[float, float] | None:
-    """Means of the first and the last held-back losses; None where nothing is held back, or too little."""
-    if len(result.held_back) < _FEWEST:
+def _held_out_means(result: Result, start: Result) -> tuple[float, float] | None:
+    """Means of the first and the last held-out losses; None where nothing is held out, or too little."""
+    if len(result.held_out) < _FEWEST:
         return None
-    first, last = _first_of(start.held_back), _ends(result.held_back)[1]
+    first, last = _first_of(start.held_out), _ends(result.held_out)[1]
     return float(first.mean()) if len(first) else math.inf, float(last.mean())
 
 

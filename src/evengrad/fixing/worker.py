@@ -21,8 +21,8 @@ import numpy as np
 from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.fixing import verdict as learning
-from evengrad.fixing.chance import Chance
-from evengrad.fixing.trial import End, Result, Trial, held_back
+from evengrad.fixing.baseline import Baseline
+from evengrad.fixing.trial import End, Result, Trial, held_out
 from evengrad.recording.reader import load
 from evengrad.recording.settings import Settings
 from evengrad.values.finding import with_echoes
@@ -74,7 +74,7 @@ class _Session:
         self._of_this_step: list[tuple[float, int]] = []
         self._epoch: int | None = None
         self._notes: list[str] = []
-        self._chance = Chance()
+        self._baseline = Baseline()
         self._refused: CannotChangeError | None = None
         self._probe: Probe | None = None
 
@@ -87,10 +87,13 @@ class _Session:
     def note(self, text: str) -> None:
         self._notes.append(text)
 
-    def targets(self, loss: str, values: Any) -> None:
-        self._chance.add(loss, values)
+    def targets(self, loss: str, values: Any, place: int = 0) -> None:
+        self._baseline.targets(loss, values, place)
 
-    def held_back(self, loss: float, examples: int) -> None:
+    def backpropagated(self, loss: float, own: tuple[float, ...]) -> None:
+        self._baseline.backpropagated(loss, own)
+
+    def held_out(self, loss: float, examples: int) -> None:
         self._of_this_step.append((loss, examples))
 
     def epoch(self, steps: int) -> None:
@@ -113,8 +116,8 @@ class _Session:
         steps = self._trial.steps
         if self._steps % max(steps // 10, 1) or self._steps * 3 < steps:
             return False
-        held = held_back(self._losses, self._held, self._epoch)
-        if learning.clear(self._losses, held, self._chance.loss):
+        held = held_out(self._losses, self._withheld(), self._epoch)
+        if learning.clear(self._losses, held, self._baseline.loss):
             return True
         return self._steps * 2 >= steps and learning.hopeless(self._losses)
 
@@ -151,9 +154,9 @@ class _Session:
             end,
             tuple(map(float, losses)),
             tuple(map(float, norms)),
-            held=tuple(self._held),
+            withheld=self._withheld(),
             epoch=self._epoch,
-            chance=self._chance.loss,
+            baseline=self._baseline.loss,
             symptoms=tuple(dict.fromkeys(f.symptom for f in findings if f.symptom)),
             unhealthy=tuple(f.title for f in findings if f.unhealthy),
             begun=_profile(run, min),
@@ -162,6 +165,11 @@ class _Session:
             notes=tuple(self._notes),
             run=str(run.path),
         )
+
+    def _withheld(self) -> tuple[float, ...]:
+        """Losses of the withheld examples, as multiples of the functions' mean as the training's own are."""
+        ratio = self._baseline.ratio or 1.0
+        return tuple(ratio * loss for loss in self._held)
 
     def _end(self, outcome: Outcome, run: Run | None) -> tuple[End, str]:
         if self._refused is not None:

@@ -17,7 +17,7 @@ _POINTS, _FEW, _NAMED = 200, 5, 12
 
 
 def losses(found: Fixing) -> Spec | None:
-    """A line for each trial; dashed: chance."""
+    """A line for each trial; dashed: the constant baseline."""
     import altair as alt
 
     rows = [row for kind, attempt in _all(found) for row in _curve(kind, attempt)]
@@ -41,11 +41,11 @@ def losses(found: Fixing) -> Spec | None:
         .encode(x="step:Q", y="loss:Q", color=_colour(rows), tooltip=["trial:N", "loss:Q"])
     )
     lines = alt.layer(lines, single)
-    chances = [a.result.chance for _, a in _all(found) if a.result.chance is not None]
-    if not chances:
+    baselines = [a.result.baseline for _, a in _all(found) if a.result.baseline is not None]
+    if not baselines:
         return finished(lines, 260)
-    rule = alt.Chart(data([{"chance": chances[0]}])).mark_rule(strokeDash=[4, 4], color=_GREY)
-    return finished(alt.layer(lines, rule.encode(y="chance:Q")), 260)
+    rule = alt.Chart(data([{"baseline": baselines[0]}])).mark_rule(strokeDash=[4, 4], color=_GREY)
+    return finished(alt.layer(lines, rule.encode(y="baseline:Q")), 260)
 
 
 def profile(found: Fixing) -> Spec | None:

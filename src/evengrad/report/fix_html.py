@@ -17,7 +17,12 @@ def render(found: Fixing) -> str:
     """The whole page."""
     every = [one for finding in found.findings for one in (finding, *finding.echoes)]
     figures = [
-        Figure("losses", "Losses", "A line for each trial. Dashed: chance.", charts.losses(found)),
+        Figure(
+            "losses",
+            "Losses",
+            "A line for each trial. Dashed: constant baseline.",
+            charts.losses(found),
+        ),
         Figure(
             "profile",
             "Gradient by layer",

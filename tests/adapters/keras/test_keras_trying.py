@@ -516,7 +516,7 @@ class Session:
 
     def __init__(self, *changes, steps=10**6, seed=0, withheld=0):
         self.changes, self.seed, self.steps, self.withheld = changes, seed, steps, withheld
-        self.heard, self.held, self.count = [], [], 0
+        self.heard, self.held, self.count, self.backward = [], [], 0, []
         self.loss = self.values = self.probe = None
 
     def started(self):
@@ -528,10 +528,13 @@ class Session:
     def note(self, text):
         self.heard.append(text)
 
-    def targets(self, loss, values):
+    def targets(self, loss, values, place=0):
         self.loss, self.values = loss, values
 
-    def held_back(self, loss, examples):
+    def backpropagated(self, loss, own):
+        self.backward.append((loss, own))
+
+    def held_out(self, loss, examples):
         self.held.append((loss, examples))
 
     def epoch(self, steps):

@@ -43,7 +43,7 @@ class Session:
 
     def __init__(self, *changes, seed=0, steps=6, withheld=0):
         self.changes, self.seed, self.steps, self.withheld = changes, seed, steps, withheld
-        self.held = []
+        self.held, self.backward = [], []
         self.made, self.begun, self.epochs, self.probes = 0, 0, [], []
         self.heard, self.notes, self.refused = [], [], None
 
@@ -57,10 +57,13 @@ class Session:
     def note(self, text):
         self.notes.append(text)
 
-    def targets(self, loss, values):
+    def targets(self, loss, values, place=0):
         self.heard.append((loss, values))
 
-    def held_back(self, loss, examples):
+    def backpropagated(self, loss, own):
+        self.backward.append((loss, own))
+
+    def held_out(self, loss, examples):
         self.held.append((loss, examples))
 
     def epoch(self, steps):

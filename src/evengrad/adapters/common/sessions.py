@@ -72,12 +72,16 @@ class TrialSession(Protocol):
     def note(self, text: str) -> None:
         """What a change did in this training, one line for the user."""
 
-    def targets(self, loss: str, values: Any) -> None:
-        """What the loss compares with, as an array: "crossentropy" (class numbers or one-hot rows),
-        "binary_crossentropy", "mse" or another name, whose constant baseline is then not known.
+    def targets(self, loss: str, values: Any, place: int = 0) -> None:
+        """What a loss function compares with, as an array: "crossentropy" (class numbers or one-hot rows),
+        "binary_crossentropy", "mse" or another name, whose constant baseline is then not known. place: of the
+        function among those of one backward pass.
         """
 
-    def held_back(self, loss: float, examples: int) -> None:
+    def backpropagated(self, loss: float, own: tuple[float, ...]) -> None:
+        """A backward pass. own: the plain mean over its examples of each loss function in it."""
+
+    def held_out(self, loss: float, examples: int) -> None:
         """Mean loss of so many withheld examples, in the step that is being made."""
 
     def epoch(self, steps: int) -> None:

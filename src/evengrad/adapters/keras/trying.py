@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -22,7 +23,7 @@ from evengrad.errors import CannotChangeError
 
 def arm(session: TrialSession) -> Armed:
     """From now on; the first compiled model that is trained is changed and counted, no other."""
-    trying, patches = _Trying(session), Patches()
+    trying, patches = _KerasTrial(session), Patches()
     intercept(patches, {"fit": trying.fit, "train_on_batch": trying.train_on_batch})
     _seeded(session.seed, patches)
     patches.on_undo(trying.finish)
@@ -44,7 +45,7 @@ def _seeded(moved: int, patches: Patches) -> None:
     original(moved)
 
 
-class _Trying:
+class _KerasTrial:
     def __init__(self, session: TrialSession) -> None:
         self.session = session
         self.model: Any = None
@@ -116,9 +117,11 @@ class _Trying:
     def count(self, steps: int) -> None:
         """So many updates were made."""
         if self.withholding is not None:
-            loss, examples = self.withholding.read()
-            if examples:
-                self.session.held_back(loss, examples)
+            losses = self.withholding.read()
+            if losses.examples:
+                self.session.held_out(losses.held_out, losses.examples)
+            if not math.isnan(losses.own):
+                self.session.backpropagated(losses.total, (losses.own,))
         if not any(self.session.stepped() for _ in range(steps)):
             return
         if hasattr(self.model, "jax_state_sync"):
@@ -142,7 +145,7 @@ class _Trying:
 class _Counting(keras.callbacks.Callback):
     """Counts the updates of ``fit``."""
 
-    def __init__(self, trying: _Trying) -> None:
+    def __init__(self, trying: _KerasTrial) -> None:
         super().__init__()
         self._trying = trying
         self._first = self._steps = 0

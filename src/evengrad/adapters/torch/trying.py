@@ -10,12 +10,14 @@ from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.adapters.torch import script
 from evengrad.adapters.torch.change.change import apply
+from evengrad.adapters.torch.change.loss_terms import LOSSES, LossTerms
 from evengrad.adapters.torch.change.model import LiveTraining
 from evengrad.adapters.torch.change.substitute import Substitute
-from evengrad.adapters.torch.change.withholding import LOSSES, REGRESSIONS, TorchWithholding
+from evengrad.adapters.torch.change.withholding import REGRESSIONS, TorchWithholding
 from evengrad.adapters.torch.compat import run_eagerly, under
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.recording import failure
@@ -24,63 +26,53 @@ from evengrad.values.probe import Probe
 
 def arm(session: TrialSession) -> Armed:
     """From now on; changes are made before the first forward pass of a model that an optimizer trains."""
-    trying = _Trying(session)
-    return Armed(disarm=trying.disarm, flush=lambda: None)
+    return Armed(disarm=_TorchTrial(session).disarm, flush=lambda: None)
 
 
-class _Trying:
+class _TorchTrial:
     def __init__(self, session: TrialSession) -> None:
         self.session = session
         self.model: Any = None
         self.live: LiveTraining | None = None
-        self._undo: list[Callable[[], None]] = []
+        self._patches = Patches()
         self._optimizers: list[Any] = []
         self._schedulers: list[Any] = []
         self._scalers: list[Any] = []
-        self._withholding = TorchWithholding(session)
+        self._terms = LossTerms(session)
+        self._withholding = TorchWithholding(session, self._terms)
         self._steps = 0
         self._epoch: int | None = None
         self._ending: Armed | None = None
         self.substitute = Substitute()
         if any(change.substitutes for change in session.changes):
             self.substitute.__enter__()
-        self._hooks = [
-            register_module_forward_pre_hook(self._before_forward),
-            register_optimizer_step_post_hook(self._after_step),
-        ]
-        self._wrap(torch.optim.Optimizer, "__init__", self._noting(self._optimizers))
-        self._wrap(torch.optim.lr_scheduler.LRScheduler, "__init__", self._noting(self._schedulers))
-        self._wrap(torch.amp.GradScaler, "__init__", self._noting(self._scalers))
-        self._wrap(torch, "manual_seed", self._seeding)
+        self._patches.on_undo(register_module_forward_pre_hook(self._before_forward).remove)
+        self._patches.on_undo(register_optimizer_step_post_hook(self._after_step).remove)
+        self._patches.wrap(torch.optim.Optimizer, "__init__", self._noting(self._optimizers))
+        self._patches.wrap(
+            torch.optim.lr_scheduler.LRScheduler, "__init__", self._noting(self._schedulers)
+        )
+        self._patches.wrap(torch.amp.GradScaler, "__init__", self._noting(self._scalers))
+        self._patches.wrap(torch.amp.GradScaler, "scale", self._terms.scaling)
+        self._patches.wrap(torch.autograd, "backward", self._terms.backward)
+        self._patches.wrap(torch, "manual_seed", self._seeding)
         for name in LOSSES:
-            self._wrap(F, name, self._withholding.hearing)
+            self._patches.wrap(F, name, self._withholding.hearing)
         for name in REGRESSIONS:
-            self._wrap(F, name, self._comparing)
+            self._patches.wrap(F, name, self._comparing)
         self._compiling_again = run_eagerly()
         torch.random.manual_seed(session.seed)
 
     def disarm(self) -> None:
         """Take every patch off."""
-        for hook in self._hooks:
-            hook.remove()
-        while self._undo:
-            self._undo.pop()()
+        self._patches.undo()
         with under(self.substitute) as above:
             if self._ending is not None:
                 self._ending.disarm()
             above[:] = [mode for mode in above if mode is not self.substitute]
         self._compiling_again()
 
-    def _undo_changes(self) -> None:
-        if self.live is not None:
-            self.live.patches.undo()
-
     # --- patches -----------------------------------------------------------------------------------
-
-    def _wrap(self, place: Any, name: str, make: Callable[[Any], Any]) -> None:
-        original = getattr(place, name)
-        setattr(place, name, make(original))
-        self._undo.append(lambda: setattr(place, name, original))
 
     def _noting(self, found: list[Any]) -> Callable[[Any], Any]:
         def make(original: Any) -> Any:
@@ -134,12 +126,13 @@ class _Trying:
             substitute=self.substitute,
             note=self.session.note,
         )
-        self._undo.append(self._undo_changes)
+        self._patches.on_undo(self.live.patches.undo)
         try:
             apply(self.live, self.session.changes)
         except CannotChangeError as error:
             self.session.refuse(error)
         self.session.started()
+        self._terms.on = True
         self._begin_pass(args)
         return self.live.args
 
@@ -150,7 +143,10 @@ class _Trying:
             self.session.epoch(self._steps)
 
     def _after_step(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
-        if self.live is None or optimizer is not self.live.optimizer or self._ending is not None:
+        if self.live is None or self._ending is not None:
+            return
+        self._terms.stepped(ours=optimizer is self.live.optimizer)
+        if optimizer is not self.live.optimizer:
             return
         self._steps += 1
         if self.session.stepped():
@@ -158,7 +154,7 @@ class _Trying:
 
     def _probing(self) -> Armed:
         """The next backward pass is measured; the recorder is below the substitute, and sees what it calls."""
-        self._withholding.on = False
+        self._terms.on = False
         with under(self.substitute):
             return script.arm(_End(self.session))
 

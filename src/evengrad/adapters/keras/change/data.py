@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from types import GeneratorType
@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import isolated
@@ -27,14 +28,41 @@ _FEW = 8
 
 
 def kind_of_loss(model: Any) -> str:
-    """By the name that a session knows it by."""
-    losses = keras.tree.flatten(model.loss)
-    if len(losses) != 1 or losses[0] is None:
+    """By the name that a session knows it by; "other" where classes are smoothed or ignored."""
+    loss = _single_loss(model)
+    if loss is None:
         return "other"
-    loss = keras.losses.get(losses[0]) if isinstance(losses[0], str) else losses[0]
+    settings = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
+    if settings.get("label_smoothing") or settings.get("ignore_class") is not None:
+        return "other"
     function = getattr(loss, "fn", loss)
     word = snake(str(getattr(function, "__name__", type(function).__name__)))
     return _LOSSES.get(word, word)
+
+
+def plain_mean(model: Any) -> Callable[[Any, Any], Any] | None:
+    """The mean of the model's only loss function over a batch, given targets and predictions: without weights,
+    without penalties and whatever its reduction. None where there are several or none, and where the model
+    has a ``train_step`` of its own, which may add to it.
+    """
+    loss = _single_loss(model)
+    if loss is None or type(model).train_step is not keras.Model.train_step:
+        return None
+    function = loss.call if isinstance(loss, keras.losses.Loss) else loss
+
+    def mean(targets: Any, predictions: Any) -> Any:
+        (target,), (prediction,) = keras.tree.flatten(targets), keras.tree.flatten(predictions)
+        found = ops.mean(function(target, ops.cast(prediction, "float32")))
+        return ops.stop_gradient(ops.cast(found, "float32"))
+
+    return mean
+
+
+def _single_loss(model: Any) -> Any:
+    losses = keras.tree.flatten(model.loss)
+    if len(losses) != 1:
+        return None
+    return keras.losses.get(losses[0]) if isinstance(losses[0], str) else losses[0]
 
 
 def looked_at(given: dict[str, Any]) -> tuple[Any, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -11,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.change.data import plain_mean
 
 log = logging.getLogger("evengrad")
 
@@ -18,16 +21,29 @@ _FEWEST = 8
 """Examples of a batch from which some are withheld."""
 
 
+@dataclass(frozen=True, slots=True)
+class StepLosses:
+    """Of one step. held_out: the mean loss of so many withheld examples. total: what was backpropagated. own:
+    the loss function's plain mean over the same examples; NaN where it is not known.
+    """
+
+    held_out: float
+    examples: int
+    total: float
+    own: float
+
+
 class KerasWithholding:
     """Withholds one example in ``every`` from a model's loss while it trains."""
 
     def __init__(self, model: Any, every: int) -> None:
         self._model, self._every = model, every
-        self._held = _Held(name="evengrad_held_back")
+        self._figures = _Figures(name="evengrad_held_out")
+        self._mean = plain_mean(model)
 
     def put_on(self) -> None:
-        """In the place of ``compute_loss``, and among the metrics, whose state each backend carries along."""
-        compat.own_metrics(self._model).append(self._held)
+        """Instead of ``compute_loss``, and among the metrics, whose state each backend carries along."""
+        compat.own_metrics(self._model).append(self._figures)
         self._own = self._model.__dict__.get("compute_loss")
         self._model.__dict__["compute_loss"] = self._withheld(self._model.compute_loss)
 
@@ -36,18 +52,18 @@ class KerasWithholding:
         del self._model.__dict__["compute_loss"]
         if self._own is not None:  # a change made before
             self._model.__dict__["compute_loss"] = self._own
-        compat.own_metrics(self._model).remove(self._held)
+        compat.own_metrics(self._model).remove(self._figures)
 
-    def read(self) -> tuple[float, int]:
-        """Mean loss of the examples withheld in the last step, and how many they were."""
-        value: Any = self._held.last
+    def read(self) -> StepLosses:
+        """Of the last step."""
+        value: Any = self._figures.last
         state = compat.jax_state(self._model)
         if state is not None:  # in ``fit`` on JAX
             own = [id(v) for v in self._model.metrics_variables]
             if id(value) in own:
                 value = state["metrics_variables"][own.index(id(value))]
-        loss, examples = np.asarray(ops.convert_to_numpy(value)).tolist()
-        return loss, int(examples)
+        held_out, examples, total, own = np.asarray(ops.convert_to_numpy(value)).tolist()
+        return StepLosses(held_out, int(examples), total, own)
 
     def _withheld(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def compute_loss(
@@ -65,15 +81,25 @@ class KerasWithholding:
             except Exception as error:  # data that cannot be taken apart by rows
                 log.info("no examples are withheld: %s", error)
                 split = None
-            if split is None:
+            if not training:
                 return original(x, *given, *args, **kwargs)
-            kept, apart, examples = split
-            loss = ops.cast(original(x, *apart, *args, **kwargs), "float32")
-            loss = ops.stop_gradient(loss)
-            self._held.last.assign(ops.stack([loss, ops.cast(examples, "float32")]))
-            return original(x, *kept, *args, **kwargs)
+            kept, apart, examples = split or (given, None, 0)
+            loss = 0.0 if apart is None else original(x, *apart, *args, **kwargs)
+            total = original(x, *kept, *args, **kwargs)
+            figures = [loss, examples, total, self._own_mean(*kept[:2])]
+            self._figures.last.assign(
+                ops.stop_gradient(ops.stack([ops.cast(v, "float32") for v in figures]))
+            )
+            return total
 
         return compute_loss
+
+    def _own_mean(self, y: Any, y_pred: Any) -> Any:
+        try:
+            return math.nan if self._mean is None else self._mean(y, y_pred)
+        except Exception as error:  # targets that the loss takes in some other way
+            log.info("the loss function's own mean is not known: %s", error)
+            return math.nan
 
     def _split(self, x: Any, given: Any) -> tuple[Any, Any, Any] | None:
         """Targets, predictions and weights of the examples that are kept, then of those withheld, each row
@@ -101,12 +127,12 @@ class KerasWithholding:
         return _taken(given, ops.where(some, kept, every)), _taken(given, apart), examples
 
 
-class _Held(keras.metrics.Metric):
+class _Figures(keras.metrics.Metric):
     """Carries the last figures through a compiled step; shows nothing in the logs."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
-        self.last = self.add_variable((2,), "zeros", "float32", name="last")
+        self.last = self.add_variable((4,), "zeros", "float32", name="last")
 
     def update_state(self, *_: Any, **__: Any) -> None:
         """Set from outside."""

@@ -11,15 +11,8 @@ from typing import Any
 import torch
 
 from evengrad.adapters.common.sessions import TrialSession
+from evengrad.adapters.torch.change.loss_terms import LossTerms
 
-LOSSES = {
-    "cross_entropy": "crossentropy",
-    "nll_loss": "crossentropy",
-    "binary_cross_entropy": "binary_crossentropy",
-    "binary_cross_entropy_with_logits": "binary_crossentropy",
-    "mse_loss": "mse",
-}
-"""Of ``torch.nn.functional``, by the names that a session knows them by."""
 REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 """Of ``torch.nn.functional``, those that compare values."""
 _LOOKED_AT = 4096
@@ -31,9 +24,9 @@ _FEWEST = 8
 class TorchWithholding:
     """Withholds one example in ``session.withheld`` from the losses that it is shown."""
 
-    def __init__(self, session: TrialSession) -> None:
+    def __init__(self, session: TrialSession, terms: LossTerms) -> None:
         self.session = session
-        self.on = True
+        self.terms = terms
         self._withheld: Any = None  # (examples,) of the last batch
         self._seen: set[int] = set()
 
@@ -54,25 +47,24 @@ class TorchWithholding:
         return 2 * known > len(keys)
 
     def hearing(self, original: Any) -> Callable[..., Any]:
-        """In the place of a function of ``LOSSES``."""
-        kind = LOSSES[original.__name__]
+        """Instead of a function of ``loss_terms.LOSSES``."""
 
         def loss(*args: Any, **kwargs: Any) -> Any:
-            if not self.on or not torch.is_grad_enabled():
+            if not self.terms.on or not torch.is_grad_enabled():
                 return original(*args, **kwargs)
             given = _bound(original, args, kwargs)
             target = given.get("target")
             if not isinstance(target, torch.Tensor):
                 return original(*args, **kwargs)
-            known = kind if given.get("reduction", "mean") == "mean" else "other"
-            self.session.targets(known, target.detach().cpu().numpy())
             withheld = self._rows(original.__name__, given)
-            if withheld is None:
-                return original(*args, **kwargs)
-            with torch.no_grad():
-                apart = original(**_only(given, withheld) | {"reduction": "mean"})
-            self.session.held_back(float(apart), int(withheld.sum()))
-            return original(**_only(given, ~withheld))
+            if withheld is not None:
+                with torch.no_grad():
+                    apart = original(**_only(given, withheld) | {"reduction": "mean"})
+                self.session.held_out(float(apart), int(withheld.sum()))
+                given = _only(given, ~withheld)
+            value = original(**given)
+            self.terms.made(original, given, value)
+            return value
 
         return loss
 
