@@ -6,8 +6,10 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,7 +115,11 @@ def _docstrings(tree: ast.Module) -> set[int]:
 
 
 def _strings(tree: ast.Module) -> Iterator[ast.Constant]:
+    """Whole ones, not parts that are put together, nor documentation."""
     skipped = _docstrings(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr | ast.BinOp):
+            skipped |= {id(part) for part in ast.iter_child_nodes(node)}
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Constant)
@@ -158,7 +164,6 @@ def _named(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield constant.lineno, name
 
 
-@MOVING
 def test_private_names_of_frameworks_stand_in_compat_alone():
     """A name that begins with _ and that nothing of ours makes is somebody else's."""
     ours = {name for tree in trees().values() for name in _ours(tree)} | PYTHON_S
@@ -173,7 +178,6 @@ def test_private_names_of_frameworks_stand_in_compat_alone():
     listed(strangers)
 
 
-@MOVING
 def test_keras_insides_stand_in_compat_alone():
     inside = re.compile(r"\bkeras\.src\b")
     found = []
@@ -193,7 +197,6 @@ def test_keras_insides_stand_in_compat_alone():
     listed(found)
 
 
-@MOVING
 def test_codes_of_rules_stand_in_rules_alone():
     """Rules and remedies meet through causes; a code is what a reader sees, not what we decide by."""
     code = re.compile(r"EG\d{1,3}")
@@ -208,7 +211,6 @@ def test_codes_of_rules_stand_in_rules_alone():
     listed(found)
 
 
-@MOVING
 def test_nothing_refers_to_what_does_not_ship():
     absent = re.compile(r"\b(THEORY|PEERS|AUDIT|DESIGN\.md)\b|\bshared/|article\.zh")
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -224,3 +226,40 @@ def test_nothing_refers_to_what_does_not_ship():
                 if absent.search(line)
             ]
     listed(found)
+
+
+# --- circles ----------------------------------------------------------------------------------------
+
+
+@cache
+def graph() -> grimp.ImportGraph:
+    """What imports what, in the package and in the benches."""
+    benches = [f"bench.{path.name}" for path in (ROOT / "bench").iterdir() if _is_package(path)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+        return grimp.build_graph("evengrad", *benches, cache_dir=None)
+
+
+def _is_package(path: Path) -> bool:
+    return (path / "__init__.py").exists()
+
+
+@MOVING
+def test_no_room_has_a_circle():
+    """In each room the files, and the rooms inside, with what is in them, import one way."""
+    circles = []
+    for room in sorted(graph().modules):
+        children = graph().find_children(room)
+        arrows = {
+            child: {other for other in children - {child} if _reads(child, other)}
+            for child in children
+        }
+        try:
+            TopologicalSorter(arrows).prepare()
+        except CycleError as error:
+            circles.append(" -> ".join(reversed(error.args[1])))
+    listed(circles)
+
+
+def _reads(room: str, other: str) -> bool:
+    return graph().direct_import_exists(importer=room, imported=other, as_packages=True)
