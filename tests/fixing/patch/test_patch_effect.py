@@ -156,20 +156,20 @@ def test_normalisations_and_the_names_behind_them():
     net = run(
         TORCH_LIST, Initialise(("2", "4"), "relu", 1e-9), AddNormalisation("batch", ("0", "2"))
     )
-    assert [type(m).__name__ for m in net["model"]] == [
+    assert [type(m).__name__ for m in net["model"].modules()][1:] == [
         "Linear", "BatchNorm1d", "Sigmoid", "Linear", "BatchNorm1d", "Sigmoid", "Linear", "Sigmoid",
     ]  # fmt: skip
     assert net["model"][0].weight.std() > 0.1
     model = run(TORCH_CLASS, AddNormalisation("batch", ("conv", "fc1")))["model"]
-    assert model.fc1_norm.num_batches_tracked == 3
+    assert model.fc1.normalisation.num_batches_tracked == 3
 
 
 def test_normalisations_in_a_list():
     net = run(WIDE, AddNormalisation("layer", ("hidden.0", "hidden.1", "hidden.2", "features.0")))[
         "net"
     ]
-    assert [type(m).__name__ for m in net.hidden_norm] == ["LayerNorm"] * 3
-    assert type(net.features[1]) is nn.GroupNorm
+    assert [type(m.normalisation) for m in net.hidden] == [nn.LayerNorm] * 3
+    assert type(net.features[0].normalisation) is nn.GroupNorm
 
 
 def test_logits_and_inputs():

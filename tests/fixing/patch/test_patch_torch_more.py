@@ -2,6 +2,9 @@
 scripts: each does what the live change does.
 """
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from patch_scripts import patched
@@ -117,6 +120,15 @@ def network(width=12, depth=3):
 model = network()"""
     + LOOP
 )
+PLACES = HEAD + (
+    """
+x = x.reshape(64, 1, 4, 3)
+model = nn.Sequential(
+    nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, bias=False), nn.ReLU(), nn.Flatten(),
+    nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 3),
+)"""
+    + LOOP
+)
 HALF = (
     HEAD
     + """
@@ -182,7 +194,11 @@ def after(source, *changes):
         (NAMED, ("fc2",)),
         (BLOCKS, ("1.linear", "2.linear", "3.linear")),
         (ROW, ("0", "3", "5")),
+        (ROW, ("5",)),
         (GROWN, ("2", "5", "8", "11")),
+        (BLOCKS, ("2.linear",)),
+        (LISTED, ("hidden.1", "hidden.2")),
+        (NAMED.replace("x = self.fc1(x)", "x = self.fc1(x) + self.fc1.bias"), ("fc1",)),
     ],
 )
 def test_residual_connections_do_what_the_live_ones_do(source, layers):
@@ -192,38 +208,67 @@ def test_residual_connections_do_what_the_live_ones_do(source, layers):
     assert run(text)["losses"] != pytest.approx(run(source)["losses"], rel=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["batch", "layer", "group"])
+@pytest.mark.parametrize(
+    ("source", "layers"),
+    [
+        (LISTED, ("hidden.0", "hidden.1", "hidden.3")),
+        (NAMED, ("fc1", "fc2")),
+        (NAMED.replace("x = self.fc1(x)", "x = self.fc1(x) - self.fc1(-x)"), ("fc1",)),
+        (BLOCKS, ("0", "2.linear")),
+        (GROWN, ("0", "2", "5", "8", "11")),
+        (PLACES, ("0", "2", "5")),
+        (PLACES, ("0", "2")),
+        (PLACES + "model[2].weight\n", ("2",)),
+    ],
+)
+def test_normalisations_do_what_the_live_ones_do(source, layers, kind):
+    change = AddNormalisation(kind, layers)
+    found = run(after(source, change))["losses"]
+    assert found == pytest.approx(live(source, change), rel=1e-5)
+    assert found != pytest.approx(run(source)["losses"], rel=1e-3)
+
+
+def test_a_patched_model_can_be_copied_and_saved(tmp_path):
+    text = after(BLOCKS, AddNormalisation("batch", ("0",)), Skip(("1.linear", "2.linear")))
+    script = tmp_path / "script.py"
+    save = "import copy\nsame = copy.deepcopy(model)\ntorch.save(model, 'model.pt')\n"
+    script.write_text(
+        text + save + "again = torch.load('model.pt', weights_only=False)\n"
+        "with torch.no_grad():\n    model[1].linear.skip.add_(1.0)\n"
+        "x = torch.randn(4, 12)\nfor other in (same, again):\n"
+        "    assert not torch.allclose(model(x), other(x))\n"
+        "    other.load_state_dict(model.state_dict())\n"
+        "    assert torch.allclose(model(x), other(x))\n"
+    )
+    subprocess.run([sys.executable, script], cwd=tmp_path, check=True)
+
+
 def test_residual_connections_around_a_normalisation_that_is_written_with_them():
-    layers = ("fc1", "fc2")
     nested = NAMED.replace(
         "x = self.fc1(x)\n        x = torch.relu(x)", "x = torch.relu(self.fc1(x))"
     )
     changes = AddNormalisation("batch", ("fc1",)), Skip(("fc1",))
     assert run(after(nested, *changes))["losses"] == pytest.approx(live(nested, *changes), rel=1e-5)
-    changes = (
-        AddNormalisation("layer", ("0", "3")),
-        Skip(("0", "3")),
-        Initialise(("8",), "linear", 1e-6),
-    )
     row = ROW.replace(" nn.BatchNorm1d(12),", "").replace("    nn.BatchNorm1d(12),\n", "")
     changes = (
         AddNormalisation("layer", ("0", "2")), Skip(("0", "2", "4")), Initialise(("6",), "linear", 1e-6)
     )  # fmt: skip
     bound = run(after(row, *changes))
-    kinds = [type(m).__name__ for m in bound["model"]]
-    assert kinds == ["SkipInit", "ReLU", "SkipInit", "ReLU", "SkipInit", "ReLU", "Linear"]
-    assert [type(m).__name__ for m in bound["model"][2].branch] == ["Linear", "LayerNorm"]
     assert bound["losses"] == pytest.approx([1.0986] * 6, abs=0.05)
-    assert layers
+    assert [type(m.normalisation) for m in bound["model"][0:4:2]] == [nn.LayerNorm] * 2
+    assert all(bound["model"][n].skip.item() != 0 for n in (0, 2, 4))
+    changes = changes[:2]
+    assert run(after(row, *changes))["losses"] == pytest.approx(live(row, *changes), rel=1e-5)
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("        x = self.fc1(x)\n", "        x = self.fc1(x) + self.fc1.bias\n"),
         ("        x = self.fc1(x)\n", "        x = self.fc1(self.fc1(x))\n"),
         ("torch.relu(x)", "nn.LayerNorm(12)(x)"),
         ("        self.fc1 = nn.Linear(width, width)\n", "        self.fc1 = make(nn.Linear(width, width))\n"),
-        ("class Net", "class SkipInit: ...\n\n\nclass Net"),
+        ("class Net", "class add_skip: ...\n\n\nclass Net"),
     ],
 )  # fmt: skip
 def test_residual_connections_are_left_to_the_user_where_that_is_not_safe(old, new):
@@ -353,9 +398,9 @@ def test_normalisations_in_a_list_that_grows(append):
         )
     changes = AddNormalisation("batch", layers), Initialise(("10",), "linear", 1e-6)
     bound = run(after(source, *changes))
-    kinds = "".join(type(m).__name__[0] for m in bound["model"])
+    kinds = "".join(type(m).__name__[0] for m in list(bound["model"].modules())[1:])
     assert kinds == "LBT" * 5 + "L"
-    assert not bound["model"][15].weight.detach().abs().max() > 0.1
+    assert not bound["model"][10].weight.detach().abs().max() > 0.1
     change = changes[:1]
     assert run(after(source, *change))["losses"] == pytest.approx(live(source, *change), rel=1e-5)
 

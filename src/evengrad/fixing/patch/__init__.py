@@ -9,7 +9,7 @@ from typing import Literal
 import libcst as cst
 
 from evengrad.errors import CannotChangeError
-from evengrad.fixing.patch.advice import advise, with_layers
+from evengrad.fixing.patch.advice import advise
 from evengrad.fixing.patch.script.diff import unified
 from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
@@ -44,30 +44,16 @@ def write(
     """
     mark = _BOM if source.startswith(_BOM) else ""
     text, manual = source.removeprefix(_BOM), list[str]()
-    renamed: dict[str, str] = {}
-    for given in sorted(changes, key=lambda c: c.patch_stage):
-        change = _renamed(given, renamed)
+    for change in sorted(changes, key=lambda c: c.patch_stage):
         parsed = _parse(text, name)
         draft = SourceDraft(parsed)
         try:
             (change.write_keras if frontend == "keras" else change.write_torch)(draft)
             text = _compiled(draft)
-            renamed = _then(renamed, draft.renamed)
         except CannotChangeError as error:
             draft.left = [error if isinstance(error, Manual) else Manual()]
         manual += [advise(parsed, change, frontend, left, name, source) for left in draft.left]
     return Patch(source, mark + text, tuple(manual))
-
-
-def _then(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
-    """First names to last ones."""
-    return after | {first: after.get(name, name) for first, name in before.items()}
-
-
-def _renamed(change: Change, names: dict[str, str]) -> Change:
-    """The change with the names that its layers have by now."""
-    layers = getattr(change, "layers", ())
-    return with_layers(change, [names.get(layer, layer) for layer in layers])
 
 
 def _parse(text: str, name: str) -> Source:

@@ -19,7 +19,7 @@ def advise(
     source: Source, change: Change, frontend: str, left: Manual, script: str, original: str
 ) -> str:
     """One message. source: the script as it was when the change was to be written; original: at first."""
-    code, place, verb = with_layers(change, left.layers).advice(keras=frontend == "keras")
+    code, place, verb = _with_layers(change, left.layers).advice(keras=frontend == "keras")
     at = None if left.at is None else source.statement(left.at) or left.at
     if at is not None:
         line = split(source.text)[source.line(at) - 1].strip()
@@ -37,7 +37,7 @@ def _original(source: Source, at: cst.CSTNode, original: str) -> int:
     return line + 1
 
 
-def with_layers(change: Any, layers: Sequence[str]) -> Change:
+def _with_layers(change: Any, layers: Sequence[str]) -> Change:
     """The change of these layers; as it is where it has none, or none are given."""
     own: Change = change
     return replace(change, layers=tuple(layers)) if layers and hasattr(change, "layers") else own

@@ -27,15 +27,12 @@ class Manual(CannotChangeError):
 
 
 class SourceDraft:
-    """What shall become of a script. left: parts that could not be written. renamed: layers whose names
-    change with the edits.
-    """
+    """What shall become of a script. left: parts that could not be written."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.edits: list[Edit] = []
         self.left: list[Manual] = []
-        self.renamed: dict[str, str] = {}
         self._imports: list[str] = []
         self._newline = source.module.default_newline
 
@@ -59,6 +56,18 @@ class SourceDraft:
             return
         offset = self.source.line_start(small)
         self._lines(offset, self._block(lines, self.source.indent(small)))
+
+    def above(self, statement: cst.BaseStatement, lines: Sequence[str], apart: int) -> None:
+        """Write lines in front of a top-level statement and the comment over it. apart: empty lines before."""
+        offset, text = self.source.line_start(_first_of(statement)), self.source.text
+        while (start := text.rfind("\n", 0, max(offset - 1, 0)) + 1) < offset and text[
+            start
+        ] == "#":
+            offset = start
+        gap = text[:offset]
+        empty = len(gap) - len(gap.rstrip("\r\n")) - 1
+        missing = max(0, apart - empty // len(self._newline)) if gap.strip() else 0
+        self._lines(offset, self._block([""] * missing + [*lines], ""))
 
     def after(self, node: cst.CSTNode, lines: Sequence[str]) -> None:
         """Write statements behind the one that a node is part of; on its line, if it shares that."""
@@ -147,3 +156,7 @@ def _alone(source: Source, statement: cst.CSTNode) -> bool:
         return not source.text[source.line_start(statement) : source.start(statement)].strip()
     line = source.parent(statement)
     return isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1
+
+
+def _first_of(statement: cst.BaseStatement) -> cst.CSTNode:
+    return statement.body[0] if isinstance(statement, cst.SimpleStatementLine) else statement

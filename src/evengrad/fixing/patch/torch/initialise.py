@@ -15,7 +15,7 @@ from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch.modules import construction, module, modules
 from evengrad.fixing.patch.torch.optimizers import optimizers, trained
 
-_DRAWS = ("init", "apply", "manual_seed", "reset_parameters")
+_DRAWS = ("init", "apply", "manual_seed", "reset_parameters", "add_normalisation", "add_skip")
 
 
 class Drawing(NamedTuple):
