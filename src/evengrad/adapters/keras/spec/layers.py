@@ -1,4 +1,7 @@
-"""The rule of each Keras layer, by its class."""
+"""The rule of each Keras layer that is more than its operations, by its class.
+
+All others are opened: called on symbolic tensors, and each operation inside goes by its own rule.
+"""
 
 from __future__ import annotations
 
@@ -28,39 +31,22 @@ _RULES: dict[Rule, str] = {
     linear.transposed: "Conv1DTranspose Conv2DTranspose Conv3DTranspose",
     linear.depthwise: "DepthwiseConv1D DepthwiseConv2D",
     linear.separable: "SeparableConv1D SeparableConv2D",
-    pointwise.activation_layer: "Activation ReLU LeakyReLU ELU Softmax",
-    pointwise.prelu: "PReLU",
+    pointwise.activation_layer: "Activation ReLU",
     norm.batch_normalisation: "BatchNormalization",
     norm.layer_normalisation: "LayerNormalization",
     norm.group_normalisation: "GroupNormalization",
     norm.rms_normalisation: "RMSNormalization",
-    norm.unit_normalisation: "UnitNormalization",
     norm.dropout: "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianDropout",
     norm.alpha_dropout: "AlphaDropout",
     norm.gaussian_noise: "GaussianNoise",
     norm.stochastic_depth: "StochasticDepth DropPath",
     norm.standardised: "Normalization",
     norm.rescaling: "Rescaling",
-    moves.pooling: (
-        "MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D"
-    ),
     moves.adaptive_pooling: (
         "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D "
         "AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D"
     ),
-    moves.global_pooling: (
-        "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D "
-        "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D"
-    ),
-    moves.merging: "Add Subtract Multiply Average Maximum Minimum",
-    moves.concatenation: "Concatenate",
-    moves.dot: "Dot",
-    moves.flatten: "Flatten",
-    moves.reshape: "Reshape Masking Identity ActivityRegularization",
-    moves.permute: "Permute",
-    moves.repeat_vector: "RepeatVector",
-    moves.zero_padding: "ZeroPadding1D ZeroPadding2D ZeroPadding3D",
-    moves.cropping: "Cropping1D Cropping2D Cropping3D",
+    moves.reshape: "Masking",
     moves.upsampling: "UpSampling1D UpSampling2D UpSampling3D",
     attention.multi_head: "MultiHeadAttention",
     attention.grouped_query: "GroupQueryAttention GroupedQueryAttention",

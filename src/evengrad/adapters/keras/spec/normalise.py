@@ -114,12 +114,6 @@ def group_normalisation(draft: Draft) -> Result:
     return draft.emit(op, x, shape=draft.out)
 
 
-def unit_normalisation(draft: Draft) -> Result:
-    """To a Euclidean norm of one."""
-    x = draft.inputs[0]
-    return unit(draft, x, axes_of(draft.owner.axis, draft.rank(x)), 1e-12)
-
-
 def unit(draft: Draft, x: int, axes: tuple[int, ...], epsilon: float) -> int:
     """X / ||x||: by its rms, then by the root of how many."""
     count = math.prod(draft.shape(x)[a] for a in axes)

@@ -70,42 +70,22 @@ def activation(function: Any, rank: int) -> Pointwise | Softmax | Reshape | Opaq
 
 
 def activation_layer(draft: Draft) -> Result:
-    """Activation, ReLU, LeakyReLU, ELU, Softmax."""
+    """Activation, whose function may be the user's, and ReLU, whose arguments are one kink or two."""
     x, layer = draft.inputs[0], draft.owner
-    kind = type(layer).__name__
-    if kind == "Activation":
-        op: Any = activation(layer.activation, draft.rank(x))
-    elif kind == "Softmax":
-        if not isinstance(layer.axis, int) or len(draft.inputs) > 1:
-            return draft.opaque("softmax over several axes or with a mask")
-        op = Softmax(axis_of(layer.axis, draft.rank(x)))
+    if isinstance(layer, keras.layers.ReLU):
+        op: Any = Pointwise(draft.call.type, _rectifier(layer))
     else:
-        op = Pointwise(draft.call.type, _rectifier(layer))
+        op = activation(layer.activation, draft.rank(x))
     if isinstance(op, Opaque):
         return draft.opaque(op.reason)
     return draft.emit(op, x, shape=draft.out)
 
 
 def _rectifier(layer: Any) -> Callable[[Array], Array]:
-    """ReLU, LeakyReLU, ELU with their arguments."""
-    if type(layer).__name__ == "ELU":
-        alpha = float(layer.alpha)
-        return lambda z: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
-    slope = float(getattr(layer, "negative_slope", 0.0))
-    threshold = float(getattr(layer, "threshold", 0.0))
-    highest = getattr(layer, "max_value", None)
-    top = np.inf if highest is None else float(highest)
+    """ReLU with its arguments."""
+    slope, threshold = float(layer.negative_slope), float(layer.threshold)
+    top = np.inf if layer.max_value is None else float(layer.max_value)
     return lambda z: np.where(z >= threshold, np.minimum(z, top), slope * (z - threshold))
-
-
-def prelu(draft: Draft) -> Result:
-    """By the mean of its slopes."""
-    slope = draft.table.law(draft.owner.alpha).mean
-
-    def phi(z: Array) -> Array:
-        return np.where(z > 0, z, slope * z)
-
-    return draft.emit(Pointwise("prelu", phi), draft.inputs[0], shape=draft.out)
 
 
 BINARY: dict[str, Callable[..., Array]] = {
