@@ -1,6 +1,7 @@
 """A torch model as a ModelSpec: operations, laws and names, without a run."""
 
 import functools
+import gc
 import math
 import random
 
@@ -11,6 +12,7 @@ from torch import nn
 
 import evengrad
 from evengrad.adapters.torch.describe import abstract, describe
+from evengrad.adapters.torch.laws import laws
 from evengrad.adapters.torch.laws.laws import heard
 from evengrad.errors import CannotCheckError
 from evengrad.theory.prediction import predict
@@ -842,3 +844,14 @@ def test_an_error_says_what_to_do(name):
 def test_an_error_names_the_line():
     with pytest.raises(CannotCheckError, match=r"test_torch_describe\.py:\d+"):
         describe(Deciding(branching), (((2, 4), FLOAT),))
+
+
+def test_the_laws_of_models_that_are_gone_are_forgotten():
+    alive = [abstract(lambda: nn.Linear(3, 3)) for _ in range(2)]
+    gc.collect()
+    before = len(laws._HEARD)
+    for _ in range(5):
+        abstract(lambda: nn.Linear(3, 3))
+        gc.collect()
+    assert len(laws._HEARD) <= before + 2
+    assert all(heard(p) is not None for model in alive for p in model.parameters())

@@ -59,6 +59,9 @@ NAMES = (
     PrivateName("torch.utils._pytree.tree_leaves", "tensors inside what models take and give"),
     PrivateName("torch.utils._pytree.tree_map", "the same, replaced"),
     PrivateName("torch.utils.weak.WeakTensorKeyDictionary", "facts by tensor that go with it"),
+    PrivateName(
+        "torch.multiprocessing.reductions.StorageWeakRef", "memory is forgotten with its model"
+    ),
     PrivateName("_cdata", "which memory a tensor is of", of=lambda: _weight().untyped_storage()),
     PrivateName(
         "torch.utils._python_dispatch.TorchDispatchMode",
@@ -211,6 +214,23 @@ def storage_key(tensor: torch.Tensor) -> int:
     """Which memory a tensor is a view of, without values, too; the storage must be kept alive."""
     storage = tensor.untyped_storage()
     return int(_attribute(storage, "_cdata", id(storage)))
+
+
+class _StrongReference:
+    def __init__(self, storage: Any) -> None:
+        self.storage = storage
+
+    def expired(self) -> bool:
+        return False
+
+
+def weak_storage(storage: Any) -> Any:
+    """A reference that has ``expired()`` when all tensors of that memory are gone; while it is held, no other
+    memory gets the same key. Without: a strong one, so that memory on ``meta`` is remembered for good.
+    """
+    place = _place("torch.multiprocessing.reductions")
+    weak = _attribute(place, "StorageWeakRef", None)
+    return (_StrongReference if weak is None else weak)(storage)
 
 
 # --- modes -----------------------------------------------------------------------------------------

@@ -10,14 +10,21 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.compat import hearing_dispatch, initialiser_of, reset_of, storage_key
+from evengrad.adapters.torch.compat import (
+    hearing_dispatch,
+    initialiser_of,
+    reset_of,
+    storage_key,
+    weak_storage,
+)
 from evengrad.adapters.torch.laws.constants import moved
 from evengrad.adapters.torch.laws.silent_initialisers import Questions, pretrained_models_initialise
 from evengrad.values.spec import Law
 
 _SIGMA = 6.0  # taps that differ by more than sampling explains are taken as they are
 _NOTHING = 1e-3  # a row sum so small against its norm is zero by construction
-_TOTAL: dict[int, Law] = {}
+_HEARD: dict[int, tuple[Any, Law]] = {}
+"""Of every storage that is alive, by its key: a weak reference, and the law of its elements."""
 
 
 def measured(tensor: Any) -> Law:
@@ -55,7 +62,7 @@ class InitialiserListener:
 
     def __init__(self) -> None:
         self.laws: dict[int, Law] = {}
-        self._kept: list[Any] = []  # a storage that is gone could be another's address
+        self.kept: dict[int, Any] = {}  # a storage that is gone could be another's address
         self._uniform: dict[int, tuple[float, float]] = {}
 
     def hear(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
@@ -121,7 +128,7 @@ class InitialiserListener:
             square = (1 - share) * old.rms**2 + share * law.rms**2
             law = Law(mean, math.sqrt(square), old.origin)
         self.laws[key] = law
-        self._kept.append(target.untyped_storage())
+        self.kept[key] = target.untyped_storage()
 
 
 _STILL = {"requires_grad", "detach", "set", "resize", "t", "transpose", "squeeze", "unsqueeze"}
@@ -188,10 +195,8 @@ def _truncated(low: float, high: float) -> Law:
 
 def heard(tensor: Any) -> Law | None:
     """What a listener has noted of a tensor in this process."""
-    return _TOTAL.get(storage_key(tensor))
-
-
-_KEPT: list[Any] = []
+    known = _HEARD.get(storage_key(tensor))
+    return None if known is None else known[1]
 
 
 @contextmanager
@@ -200,8 +205,11 @@ def listening() -> Iterator[InitialiserListener]:
     listener = InitialiserListener()
     with hearing_dispatch(listener.hear), Questions(listener.set), pretrained_models_initialise():
         yield listener
-    _TOTAL.update(listener.laws)
-    _KEPT.extend(listener._kept)
+    for key in [key for key, (storage, _) in _HEARD.items() if storage.expired()]:
+        del _HEARD[key]
+    for key, storage in listener.kept.items():
+        if key in listener.laws:
+            _HEARD[key] = weak_storage(storage), listener.laws[key]
 
 
 def initialise_again(model: Any) -> None:
