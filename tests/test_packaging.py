@@ -13,7 +13,7 @@ import pytest
 
 from evengrad import adapters
 from evengrad.errors import CannotCheckError, MissingFrameworkError
-from evengrad.report import html
+from evengrad.report import page
 from evengrad.values.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +80,7 @@ def test_the_wheel_has_the_charts_javascript_and_the_templates(tmp_path):
 def test_the_bundle_draws_what_altair_writes():
     """The same or a later generation of Vega-Lite, and nothing that ends the page's script early."""
     altair = pytest.importorskip("altair")
-    text = html.javascript()
+    text = page.javascript()
     versions = [int(v) for v in re.findall(r'"(\d+)\.\d+\.\d+"', text)]
     assert int(altair.SCHEMA_VERSION.removeprefix("v").split(".")[0]) in versions
     assert "</script" not in text
@@ -88,7 +88,7 @@ def test_the_bundle_draws_what_altair_writes():
 
 
 def test_a_checkout_that_was_never_installed_says_so(monkeypatch):
-    html.javascript.cache_clear()
-    monkeypatch.setattr("evengrad.report.html.resources.files", lambda _: Path("nowhere"))
-    with pytest.raises(html.EvengradError, match=r"pip install -e \."):
-        html.javascript()
+    page.javascript.cache_clear()
+    monkeypatch.setattr("evengrad.report.page.resources.files", lambda _: Path("nowhere"))
+    with pytest.raises(page.EvengradError, match=r"pip install -e \."):
+        page.javascript()

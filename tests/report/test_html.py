@@ -15,6 +15,7 @@ import pytest
 
 from evengrad.diagnosis.evidence import evidence
 from evengrad.report import charts, html, rows
+from evengrad.report import page as page_parts
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.verbs.check import Check, check_probe
 
@@ -114,7 +115,7 @@ def test_a_broken_net_renders_without_nan_in_its_charts() -> None:
 def test_findings_come_with_their_explanation() -> None:
     page = html.render(check_probe(make.chain([(3.0, 0.7)] * 20)))
     assert "How it decides." in page
-    assert html.explained("EG000") == []
+    assert page_parts.explained("EG000") == []
 
 
 def test_every_cause_has_a_colour() -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from evengrad.cli import files
 from evengrad.cli.command import ExitStatus
 from evengrad.errors import CannotCheckError, EvengradError
-from evengrad.verbs.forecast import Inputs
+from evengrad.verbs.forecast import InputShapes
 from evengrad.verbs.forecast import forecast as make
 
 OPTIONS = {"no_args_is_help": True}
@@ -116,7 +116,7 @@ def _named(where: str) -> Any:
     return found
 
 
-def _shapes(inputs: list[str] | None) -> Inputs | None:
+def _shapes(inputs: list[str] | None) -> InputShapes | None:
     if not inputs:
         return None
     named = [part.partition("=") for part in inputs]

@@ -15,7 +15,7 @@ _RANGE = " ... "
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LayerRow:
     """One row, or several neighbouring layers in one.
 
     name: of the layer, or "first ... last". log_norm: log(norm of the gradient / norm at the
@@ -27,17 +27,19 @@ class Row:
     marked: bool
 
 
-def rows(check: Check, split: Budget, most: int = 16) -> tuple[Row, ...]:
+def rows(check: Check, split: Budget, most: int = 16) -> tuple[LayerRow, ...]:
     """The model's input and then its layers in forward order, at most ``most`` rows.
 
     On a net with branches: where all paths meet, and what a finding names or is not finite.
     """
     named = words.marked(check.findings)
     per_layer = [
-        Row(layer, _worst([level.log_norm for level in levels][:1], levels), layer in named)
+        LayerRow(layer, _worst([level.log_norm for level in levels][:1], levels), layer in named)
         for layer, levels in _layers(split, named)
     ]
-    start = [Row("(input)", split.total, False)] if any(i.port for i in check.probe.inputs) else []
+    start = (
+        [LayerRow("(input)", split.total, False)] if any(i.port for i in check.probe.inputs) else []
+    )
     return (*start, *_folded(per_layer, most - len(start)))
 
 
@@ -53,7 +55,7 @@ def _worst(values: list[float], levels: Sequence[ProfilePoint] = ()) -> float:
     return max(values, key=abs)
 
 
-def _folded(per_layer: list[Row], most: int) -> list[Row]:
+def _folded(per_layer: list[LayerRow], most: int) -> list[LayerRow]:
     """Neighbours merged so that no more than ``most`` rows are left, none of them empty."""
     per_layer = [
         row for _, same in groupby(per_layer, key=_sameness) for row in _merged(list(same))
@@ -66,18 +68,18 @@ def _folded(per_layer: list[Row], most: int) -> list[Row]:
     return [_joined(group) for group in groups]
 
 
-def _sameness(row: Row) -> tuple[bool, object]:
+def _sameness(row: LayerRow) -> tuple[bool, object]:
     """Equal for neighbours that need no rows of their own: those without a finite norm."""
     return row.marked, row.name if math.isfinite(row.log_norm) else str(row.log_norm)
 
 
-def _merged(same: list[Row]) -> list[Row]:
+def _merged(same: list[LayerRow]) -> list[LayerRow]:
     return same if math.isfinite(same[0].log_norm) else [_joined(same)]
 
 
-def _joined(group: list[Row]) -> Row:
+def _joined(group: list[LayerRow]) -> LayerRow:
     first, last = group[0].name.split(_RANGE)[0], group[-1].name.split(_RANGE)[-1]
-    return Row(
+    return LayerRow(
         first if len(group) == 1 and first == last else f"{first}{_RANGE}{last}",
         _worst([row.log_norm for row in group]),
         any(row.marked for row in group),

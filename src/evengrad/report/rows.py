@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any
 
 from evengrad.diagnosis.budget import ProfilePoint
 from evengrad.diagnosis.evidence import Evidence
@@ -21,48 +21,8 @@ from evengrad.verbs.check import Check
 _DECADE = math.log(10)
 _INVISIBLE = 1e-6
 
-
-class ProfileRow(TypedDict):
-    """The gradient at one operation; decades is None where it is zero or not finite.
-
-    low, high: the forecast's band; None where there is none.
-    """
-
-    operation: str
-    layer: str
-    decades: float | None
-    norm: str
-    marked: bool
-    cut: bool
-    low: float | None
-    high: float | None
-    forecast: str
-
-
-class BarRow(TypedDict):
-    """A part of the budget."""
-
-    operation: str
-    cause: str
-    decades: float
-    factor: str
-
-
-class HealthRow(TypedDict):
-    """One measure of one activation."""
-
-    operation: str
-    measure: str
-    share: float
-    told: str
-
-
-class UpdateRow(TypedDict):
-    """One weight tensor; decades is None where the update is zero or not finite."""
-
-    weight: str
-    decades: float | None
-    ratio: str
+PlainRow = dict[str, Any]
+"""Plain values by name; a figure is None where it is zero or not finite, and in words beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +48,7 @@ class TableRow:
     bad: str
 
 
-def profile(check: Check, seen: Evidence) -> list[ProfileRow]:
+def profile(check: Check, seen: Evidence) -> list[PlainRow]:
     """The model's input, then each operation in forward order."""
     named = words.marked(check.findings)
     levels = [ProfilePoint("(input)", "", seen.budget.total), *seen.budget.profile]
@@ -100,7 +60,7 @@ def profile(check: Check, seen: Evidence) -> list[ProfileRow]:
     ]
 
 
-def _profile_row(level: ProfilePoint, marked: bool, band: Band | None) -> ProfileRow:
+def _profile_row(level: ProfilePoint, marked: bool, band: Band | None) -> PlainRow:
     return {
         "operation": level.operation,
         "layer": level.layer,
@@ -114,10 +74,10 @@ def _profile_row(level: ProfilePoint, marked: bool, band: Band | None) -> Profil
     }
 
 
-def operations(seen: Evidence) -> list[BarRow]:
+def operations(seen: Evidence) -> list[PlainRow]:
     """Every visible, finite part of every operation's term, and of each block's branching."""
     branching = {block.operations[-1]: block.branching for block in seen.budget.blocks}
-    found: list[BarRow] = []
+    found: list[PlainRow] = []
     for name, parts in seen.shares.by_operation.items():
         told = {words.cause(cause): share for cause, share in parts.items()}
         architecture = words.cause(Cause.ARCHITECTURE)
@@ -130,15 +90,15 @@ def operations(seen: Evidence) -> list[BarRow]:
     return found
 
 
-def causes(seen: Evidence) -> list[BarRow]:
+def causes(seen: Evidence) -> list[PlainRow]:
     """The total by cause, largest first."""
     told = words.causes(seen.shares.by_cause)
     return [_bar("", word, share) for word, share in told if math.isfinite(share)]
 
 
-def health(check: Check) -> list[HealthRow]:
+def health(check: Check) -> list[PlainRow]:
     """Zeros, dead units and saturation of each activation."""
-    found: list[HealthRow] = []
+    found: list[PlainRow] = []
     for op in check.probe.operations:
         if op.health is None or op.kind is Kind.LOSS:
             continue
@@ -148,16 +108,16 @@ def health(check: Check) -> list[HealthRow]:
             "saturated": op.health.saturated,
         }
         found += [
-            {"operation": op.name, "measure": word, "share": share, "told": wording.percent(share)}
+            {"operation": op.name, "measure": word, "share": share, "words": wording.percent(share)}
             for word, share in shares.items()
             if math.isfinite(share)
         ]
     return found
 
 
-def updates(check: Check) -> list[UpdateRow]:
+def updates(check: Check) -> list[PlainRow]:
     """The coming update of each weight tensor relative to it; not of those that are all zero."""
-    found: list[UpdateRow] = []
+    found: list[PlainRow] = []
     for weight in check.probe.weights:
         ratio = update_ratio(weight)
         if ratio is not None:
@@ -200,7 +160,7 @@ def _row(op: Operation, seen: Evidence, named: bool, band: Band | None, odd: boo
     )
 
 
-def _bar(operation: str, cause: str, share: float) -> BarRow:
+def _bar(operation: str, cause: str, share: float) -> PlainRow:
     decades = share / _DECADE
     return {
         "operation": operation,

@@ -1,43 +1,33 @@
-"""A run as one HTML file that needs nothing else: no network, no server."""
+"""The page of a run."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from evengrad.errors import EvengradError
 from evengrad.recording import blackbox
 from evengrad.recording.blackbox import BlackBox
-from evengrad.report import html, run_words, words
-from evengrad.report.charts import Spec
-from evengrad.report.html import Figure, explained
-from evengrad.values import wording
+from evengrad.report import page, run_words
+from evengrad.report.page import Figure, figure
 from evengrad.values.finding import Finding
 from evengrad.values.run import Run
-from evengrad.values.version import __version__
 
 
 def render(run: Run, findings: Sequence[Finding]) -> str:
     """The whole page; its size does not grow with the number of steps."""
-    every = [one for finding in findings for one in (finding, *finding.echoes)]
-    return html.fill(
+    return page.fill(
         "run.html.j2",
+        findings,
+        _figures(run),
         run=run,
-        findings=tuple(findings),
         level=run_words.level(run, findings),
         outcome=run_words.outcome(run, findings),
         facts=run_words.facts(run),
         setting=run_words.setting(run),
         started=time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started)),
-        words=words,
-        wording=wording,
-        figures=_figures(run),
         boxes=_boxes(run.path.parent),
-        explanations={one.code: explained(one.code) for one in every},
-        version=__version__,
-        javascript=html.javascript(),
     )
 
 
@@ -59,35 +49,33 @@ def _figures(run: Run) -> list[Figure]:
     events = rows.events(run)
     clipped = bool((run.steps["coefficient"] < 1).any())
 
-    def norm(before: Any) -> Spec:
-        after = rows.norms(run, "clipped") if clipped else []
-        return charts.norm(before, after, rows.not_finite(run), events)
-
-    parts: tuple[tuple[str, str, str, list[Any], Callable[[Any], Spec]], ...] = (
-        (
+    after = rows.norms(run, "clipped") if clipped else []
+    gone = rows.not_finite(run)
+    return [
+        figure(
             "loss",
             "Loss",
             "Median and range of neighbouring steps. Dashed: events (red: bad); hover to read them.",
             rows.losses(run),
             lambda data: charts.loss(data, events),
         ),
-        (
+        figure(
             "norm",
             "Gradient norm",
             "Of all gradients together, log scale: blue before the clip"
             + (", green after it." if clipped else "; nothing was clipped.")
             + " Red ticks at the top: not finite.",
             rows.norms(run, "norm"),
-            norm,
+            lambda data: charts.norm(data, after, gone, events),
         ),
-        (
+        figure(
             "gradients",
             "Gradient by layer",
             "Rms of each layer's gradient, log scale; the first layer is at the top. Red: zero or not finite.",
             rows.gradient_cells(run),
             charts.cells,
         ),
-        (
+        figure(
             "updates",
             "Update against weights",
             "rms(update) / rms(weights) of the weight matrices, as they really changed; dark: the first "
@@ -95,26 +83,18 @@ def _figures(run: Run) -> list[Figure]:
             rows.update_lines(run),
             charts.updates,
         ),
-        (
+        figure(
             "activations",
             "Activations",
             "Shares on a sample of each activation, one line each; the highest ten of each.",
             rows.activation_lines(run),
             charts.activations,
         ),
-        (
+        figure(
             "last",
             "The last steps before the latest event",
             "Rms of each layer's gradient at every single one of them. Red: zero or not finite.",
             rows.last_cells(run),
             charts.cells,
         ),
-    )
-    return [
-        Figure(name, title, caption, draw(data) if _some(data) else None)
-        for name, title, caption, data, draw in parts
     ]
-
-
-def _some(data: list[Any]) -> bool:
-    return any(row.get("decades", row.get("value")) is not None for row in data)

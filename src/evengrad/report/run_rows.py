@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
 from evengrad.diagnosis.readings import StepNumbers, by_layer, grid, matrices, ratios, sampled
+from evengrad.report.rows import PlainRow
 from evengrad.values.run import BAD_EVENTS, Floats, Run
 
 BINS = 240
@@ -19,49 +20,9 @@ _ROWS = 40
 _EVENTS = 120
 
 
-class BinRow(TypedDict):
-    """Some neighbouring steps: the smallest, middle and largest finite value; None where there is none."""
-
-    step: float
-    until: float
-    low: float | None
-    value: float | None
-    high: float | None
-
-
-class CellRow(TypedDict):
-    """A layer over some neighbouring steps: log10 of its median. bad: a value was zero or not finite."""
-
-    step: float
-    until: float
-    layer: str
-    decades: float | None
-    told: str
-    bad: bool
-
-
-class LineRow(TypedDict):
-    """A value of a layer; index: its place in forward order, 0 to 1."""
-
-    step: float
-    layer: str
-    index: float
-    measure: str
-    value: float | None
-
-
-class EventRow(TypedDict):
-    """An event, and whether it is bad."""
-
-    step: int
-    kind: str
-    message: str
-    bad: bool
-
-
-def bins(steps: StepNumbers, values: Floats, most: int = BINS) -> list[BinRow]:
+def bins(steps: StepNumbers, values: Floats, most: int = BINS) -> list[PlainRow]:
     """A series folded into at most so many bins."""
-    rows: list[BinRow] = []
+    rows: list[PlainRow] = []
     for at, part in _parts(steps, values, most):
         finite = part[np.isfinite(part)]
         ends: tuple[float | None, ...] = (None, None, None)
@@ -73,18 +34,18 @@ def bins(steps: StepNumbers, values: Floats, most: int = BINS) -> list[BinRow]:
     return rows
 
 
-def losses(run: Run) -> list[BinRow]:
+def losses(run: Run) -> list[PlainRow]:
     """The loss."""
     return bins(run.steps["step"], run.steps["loss"])
 
 
-def norms(run: Run, column: str) -> list[BinRow]:
+def norms(run: Run, column: str) -> list[PlainRow]:
     """The gradient norm, ``norm`` before and ``clipped`` after the clip; a log axis has no zeros."""
     values = run.steps[column]
     return bins(run.steps["step"], np.where(values > 0, values, np.nan))
 
 
-def not_finite(run: Run, most: int = BINS) -> list[dict[str, float]]:
+def not_finite(run: Run, most: int = BINS) -> list[PlainRow]:
     """Where the norm was not finite: steps and how many, folded alike."""
     bad = (~np.isfinite(run.steps["norm"])).astype(float)
     return [
@@ -94,7 +55,7 @@ def not_finite(run: Run, most: int = BINS) -> list[dict[str, float]]:
     ]
 
 
-def events(run: Run) -> list[EventRow]:
+def events(run: Run) -> list[PlainRow]:
     """The first events, for marks."""
     return [
         {
@@ -107,14 +68,14 @@ def events(run: Run) -> list[EventRow]:
     ]
 
 
-def gradient_cells(run: Run) -> list[CellRow]:
+def gradient_cells(run: Run) -> list[PlainRow]:
     """Gradient rms by layer over the observed steps."""
     steps, values = grid(run, "gradient_rms")
     layers, found = by_layer(run, values)
     return _cells(steps, found, layers)
 
 
-def last_cells(run: Run) -> list[CellRow]:
+def last_cells(run: Run) -> list[PlainRow]:
     """Gradient rms by layer over the steps before the last thing that happened."""
     steps, place = np.unique(run.recent["step"], return_inverse=True)
     if not len(steps):
@@ -125,7 +86,7 @@ def last_cells(run: Run) -> list[CellRow]:
     return _cells(steps[-64:], found, layers, 64)
 
 
-def update_lines(run: Run) -> list[LineRow]:
+def update_lines(run: Run) -> list[PlainRow]:
     """log10 of rms(update) / rms(weights) of the weight matrices, a few of them where there are many."""
     steps, found = ratios(run)
     own = matrices(run)
@@ -135,9 +96,9 @@ def update_lines(run: Run) -> list[LineRow]:
     return list(_lines(steps, logs, names, "update / weight"))
 
 
-def activation_lines(run: Run) -> list[LineRow]:
+def activation_lines(run: Run) -> list[PlainRow]:
     """Shares of dead units and of saturated outputs by activation, as far as any is above zero."""
-    rows: list[LineRow] = []
+    rows: list[PlainRow] = []
     for figure, words in (("dead", "dead units"), ("saturated", "saturated")):
         steps, found = sampled(run, figure)
         rows += _lines(steps, found, list(run.layers), words, key=_peak(found))
@@ -155,7 +116,7 @@ def _lines(
     names: Sequence[str],
     measure: str,
     key: list[float] | None = None,
-) -> Iterable[LineRow]:
+) -> Iterable[PlainRow]:
     """At most a few of the columns: evenly chosen, or those with the largest key."""
     count = values.shape[1]
     chosen = list(range(count))
@@ -176,9 +137,9 @@ def _lines(
 
 def _cells(
     steps: StepNumbers, values: Floats, layers: Sequence[str], most: int = CELLS
-) -> list[CellRow]:
+) -> list[PlainRow]:
     names, values = _folded(layers, values)
-    rows: list[CellRow] = []
+    rows: list[PlainRow] = []
     for column, layer in enumerate(names):
         for at, part in _parts(steps, values[:, column], most):
             good = part[np.isfinite(part) & (part > 0)]
@@ -189,14 +150,14 @@ def _cells(
                     "until": at[1],
                     "layer": layer,
                     "decades": None if value is None else round(math.log10(value), 2),
-                    "told": _told(value, part),
+                    "words": _in_words(value, part),
                     "bad": not np.isfinite(part).all() or value is None,
                 }
             )
     return rows
 
 
-def _told(value: float | None, part: Floats) -> str:
+def _in_words(value: float | None, part: Floats) -> str:
     if value is None:
         return "not finite" if not np.isfinite(part).all() else "0"
     return f"{value:.3g}" + ("" if np.isfinite(part).all() else ", some not finite")

@@ -28,7 +28,7 @@ def panel(run: Run, findings: Sequence[Finding]) -> RenderableType:
     """The run for a Rich console: outcome, figures, gradient by layer now against the start, events,
     ranked findings. ASCII where the console's encoding has no blocks.
     """
-    return _Screen(run, tuple(findings))
+    return _RunScreen(run, tuple(findings))
 
 
 def sparkline(values: Floats, width: int = 40, most: bool = False) -> str:
@@ -57,7 +57,7 @@ def sparkline(values: Floats, width: int = 40, most: bool = False) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Screen:
+class _RunScreen:
     run: Run
     findings: tuple[Finding, ...]
 

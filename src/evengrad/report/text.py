@@ -13,7 +13,7 @@ from rich.text import Text
 
 from evengrad.diagnosis.evidence import DRIFT, evidence
 from evengrad.report import expected, profile, words
-from evengrad.report.profile import Row
+from evengrad.report.profile import LayerRow
 from evengrad.values import wording
 from evengrad.values.finding import Finding, Severity
 from evengrad.verbs.check import Check
@@ -29,7 +29,7 @@ def panel(check: Check, more: Sequence[str] = ()) -> RenderableType:
     Uses the console's width, and ASCII where its encoding has no blocks. Fits 40 lines at 100
     columns for common results. more: lines between budget and findings.
     """
-    return _Screen(check, more)
+    return _CheckScreen(check, more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ ASCII = Glyphs("#", "|", "<", " - ")
 
 
 @dataclass(frozen=True, slots=True)
-class _Screen:
+class _CheckScreen:
     check: Check
     more: Sequence[str] = ()
 
@@ -81,7 +81,7 @@ def _verdict(check: Check) -> Text:
     return Text(words.verdict(check), style=style)
 
 
-def _bars(rows: tuple[Row, ...], glyphs: Glyphs, width: int) -> RenderableType:
+def _bars(rows: tuple[LayerRow, ...], glyphs: Glyphs, width: int) -> RenderableType:
     """Horizontal bars on a log scale, from an axis that is the norm at the output."""
     names = min(max((len(row.name) for row in rows), default=0), 28)
     span = max(width - names - 16, 8)

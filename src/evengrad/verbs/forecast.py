@@ -17,11 +17,10 @@ from evengrad.values import wording
 from evengrad.values.display import Displayed, Headline, finding_lines
 from evengrad.values.finding import Finding
 from evengrad.values.probe import Probe
-from evengrad.values.spec import ModelSpec
+from evengrad.values.spec import ModelSpec, Shape
 from evengrad.verbs.check import Check
 
-Shape = tuple[int, ...]
-Inputs = Shape | Sequence[Shape] | Mapping[str, Shape]
+InputShapes = Shape | Sequence[Shape] | Mapping[str, Shape]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -77,7 +76,7 @@ class Forecast(Displayed):
 
 def forecast(
     model: Any,
-    input_shape: Inputs | None = None,
+    input_shape: InputShapes | None = None,
     *,
     batch_size: int = 32,
     dtype: str | None = None,
@@ -110,7 +109,9 @@ def forecast(
     return judged(predict(_described(model, input_shape, batch_size, dtype)))
 
 
-def _described(model: Any, shapes: Inputs | None, batch_size: int, dtype: str | None) -> ModelSpec:
+def _described(
+    model: Any, shapes: InputShapes | None, batch_size: int, dtype: str | None
+) -> ModelSpec:
     describe = adapter_of(model, "describe")
     inputs = _with_batch(shapes, batch_size, dtype or "float32")
     try:
@@ -130,12 +131,12 @@ def _described(model: Any, shapes: Inputs | None, batch_size: int, dtype: str | 
     return spec
 
 
-Typed = tuple[Shape, str]
+TypedShape = tuple[Shape, str]
 
 
 def _with_batch(
-    shapes: Inputs | None, batch_size: int, dtype: str
-) -> tuple[Typed, ...] | dict[str, Typed] | None:
+    shapes: InputShapes | None, batch_size: int, dtype: str
+) -> tuple[TypedShape, ...] | dict[str, TypedShape] | None:
     """Shapes with the batch in front, and their dtype."""
     if shapes is None:
         return None
@@ -146,7 +147,7 @@ def _with_batch(
     return tuple(_typed(shape, batch_size, dtype) for shape in parts)
 
 
-def _typed(shape: Any, batch_size: int, dtype: str) -> Typed:
+def _typed(shape: Any, batch_size: int, dtype: str) -> TypedShape:
     if not isinstance(shape, Sequence) or not all(isinstance(n, int) and n > 0 for n in shape):
         raise CannotCheckError(
             f"Expected input_shape to hold positive whole numbers, such as (3, 224, 224), got {shape!r}. "
