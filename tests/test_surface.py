@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import evengrad
-from evengrad.fixing.outcome import Fixing, Plan
+from evengrad.fixing.outcome import Fixing, FixPlan
 from evengrad.values.display import Displayed
 from evengrad.values.finding import Cause, Finding, Severity
 
@@ -142,7 +142,7 @@ def results():
         "check": check,
         "check of much": evengrad.Check(check.probe, tuple(BAD)),
         "forecast": forecast,
-        "fixing": Fixing(Plan("train.py"), "cannot_run", tuple(BAD), message="no <large> step"),
+        "fixing": Fixing(FixPlan("train.py"), "cannot_run", tuple(BAD), message="no <large> step"),
     }
 
 

@@ -73,6 +73,8 @@ def fixed(name: str, source: str, options: tuple[str, ...], backend: str = "") -
         path = _written(folder, source)
         json_file = Path(folder) / "out.json"
         call = ["-m", "evengrad", "fix", path, "--json", str(json_file), *options]
+        if options[:1] == ("--search",):
+            call = ["-m", "bench.fixes.searches", options[1], path, str(json_file)]
         more = {"KERAS_BACKEND": backend} if backend else {}
         done = _run(_python(source, backend), call, folder, more)
         if json_file.exists():
@@ -118,7 +120,9 @@ def _run(
     folder: str,
     given: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join(
+        [str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     more = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.run(
         [python, *arguments],

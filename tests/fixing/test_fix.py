@@ -13,20 +13,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import evengrad
+from evengrad.cli import app
 from evengrad.errors import ScriptError
-from evengrad.fixing import remedies, trials
+from evengrad.fixing import remedies, trials, worker
 from evengrad.fixing.changes.clip_gradients import ClipGradients
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.use_optimizer import UseOptimizer
 from evengrad.fixing.changes.warmup import Warmup
 from evengrad.fixing.fix import fix_script
-from evengrad.fixing.outcome import Plan
+from evengrad.fixing.outcome import FixPlan
 from evengrad.fixing.processes import execute
-from evengrad.fixing.trial import Result, Trial
+from evengrad.fixing.trial import Result, Trial, stored
 from evengrad.fixing.trials import Silent
+from evengrad.recording import failure
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from bench.fixes import searches
+
+fix_module = sys.modules["evengrad.fixing.fix"]
 LOOP = """
     import torch
     from torch import nn
@@ -52,9 +60,9 @@ def script(folder, rate=0.1, more="pass", loop=LOOP):
     return path
 
 
-def run(path, world, tmp_path, monkeypatch, **plan):
+def run(path, world, tmp_path, monkeypatch, search=None, **plan):
     """A fix in which ``world(trial)`` says what comes of a trial; the trials made."""
-    made = []
+    made, more = [], {} if search is None else {"search": search}
 
     def execute(trial, folder, where):
         made.append(trial)
@@ -63,7 +71,7 @@ def run(path, world, tmp_path, monkeypatch, **plan):
     monkeypatch.setattr(trials, "execute", execute)
     with ThreadPoolExecutor(2) as pool:
         given = {"steps": 100, "folder": tmp_path / "fixes", **plan}
-        return fix_script(Plan(str(path), **given), Silent(), pool), made
+        return fix_script(FixPlan(str(path), **given), Silent(), pool, **more), made
 
 
 def learns(trial):
@@ -81,6 +89,7 @@ def test_a_healthy_training_is_left_alone(tmp_path, monkeypatch):
     found, made = run(script(tmp_path), learns, tmp_path, monkeypatch)
     assert found.status == "healthy"
     assert found.patch is None
+    assert found.diff == ""
     assert [trial.seed for trial in made] == [0, 1, 2]
     assert all(not trial.changes and trial.source is None for trial in made)
 
@@ -198,6 +207,70 @@ def test_a_script_that_fails_cannot_be_fixed(tmp_path, monkeypatch):
     assert len(made) == 1
 
 
+# --- our own failures ----------------------------------------------------------------------------------
+
+
+def broken(*_args, **_kwargs):
+    try:
+        raise RuntimeError("a name is missing")
+    except RuntimeError as error:
+        raise failure.internal("measuring this script", error) from error
+
+
+@pytest.mark.parametrize("world", [learns, stays])
+def test_a_probe_that_fails_by_our_fault_calls_nothing_sick(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(fix_module, "probe_script", broken)
+    found, made = run(script(tmp_path), world, tmp_path, monkeypatch)
+    assert found.status == "internal_error"
+    assert "a name is missing" in found.message
+    assert not any(trial.changes or trial.source for trial in made)
+    assert found.diff == ""
+
+
+def test_the_command_says_its_own_failure_in_one_line(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(fix_module, "probe_script", broken)
+    monkeypatch.setattr(trials, "execute", lambda trial, *_: stays(trial))
+    monkeypatch.chdir(tmp_path)
+    script(tmp_path)
+    done = CliRunner().invoke(app, ["fix", "train.py", "--steps", "100"])
+    assert done.exit_code == 2
+    (line,) = [line for line in done.output.splitlines() if line.startswith("evengrad:")]
+    assert "sick" not in done.output
+    assert "Please report it with evengrad" in line
+    (file,) = re.findall(r"the traceback in (\S+)\.$", line)
+    assert "a name is missing" in Path(file).read_text()
+
+
+@pytest.mark.parametrize("name", ["plain", "remedies"])
+def test_trials_that_fail_by_our_fault_call_nothing_sick(name, tmp_path, monkeypatch):
+    def world(trial):
+        if name == "plain" or trial.changes:
+            return Result("internal", message="evengrad itself failed in a trial (...).")
+        return stays(trial)
+
+    found, made = run(script(tmp_path), world, tmp_path, monkeypatch, budget=2)
+    assert found.status == "internal_error"
+    assert found.message == "evengrad itself failed in a trial (...)."
+    assert len(made) == (1 if name == "plain" else 3)
+
+
+def test_a_trial_tells_our_failure_from_the_scripts(tmp_path, monkeypatch):
+    """And is made again, by whatever version comes next."""
+    monkeypatch.setattr(worker, "end_with_parent", lambda: None)
+    monkeypatch.setattr(worker, "diagnose_run", lambda _run: 1 / 0)
+    path = script(tmp_path)
+    folder = tmp_path / "trial"
+    folder.mkdir()
+    (folder / "trial.json").write_text(json.dumps(Trial(str(path), steps=10).to_json()))
+    worker.main(folder)
+    found = stored(folder)
+    assert found.end == "internal"
+    assert "division by zero" in found.message
+    path.write_text("raise ValueError('no data')")
+    again = execute(Trial(str(path), steps=10), folder, str(tmp_path))
+    assert (again.end, again.message) == ("failed", "ValueError: no data")
+
+
 def test_what_is_clear_ends_early_but_one_proof_does_not(tmp_path, monkeypatch):
     def world(trial):
         return learns(trial) if trial.source or trial.changes else stays(trial)
@@ -221,18 +294,20 @@ def test_a_random_search_needs_no_finding(tmp_path, monkeypatch):
     """Of a healthy network that does not learn by bad luck nothing is found; at random all is tried."""
     path = script(tmp_path)
     _, by_diagnosis = run(path, stays, tmp_path, monkeypatch, budget=30)
-    found, at_random = run(path, stays, tmp_path, monkeypatch, budget=30, search="random")
+    found, at_random = run(path, stays, tmp_path, monkeypatch, budget=30, search=searches.AtRandom)
     assert len(by_diagnosis) < len(at_random) == 31
     tried = [attempt.candidate.changes for attempt in found.attempts]
     assert len(set(tried)) == len(tried)
     names = {name for a in found.attempts for name in a.candidate.remedy.split(" + ")}
     assert {"optimizer", "learning_rate", "initialisation"} <= names
-    again, _ = run(path, stays, tmp_path, monkeypatch, budget=30, search="random")
+    again, _ = run(path, stays, tmp_path, monkeypatch, budget=30, search=searches.AtRandom)
     assert [attempt.candidate.changes for attempt in again.attempts] == tried
 
 
 def test_warm_up_alone(tmp_path, monkeypatch):
-    _, made = run(script(tmp_path, rate=300.0), stays, tmp_path, monkeypatch, search="warm-up")
+    _, made = run(
+        script(tmp_path, rate=300.0), stays, tmp_path, monkeypatch, search=searches.WarmUpOnly
+    )
     assert [trial.changes for trial in made[1:]] == [(Warmup(10),), (Warmup(25),), (Warmup(50),)]
 
 
@@ -260,7 +335,7 @@ FUNCTION = """
     if __name__ == "__main__":
         found = evengrad.fix(train, steps=40, seeds=1, only=["learning_rate"])
         print(found.status, found.chosen.remedy, found.patch.manual)
-        print(found.patch.diff("train.py"))
+        print(found.diff)
 """
 
 
@@ -389,7 +464,7 @@ def test_from_the_diagnosis_to_the_file(tmp_path):
     first.kill()
     first.wait()
     assert path.read_text() == before
-    done = sorted((tmp_path / "fixes").glob("*/*/result.json"))
+    done = sorted((tmp_path / "runs").glob("fix-*/**/result.json"))
     assert done
     times = {result: result.stat().st_mtime_ns for result in done}
 

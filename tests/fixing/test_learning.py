@@ -197,12 +197,12 @@ def test_what_is_not_well(found, words):
 def test_results_survive_their_file(tmp_path):
     import json
 
-    ends = {"begun": (("a", 2.0), ("b", 0.0)), "profile": (("a", 0.5), ("b", 0.0))}
+    ends = {"profile_at_start": (("a", 2.0), ("b", 0.0)), "profile": (("a", 0.5), ("b", 0.0))}
     found = result((1.0, math.nan, math.inf), **ends, symptoms=(Symptom.FADING,), unhealthy=("t",))
     (tmp_path / "result.json").write_text(json.dumps(found.to_json()))
     read = stored(tmp_path)
     assert read is not None
-    assert (read.begun, read.profile) == (found.begun, found.profile)
+    assert (read.profile_at_start, read.profile) == (found.profile_at_start, found.profile)
     assert (read.symptoms, read.unhealthy) == (found.symptoms, found.unhealthy)
     assert read.losses[0] == 1.0
     assert all(math.isnan(v) for v in read.losses[1:])

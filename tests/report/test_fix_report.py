@@ -7,7 +7,7 @@ import pytest
 
 from evengrad.fixing.case import Candidate
 from evengrad.fixing.changes.set_rate import SetRate
-from evengrad.fixing.outcome import Attempt, Fixing, Plan
+from evengrad.fixing.outcome import Attempt, Fixing, FixPlan
 from evengrad.fixing.trial import Result
 from evengrad.fixing.verdict import Verdict
 from evengrad.report import fix_charts, fix_html, fix_json, fix_text
@@ -17,25 +17,29 @@ SICK = Finding("EG301", "too large", Cause.INITIALISATION, Severity.ERROR, layer
 LOWER = Candidate("learning_rate", (SetRate(0.1),), Cause.LEARNING_RATE, 1, "a rate of 0.1 for <1>")
 
 
-def attempt(candidate, verdict, losses=(2.0, 1.0, math.nan), begun=(), profile=()):
+def attempt(candidate, verdict, losses=(2.0, 1.0, math.nan), start=(), profile=()):
     return Attempt(
-        candidate, 0, False, Result("budget", losses, begun=begun, profile=profile), verdict
+        candidate,
+        0,
+        False,
+        Result("budget", losses, profile_at_start=start, profile=profile),
+        verdict,
     )
 
 
 PLAIN = attempt(
     None,
     Verdict(False, False, math.nan, "a loss is not finite"),
-    begun=(("a", 100.0), ("b", 1.0)),
+    start=(("a", 100.0), ("b", 1.0)),
     profile=(("a", 0.0), ("b", 0.0)),
 )
 FAR = attempt(LOWER, Verdict(False, False, 0.5, "it explodes"))
 NEAR = attempt(LOWER, Verdict(True, False, 2.0, "it stands still"), (2.0, 2.0, 2.0))
-NOT_FIXED = Fixing(Plan("train.py"), "not_fixed", (SICK,), (PLAIN,), (FAR, NEAR))
+NOT_FIXED = Fixing(FixPlan("train.py"), "not_fixed", (SICK,), (PLAIN,), (FAR, NEAR))
 CURE = attempt(
     LOWER, Verdict(True, True, 0.1, "it learns"), (2.0, 0.1), (("a", 2.0),), (("a", 1.0),)
 )
-FIXED = Fixing(Plan("train.py"), "fixed", (SICK,), (PLAIN,), (CURE,), LOWER, None, (CURE,))
+FIXED = Fixing(FixPlan("train.py"), "fixed", (SICK,), (PLAIN,), (CURE,), LOWER, None, (CURE,))
 
 
 def rows(spec):
@@ -81,6 +85,6 @@ def test_its_json_is_strict():
     assert told["findings"][0]["layers"] == ["a"]
     assert told["plain"][0]["loss"] == "nan"
     assert told["plain"][0]["result"]["losses"] == [2.0, 1.0, None]
-    assert told["plain"][0]["result"]["begun"] == [["a", 100.0], ["b", 1.0]]
+    assert told["plain"][0]["result"]["profile_at_start"] == [["a", 100.0], ["b", 1.0]]
     assert told["closest"]["why"] == "it stands still"
     assert told["remedy"] is None

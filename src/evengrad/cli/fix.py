@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,21 +18,12 @@ from evengrad.cli.command import ExitStatus, ScriptCommand, say
 from evengrad.errors import EvengradError
 from evengrad.fixing.case import Candidate
 from evengrad.fixing.fix import fix_script
-from evengrad.fixing.outcome import Attempt, Fixing, Plan
+from evengrad.fixing.outcome import Attempt, Fixing, FixPlan
 from evengrad.fixing.remedies import all_remedies
 from evengrad.fixing.trials import home
 from evengrad.report import fix_html, fix_json
 from evengrad.report.fix_text import attempt_line, render
 from evengrad.values.finding import Finding
-
-
-class SearchOrder(StrEnum):
-    """``--search``, as in ``search.SEARCHES``."""
-
-    DIAGNOSIS = "diagnosis"
-    RANDOM = "random"
-    WARM_UP = "warm-up"
-
 
 OPTIONS = {"cls": ScriptCommand}
 
@@ -59,9 +49,6 @@ def fix(
         Path | None,
         typer.Option(help="Weights to try: a safetensors, Keras or PyTorch state file."),
     ] = None,
-    search: Annotated[
-        SearchOrder, typer.Option(help="How remedies are chosen; the others are to compare with.")
-    ] = SearchOrder.DIAGNOSIS,
     dask: Annotated[
         str | None,
         typer.Option(help="Run the trials on a Dask cluster: its scheduler's address."),
@@ -97,8 +84,8 @@ def fix(
 
     - evengrad fix --list
 
-    Exit status: 0 fixed, or healthy as it is; 1 not fixed; 2 the script could not be run, or a file not be
-    written; 130 interrupted (the next call takes up from there).
+    Exit status: 0 fixed, or healthy as it is; 1 not fixed; 2 the script could not be run, a file not be
+    written, or evengrad itself failed; 130 interrupted (the next call takes up from there).
     """
     if listing:
         _list()
@@ -108,25 +95,27 @@ def fix(
             "Expected a script, such as: evengrad fix train.py. `evengrad fix --list` has the remedies."
         )
     files.expect_writable(html, json)
-    plan = Plan(
+    plan = FixPlan(
         script,
-        tuple(arguments or ()),
-        module,
-        steps,
-        seeds,
-        budget,
-        jobs,
-        tuple(only or ()),
-        None if pretrained is None else str(pretrained.resolve()),
-        search.value,
-        home(folder, script),
+        arguments=tuple(arguments or ()),
+        module=module,
+        steps=steps,
+        seeds=seeds,
+        budget=budget,
+        jobs=jobs,
+        only=tuple(only or ()),
+        pretrained=None if pretrained is None else str(pretrained.resolve()),
+        folder=home(folder, script),
     )
     try:
         found = _fix(plan, dask)
     except KeyboardInterrupt:
         say("Interrupted; the same call takes up from the trials that are done.")
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    print(render(found), end="")
+    if found.status == "internal_error":
+        say(found.message)
+    else:
+        print(render(found), end="")
     page = None if no_html else html or found.plan.folder / "report.html"
     written = files.write_results(
         page, lambda: fix_html.render(found), json, lambda: fix_json.dumps(found)
@@ -141,6 +130,7 @@ _STATUS = {
     "fixed": ExitStatus.HEALTHY,
     "not_fixed": ExitStatus.FINDINGS,
     "cannot_run": ExitStatus.CANNOT,
+    "internal_error": ExitStatus.CANNOT,
 }
 
 
@@ -149,7 +139,7 @@ def _list() -> None:
         print(f"{remedy.name:<16}{remedy.title}")
 
 
-def _fix(plan: Plan, dask: str | None) -> Fixing:
+def _fix(plan: FixPlan, dask: str | None) -> Fixing:
     with _Progress() as progress:
         if dask is None:
             return fix_script(plan, progress)

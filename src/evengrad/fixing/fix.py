@@ -9,16 +9,16 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run, fold, upstream
-from evengrad.errors import EvengradError, ScriptError
+from evengrad.errors import EvengradError, InternalError, ScriptError
 from evengrad.fixing.case import Case
-from evengrad.fixing.outcome import Attempt, Fixing, Plan
+from evengrad.fixing.outcome import Attempt, Fixing, FixPlan
 from evengrad.fixing.processes import abandon
 from evengrad.fixing.remedies import all_remedies
-from evengrad.fixing.search import SEARCHES
-from evengrad.fixing.trials import Listener, Silent, Trials, home
+from evengrad.fixing.search import ByDiagnosis, Search
+from evengrad.fixing.trials import FixListener, Silent, Trials, home
 from evengrad.fixing.verdict import together
 from evengrad.recording.reader import load
 from evengrad.values.finding import Cause, Finding
@@ -51,7 +51,7 @@ def fix(
     """Find the change that makes a training healthy, and prove it; no file is changed.
 
         found = evengrad.fix(train)  # or evengrad.fix("train.py")
-        print(found.status, found.patch.diff("train.py"))
+        print(found.status, found.diff, sep="\n")
 
     train: a function at the top of a file that takes no arguments, builds the model and trains it, or a
     script's path. Every trial runs it in a process of its own, in which the file is imported anew: keep the
@@ -66,28 +66,36 @@ def fix(
     """
     target, module, function = _located(train)
     weights = None if pretrained is None else str(Path(pretrained).resolve())
-    plan = Plan(
+    plan = FixPlan(
         target,
-        tuple(arguments),
-        module,
-        steps,
-        seeds,
-        budget,
-        jobs,
-        tuple(only),
-        weights,
+        arguments=tuple(arguments),
+        module=module,
+        steps=steps,
+        seeds=seeds,
+        budget=budget,
+        jobs=jobs,
+        only=tuple(only),
+        pretrained=weights,
         folder=home(Path(folder), target),
         function=function,
     )
     return fix_script(plan, Silent(), executor)
 
 
-def fix_script(plan: Plan, listener: Listener, executor: Executor | None = None) -> Fixing:
-    """Fix what a plan names. It is not changed. Raises as ``fix`` does."""
+def fix_script(
+    plan: FixPlan,
+    listener: FixListener,
+    executor: Executor | None = None,
+    *,
+    search: Callable[[Case, FixPlan], Search] = ByDiagnosis,
+) -> Fixing:
+    """Fix what a plan names. It is not changed. search: makes what says which remedies are tried, and in which
+    order. Raises as ``fix`` does.
+    """
     _expect(plan)
     own = ThreadPoolExecutor(plan.jobs)
     try:
-        return _Fix(plan, Trials(plan, executor or own, listener), listener).run()
+        return _Fix(plan, Trials(plan, executor or own, listener), listener, search).run()
     except BaseException:
         own.shutdown(wait=False, cancel_futures=True)
         abandon()
@@ -96,7 +104,7 @@ def fix_script(plan: Plan, listener: Listener, executor: Executor | None = None)
         own.shutdown()
 
 
-def _expect(plan: Plan) -> None:
+def _expect(plan: FixPlan) -> None:
     known = [remedy.name for remedy in all_remedies()]
     for name in plan.only:
         if name not in known:
@@ -125,27 +133,39 @@ def _located(train: Callable[[], object] | str | Path) -> tuple[str, bool, str |
 
 
 class _Fix:
-    def __init__(self, plan: Plan, trials: Trials, listener: Listener) -> None:
+    def __init__(
+        self,
+        plan: FixPlan,
+        trials: Trials,
+        listener: FixListener,
+        search: Callable[[Case, FixPlan], Search],
+    ) -> None:
         self.plan, self.trials, self.listener = plan, trials, listener
+        self._search = search
         self._attempts: list[Attempt] = []
 
     def run(self) -> Fixing:
         """From the script as it is to the proof."""
         plain = [self.trials.one(None, 0)]
         first = plain[0]
+        if first.result.end == "internal":
+            return self._internal(first.result.message, plain=(first,))
         if first.result.end in ("failed", "unseen"):
             return Fixing(self.plan, "cannot_run", plain=(first,), message=first.result.message)
         if first.verdict.good:
             plain += [self.trials.one(None, seed) for seed in range(1, self.plan.seeds)]
         well = all(a.verdict.good for a in plain) and not together([a.result for a in plain])
-        probe = self._probe()
+        try:
+            probe = self._probe()
+        except InternalError as error:
+            return self._internal(str(error), plain=tuple(plain))
         worst = next((a for a in plain if not a.verdict.good), first)
         findings = _faults(probe) if well else _findings(probe, worst)
         found = Fixing(self.plan, "healthy" if well else "not_fixed", findings, tuple(plain))
         if well and not findings:
             return found
         if well:
-            self.trials.than = {attempt.seed: attempt.result for attempt in plain}
+            self.trials.to_beat = {attempt.seed: attempt.result for attempt in plain}
         self.listener.found(findings)
         case = Case(probe, findings, worst.result, self.plan.steps, self.plan.pretrained)
         for attempt in self._promising(case, well):
@@ -160,11 +180,18 @@ class _Fix:
                     patch=proved[0],
                     proof=proved[1],
                 )
+        untried = [a.result.message for a in self._attempts if a.result.end == "internal"]
+        if untried and not well:
+            found = self._internal(untried[0], findings=findings, plain=tuple(plain))
         return replace(found, attempts=tuple(self._attempts))
+
+    def _internal(self, message: str, **known: Any) -> Fixing:
+        """A fault of our own has kept us from finding out."""
+        return Fixing(self.plan, "internal_error", message=message, **known)
 
     def _promising(self, case: Case, well: bool) -> Iterator[Attempt]:
         """Those that work with the first seed. well: the training is, as it stands."""
-        search = SEARCHES[self.plan.search](case, self.plan)
+        search = self._search(case, self.plan)
         left = min(self.plan.budget, _FOR_A_HIDDEN_FAULT) if well else self.plan.budget
         while chosen := search.take(min(self.plan.jobs, left)):
             left -= len(chosen)
@@ -173,7 +200,7 @@ class _Fix:
                 if attempt.verdict.good:
                     yield attempt
                 if not well:
-                    search.told(attempt)
+                    search.learn(attempt)
 
     def _prove(self, tried: Attempt, case: Case) -> tuple[Patch, tuple[Attempt, ...]] | None:
         """The patch, if the patched script works with every seed."""
@@ -212,8 +239,10 @@ class _Fix:
                 return probe_script(
                     plan.target, plan.arguments, module=plan.module, function=plan.function
                 )
+        except InternalError:
+            raise
         except (EvengradError, ScriptFailedError, ScriptExitedError):
-            return None
+            return None  # what the trials show must do
 
 
 @contextmanager

@@ -16,18 +16,18 @@ from evengrad.values.finding import Finding
 if TYPE_CHECKING:
     from evengrad.fixing.patch import Patch
 
-Status = Literal["healthy", "fixed", "not_fixed", "cannot_run"]
+FixStatus = Literal["healthy", "fixed", "not_fixed", "cannot_run", "internal_error"]
+"""internal_error: evengrad itself failed, so that nothing is known of the training."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FixPlan:
     """What to fix and at what cost.
 
     steps: updates of a trial. seeds: a remedy must work with each. budget: trials of remedies at most. jobs:
     trials side by side. only: names of remedies, all by default. pretrained: a file of weights to try.
-    search: in which order ("diagnosis"; "random" and "warm-up" to compare with). folder: where trials are
-    kept; the next call takes up from there. function: of the target, called without arguments, where the
-    target alone does not train.
+    folder: where trials are kept; the next call takes up from there. function: of the target, called without
+    arguments, where the target alone does not train.
     """
 
     target: str
@@ -39,7 +39,6 @@ class Plan:
     jobs: int = 1
     only: tuple[str, ...] = ()
     pretrained: str | None = None
-    search: str = "diagnosis"
     folder: Path = Path("runs/fix")
     function: str | None = None
 
@@ -66,8 +65,8 @@ class Fixing(Displayed):
     trials of the patched script (of the live change where ``patch.manual`` is not empty).
     """
 
-    plan: Plan
-    status: Status
+    plan: FixPlan
+    status: FixStatus
     findings: tuple[Finding, ...] = ()
     plain: tuple[Attempt, ...] = ()
     attempts: tuple[Attempt, ...] = ()
@@ -82,6 +81,11 @@ class Fixing(Displayed):
         by = "" if self.chosen is None else f" by {self.chosen.remedy}: {self.chosen.reason}"
         title = f"Fixing of {self.plan.target}: {status}{by}{self.message and f': {self.message}'}"
         return Headline(title, finding_lines(self.findings))
+
+    @property
+    def diff(self) -> str:
+        """The patch as a unified diff of the script; empty where there is none."""
+        return "" if self.patch is None else self.patch.diff(self.plan.target)
 
     @property
     def closest(self) -> Attempt | None:

@@ -14,14 +14,14 @@ from evengrad.fixing.changes import from_json, to_json
 from evengrad.values.change import Change
 from evengrad.values.finding import Symptom
 
-End = Literal["budget", "clear", "finished", "stopped", "failed", "refused", "unseen"]
+End = Literal["budget", "clear", "finished", "stopped", "failed", "refused", "unseen", "internal"]
 """How a trial ended: its steps were made; its outcome was clear before; the script was over before; the guard
-stopped it; it raised; a change does not fit; no training step was seen."""
+stopped it; it raised; a change does not fit; no training step was seen; evengrad itself failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What to run. seed: added to the script's own seeds. source: in the place of the script's, if it is
+    """What to run. seed: added to the script's own seeds. source: instead of the script's, if it is
     patched. steps: how many updates are made before it ends. early: it may end before, once its outcome is
     clear. function: of the script, called without arguments, where the script alone does not train.
     """
@@ -66,9 +66,9 @@ class Result:
     the examples that are withheld from the training, of the steps that showed some. epoch: how many steps show
     every example once: up to there each loss is of examples not trained on before; None where that did not
     end. baseline: what the best constant answer loses; None where not known. symptoms: of the findings of the
-    run and of the last probe. unhealthy: titles of those of them with which no training is healthy. begun,
-    profile: rms of the gradient by layer in the first step and at the end. message: what the script or the
-    guard said. notes: what a change did (which weights were matched). run: its file.
+    run and of the last probe. unhealthy: titles of those of them with which no training is healthy.
+    profile_at_start, profile: rms of the gradient by layer in the first step and at the end. message: what the
+    script or the guard said. notes: what a change did (which weights were matched). run: its file.
     """
 
     end: End
@@ -80,7 +80,7 @@ class Result:
     baseline: float | None = None
     symptoms: tuple[Symptom, ...] = ()
     unhealthy: tuple[str, ...] = ()
-    begun: tuple[tuple[str, float], ...] = field(default=())
+    profile_at_start: tuple[tuple[str, float], ...] = field(default=())
     profile: tuple[tuple[str, float], ...] = field(default=())
     message: str = ""
     notes: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ class Result:
         for name in ("unhealthy", "notes"):
             own[name] = tuple(own[name])
         own["symptoms"] = tuple(map(Symptom, own["symptoms"]))
-        for name in ("begun", "profile"):
+        for name in ("profile_at_start", "profile"):
             own[name] = tuple((str(layer), float(v)) for layer, v in own[name])
         return Result(**own)
 

@@ -13,14 +13,14 @@ from typing import Protocol
 
 from evengrad.errors import ScriptError
 from evengrad.fixing.case import Candidate
-from evengrad.fixing.outcome import Attempt, Plan
+from evengrad.fixing.outcome import Attempt, FixPlan
 from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Result, Trial
 from evengrad.fixing.verdict import better, judge
 from evengrad.values.finding import Finding
 
 
-class Listener(Protocol):
+class FixListener(Protocol):
     """Who wants to see it going on."""
 
     def trying(self, candidate: Candidate | None, seed: int, patched: bool) -> None: ...
@@ -37,18 +37,18 @@ class Silent:
 
 
 class Trials:
-    """What is run for a plan. source: the script as it is. folder: of this script with these arguments. than:
-    results by seed that a changed training must beat, where it learns as it is.
+    """What is run for a plan. source: the script as it is. folder: of this script with these arguments.
+    to_beat: results by seed that a changed training must beat, where it learns as it is.
 
     Raises ScriptError where there is no script to read.
     """
 
-    def __init__(self, plan: Plan, executor: Executor, listener: Listener) -> None:
+    def __init__(self, plan: FixPlan, executor: Executor, listener: FixListener) -> None:
         self.source = _source(plan)
         facts = f"{plan.target}\0{plan.arguments}\0{plan.function}\0{self.source}"
         name = Path(plan.target).stem.rpartition(".")[2] or "script"
         self.folder = plan.folder / f"{name}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
-        self.than: dict[int, Result] = {}
+        self.to_beat: dict[int, Result] = {}
         self._plain: Result | None = None
         self._plan, self._executor, self._listener = plan, executor, listener
 
@@ -87,14 +87,14 @@ class Trials:
         scheduled = any(change.scheduled for change in changes)
         trial = Trial(
             plan.target,
-            plan.arguments,
-            plan.module,
-            changes if source is None else (),
-            seed,
-            plan.steps,
-            source,
-            early and not scheduled and not self.than,
-            plan.function,
+            arguments=plan.arguments,
+            module=plan.module,
+            changes=changes if source is None else (),
+            seed=seed,
+            steps=plan.steps,
+            source=source,
+            early=early and not scheduled and not self.to_beat,
+            function=plan.function,
         )
         folder = (self.folder / trial.key(self.source)).resolve()
         return self._executor.submit(execute, trial, folder, os.getcwd())
@@ -104,7 +104,7 @@ class Trials:
     ) -> Attempt:
         if candidate is None:
             self._plain = self._plain or result
-        verdict, than = judge(result, self.start(candidate)), self.than.get(seed)
+        verdict, than = judge(result, self.start(candidate)), self.to_beat.get(seed)
         if verdict.good and than is not None and not better(result, than):
             words = f"its loss {verdict.level:.4g} is not below {judge(than).level:.4g}, as it is"
             verdict = replace(verdict, learning=False, why=words)
@@ -118,7 +118,7 @@ def home(folder: Path, target: str) -> Path:
     return folder / f"fix-{Path(target).stem.rpartition('.')[2] or 'script'}"
 
 
-def _source(plan: Plan) -> str:
+def _source(plan: FixPlan) -> str:
     file: str | None = plan.target
     if plan.module:
         spec = importlib.util.find_spec(plan.target)

@@ -42,7 +42,7 @@ def judge(result: Result, start: Result | None = None) -> Verdict:
     Where baseline is not known the first losses must do.
     """
     level = _mean(result.losses[-max(len(result.losses) // 4, 1) :])
-    if result.end in ("failed", "refused", "unseen"):
+    if result.end in ("failed", "refused", "unseen", "internal"):
         return Verdict(False, False, level, result.message or result.end)
     if result.end == "stopped":
         return Verdict(False, False, level, f"stopped by the guard: {_first(result.message)}")

@@ -23,6 +23,7 @@ from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.fixing import verdict as learning
 from evengrad.fixing.baseline import Baseline
 from evengrad.fixing.trial import End, Result, Trial, held_out
+from evengrad.recording import failure
 from evengrad.recording.reader import load
 from evengrad.recording.settings import Settings
 from evengrad.values.finding import with_echoes
@@ -37,7 +38,7 @@ _WITHHELD = 10
 
 def perform(trial: Trial, folder: Path) -> Result:
     """Perform it in this process, which must have imported no framework yet."""
-    session = _Session(trial)
+    session = _TrialRun(trial)
     settings = Settings(every=_EVERY, folder=folder / "runs")
     for change in trial.changes:
         settings = replace(settings, **change.settings())
@@ -59,7 +60,7 @@ def perform(trial: Trial, folder: Path) -> Result:
     return replace(found, seconds=time.monotonic() - start)
 
 
-class _Session:
+class _TrialRun:
     """What the adapters report to (adapters.TrialSession), and the watch (watching.Listener)."""
 
     def __init__(self, trial: Trial) -> None:
@@ -106,10 +107,10 @@ class _Session:
             self._held.append(float(np.average(losses, weights=counts)))
             self._of_this_step.clear()
         if self._trial.early and not self._clear:
-            self._clear = self._looked()
+            self._clear = self._is_clear()
         return self._clear or self._steps >= self._trial.steps
 
-    def _looked(self) -> bool:
+    def _is_clear(self) -> bool:
         """Whether the outcome is clear, asked at each tenth of the steps: from the first third on whether it
         learns, from the half on whether it does not at all.
         """
@@ -159,7 +160,7 @@ class _Session:
             baseline=self._baseline.loss,
             symptoms=tuple(dict.fromkeys(f.symptom for f in findings if f.symptom)),
             unhealthy=tuple(f.title for f in findings if f.unhealthy),
-            begun=_profile(run, min),
+            profile_at_start=_profile(run, min),
             profile=_profile(run, max),
             message=message,
             notes=tuple(self._notes),
@@ -176,6 +177,10 @@ class _Session:
             return "refused", str(self._refused)
         if outcome.stopped is not None:
             return "stopped", str(outcome.stopped)
+        if outcome.failure is not None and self._steps > (
+            0 if run is None else len(run.steps["step"])
+        ):
+            return "internal", str(outcome.failure)
         if outcome.error is not None:
             return "failed", f"{type(outcome.error).__name__}: {outcome.error}"
         if outcome.code not in (None, 0):
@@ -256,7 +261,12 @@ def main(folder: Path) -> None:
     """Perform the trial in this folder."""
     end_with_parent()
     trial = Trial.from_json(json.loads((folder / "trial.json").read_text()))
-    result = perform(trial, folder)
+    try:
+        result = perform(trial, folder)
+    except EvengradError as error:
+        result = Result("internal" if failure.is_own(error) else "failed", message=str(error))
+    except Exception as error:
+        result = Result("internal", message=str(failure.internal("in a trial", error)))
     unfinished = folder / "result.json.part"
     unfinished.write_text(json.dumps(result.to_json()))
     unfinished.replace(folder / "result.json")

@@ -60,7 +60,10 @@ def profile(found: Fixing) -> Spec | None:
             "decades": math.log10(rms),
         }
         for kind, attempt in ends
-        for when, profile in ((_START, attempt.result.begun), (_END, attempt.result.profile))
+        for when, profile in (
+            (_START, attempt.result.profile_at_start),
+            (_END, attempt.result.profile),
+        )
         for place, (layer, rms) in enumerate(profile)
         if rms > 0
     ]

@@ -7,7 +7,7 @@ from evengrad.report import page
 from evengrad.report.fix_text import closest, headline
 from evengrad.report.page import Figure
 
-_LEVELS = {"healthy": "good", "fixed": "good", "not_fixed": "error", "cannot_run": "error"}
+_GOOD = ("healthy", "fixed")
 
 
 def render(found: Fixing) -> str:
@@ -36,6 +36,6 @@ def render(found: Fixing) -> str:
         found=found,
         headline=headline(found),
         closest=closest(found),
-        level=_LEVELS[found.status],
+        level="good" if found.status in _GOOD else "error",
         diff="" if found.patch is None else found.patch.diff(found.plan.target),
     )

@@ -29,6 +29,7 @@ def render(found: Fixing) -> str:
         "fixed": _fixed,
         "not_fixed": _not_fixed,
         "cannot_run": _cannot_run,
+        "internal_error": _cannot_run,
     }
     return "\n".join(parts[found.status](found)) + "\n"
 
@@ -42,6 +43,8 @@ def headline(found: Fixing) -> str:
         return f"{target} is cured: {found.chosen.reason}"
     if found.status == "not_fixed":
         return f"{target} is sick, and no remedy that was tried cures it"
+    if found.status == "internal_error":
+        return found.message.removesuffix(".")
     return f"{target} could not be run: {found.message}"
 
 
