@@ -90,8 +90,8 @@ def test_the_scripts_output_scrolls_above_the_panel_untouched(before):
         terminal.feed(line + "\n")
     for step, norms in STOPPED.rows():
         view.step(step)
-        view._seen.detail = STOPPED.detail(step.step, norms)
-        view._seen.subject = STOPPED.subject
+        view._latest.detail = STOPPED.detail(step.step, norms)
+        view._latest.subject = STOPPED.subject
     for line in said[before:]:
         drawn(view, paper, terminal)
         terminal.feed(line + "\n")

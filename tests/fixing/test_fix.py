@@ -409,7 +409,7 @@ def test_trials_on_a_dask_cluster(tmp_path):
             *("--only", "learning_rate", "--dask", cluster.scheduler_address),
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "is cured" in done.stdout
+    assert "is fixed" in done.stdout
 
 
 def test_no_dask_scheduler_there(tmp_path):
@@ -482,7 +482,7 @@ def test_from_the_diagnosis_to_the_file(tmp_path):
     assert again.returncode == 0
     assert json.loads((tmp_path / "again.json").read_text())["proof"] == out["proof"]
     assert "lr=300.0" not in path.read_text()
-    assert "is cured" in (tmp_path / "out.html").read_text()
+    assert "is fixed" in (tmp_path / "out.html").read_text()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 

@@ -1,4 +1,4 @@
-"""``evengrad fix``: finds the change that cures a sick training, proves it, and writes it as a patch."""
+"""``evengrad fix``: finds the change that makes a training healthy, proves it, and writes it as a patch."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def viewing() -> Iterator[RunListener]:
         view.close()
 
 
-class Seen:
-    """The latest of everything that a listener is told."""
+class Latest:
+    """The latest of everything that a listener is given."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -97,32 +97,32 @@ class Lines:
 
     def __init__(self, say: Callable[[str], None] | None = None) -> None:
         self._say = say or _say
-        self._seen = Seen()
-        self._told = 0
+        self._latest = Latest()
+        self._events = 0
         self._next = time.monotonic() + _EVERY
 
     def begin(self, subject: Subject, path: Path | None) -> None:
         """A run begins."""
-        self._seen.begin(subject, path)
+        self._latest.begin(subject, path)
         where = "" if path is None else f"; the run file is {path}"
         self._say(f"watching {subject.model} with {subject.optimizer}{where}")
 
     def step(self, step: Step) -> None:
         """A step; a line where it is time for one."""
-        self._seen.step(step)
+        self._latest.step(step)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _EVERY
-            self._say(self._seen.progress())
+            self._say(self._latest.progress())
 
     def detail(self, detail: Detail) -> None:
         """Not shown."""
 
     def event(self, event: Event) -> None:
         """A line; after many of them, none."""
-        self._told += 1
-        if self._told <= _MOST:
+        self._events += 1
+        if self._events <= _MOST:
             self._say(f"step {event.step:,}: {event.message}")
-        if self._told == _MOST:
+        if self._events == _MOST:
             self._say("further events are in the run file only")
 
     def end(self, status: RunStatus) -> None:
@@ -139,7 +139,7 @@ class Panel:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._seen = Seen()
+        self._latest = Latest()
         self._height = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -147,22 +147,22 @@ class Panel:
 
     def begin(self, subject: Subject, path: Path | None) -> None:
         """A run begins: the panel appears."""
-        self._seen.begin(subject, path)
+        self._latest.begin(subject, path)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="evengrad-live", daemon=True)
             self._thread.start()
 
     def step(self, step: Step) -> None:
         """A step."""
-        self._seen.step(step)
+        self._latest.step(step)
 
     def detail(self, detail: Detail) -> None:
         """An observed step."""
-        self._seen.detail = detail
+        self._latest.detail = detail
 
     def event(self, event: Event) -> None:
         """Something happened: seen with the next redraw."""
-        self._seen.events.append(event)
+        self._latest.events.append(event)
 
     def end(self, status: RunStatus) -> None:
         """Not shown: the findings follow."""
@@ -211,7 +211,7 @@ class Panel:
             highlight=False,
         )
         with paper.capture() as drawn:
-            paper.print(_panel(self._seen))
+            paper.print(_panel(self._latest))
         return drawn.get().splitlines()
 
     def _write(self, text: str) -> None:
@@ -219,17 +219,17 @@ class Panel:
         self._console.file.flush()
 
 
-def _panel(seen: Seen) -> RenderableType:
+def _panel(latest: Latest) -> RenderableType:
     """The panel's lines: a rule, progress, the gradient over time and layers, the last events."""
-    last, subject = seen.last, seen.subject
+    last, subject = latest.last, latest.subject
     name = "" if subject is None else f" {subject.model} · {subject.optimizer}"
-    more = f" · {seen.runs} optimizers" if seen.runs > 1 else ""
-    elapsed = duration(time.monotonic() - seen.started)
+    more = f" · {latest.runs} optimizers" if latest.runs > 1 else ""
+    elapsed = duration(time.monotonic() - latest.started)
     first = Text(no_wrap=True, overflow="ellipsis")
     if last is None:
         first.append("waiting for the first step", "dim")
     else:
-        speed = "" if seen.speed is None else f"{seen.speed:.3g}/s"
+        speed = "" if latest.speed is None else f"{latest.speed:.3g}/s"
         for label, value in (
             ("step", f"{last.step:,}"),
             ("", speed),
@@ -241,18 +241,18 @@ def _panel(seen: Seen) -> RenderableType:
     second = Text(no_wrap=True, overflow="ellipsis")
     if last is not None:
         second.append("gradient ", "dim").append(f"{last.norm:<9.3g}")
-        second.append(sparkline(np.array(seen.norms), 30, most=True), "blue")
-    if seen.detail is not None and len(seen.detail.tensors):
-        second.append("  layers ", "dim").append(_profile(seen), "cyan")
-    events = [_event(event) for event in seen.events] or [Text("no warnings", style="dim")]
+        second.append(sparkline(np.array(latest.norms), 30, most=True), "blue")
+    if latest.detail is not None and len(latest.detail.tensors):
+        second.append("  layers ", "dim").append(_profile(latest), "cyan")
+    events = [_event(event) for event in latest.events] or [Text("no warnings", style="dim")]
     return Group(Rule(f"evengrad{name}{more}", style="dim", align="left"), first, second, *events)
 
 
-def _profile(seen: Seen) -> str:
+def _profile(latest: Latest) -> str:
     """A block for each weight matrix, first layer first, by its gradient's rms."""
-    assert seen.detail is not None and seen.subject is not None  # noqa: PT018
-    gradient = seen.detail.tensors[:, 0]
-    own = [i for i, tensor in enumerate(seen.subject.tensors) if tensor.fan_in]
+    assert latest.detail is not None and latest.subject is not None  # noqa: PT018
+    gradient = latest.detail.tensors[:, 0]
+    own = [i for i, tensor in enumerate(latest.subject.tensors) if tensor.fan_in]
     own = [i for i in own if i < len(gradient)]
     return sparkline(np.where(gradient[own] > 0, gradient[own], np.nan), 32)
 

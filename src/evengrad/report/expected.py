@@ -66,33 +66,33 @@ def sentences(check: Check, split: Budget) -> list[str]:
         return []
     if is_forecast(check):
         return [f"Over seeds: {reach(total)} from output to input, in 95 of 100."]
-    told = f"Forecast from the architecture: {wording.factor(total.median)}, {reach(total)} over seeds; "
+    shown = f"Forecast from the architecture: {wording.factor(total.median)}, {reach(total)} over seeds; "
     odd = outside(check)
     if not odd:
         inside = total.holds(split.total)
         return [
-            told + ("measured inside: any seed will do this." if inside else "measured outside.")
+            shown + ("measured inside: any seed will do this." if inside else "measured outside.")
         ]
     names = "; ".join(
         f"{o.operation} {wording.factor(o.measured)} ({reach(o.band)})" for o in odd[:_MOST]
     )
     more = f" and {len(odd) - _MOST} more" if len(odd) > _MOST else ""
     return [
-        told + ("measured inside." if total.holds(split.total) else "measured outside."),
+        shown + ("measured inside." if total.holds(split.total) else "measured outside."),
         f"Not what this initialisation does in general: {names}{more}.",
     ]
 
 
 def initialisation(entries: Sequence[Even]) -> list[str]:
     """Which weights would make it even."""
-    told = []
+    shown = []
     for entry in entries:
         names = wording.layers(entry.layers)
         if entry.kept:
-            told.append(f"Variance-keeping already: {names}.")
+            shown.append(f"Variance-preserving already: {names}.")
         else:
             ratio = (
                 wording.factor(math.log(entry.actual / entry.gain)) if entry.actual > 0 else "x0"
             )
-            told.append(f"Even with {entry.code} in {names} (now {ratio} of that scale).")
-    return told or ["No layer's scale matters: normalisation follows each."]
+            shown.append(f"Even with {entry.code} in {names} (now {ratio} of that scale).")
+    return shown or ["No layer's scale matters: normalisation follows each."]

@@ -40,9 +40,9 @@ def headline(found: Fixing) -> str:
     if found.status == "healthy":
         return f"{target} is healthy and learns, with each of {len(found.plain)} seeds: nothing is changed"
     if found.status == "fixed" and found.chosen is not None:
-        return f"{target} is cured: {found.chosen.reason}"
+        return f"{target} is fixed: {found.chosen.reason}"
     if found.status == "not_fixed":
-        return f"{target} is sick, and no remedy that was tried cures it"
+        return f"{target} is not healthy, and no remedy that was tried fixes it"
     if found.status == "internal_error":
         return found.message.removesuffix(".")
     return f"{target} could not be run: {found.message}"

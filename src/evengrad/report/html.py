@@ -10,20 +10,20 @@ from evengrad.verbs.check import Check
 
 def render(check: Check) -> str:
     """The whole page."""
-    seen = evidence(check.probe)
+    measured = evidence(check.probe)
     return page.fill(
         "page.html.j2",
         check.findings,
-        _figures(check, seen),
+        _figures(check, measured),
         check=check,
-        growth=words.growth(check.probe, seen.budget),
-        forecast=expected.sentences(check, seen.budget),
+        growth=words.growth(check.probe, measured.budget),
+        forecast=expected.sentences(check, measured.budget),
         measured=not expected.is_forecast(check),
-        table=rows.table(check, seen),
+        table=rows.table(check, measured),
     )
 
 
-def _figures(check: Check, seen: Evidence) -> list[Figure]:
+def _figures(check: Check, measured: Evidence) -> list[Figure]:
     from evengrad.report import charts
 
     return [
@@ -35,7 +35,7 @@ def _figures(check: Check, seen: Evidence) -> list[Figure]:
             "Green: within three decades of the output. Violet: where 95% of seeds would put it, forecast from "
             "the architecture and the weights' scales. Red: layers that a finding names; "
             "a cross: zero or not finite.",
-            rows.profile(check, seen),
+            rows.profile(check, measured),
             charts.profile,
         ),
         figure(
@@ -43,14 +43,14 @@ def _figures(check: Check, seen: Evidence) -> list[Figure]:
             "Growth by operation",
             "What each operation adds to the total, by cause; what the branches of a block add to their "
             "sum stands at the block's last operation.",
-            rows.operations(seen),
+            rows.operations(measured),
             charts.operations,
         ),
         figure(
             "causes",
             "Growth by cause",
             "The total growth from output to input, split by cause; the bars add up to it.",
-            rows.causes(seen),
+            rows.causes(measured),
             charts.causes,
         ),
         figure(

@@ -33,20 +33,20 @@ def to_dict(check: Check) -> dict[str, Any]:
 
     Logs are natural. ``budget.total`` is log(norm at the inputs / norm at the outputs).
     """
-    seen = evidence(check.probe)
-    told: dict[str, Any] = plain(
+    measured = evidence(check.probe)
+    shown: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
             "evengrad": __version__,
             "healthy": check.healthy,
             "findings": [finding(one) for one in check.findings],
-            "budget": asdict(seen.budget),
-            "causes": seen.shares.by_cause,
+            "budget": asdict(measured.budget),
+            "causes": measured.shares.by_cause,
             "forecast": _forecast(check),
             "probe": _probe(check.probe),
         }
     )
-    return told
+    return shown
 
 
 def finding(found: Finding) -> dict[str, Any]:
@@ -77,14 +77,14 @@ def _forecast(check: Check) -> dict[str, Any] | None:
 
 
 def _probe(probe: Probe) -> dict[str, Any]:
-    told = asdict(replace(probe, spec=None))
-    del told["spec"]
+    shown = asdict(replace(probe, spec=None))
+    del shown["spec"]
     if probe.rate is not None:
-        told["rate"] |= {
+        shown["rate"] |= {
             "largest_stable": largest_stable(probe.rate),
             "verdict": verdict(probe.rate),
         }
-    return told | {
+    return shown | {
         "operations": [_operation(operation) for operation in probe.operations],
         "weights": [_weight(weight) for weight in probe.weights],
     }
@@ -106,7 +106,7 @@ def update_ratio(weight: Weight) -> float | None:
 
 
 def plain(value: Any) -> Any:
-    """With strings in the place of what JSON has no words for."""
+    """With strings instead of what JSON has no words for."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, dict):

@@ -44,8 +44,8 @@ def rows(check: Check, split: Budget, most: int = 16) -> tuple[LayerRow, ...]:
 
 
 def _layers(split: Budget, named: frozenset[str]) -> list[tuple[str, list[ProfilePoint]]]:
-    told = [v for v in split.profile if v.cut or v.layer in named or not math.isfinite(v.log_norm)]
-    return [(name, list(group)) for name, group in groupby(told, key=lambda v: v.layer)]
+    shown = [v for v in split.profile if v.cut or v.layer in named or not math.isfinite(v.log_norm)]
+    return [(name, list(group)) for name, group in groupby(shown, key=lambda v: v.layer)]
 
 
 def _worst(values: list[float], levels: Sequence[ProfilePoint] = ()) -> float:

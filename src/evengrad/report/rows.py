@@ -48,10 +48,10 @@ class TableRow:
     bad: str
 
 
-def profile(check: Check, seen: Evidence) -> list[PlainRow]:
+def profile(check: Check, measured: Evidence) -> list[PlainRow]:
     """The model's input, then each operation in forward order."""
     named = words.marked(check.findings)
-    levels = [ProfilePoint("(input)", "", seen.budget.total), *seen.budget.profile]
+    levels = [ProfilePoint("(input)", "", measured.budget.total), *measured.budget.profile]
     bands = {} if check.prediction is None else dict(check.prediction.levels)
     if check.prediction is not None:
         bands["(input)"] = check.prediction.total
@@ -74,26 +74,26 @@ def _profile_row(level: ProfilePoint, marked: bool, band: Band | None) -> PlainR
     }
 
 
-def operations(seen: Evidence) -> list[PlainRow]:
+def operations(measured: Evidence) -> list[PlainRow]:
     """Every visible, finite part of every operation's term, and of each block's branching."""
-    branching = {block.operations[-1]: block.branching for block in seen.budget.blocks}
+    branching = {block.operations[-1]: block.branching for block in measured.budget.blocks}
     found: list[PlainRow] = []
-    for name, parts in seen.shares.by_operation.items():
-        told = {words.cause(cause): share for cause, share in parts.items()}
+    for name, parts in measured.shares.by_operation.items():
+        shown = {words.cause(cause): share for cause, share in parts.items()}
         architecture = words.cause(Cause.ARCHITECTURE)
-        told[architecture] = told.get(architecture, 0.0) + branching.get(name, 0.0)
+        shown[architecture] = shown.get(architecture, 0.0) + branching.get(name, 0.0)
         found += [
             _bar(name, cause, share)
-            for cause, share in told.items()
+            for cause, share in shown.items()
             if math.isfinite(share) and abs(share) > _INVISIBLE
         ]
     return found
 
 
-def causes(seen: Evidence) -> list[PlainRow]:
+def causes(measured: Evidence) -> list[PlainRow]:
     """The total by cause, largest first."""
-    told = words.causes(seen.shares.by_cause)
-    return [_bar("", word, share) for word, share in told if math.isfinite(share)]
+    shown = words.causes(measured.shares.by_cause)
+    return [_bar("", word, share) for word, share in shown if math.isfinite(share)]
 
 
 def health(check: Check) -> list[PlainRow]:
@@ -128,20 +128,20 @@ def updates(check: Check) -> list[PlainRow]:
     return found
 
 
-def table(check: Check, seen: Evidence) -> list[TableRow]:
+def table(check: Check, measured: Evidence) -> list[TableRow]:
     """Every operation, forward order."""
     named = words.marked(check.findings)
     bands = {} if check.prediction is None else check.prediction.terms
     odd = {o.operation for o in expected.outside(check)}
     return [
-        _row(op, seen, op.layer in named, bands.get(op.name), op.name in odd)
+        _row(op, measured, op.layer in named, bands.get(op.name), op.name in odd)
         for op in check.probe.operations
     ]
 
 
-def _row(op: Operation, seen: Evidence, named: bool, band: Band | None, odd: bool) -> TableRow:
+def _row(op: Operation, measured: Evidence, named: bool, band: Band | None, odd: bool) -> TableRow:
     above = root_sum_squares(port.norm for port in op.outputs)
-    gain, term = op.log_gain, seen.budget.terms.get(op.name)
+    gain, term = op.log_gain, measured.budget.terms.get(op.name)
     return TableRow(
         name=op.name,
         layer=op.layer,

@@ -26,7 +26,7 @@ def to_dict(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
     """The run as values that JSON has. Its steps are not in it: they are in the run file."""
     subject = asdict(run.subject)
     del subject["tensors"]
-    told: dict[str, Any] = plain(
+    shown: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
             "evengrad": __version__,
@@ -42,7 +42,7 @@ def to_dict(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
             "events": [_event(event) for event in run.events],
         }
     )
-    return told
+    return shown
 
 
 def _layers(run: Run) -> list[dict[str, Any]]:

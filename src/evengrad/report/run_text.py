@@ -82,8 +82,8 @@ def _facts(run: Run, *, ascii_only: bool) -> RenderableType:
             if ascii_only or label not in lines
             else sparkline(lines[label], most=label != "loss")
         )
-        told = value.replace("→", "->") if ascii_only else value
-        table.add_row(Text(label, style="dim"), Text(told), Text(drawn, style="blue"))
+        shown = value.replace("→", "->") if ascii_only else value
+        table.add_row(Text(label, style="dim"), Text(shown), Text(drawn, style="blue"))
     return table
 
 
@@ -134,9 +134,9 @@ def _events(run: Run) -> Iterator[RenderableType]:
     yield Text(f"Events ({len(run.events)})", style="dim")
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right")
-    told = list(run.events[:_EVENTS])
-    told += [run.events[-1]] if len(run.events) > _EVENTS else []
-    for event in told:
+    shown = list(run.events[:_EVENTS])
+    shown += [run.events[-1]] if len(run.events) > _EVENTS else []
+    for event in shown:
         style = (
             "red" if event.kind in BAD_EVENTS else "" if event.kind is EventKind.NOTE else "yellow"
         )

@@ -16,7 +16,7 @@ from evengrad.values.wording import percent
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class RunFigures:
     """A run in a few numbers; NaN where not known. norm: of all gradients, before the clip, over the
     steps that were finite. clip_share: of the steps, 0 to 1.
     """
@@ -33,7 +33,7 @@ class Figures:
     not_finite: int
 
 
-def figures(run: Run) -> Figures:
+def figures(run: Run) -> RunFigures:
     """Worked out from the steps; losses are medians of up to 20 of them, so that one batch decides nothing."""
     norm, loss = run.steps["norm"], losses(run)[1]
     finite = np.isfinite(norm) & (run.steps["applied"] > 0)
@@ -41,7 +41,7 @@ def figures(run: Run) -> Figures:
     few = max(1, min(20, len(loss) // 5))
     times = run.steps["time"]
     at = int(np.argmax(np.where(finite, norm, -1))) if len(norm) else 0
-    return Figures(
+    return RunFigures(
         steps=len(norm),
         seconds=float(times[-1]) if len(times) else 0.0,
         first_loss=float(np.median(loss[:few])) if len(loss) else math.nan,
@@ -114,20 +114,23 @@ def duration(seconds: float) -> str:
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """The figures as (label, value), in the order in which they matter."""
-    seen = figures(run)
-    speed = f" ({seen.steps / seen.seconds:.3g}/s)" if seen.seconds > 0 else ""
-    told = [
-        ("steps", f"{seen.steps:,} in {duration(seen.seconds)}{speed}"),
-        ("loss", f"{number(seen.first_loss)} → {number(seen.last_loss)}"),
-        ("gradient norm", f"{number(seen.median_norm)}, at most {number(seen.largest_norm)}"),
+    measured = figures(run)
+    speed = f" ({measured.steps / measured.seconds:.3g}/s)" if measured.seconds > 0 else ""
+    shown = [
+        ("steps", f"{measured.steps:,} in {duration(measured.seconds)}{speed}"),
+        ("loss", f"{number(measured.first_loss)} → {number(measured.last_loss)}"),
+        (
+            "gradient norm",
+            f"{number(measured.median_norm)}, at most {number(measured.largest_norm)}",
+        ),
     ]
-    if seen.clip_share or run.subject.settings.get("clip"):
-        told.append(("clipped", f"{percent(seen.clip_share)} of the steps"))
-    if seen.not_finite:
-        told.append(("not finite", _count(seen.not_finite)))
-    if seen.not_applied:
-        told.append(("held back or skipped", _count(seen.not_applied)))
-    return told
+    if measured.clip_share or run.subject.settings.get("clip"):
+        shown.append(("clipped", f"{percent(measured.clip_share)} of the steps"))
+    if measured.not_finite:
+        shown.append(("not finite", _count(measured.not_finite)))
+    if measured.not_applied:
+        shown.append(("refused or skipped", _count(measured.not_applied)))
+    return shown
 
 
 def short(value: float) -> str:

@@ -53,20 +53,20 @@ class _CheckScreen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         glyphs = ASCII if options.ascii_only else UNICODE
-        seen = evidence(self.check.probe)
+        measured = evidence(self.check.probe)
         yield _verdict(self.check)
         yield Text(glyphs.dot.join(words.setting(self.check)), style="dim")
         yield Text()
-        yield Text(words.growth(self.check.probe, seen.budget))
-        for line in expected.sentences(self.check, seen.budget):
+        yield Text(words.growth(self.check.probe, measured.budget))
+        for line in expected.sentences(self.check, measured.budget):
             yield Text(line)
-        rows = profile.rows(self.check, seen.budget)
+        rows = profile.rows(self.check, measured.budget)
         legend = f"; {glyphs.mark} = named in a finding" if any(r.marked for r in rows) else ""
         yield Text(f"Norm by layer, log scale, relative to the output{legend}", style="dim")
         yield Padding(_bars(rows, glyphs, options.max_width - 2), (0, 0, 0, 2))
-        told = words.causes(seen.shares.by_cause)
-        if told and math.isfinite(seen.budget.total):
-            line = ", ".join(f"{word} {wording.factor(share)}" for word, share in told)
+        shown = words.causes(measured.shares.by_cause)
+        if shown and math.isfinite(measured.budget.total):
+            line = ", ".join(f"{word} {wording.factor(share)}" for word, share in shown)
             yield Text(f"By cause: {line}")
         rate = words.learning_rate(self.check.probe)
         for line in (*([] if rate is None else [rate]), *self.more):

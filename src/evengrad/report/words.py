@@ -101,19 +101,19 @@ def learning_rate(probe: Probe) -> str | None:
         how = f"sharpness {number(rate.sharpness)}, {how}"
     if math.isinf(stable):
         return f"Learning rate {rate.learning_rate:g}: safe, no step along the update raises the loss ({how})."
-    told = {"safe": "safe", "catapult": "beyond the edge, may catapult", "diverges": "diverges"}
+    verdicts = {"safe": "safe", "catapult": "beyond the edge, may catapult", "diverges": "diverges"}
     return (
-        f"Learning rate {rate.learning_rate:g}: {told[verdict_of_rate(rate)]}; the largest stable one is about "
-        f"{stable:.2g} ({how})."
+        f"Learning rate {rate.learning_rate:g}: {verdicts[verdict_of_rate(rate)]}; the largest stable one is "
+        f"about {stable:.2g} ({how})."
     )
 
 
 def causes(by_cause: dict[Cause, float]) -> list[tuple[str, float]]:
     """Causes and their log shares, largest first, without the negligible ones."""
-    told = [
+    shown = [
         (cause(word), share) for word, share in by_cause.items() if not abs(share) < _NEGLIGIBLE
     ]
-    return sorted(told, key=lambda item: -math.inf if math.isnan(item[1]) else -abs(item[1]))
+    return sorted(shown, key=lambda item: -math.inf if math.isnan(item[1]) else -abs(item[1]))
 
 
 def marked(findings: Sequence[Finding]) -> frozenset[str]:
