@@ -11,7 +11,7 @@ from keras.src.backend.common import global_state
 
 from evengrad.adapters.keras.probe import probe
 
-pytestmark = [pytest.mark.keras, pytest.mark.optimised]
+pytestmark = pytest.mark.keras
 
 
 def values(variables):
@@ -94,6 +94,7 @@ def test_random_states_and_name_counters_are_untouched():
         assert bool((__import__("torch").get_rng_state() == scope).all())
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", ["normalised", "subclassed"])
 def test_training_goes_on_as_if_nothing_had_been(name):
     def trained(probed):
@@ -109,6 +110,7 @@ def test_training_goes_on_as_if_nothing_had_been(name):
     assert_same(trained(False), trained(True))
 
 
+@pytest.mark.optimised
 def test_an_unbuilt_model_is_built_as_fit_would():
     def built(probed):
         keras.utils.set_random_seed(11)
