@@ -95,9 +95,9 @@ def _report(specs: Sequence[Spec], given: argparse.Namespace, console: Console) 
         chosen = [
             spec
             for spec, (own, twin) in zip(specs, losses, strict=True)
-            if learns(twin, spec.chance) and sick(own, twin)
+            if learns(twin, spec.baseline) and sick(own, twin)
         ]
-        unfit = [s for s, (_, t) in zip(specs, losses, strict=True) if not learns(t, s.chance)]
+        unfit = [s for s, (_, t) in zip(specs, losses, strict=True) if not learns(t, s.baseline)]
         sick_ones, chosen = len(chosen), at_hand(chosen, ())
         cases = {spec.name: Case(spec, {}) for spec in chosen}
         for search in given.searches:

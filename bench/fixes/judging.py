@@ -8,9 +8,9 @@ WORSE = 1.5
 LEARNT = 0.8
 
 
-def learns(loss: float, chance: float) -> bool:
+def learns(loss: float, baseline: float) -> bool:
     """Whether the healthy twin is one: well below the best constant answer."""
-    return math.isfinite(loss) and loss < LEARNT * chance
+    return math.isfinite(loss) and loss < LEARNT * baseline
 
 
 def sick(loss: float, twin: float) -> bool:

@@ -64,7 +64,7 @@ class Spec:
         return self.architecture in ("autoencoder", "towers")
 
     @property
-    def chance(self) -> float:
+    def baseline(self) -> float:
         """Loss of the best constant answer: the mean variance of an output, the entropy of ten classes."""
         return {"autoencoder": 0.0735, "towers": 1.0}.get(self.architecture, math.log(10))
 

@@ -1,7 +1,7 @@
 """A Python that has imported its framework already: each call is a fork of one that waits.
 
 Nearly all of a short trial's time is the import of the framework, ten seconds of Keras for one of training.
-``interpreter`` gives a program to call in the place of ``sys.executable``; what it runs sees its own arguments,
+``interpreter`` gives a program to call instead of ``sys.executable``; what it runs sees its own arguments,
 working folder, environment and standard streams, and ``sys.executable`` is that program, so that what it starts
 is warm, too. No framework has started a thread when it is forked; one that has is refused.
 """

@@ -26,7 +26,7 @@ from evengrad.fixing.changes.warmup import Warmup
 from evengrad.fixing.fix import fix_script
 from evengrad.fixing.outcome import FixPlan
 from evengrad.fixing.processes import execute
-from evengrad.fixing.trial import Result, Trial, stored
+from evengrad.fixing.trial import Result, Trial, stored_result
 from evengrad.fixing.trials import Silent
 from evengrad.recording import failure
 
@@ -263,7 +263,7 @@ def test_a_trial_tells_our_failure_from_the_scripts(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "trial.json").write_text(json.dumps(Trial(str(path), steps=10).to_json()))
     worker.main(folder)
-    found = stored(folder)
+    found = stored_result(folder)
     assert found.end == "internal"
     assert "division by zero" in found.message
     path.write_text("raise ValueError('no data')")

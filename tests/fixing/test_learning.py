@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from evengrad.fixing.baseline import Baseline
-from evengrad.fixing.trial import Result, Trial, stored
-from evengrad.fixing.verdict import _student, better, clear, hopeless, judge, together
+from evengrad.fixing.trial import Result, Trial, stored_result
+from evengrad.fixing.verdict import _student, is_better, is_clear, is_hopeless, judge, objection
 from evengrad.values.finding import Symptom
 
 RNG = np.random.default_rng
@@ -105,7 +105,7 @@ def result(losses, **more):
 
 def proved(results, start=None):
     """Whether a fix would take these trials of one change, of several seeds, for its proof."""
-    return all(judge(r, start).good for r in results) and together(results, start) is None
+    return all(judge(r, start).good for r in results) and objection(results, start) is None
 
 
 def test_noise_does_not_learn():
@@ -132,14 +132,14 @@ def test_a_fall_from_far_above_the_baseline_is_not_enough(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_was_trained_on_does_not_count_as_held_back(seed):
-    """The first pass over the examples stays at the baseline, later ones know them by heart."""
+def test_what_was_trained_on_does_not_count_as_held_out(seed):
+    """The first pass over the examples stays at the baseline, later ones overfit them."""
     losses = noise(seed, steps=50) + noise(seed + 9, level=0.1, spread=0.01, steps=150)
     results = [result(noise(i, steps=50) + losses[50:], epoch=50) for i in range(3)]
-    assert together(results) is not None
+    assert objection(results) is not None
     learnt = [result(noise(i, steps=50, fall=1.0) + losses[50:], epoch=50) for i in range(3)]
     assert all(judge(r).good for r in learnt)
-    assert together(learnt) is None
+    assert objection(learnt) is None
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -147,12 +147,12 @@ def test_withheld_examples_decide(seed):
     """However slow: the first pass over the data need not fall where examples are withheld."""
     losses = noise(seed, steps=60) + noise(seed + 9, level=1.0, spread=0.05, steps=140)
     held = [noise(20 + 3 * seed + i, spread=0.3, steps=150) for i in range(3)]
-    by_heart = [result(losses, withheld=one, epoch=60) for one in held]
-    assert together(by_heart) is not None
+    overfitted = [result(losses, withheld=one, epoch=60) for one in held]
+    assert objection(overfitted) is not None
     late = noise(seed + 30, level=1.1, spread=0.3, steps=70)
     learnt = [result(losses, withheld=one[:80] + late, epoch=60) for one in held]
     assert all(judge(r).good for r in learnt)
-    assert together(learnt) is None
+    assert objection(learnt) is None
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -164,7 +164,7 @@ def test_what_begins_low_is_compared_with_the_script_as_it_is(seed):
     assert not proved(results)
     sick = result(plain, withheld=plain)
     assert all(judge(r, sick).good for r in results)
-    assert together(results, sick) is None
+    assert objection(results, sick) is None
     high = [result(plain, withheld=plain) for plain in (noise(70 + 3 * seed + i) for i in range(3))]
     assert not proved(high, sick)
     broken = result((2.3, math.nan), withheld=())
@@ -174,7 +174,7 @@ def test_what_begins_low_is_compared_with_the_script_as_it_is(seed):
 def test_full_batches_hold_nothing_back():
     falling = result(noise(0, fall=1.0), epoch=1)
     assert judge(falling).good
-    assert together([falling] * 3) is None
+    assert objection([falling] * 3) is None
 
 
 @pytest.mark.parametrize(
@@ -200,15 +200,15 @@ def test_results_survive_their_file(tmp_path):
     ends = {"profile_at_start": (("a", 2.0), ("b", 0.0)), "profile": (("a", 0.5), ("b", 0.0))}
     found = result((1.0, math.nan, math.inf), **ends, symptoms=(Symptom.FADING,), unhealthy=("t",))
     (tmp_path / "result.json").write_text(json.dumps(found.to_json()))
-    read = stored(tmp_path)
+    read = stored_result(tmp_path)
     assert read is not None
     assert (read.profile_at_start, read.profile) == (found.profile_at_start, found.profile)
     assert (read.symptoms, read.unhealthy) == (found.symptoms, found.unhealthy)
     assert read.losses[0] == 1.0
     assert all(math.isnan(v) for v in read.losses[1:])
     (tmp_path / "result.json").write_text('{"end": "budget", "lo')
-    assert stored(tmp_path) is None
-    assert stored(tmp_path / "nowhere") is None
+    assert stored_result(tmp_path) is None
+    assert stored_result(tmp_path / "nowhere") is None
 
 
 def test_a_trials_key_is_of_all_that_it_does():
@@ -230,7 +230,7 @@ def json_of(trial):
 
 def clears(losses, held=(), baseline=None):
     """Whether a trial of 200 steps is clear at any of the tenths at which it is asked."""
-    return any(clear(losses[:n], held[:n], baseline) for n in range(80, 200, 20))
+    return any(is_clear(losses[:n], held[:n], baseline) for n in range(80, 200, 20))
 
 
 def test_noise_is_hardly_ever_clear():
@@ -245,11 +245,11 @@ def test_what_learns_is_clear(seed):
     assert clears(losses, baseline=1.4)
     assert not clears(losses, baseline=0.1)
     assert not clears(losses[::-1], baseline=1.4)
-    assert not hopeless(losses)
-    assert hopeless(losses[::-1])
+    assert not is_hopeless(losses)
+    assert is_hopeless(losses[::-1])
 
 
-def test_what_is_learnt_by_heart_is_not_clear():
+def test_what_is_overfitted_is_not_clear():
     """The losses fall, those of the withheld examples do not."""
     rng = RNG(0)
     losses = np.concatenate([rng.normal(1.4, 0.1, 60), 1.4 - np.linspace(0.3, 1, 140)])
@@ -269,8 +269,8 @@ def test_better_than_as_it_is():
     plain = [result(noise(seed, fall=1.0)) for seed in range(200)]
     lower = [result(noise(1000 + seed, level=2.0, fall=1.0)) for seed in range(200)]
     again = [result(noise(1000 + seed, fall=1.0)) for seed in range(200)]
-    assert all(better(one, other) for one, other in zip(lower, plain, strict=True))
-    assert sum(better(one, other) for one, other in zip(again, plain, strict=True)) <= 6
+    assert all(is_better(one, other) for one, other in zip(lower, plain, strict=True))
+    assert sum(is_better(one, other) for one, other in zip(again, plain, strict=True)) <= 6
     short = result(lower[0].losses[:40])
-    assert better(short, plain[0])
-    assert not better(result(plain[0].losses[:40]), plain[0])
+    assert is_better(short, plain[0])
+    assert not is_better(result(plain[0].losses[:40]), plain[0])

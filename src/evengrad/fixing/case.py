@@ -79,7 +79,7 @@ class Case:
 
     @cached_property
     def even(self) -> tuple[Even, ...]:
-        """Weights that would keep the variance, for all layers whose scale matters."""
+        """Weights that would preserve the variance, for all layers whose scale matters."""
         return () if self.probe is None else even_initialisation(self.probe)
 
     @cached_property

@@ -19,7 +19,7 @@ from evengrad.fixing.processes import abandon
 from evengrad.fixing.remedies import all_remedies
 from evengrad.fixing.search import ByDiagnosis, Search
 from evengrad.fixing.trials import FixListener, Silent, Trials, home
-from evengrad.fixing.verdict import together
+from evengrad.fixing.verdict import objection
 from evengrad.recording.reader import load
 from evengrad.values.finding import Cause, Finding
 from evengrad.values.probe import Probe
@@ -154,7 +154,7 @@ class _Fix:
             return Fixing(self.plan, "cannot_run", plain=(first,), message=first.result.message)
         if first.verdict.good:
             plain += [self.trials.one(None, seed) for seed in range(1, self.plan.seeds)]
-        well = all(a.verdict.good for a in plain) and not together([a.result for a in plain])
+        well = all(a.verdict.good for a in plain) and not objection([a.result for a in plain])
         try:
             probe = self._probe()
         except InternalError as error:
@@ -223,7 +223,7 @@ class _Fix:
                 self._attempts.extend(proof)
                 return None
         results = [tried.result, *(attempt.result for attempt in proof)]
-        against = together(results, self.trials.start(candidate))
+        against = objection(results, self.trials.start(candidate))
         if against is not None:
             last = proof[-1]
             verdict = replace(last.verdict, learning=False, why=against)
@@ -272,7 +272,7 @@ def _faults(probe: Probe | None) -> tuple[Finding, ...]:
 
 
 def _findings(probe: Probe | None, plain: Attempt) -> tuple[Finding, ...]:
-    """Of the check, and of the run, in the order in which they are to be mended."""
+    """Of the check, and of the run, in the order in which they are to be fixed."""
     still = plain.verdict.healthy and not plain.verdict.learning
     found = [] if probe is None else list(diagnose_probe(probe, still=still))
     if plain.result.run is not None:

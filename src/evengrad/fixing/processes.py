@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from evengrad.fixing.trial import Result, Trial, stored
+from evengrad.fixing.trial import Result, Trial, stored_result
 
 _RUNNING: set[subprocess.Popen[bytes]] = set()
 
@@ -17,13 +17,13 @@ def execute(trial: Trial, folder: Path, where: str) -> Result:
     """Perform a trial in a new process, unless its result is in the folder already. where: the working folder
     that the script expects.
     """
-    known = stored(folder)
+    known = stored_result(folder)
     if known is not None and known.end != "internal":
         return known
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "trial.json").write_text(json.dumps(trial.to_json()))
     status = _perform(folder, where)
-    found = stored(folder)
+    found = stored_result(folder)
     if found is None:
         said = (folder / "output.txt").read_text(errors="replace").strip().splitlines()[-1:]
         return Result("failed", message=f"exit status {status}: {' '.join(said)}")

@@ -122,7 +122,7 @@ def held_out(
     return withheld or losses[:epoch]
 
 
-def stored(folder: Path) -> Result | None:
+def stored_result(folder: Path) -> Result | None:
     """The result in a trial's folder, if it was ended."""
     try:
         return Result.from_json(json.loads((folder / "result.json").read_text()))

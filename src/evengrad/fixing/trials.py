@@ -16,7 +16,7 @@ from evengrad.fixing.case import Candidate
 from evengrad.fixing.outcome import Attempt, FixPlan
 from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Result, Trial
-from evengrad.fixing.verdict import better, judge
+from evengrad.fixing.verdict import is_better, judge
 from evengrad.values.finding import Finding
 
 
@@ -105,7 +105,7 @@ class Trials:
         if candidate is None:
             self._plain = self._plain or result
         verdict, than = judge(result, self.start(candidate)), self.to_beat.get(seed)
-        if verdict.good and than is not None and not better(result, than):
+        if verdict.good and than is not None and not is_better(result, than):
             words = f"its loss {verdict.level:.4g} is not below {judge(than).level:.4g}, as it is"
             verdict = replace(verdict, learning=False, why=words)
         attempt = Attempt(candidate, seed, source is not None, result, verdict)

@@ -38,7 +38,7 @@ def judge(result: Result, start: Result | None = None) -> Verdict:
 
     It learns if the mean of its last quarter of losses lies below the loss of the best constant answer, and
     below the mean of as many first ones, by a one-sided t-test at 99% each; and if the same holds for the
-    means of the held-out losses, those of examples that were not trained on (``together`` tests these).
+    means of the held-out losses, those of examples that were not trained on (``objection`` tests these).
     Where baseline is not known the first losses must do.
     """
     level = _mean(result.losses[-max(len(result.losses) // 4, 1) :])
@@ -53,7 +53,7 @@ def judge(result: Result, start: Result | None = None) -> Verdict:
     return _learning(result, start or result)
 
 
-def better(result: Result, than: Result) -> bool:
+def is_better(result: Result, than: Result) -> bool:
     """Whether the last losses are below those that another trial had at the same steps, by the test of
     ``judge``.
     """
@@ -63,7 +63,7 @@ def better(result: Result, than: Result) -> bool:
     return _falls(theirs, mine)
 
 
-def hopeless(losses: Sequence[float]) -> bool:
+def is_hopeless(losses: Sequence[float]) -> bool:
     """Whether the last losses of a trial are not below the first ones at all."""
     if len(losses) < 2 * _FEWEST:
         return False
@@ -71,7 +71,7 @@ def hopeless(losses: Sequence[float]) -> bool:
     return not last.mean() < first.mean()
 
 
-def clear(losses: Sequence[float], held: Sequence[float], baseline: float | None) -> bool:
+def is_clear(losses: Sequence[float], held: Sequence[float], baseline: float | None) -> bool:
     """Whether a trial learns so clearly that it can end before its steps are made: its last losses are below
     the constant baseline and below its first ones, at 99.9% each (so that ten such tests are wrong in 1%), the
     held-out ones by their means.
@@ -86,7 +86,7 @@ def clear(losses: Sequence[float], held: Sequence[float], baseline: float | None
     return _below(last, bound, _NORMAL_999) and _falls(first, last, _NORMAL_999)
 
 
-def together(results: Sequence[Result], start: Result | None = None) -> str | None:
+def objection(results: Sequence[Result], start: Result | None = None) -> str | None:
     """What speaks against trials that each learn, with several seeds: their held-out losses taken together
     are not below the constant baseline, or not below where they began, by the test of ``judge``. None where
     nothing does. start: see ``judge``.

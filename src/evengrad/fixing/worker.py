@@ -118,9 +118,9 @@ class _TrialRun:
         if self._steps % max(steps // 10, 1) or self._steps * 3 < steps:
             return False
         held = held_out(self._losses, self._withheld(), self._epoch)
-        if learning.clear(self._losses, held, self._baseline.loss):
+        if learning.is_clear(self._losses, held, self._baseline.loss):
             return True
-        return self._steps * 2 >= steps and learning.hopeless(self._losses)
+        return self._steps * 2 >= steps and learning.is_hopeless(self._losses)
 
     # --- as a listener of the watch -------------------------------------------------------------------
 

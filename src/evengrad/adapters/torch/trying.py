@@ -156,10 +156,10 @@ class _TorchTrial:
         """The next backward pass is measured; the recorder is below the substitute, and sees what it calls."""
         self._terms.on = False
         with under(self.substitute):
-            return script.arm(_End(self.session))
+            return script.arm(_ClosingProbe(self.session))
 
 
-class _End:
+class _ClosingProbe:
     """Takes the last probe, and stops the script there."""
 
     precise = False

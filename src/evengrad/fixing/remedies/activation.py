@@ -1,10 +1,10 @@
-"""Another activation: ReLU in the place of one with flat ends.
+"""Another activation: ReLU instead of one with flat ends.
 
 Treats: gradients that vanish because each activation's slope shrinks them (EG203), and saturated units (EG201).
 
-Why: a sigmoid's slope is at most 1/4; no initialisation makes up for that over depth (the article, section 3.2;
-Glorot 2011). ReLU keeps half of the gradient's energy exactly, which weights of gain sqrt(2) give back
-(He 2015, 1502.01852), so those come with it.
+Why: a sigmoid's slope is at most 1/4; no initialisation makes up for that over depth (Glorot 2011). ReLU keeps
+half of the gradient's energy exactly, which weights of gain sqrt(2) give back (He 2015, 1502.01852), so those
+come with it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Variance-keeping weights at initialisation.
+"""Variance-preserving weights at initialisation.
 
 Treats: gradients that explode or vanish because each layer multiplies them by more or less than 1 (EG301,
 EG302, and dead or saturated units that come of it); after a lower rate, steps that are too large (EG701, EG702,
@@ -23,7 +23,7 @@ _TWICE = 2.0  # a measured choice: it only decides what is tried
 
 
 def propose(case: Case) -> Iterable[Candidate]:
-    """Where any layer's scale is not the one that keeps the variance."""
+    """Where any layer's scale does not preserve the variance."""
     off = [even for even in case.even if not even.kept]
     if not off:
         return
@@ -38,5 +38,5 @@ def propose(case: Case) -> Iterable[Candidate]:
         tuple(Initialise(even.layers, even.activation, even.gain) for even in case.even),
         cause,
         3,
-        f"weights that keep the variance ({worst.layers[0]} has {worst.actual / worst.gain:.3g} times that)",
+        f"variance-preserving weights ({worst.layers[0]} has {worst.actual / worst.gain:.3g} times that)",
     )

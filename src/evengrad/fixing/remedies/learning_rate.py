@@ -1,4 +1,4 @@
-"""A learning rate that the loss bears.
+"""A stable learning rate.
 
 Treats: steps that overwrite the weights, diverge or become NaN (EG701, EG702, EG802, EG807), weights that
 hardly move (EG703, EG809), and a loss that does not fall although nothing else is found.
@@ -6,7 +6,7 @@ hardly move (EG703, EG809), and a loss that does not fall although nothing else 
 Why: beyond eta * lambda = 2 (with its optimizer's factor) each step overshoots by more than the one before
 (Cohen 2021, 2103.00065); half of the largest stable rate leaves room for the sharpness to grow. Where that is
 not known, a tenth and a hundredth of the present rate. The first step of an adaptive optimizer says little of
-the rate that it bears later: one that hardly moves gets the usual one first, one that was driven too fast gets
+the rate that is stable later: one that hardly moves gets the usual one first, one that was driven too fast gets
 it second. What hardly moves any more because steps were too large is no reason for larger ones.
 """
 

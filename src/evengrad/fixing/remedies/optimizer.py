@@ -1,7 +1,7 @@
 """An adaptive optimizer: Adam, else RMSprop or Adagrad.
 
 Treats: gradients whose size differs much between layers, so that no one rate fits all (EG101, EG102, EG806,
-EG809; after better weights, EG301, EG302), and rates that plain gradient descent does not bear.
+EG809; after better weights, EG301, EG302), and rates that are not stable under plain gradient descent.
 
 Why: Adam divides each weight's gradient by its own running size (Kingma 2014, 1412.6980): layers that get a
 thousandth of the gradient still move. RMSprop (Tieleman and Hinton 2012) does it without momentum, Adagrad

@@ -1,7 +1,7 @@
 """Orthogonal weights at initialisation.
 
 Treats: gradients that explode or vanish in a deep stack because each layer multiplies them by more or less than
-1 (EG301, EG302), where weights drawn one by one would keep the variance only on average.
+1 (EG301, EG302), where weights drawn one by one would preserve the variance only on average.
 
 Why: all singular values of an orthogonal matrix are 1, so that a deep linear or tanh network keeps every
 direction, not only their mean square (Saxe 2013, 1312.6120); a convolution has the matrix in the middle of its

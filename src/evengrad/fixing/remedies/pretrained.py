@@ -2,8 +2,8 @@
 
 Treats: any start from which the gradients explode or vanish.
 
-Why: weights that were trained before lie where the loss is smooth and the gradients are even (the article;
-Yosinski 2014, 1411.1792). They are matched by name and shape; the matched layers go on at a tenth of the rate,
+Why: weights that were trained before lie where the loss is smooth and the gradients are even
+(Yosinski 2014, 1411.1792). They are matched by name and shape; the matched layers go on at a tenth of the rate,
 so that the new ones do not undo them (Howard and Ruder 2018, 1801.06146), or are frozen; in Keras, which has
 one rate for all weights, the other way round.
 """

@@ -3,7 +3,7 @@
 Treats: deep networks without skip connections whose gradients vanish or units die although their weights are
 right (EG102, EG202, EG203), or that do not learn though nothing is found.
 
-Why: each ReLU layer makes any two inputs more alike, until all look the same. With the slope below zero chosen
+Why: each ReLU layer makes any two inputs more alike, until all are the same. With the slope below zero chosen
 so that the whole network maps inputs at a right angle to a cosine of 0.9, and no further, plain networks of a
 hundred layers train (tailored rectifiers: Zhang, Botev and Martens 2022, 2203.08120, section 4).
 """

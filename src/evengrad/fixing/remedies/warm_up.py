@@ -1,7 +1,7 @@
 """Warm-up: the learning rate rises to its value over the first steps.
 
-Treats: trainings that a rate spoils only at the start, while curvature is large and Adam's averages are young
-(EG702, EG805, EG807).
+Treats: trainings whose rate is too large only at the start, while curvature is large and Adam's averages are
+young (EG702, EG805, EG807).
 
 Why: the largest stable rate is smallest at the start of many networks and grows as training moves to flatter
 places (Gilmer 2021, 2110.04369; Goyal 2017, 1706.02677).

@@ -38,7 +38,7 @@ class KerasWithholding:
 
     def __init__(self, model: Any, every: int) -> None:
         self._model, self._every = model, every
-        self._figures = _Figures(name="evengrad_held_out")
+        self._figures = _StepFigures(name="evengrad_held_out")
         self._mean = plain_mean(model)
 
     def put_on(self) -> None:
@@ -127,7 +127,7 @@ class KerasWithholding:
         return _taken(given, ops.where(some, kept, every)), _taken(given, apart), examples
 
 
-class _Figures(keras.metrics.Metric):
+class _StepFigures(keras.metrics.Metric):
     """Carries the last figures through a compiled step; shows nothing in the logs."""
 
     def __init__(self, name: str) -> None:
