@@ -262,11 +262,12 @@ def _in_words(refused: RefusedStep, origin: Origin | None, subject: Subject) -> 
             t for t, n in zip(subject.tensors, refused.norms, strict=True) if not math.isfinite(n)
         ]
         what = f"the gradients of {len(bad)} of {len(subject.tensors)} tensors are not finite"
+        what = what if bad else "the squares of the gradients overflow"
     elif refused.kind is EventKind.OVERWRITE:
         what = "the update is larger than the weights that it would change"
     else:
         what = f"the gradient norm {refused.step.norm:.3g} stands far out of the last steps'"
-    return what if origin is None else f"{what}. {origin.message}"
+    return what if origin is None else f"{what}: {origin.message}"
 
 
 def _done(action: Action, step: int, layer: str | None) -> Event:

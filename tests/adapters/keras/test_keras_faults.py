@@ -140,4 +140,4 @@ def test_weights(training, layer):
         model.fit(x, y, ROWS, verbose=0, callbacks=[watch])
     np.testing.assert_array_equal(ops.convert_to_numpy(kernel), before)
     origin = blackbox.load(watch.watching.path.parent).origin
-    assert (origin.layer, origin.phase) == (f"{layer}/kernel", "weights")
+    assert (origin.layer, origin.phase) == (layer, "weights")

@@ -54,7 +54,7 @@ def test_stopped_before_the_weights_and_named(fault, network, optimizer, tmp_pat
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("optimizer", ["adam fused", "sgd"])
 def test_gradients_of_1e19_do_not_poison_the_optimizer(network, optimizer, tmp_path):
-    """Their squares overflow float32: Adam's second moment would be inf for ever (PEERS, trap 2)."""
+    """Their squares overflow float32: Adam's second moment would be inf for ever."""
     model = build(network, 1)
     chosen = OPTIMIZERS[optimizer](model.parameters())
 
@@ -72,6 +72,7 @@ def test_gradients_of_1e19_do_not_poison_the_optimizer(network, optimizer, tmp_p
     size = model.get_submodule(MIDDLE[network]).weight.numel()
     assert run.steps["norm"][-1] == pytest.approx(3e19 * size**0.5, rel=1e-4)
     assert run.events[0].layer == MIDDLE[network]
+    assert run.events[0].message.startswith("the squares of the gradients overflow: the largest")
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -192,3 +193,44 @@ def test_overflow_in_half_precision_is_named(tmp_path):
     ):
         train(model, chosen, steps=2, before=lambda step, x: x * 1e4)
     assert evengrad.load(watch.watching.path).events[0].layer == "2"
+
+
+class Masked(nn.Module):
+    """Fills the holes of its own batch; something else goes wrong at one step."""
+
+    def __init__(self, flat):
+        super().__init__()
+        self.flat = flat
+        self.first, self.head = nn.Linear(4, 4), nn.Linear(4, 1)
+        self.steps = 0
+
+    def forward(self, x):
+        hidden = self.first(torch.nan_to_num(x.flatten(1) if self.flat else x))
+        if torch.is_grad_enabled():
+            self.steps += 1
+        return self.head(hidden if self.steps < 3 else (hidden - hidden).sqrt())
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_hole_in_the_batch_that_the_model_fills_is_not_blamed(flat, tmp_path):
+    """Missing values are NaN in each batch; the slope of the root at 0 is what is infinite at step 2."""
+    torch.manual_seed(0)
+    model = Masked(flat)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def three_steps():
+        for _ in range(3):
+            x = torch.randn(8, 4)
+            x[0, 1] = math.nan
+            optimizer.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+
+    with (
+        pytest.raises(evengrad.GuardStopError),
+        evengrad.watch(model, optimizer, folder=tmp_path) as watch,
+    ):
+        three_steps()
+    event = evengrad.load(watch.watching.path).events[0]
+    assert (event.step, event.values["phase"]) == (2, "backward")
+    assert "(sqrt)" in event.message

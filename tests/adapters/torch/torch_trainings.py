@@ -1,5 +1,6 @@
 """Small torch trainings for the tests of watching: networks, loops, faults."""
 
+import inspect
 import math
 
 import torch
@@ -139,7 +140,7 @@ def _input(value):
                 x[3, 5] = value
             return x
 
-        return {"before": before}, "input"
+        return {"before": before}, next(iter(inspect.signature(model.forward).parameters))
 
     return fault
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evengrad.recording.blackbox import Origin, Phase, ReplayedOperation
 from evengrad.values.finding import Cause
-from evengrad.values.probe import Operation, Port, Probe
+from evengrad.values.probe import Input, Operation, Port, Probe
+from evengrad.values.run import Floats, Tensor
 from evengrad.values.spec import Kind
 from evengrad.values.wording import percent
+
+_REPAIR = "drop or repair these rows before training"
 
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """layer: the user's own name. message: what is seen
-    there, one line. advice: what to change.
-    """
+    """layer: the user's own name. message: what is measured there, one line. advice: what to change."""
 
     layer: str
     phase: Phase
@@ -29,7 +31,16 @@ def birth(probe: Probe) -> Birth | None:
     """The first thing that is not finite, with all that it was made of finite: forward before backward.
     None where all is finite.
     """
-    return _given(probe) or _forward(probe) or _backward(probe)
+    filled: set[int] = set()
+    for given in probe.inputs:
+        if given.value.non_finite:
+            holes = _holes(probe, given)
+            if holes is None:
+                share = percent(given.value.non_finite)
+                what = f"the batch itself is not finite: {share} of {given.name}"
+                return Birth(given.name, "batch", Cause.BAD_BATCH, what, _REPAIR)
+            filled |= holes
+    return _given(probe) or _forward(probe, filled) or _backward(probe)
 
 
 def origin_of(probe: Probe) -> Origin | None:
@@ -37,7 +48,12 @@ def origin_of(probe: Probe) -> Origin | None:
     found = birth(probe)
     if found is None:
         return None
-    operations = tuple(
+    return Origin(found.layer, found.phase, found.message, replayed(probe))
+
+
+def replayed(probe: Probe) -> tuple[ReplayedOperation, ...]:
+    """The operations of a probe as a black box has them."""
+    return tuple(
         ReplayedOperation(
             op.layer,
             op.type,
@@ -48,37 +64,60 @@ def origin_of(probe: Probe) -> Origin | None:
         )
         for op in probe.operations
     )
-    return Origin(found.layer, found.phase, found.message, operations)
+
+
+def by_gradients(
+    tensors: Sequence[Tensor], norms: Floats, operations: tuple[ReplayedOperation, ...] = ()
+) -> Origin:
+    """Where a probe does not tell: the bad gradient that is nearest to the loss, else the largest one.
+
+    norms: (tensors,), in the tensors' order, which is the forward one.
+    """
+    bad = [t for t, norm in zip(tensors, norms, strict=True) if not math.isfinite(norm)]
+    if bad:
+        what = f"of {len(bad)} gradients that are not finite, that of {bad[-1].name} is nearest to the loss"
+        return Origin(bad[-1].layer, "backward", what, operations)
+    largest = int(norms.argmax())
+    what = f"the largest gradient is that of {tensors[largest].name}: norm {norms[largest]:.3g}"
+    return Origin(tensors[largest].layer, "backward", what, operations)
 
 
 def _given(probe: Probe) -> Birth | None:
-    repair = "drop or repair these rows before training"
-    for given in probe.inputs:
-        if given.value.non_finite and _spreads(probe):
-            share = percent(given.value.non_finite)
-            what = f"the batch itself is not finite: {share} of {given.name}"
-            return Birth(given.name, "batch", Cause.BAD_BATCH, what, repair)
     if probe.loss.targets is not None and probe.loss.targets.non_finite:
         what = "the labels of the batch are not finite"
-        return Birth("labels", "batch", Cause.BAD_BATCH, what, repair)
+        return Birth("labels", "batch", Cause.BAD_BATCH, what, _REPAIR)
     for weight in probe.weights:
         if weight.value.non_finite:
             what = f"the weights {weight.name} hold values that are not finite"
             advice = "initialise them again; a checkpoint with NaN in it cannot be trained on"
-            return Birth(weight.name, "weights", Cause.INITIALISATION, what, advice)
+            layers = [op.layer for op in probe.operations if weight.name in op.weights]
+            layer = (*layers, weight.name)[0]
+            return Birth(layer, "weights", Cause.INITIALISATION, what, advice)
     return None
 
 
-def _spreads(probe: Probe) -> bool:
-    """Whether anything that is made of the batch is not finite: the network may repair it itself."""
-    return not math.isfinite(probe.loss.value) or any(
-        op.forward.non_finite or not _finite((*op.inputs, *op.outputs)) for op in probe.operations
-    )
-
-
-def _forward(probe: Probe) -> Birth | None:
+def _holes(probe: Probe, given: Input) -> set[int] | None:
+    """The tensors that hold what is not finite in an input, where the network fills these holes itself; None
+    where they reach a weight, the outputs or the loss.
+    """
+    if given.port is None:
+        harmless = math.isfinite(probe.loss.value)
+        return set() if harmless and _forward(probe, set()) is None else None
+    reached = {given.port.tensor}
     for op in probe.operations:
+        if reached.isdisjoint(port.tensor for port in op.inputs):
+            continue
+        if op.weights or op.kind is Kind.LOSS or (_finite(op.outputs) and not _finite(op.inputs)):
+            return None
         if op.forward.non_finite:
+            reached |= {port.tensor for port in op.outputs}
+    return None if any(port.tensor in reached for port in probe.outputs) else reached
+
+
+def _forward(probe: Probe, holes: set[int]) -> Birth | None:
+    for op in probe.operations:
+        made = {port.tensor for port in op.outputs}
+        if op.forward.non_finite and not (made and made <= holes):
             cause, advice = _why(probe, op)
             what = f"{op.layer} ({op.type}) makes {percent(op.forward.non_finite)} of its output NaN or inf"
             return Birth(op.layer, "forward", cause, what, advice)

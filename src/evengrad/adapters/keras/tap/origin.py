@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from evengrad.adapters.common.origin import origin_of
+from evengrad.adapters.common.origin import by_gradients, origin_of
 from evengrad.adapters.keras.probe import probe
 from evengrad.recording.blackbox import Origin
 from evengrad.values.run import Floats, Tensor
 
 
-def find(model: Any, batch: Any, tensors: Sequence[Tensor], norms: Floats) -> Origin | None:
-    """Where the step went wrong first; None where that cannot be said.
+def find(model: Any, batch: Any, tensors: Sequence[Tensor], norms: Floats) -> Origin:
+    """Where the step went wrong first.
 
     batch: (x, y, sample_weight) or None, when the gradients alone have to tell.
     """
@@ -32,21 +31,7 @@ def find(model: Any, batch: Any, tensors: Sequence[Tensor], norms: Floats) -> Or
             found = None
         if found is not None:
             return found
-    return _by_gradients(tensors, norms)
-
-
-def _by_gradients(tensors: Sequence[Tensor], norms: Floats) -> Origin | None:
-    """The bad tensor nearest to the output; all before it has its fault from there."""
-    for tensor, norm in reversed(list(zip(tensors, norms, strict=True))):
-        if not math.isfinite(norm):
-            what = f"of all gradients that are not finite, that of {tensor.name} is nearest to the loss"
-            return Origin(tensor.layer, "backward", what)
-    largest = int(np.argmax(norms))
-    if norms[largest] > 1e18:
-        tensor = tensors[largest]
-        what = f"the gradient of {tensor.name} is {norms[largest]:.3g}: its square is no float32 number"
-        return Origin(tensor.layer, "backward", what)
-    return None
+    return by_gradients(tensors, norms)
 
 
 def arrays_of(batch: Any) -> dict[str, Any]:

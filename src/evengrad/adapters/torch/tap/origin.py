@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from evengrad.adapters.common.origin import by_gradients, origin_of, replayed
 from evengrad.adapters.torch.compat import eagerly
-from evengrad.adapters.torch.record.graph import RecordedCall
-from evengrad.adapters.torch.record.naming import assign, prefixes
+from evengrad.adapters.torch.measure.measure import Measurement
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.state import untouched
 from evengrad.adapters.torch.tap.capture import ForwardCall, arrays_of, outputs_of
 from evengrad.adapters.torch.tap.reading import non_finite
-from evengrad.recording.blackbox import Origin, ReplayedOperation
+from evengrad.recording.blackbox import Origin
+from evengrad.values.probe import Probe
 from evengrad.values.run import Floats, Tensor
 from evengrad.values.wording import percent
 
@@ -33,162 +35,85 @@ def find(
     parameters: by name, those of ``tensors`` in their order. norms: of their gradients. loss: NaN where it is
     not known. Nothing of the model changes.
     """
+    probes = [probe for call in calls if (probe := _probe(call, loss)) is not None]
+    for probe in probes:
+        if (found := origin_of(probe)) is not None:
+            return found
+    operations = replayed(probes[-1]) if probes else ()
+    if len(probes) < len(calls) and (given := _given(calls, tensors, parameters)) is not None:
+        return given
+    if math.isinf(loss) or (math.isnan(loss) and _silent(calls)):
+        what = "the model's outputs are finite, and the loss is not"
+        return Origin("loss", "forward", what, operations)
+    return by_gradients(tensors, norms, operations)
+
+
+def _probe(call: ForwardCall, loss: float) -> Probe | None:
+    """One forward pass again, and back from what came back to its outputs then.
+
+    None for a model that cannot be called again, and for a sharded one: its forward pass wants every process,
+    and not all of them see the step again.
+    """
+    if any(hasattr(parameter, "full_tensor") for parameter in call.module.parameters()):
+        return None
+    recorder = Recorder()
+    state = torch.get_rng_state()
+    cast = nullcontext() if call.autocast is None else torch.autocast(_device(call), call.autocast)
+    try:
+        with untouched(call.module), eagerly(), torch.enable_grad(), cast:
+            call.module.train(call.training)
+            torch.set_rng_state(call.noise)
+            recorder.enter()
+            try:
+                outputs = outputs_of(call.module(*call.args, **call.kwargs))
+                stand_in = _loss(outputs, call)
+            finally:
+                recorder.leave()
+                torch.set_rng_state(state)
+            measurement = Measurement(recorder, stand_in, call.module)
+            measurement.run()
+        found = measurement.assemble({}, None, ())
+    except Exception:
+        return None
+    inside = {node.name for node in measurement.nodes if node.inside}
+    return replace(
+        found,
+        operations=tuple(op for op in found.operations if op.name in inside),
+        loss=replace(found.loss, name="loss", value=loss, targets=None),
+    )
+
+
+def _loss(outputs: list[Any], call: ForwardCall) -> Any:
+    """A scalar whose gradients at the outputs are those that came back to them then."""
+    parts = [
+        (output * call.gradients.get(place, torch.zeros_like(output))).sum()
+        for place, output in enumerate(outputs)
+        if output.requires_grad
+    ]
+    return torch.stack(parts).sum()
+
+
+def _given(
+    calls: Sequence[ForwardCall], tensors: Sequence[Tensor], parameters: Mapping[str, Any]
+) -> Origin | None:
+    """What is not finite in the batch or the weights themselves."""
     for call in calls:
         for name, value in arrays_of(call).items():
-            if (
-                value.is_floating_point()
-                and not name.startswith("output_gradient")
-                and (bad := non_finite(value))
-            ):
-                what = f"{bad:,} of {value.numel():,} values of {name}"
-                return Origin("input", "batch", f"The batch itself is not finite: {what}.")
+            given = value.is_floating_point() and not name.startswith("output_gradient")
+            if given and (bad := non_finite(value)):
+                share = percent(bad / value.numel())
+                what = f"the batch itself is not finite: {share} of {name}"
+                return Origin("input", "batch", what)
     for tensor, parameter in zip(tensors, parameters.values(), strict=True):
-        if bad := non_finite(parameter):
-            share = percent(bad / parameter.numel())
-            return Origin(
-                tensor.layer, "weights", f"{share} of the weights {tensor.name} are not finite."
-            )
-    operations: tuple[ReplayedOperation, ...] = ()
-    for call in calls:
-        if _sharded(call.module):  # its forward pass wants every process, and not all need look
-            continue
-        try:
-            found, operations = _again(call)
-        except Exception:  # a model that cannot be called again; its gradients still tell something
-            continue
-        if found is not None:
-            return Origin(found.layer, found.phase, found.message, operations)
-    if math.isinf(loss) or (math.isnan(loss) and _silent(calls)):
-        return Origin(
-            "loss", "forward", "The model's outputs are finite, and the loss is not.", operations
-        )
-    return _by_gradients(tensors, norms, operations)
-
-
-def _sharded(module: Any) -> bool:
-    return any(hasattr(parameter, "full_tensor") for parameter in module.parameters())
+        if non_finite(parameter):
+            what = f"the weights {tensor.name} hold values that are not finite"
+            return Origin(tensor.layer, "weights", what)
+    return None
 
 
 def _silent(calls: Sequence[ForwardCall]) -> bool:
     """Whether the loss sent something that is not finite back into the model."""
     return any(non_finite(g) for call in calls for g in call.gradients.values())
-
-
-def _again(call: ForwardCall) -> tuple[Origin | None, tuple[ReplayedOperation, ...]]:
-    """Run one forward pass again, and back from what came back to its outputs then."""
-    recorder = Recorder()
-    state = torch.get_rng_state()
-    cast = nullcontext() if call.autocast is None else torch.autocast(_device(call), call.autocast)
-    with untouched(call.module), eagerly(), torch.enable_grad(), cast:
-        call.module.train(call.training)
-        torch.set_rng_state(call.noise)
-        recorder.enter()
-        try:
-            outputs = outputs_of(call.module(*call.args, **call.kwargs))
-        finally:
-            recorder.leave()
-            torch.set_rng_state(state)
-        nodes = recorder.nodes
-        assign(nodes, prefixes([call.module]))
-        if any(node.forward is not None and node.forward.non_finite for node in nodes):
-            return _forward(nodes), _operations(nodes)
-        _backward_pass(recorder, outputs, call)
-    return _backward(nodes, call), _operations(nodes)
-
-
-def _backward_pass(recorder: Recorder, outputs: list[Any], call: ForwardCall) -> None:
-    ends = [(outputs[i], g) for i, g in call.gradients.items() if i < len(outputs)]
-    if not ends:
-        return
-    readers: dict[int, int] = {}
-    for node in recorder.nodes:
-        for number in node.reads:
-            readers[number] = readers.get(number, 0) + 1
-    recorder.readers = readers
-    leaves = [p for p in call.module.parameters() if p.requires_grad]
-    recorder.measuring = True
-    try:
-        torch.autograd.grad(
-            [o for o, _ in ends], leaves, grad_outputs=[g for _, g in ends], allow_unused=True
-        )
-    finally:
-        recorder.measuring = False
-
-
-def _forward(nodes: list[RecordedCall]) -> Origin:
-    first = next(n for n in nodes if n.forward is not None and n.forward.non_finite)
-    assert first.forward is not None
-    share = percent(first.forward.non_finite)
-    return Origin(
-        first.layer,
-        "forward",
-        f"{first.layer} ({first.type}) makes {share} of its output NaN or inf.",
-    )
-
-
-def _backward(nodes: list[RecordedCall], call: ForwardCall) -> Origin | None:
-    if any(non_finite(g) for g in call.gradients.values()):
-        return Origin(
-            "loss", "backward", "The loss sends a gradient that is not finite into the model."
-        )
-    for node in reversed(nodes):
-        made = [s.non_finite for s in node.above.values()]
-        below = [norm for norm in node.below.values() if not math.isfinite(norm)]
-        if made and not any(made) and (below or _upstream_bad(node, nodes)):
-            return Origin(
-                node.layer,
-                "backward",
-                f"The gradient turns NaN or inf in {node.layer} ({node.type}), going backwards.",
-            )
-    return None
-
-
-def _upstream_bad(node: RecordedCall, nodes: list[RecordedCall]) -> bool:
-    """Whether the gradient of what this call reads is bad, and no other reader of it has a bad one."""
-    for number in node.reads:
-        makers = [n for n in nodes if number in n.makes]
-        readers = [n for n in nodes if number in n.reads]
-        if makers and len(readers) == 1:
-            slot = makers[0].makes.index(number)
-            summary = makers[0].above.get(slot)
-            if summary is not None and summary.non_finite:
-                return True
-    return False
-
-
-def _by_gradients(
-    tensors: Sequence[Tensor], norms: Floats, operations: tuple[ReplayedOperation, ...]
-) -> Origin:
-    """Seen again everything is finite: the bad gradient that is nearest to the output."""
-    bad = [t for t, norm in zip(tensors, norms, strict=True) if not math.isfinite(norm)]
-    if not bad:
-        worst = tensors[int(norms.argmax())]
-        text = f"The largest gradient is that of {worst.name}: norm {norms.max():.3g}."
-        return Origin(worst.layer, "backward", text, operations)
-    names = f"{bad[-1].name}" + (f" and {len(bad) - 1} more" if len(bad) > 1 else "")
-    text = (
-        f"Seen again, the model gives finite values; what is not finite is the gradient of {names}."
-    )
-    return Origin(bad[-1].layer, "backward", text, operations)
-
-
-def _operations(nodes: list[RecordedCall]) -> tuple[ReplayedOperation, ...]:
-    found = []
-    for node in nodes:
-        if node.forward is None:
-            continue
-        above = list(node.above.values())
-        found.append(
-            ReplayedOperation(
-                node.layer,
-                node.type,
-                node.forward.rms,
-                node.forward.non_finite,
-                above[0].rms if above else None,
-                max((s.non_finite for s in above), default=0.0),
-            )
-        )
-    return tuple(found)
 
 
 def _device(call: ForwardCall) -> str:
