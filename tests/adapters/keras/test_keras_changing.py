@@ -14,7 +14,7 @@ from evengrad.fixing.changes.decay import Decay
 from evengrad.fixing.changes.finite import Finite
 from evengrad.fixing.changes.finite_targets import FiniteTargets
 from evengrad.fixing.changes.initialise import Initialise
-from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.loss_scale import LossScale
 from evengrad.fixing.changes.pretrained import Pretrained
 from evengrad.fixing.changes.skip import Skip
@@ -181,7 +181,7 @@ def test_finite_before_normalised():
     model = make(dense(activation="tanh"), head(), kind="functional")
     clean = np.where(np.isfinite(bad), bad, 0)
     expected = array(model((clean - 1) / 2))
-    apply([Finite(), Inputs(1.0, 2.0)], model, x)
+    apply([Finite(), StandardiseInputs(1.0, 2.0)], model, x)
     close(model(bad), expected)
     close(model.predict(bad, verbose=0), expected)
 

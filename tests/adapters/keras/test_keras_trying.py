@@ -18,7 +18,7 @@ from evengrad.fixing.changes.add_normalisation import AddNormalisation
 from evengrad.fixing.changes.beta2 import Beta2
 from evengrad.fixing.changes.decay import Decay
 from evengrad.fixing.changes.initialise import Initialise
-from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.logits import Logits
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.use_optimizer import UseOptimizer
@@ -464,7 +464,7 @@ def test_a_loss_that_cannot_be_told():
 def test_inputs(kind):
     model, (x, y) = make(kind), rows()
     expected = by_hand(model, x)
-    apply([Inputs(3.0, 50.0)], model)
+    apply([StandardiseInputs(3.0, 50.0)], model)
     raw = x * 50 + 3
     close(model(raw), expected, 1e-4)
     close(model.predict(raw, verbose=0), expected, 1e-4)
@@ -481,7 +481,7 @@ def test_indices_are_no_inputs_to_normalise():
     model = keras.Sequential([keras.Input((5,)), *stack])
     model.compile("sgd", LOSS, run_eagerly=True)
     with pytest.raises(CannotChangeError, match="indices into embedding"):
-        apply([Inputs(0.0, 1.0)], model)
+        apply([StandardiseInputs(0.0, 1.0)], model)
 
 
 def test_all_together(kind):
@@ -644,7 +644,10 @@ def test_datasets(tried):
 
 def test_mixed_precision(tried):
     session = tried(
-        AddNormalisation("batch", ("first",)), UseOptimizer("adam", 0.01), Inputs(0.1, 2.0), steps=4
+        AddNormalisation("batch", ("first",)),
+        UseOptimizer("adam", 0.01),
+        StandardiseInputs(0.1, 2.0),
+        steps=4,
     )
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from evengrad.adapters.torch import trying
 from evengrad.fixing.changes.add_normalisation import AddNormalisation
 from evengrad.fixing.changes.finite import Finite
-from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.loss_scale import LossScale
 from evengrad.fixing.changes.pretrained import Pretrained
 from evengrad.fixing.changes.set_rate import SetRate
@@ -263,7 +263,7 @@ def test_inputs_that_are_not_finite_become_zero(scaled):
         x[~torch.isfinite(x)] = 0.0
         return ((x - 2.0) / 4.0 if scaled else x), y
 
-    changes = (Finite(), Inputs(2.0, 4.0)) if scaled else (Finite(),)
+    changes = (Finite(), StandardiseInputs(2.0, 4.0)) if scaled else (Finite(),)
     by_hand = net()
     expected = plain(by_hand, sgd(by_hand.parameters()), data=hand)
     assert tried(Session(*changes, steps=99), net(), data=spoilt) == expected

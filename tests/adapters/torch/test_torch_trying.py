@@ -21,7 +21,7 @@ from evengrad.fixing.changes.clip_gradients import ClipGradients
 from evengrad.fixing.changes.decay import Decay
 from evengrad.fixing.changes.finite_targets import FiniteTargets
 from evengrad.fixing.changes.initialise import Initialise
-from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.logits import Logits
 from evengrad.fixing.changes.pretrained import Pretrained
 from evengrad.fixing.changes.set_rate import SetRate
@@ -212,7 +212,7 @@ def test_normalisation_stands_before_the_activation(kind):
 
 
 def test_inputs_are_normalised_from_the_first_pass_on():
-    session, model = Session(Inputs(2.0, 4.0)), net()
+    session, model = Session(StandardiseInputs(2.0, 4.0)), net()
     seen = []
     model[0].register_forward_pre_hook(lambda _m, args: seen.append(args[0].detach().clone()))
     train(session, model)

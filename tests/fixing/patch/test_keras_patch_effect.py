@@ -118,10 +118,23 @@ def test_skip(kind, tmp_path):
     scales = [w for w in model.trainable_weights if w.name == "scale"]
     assert len(scales) == 2
     x = np.ones((2, 4), "float32")
-    if kind == "list":
+    if kind != "class":
         model.save(tmp_path / "m.keras")
         found = keras.models.load_model(tmp_path / "m.keras").predict(x, verbose=0)
         np.testing.assert_allclose(found, model.predict(x, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "given", ["keras.layers.LeakyReLU(negative_slope=0.2)", "keras.activations.gelu"]
+)
+def test_skip_of_an_activation_that_is_no_string(given, tmp_path):
+    text = script("list").replace('activation="tanh", name="a"', f'activation={given}, name="a"')
+    model = same(text, Skip(("a",)))
+    if "layers" in given:
+        model.save(tmp_path / "m.keras")
+        again = keras.models.load_model(tmp_path / "m.keras")
+        x = np.ones((2, 4), "float32")
+        np.testing.assert_allclose(again.predict(x), model.predict(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("change", [(), (Skip(("a",)),)])

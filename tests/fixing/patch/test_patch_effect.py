@@ -13,7 +13,7 @@ from evengrad.fixing.changes.beta2 import Beta2
 from evengrad.fixing.changes.clip_gradients import ClipGradients
 from evengrad.fixing.changes.decay import Decay
 from evengrad.fixing.changes.initialise import Initialise
-from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.logits import Logits
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.use_optimizer import UseOptimizer
@@ -173,7 +173,7 @@ def test_normalisations_in_a_list():
 
 
 def test_logits_and_inputs():
-    model = run(TORCH_CLASS, Logits(False), Inputs(3.0, 2.0))["model"]
+    model = run(TORCH_CLASS, Logits(False), StandardiseInputs(3.0, 2.0))["model"]
     x = torch.randn(2, 1, 8, 8)
     plain = run(TORCH_CLASS)["model"]
     plain.load_state_dict(model.state_dict())

@@ -16,7 +16,7 @@ from evengrad.fixing.changes.decay import Decay
 from evengrad.fixing.changes.finite import Finite
 from evengrad.fixing.changes.finite_targets import FiniteTargets
 from evengrad.fixing.changes.initialise import Initialise
-from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.logits import Logits
 from evengrad.fixing.changes.loss_scale import LossScale
 from evengrad.fixing.changes.pretrained import Pretrained
@@ -48,7 +48,7 @@ CHANGES = [
     Beta2(0.99),
     Logits(True),
     Logits(False),
-    Inputs(0.5, 0.25),
+    StandardiseInputs(0.5, 0.25),
     Finite(),
     FiniteTargets(),
     *(Skip((name,)) for name in NAMES[:3]),

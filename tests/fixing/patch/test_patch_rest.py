@@ -17,7 +17,7 @@ from patch_scripts import (
 
 from evengrad.fixing.changes.add_normalisation import AddNormalisation
 from evengrad.fixing.changes.decay import Decay
-from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.logits import Logits
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.warmup import Warmup
@@ -182,17 +182,19 @@ def test_keras_closing_layer_that_was_added():
 
 
 def test_torch_inputs():
-    assert added(TORCH_CLASS, Inputs(0.13, 0.31), frontend="torch") == ["x = (x - 0.13) / 0.31"]
-    assert added(TORCH_LIST, Inputs(-2, 4), frontend="torch") == ["x = (x + 2) / 4"]
+    assert added(TORCH_CLASS, StandardiseInputs(0.13, 0.31), frontend="torch") == [
+        "x = (x - 0.13) / 0.31"
+    ]
+    assert added(TORCH_LIST, StandardiseInputs(-2, 4), frontend="torch") == ["x = (x + 2) / 4"]
     rows = TORCH_LIST.replace("model(x), y", "model(x[rows]), y[rows]")
-    assert added(rows, Inputs(-2, 4), frontend="torch") == ["x = (x + 2) / 4"]
+    assert added(rows, StandardiseInputs(-2, 4), frontend="torch") == ["x = (x + 2) / 4"]
     tested = TORCH_LIST + "model(x_test)\n"
-    assert "loss_fn(model(x), y)" in by_hand(tested, Inputs(-2, 4), frontend="torch")
+    assert "loss_fn(model(x), y)" in by_hand(tested, StandardiseInputs(-2, 4), frontend="torch")
 
 
 def test_torch_inputs_that_come_from_a_loader():
     code = TORCH_LIST.replace("for step in range(3):", "for x, y in loader:")
-    message = by_hand(code, Inputs(0.13, 0.31), frontend="torch")
+    message = by_hand(code, StandardiseInputs(0.13, 0.31), frontend="torch")
     assert message.startswith("before the line `loss = loss_fn(model(x), y)`")
 
 
@@ -212,11 +214,11 @@ def test_torch_inputs_that_come_from_a_loader():
     ],
 )
 def test_keras_inputs(source, new):
-    assert added(source, Inputs(2, 4), frontend="keras") == new
+    assert added(source, StandardiseInputs(2, 4), frontend="keras") == new
 
 
 def test_keras_functional_inputs():
-    after = patched(KERAS_FUNCTIONAL, Inputs(2, 4), frontend="keras").after
+    after = patched(KERAS_FUNCTIONAL, StandardiseInputs(2, 4), frontend="keras").after
     assert ")(layers.Rescaling(0.25, offset=-0.5)(inputs))" in after
 
 
@@ -226,7 +228,7 @@ def test_keras_functional_inputs_under_another_name():
         "Model(inputs, ", "Model(inputs=inputs, outputs="
     )
     new = ["x = layers.Rescaling(0.25, offset=-0.5)(inputs)"]
-    assert added(source, Inputs(2, 4), frontend="keras") == new
+    assert added(source, StandardiseInputs(2, 4), frontend="keras") == new
 
 
 @pytest.mark.parametrize(
@@ -234,11 +236,11 @@ def test_keras_functional_inputs_under_another_name():
 )
 def test_keras_inputs_that_are_read_twice_are_left_to_the_user(more):
     source = KERAS_FUNCTIONAL.replace("outputs =", f"{more}\noutputs =", 1)
-    assert "inputs = keras.Input" in by_hand(source, Inputs(2, 4), frontend="keras")
+    assert "inputs = keras.Input" in by_hand(source, StandardiseInputs(2, 4), frontend="keras")
 
 
 def test_keras_inputs_before_a_loop_that_adds_layers():
-    after = patched(KERAS_LOOP, Inputs(2, 4), frontend="keras").after
+    after = patched(KERAS_LOOP, StandardiseInputs(2, 4), frontend="keras").after
     assert "model.add(keras.layers.Rescaling(0.25, offset=-0.5))\nfor _ in" in after
 
 

@@ -16,7 +16,7 @@ from evengrad.fixing.changes.clip_gradients import ClipGradients
 from evengrad.fixing.changes.finite import Finite
 from evengrad.fixing.changes.finite_targets import FiniteTargets
 from evengrad.fixing.changes.initialise import Initialise
-from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.loss_scale import LossScale
 from evengrad.fixing.changes.pretrained import Pretrained
 from evengrad.fixing.changes.skip import Skip
@@ -341,7 +341,7 @@ def test_finite_inputs_do_what_the_live_ones_do(source, scaled):
         "(64,))\nspoilt = torch.where(torch.rand(64, 12) < 0.1, torch.nan, x)\nx = spoilt\n",
         1,
     )
-    changes = (Finite(), Inputs(0.5, 2.0)) if scaled else (Finite(),)
+    changes = (Finite(), StandardiseInputs(0.5, 2.0)) if scaled else (Finite(),)
     found = run(after(source, *changes))["losses"]
     assert found == pytest.approx(live(source, *changes), rel=1e-6)
     assert all(loss < 100 for loss in found)

@@ -9,7 +9,7 @@ from evengrad.values.change import Advice, Change
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs(Change):
+class StandardiseInputs(Change):
     """The inputs less ``mean``, divided by ``std``."""
 
     stage: ClassVar[int] = 40

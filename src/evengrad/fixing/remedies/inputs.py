@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.fixing.case import Candidate, Case
-from evengrad.fixing.changes.inputs import Inputs
+from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.values.finding import Cause, Symptom
 
 
@@ -29,4 +29,4 @@ def propose(case: Case) -> Iterable[Candidate]:
         return
     mean, std = float(f"{value.mean:.3g}"), float(f"{value.std:.3g}")
     words = f"inputs less {mean:g}, divided by {std:g}"
-    yield Candidate("inputs", (Inputs(mean, std),), Cause.INPUT_DATA, 2, words)
+    yield Candidate("inputs", (StandardiseInputs(mean, std),), Cause.INPUT_DATA, 2, words)

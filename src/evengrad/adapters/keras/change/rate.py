@@ -15,7 +15,7 @@ from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.errors import CannotChangeError
 
 
-class _Around(LearningRateSchedule):
+class _ScheduleAround(LearningRateSchedule):
     """A schedule around another, or around a number. base: that. start: the step at which it begins."""
 
     def __init__(self, base: Any, steps: float, start: int = 0) -> None:
@@ -40,7 +40,7 @@ class _Around(LearningRateSchedule):
 
 
 @keras.saving.register_keras_serializable("evengrad")
-class Warming(_Around):
+class Warming(_ScheduleAround):
     """Up, linearly."""
 
     def factor(self, done: Any) -> Any:
@@ -49,7 +49,7 @@ class Warming(_Around):
 
 
 @keras.saving.register_keras_serializable("evengrad")
-class Falling(_Around):
+class Falling(_ScheduleAround):
     """Down to zero, as a half cosine."""
 
     def factor(self, done: Any) -> Any:
@@ -58,7 +58,7 @@ class Falling(_Around):
 
 
 @keras.saving.register_keras_serializable("evengrad")
-class Scaled(_Around):
+class Scaled(_ScheduleAround):
     """The same schedule, ``steps`` times as high."""
 
     def factor(self, done: Any) -> Any:
@@ -110,7 +110,7 @@ def decay(live: LiveModel, steps: int) -> None:
     optimizer.learning_rate = Warming(falling, rising.steps, rising.start)
 
 
-def _around(model: Any, kind: type[_Around], steps: int) -> None:
+def _around(model: Any, kind: type[_ScheduleAround], steps: int) -> None:
     """Keras' schedules count batches, and so may be several for an update."""
     optimizer = unscaled(model.optimizer)
     each = optimizer.gradient_accumulation_steps or 1

@@ -57,7 +57,7 @@ class Substitute(TorchFunctionMode):
         return bool(self._new)
 
     def activation(self, old: str, new: str, slope: float | None, kept: Collection[int]) -> None:
-        """``new`` in the place of every call of ``old`` but those at the places in ``kept``."""
+        """``new`` instead of every call of ``old`` but those at the places in ``kept``."""
         if new not in _NEW:
             raise CannotChangeError(
                 f"Expected one of {', '.join(_NEW)} as activation, got {new!r}."
@@ -68,7 +68,7 @@ class Substitute(TorchFunctionMode):
         self._new[old] = function, lambda place: place not in kept
 
     def without(self, places: Mapping[str, Collection[int]]) -> None:
-        """Nothing in the place of these calls."""
+        """Nothing instead of these calls."""
         for name, chosen in places.items():
             self._new[name] = _nothing, frozenset(chosen).__contains__
 

@@ -8,16 +8,10 @@ import libcst as cst
 
 from evengrad.fixing.patch.keras.activation import given_activation
 from evengrad.fixing.patch.keras.layers import kind, place, sites
-from evengrad.fixing.patch.keras.normalise import (
-    activation_layers,
-    adds,
-    function,
-    hand_on,
-    movable,
-)
+from evengrad.fixing.patch.keras.normalise import activation_layers, adds, hand_on, movable
 from evengrad.fixing.patch.script import arguments
+from evengrad.fixing.patch.script.define import define
 from evengrad.fixing.patch.script.draft import Manual, SourceDraft
-from evengrad.fixing.patch.script.sequence import behind
 from evengrad.fixing.patch.script.source import Source
 
 _CLASS = "SkipInit"
@@ -25,10 +19,8 @@ _NORMS = {"BatchNormalization", "LayerNormalization", "GroupNormalization", "RMS
 
 
 def skip(draft: SourceDraft, layers: Sequence[str]) -> None:
-    """Around each layer where it is made, with the normalisation that follows; its activation comes behind."""
+    """Around each layer where it is made, with the normalisation that follows it."""
     source = draft.source
-    if any(node.name.value == _CLASS for node in source.all(cst.ClassDef)):
-        raise Manual()
     found, missing = sites(source, layers)
     if missing:
         draft.left.append(Manual(place(source, missing), layers=missing))
@@ -42,7 +34,7 @@ def skip(draft: SourceDraft, layers: Sequence[str]) -> None:
             del draft.edits[before:]
             draft.left.append(Manual(left.at, left.verb, same))
     if wrapped:
-        _define(draft, min(wrapped, key=source.start))
+        define(draft, min(wrapped, key=source.start), _class(draft))
 
 
 def _one(draft: SourceDraft, call: cst.Call) -> None:
@@ -51,7 +43,9 @@ def _one(draft: SourceDraft, call: cst.Call) -> None:
     movable(draft, call)
     if {"input_shape", "input_dim"} & {a.keyword.value for a in call.args if a.keyword}:
         raise Manual(call)
-    if isinstance(above, cst.Element) and isinstance(outer, cst.List):
+    if activation_layers(draft, call):
+        _wrap(draft, call)  # whatever follows reads the activation
+    elif isinstance(above, cst.Element) and isinstance(outer, cst.List):
         _in_list(draft, call, above, outer)
     elif isinstance(above, cst.Arg) and isinstance(outer, cst.Call) and adds(outer):
         _added(draft, call, outer)
@@ -64,23 +58,24 @@ def _one(draft: SourceDraft, call: cst.Call) -> None:
 
 
 def _wrap(draft: SourceDraft, call: cst.Call, norm: cst.BaseExpression | None = None) -> None:
-    """In the class, together with a normalisation; the activation goes."""
-    source, moved = draft.source, given_activation(draft.source, call)
+    """In the class, together with a normalisation, or with its activation."""
+    source, given = draft.source, given_activation(draft.source, call)
     both = "" if norm is None else f"{draft.spell('keras.Sequential')}(["
+    end = ")" if norm is None else f", {source.code(norm)}]))"
     draft.insert(source.start(call), f"{_CLASS}({both}")
-    if moved is not None:
-        arguments.change(draft, call, {}, drop=[moved])
-    draft.insert(source.end(call), ")" if norm is None else f", {source.code(norm)}]))")
+    if given is not None:
+        arguments.change(draft, call, {}, drop=[given])
+        if activation_layers(draft, call):
+            end = f", activation={source.code(given.value)})"
+    draft.insert(source.end(call), end)
 
 
 def _in_list(draft: SourceDraft, call: cst.Call, element: cst.Element, listed: cst.List) -> None:
-    source, codes = draft.source, activation_layers(draft, call)
+    source = draft.source
     following = list(listed.elements)[list(listed.elements).index(element) + 1 :][:1]
-    norm = following[0].value if following and not codes else None
+    norm = following[0].value if following else None
     if norm is None or kind(source, norm) not in _NORMS:
         _wrap(draft, call)
-        if codes:
-            behind(draft, element, listed.elements, codes)
         return
     if "#" in source.text[source.end(call) : source.start(norm)]:
         raise Manual(call)
@@ -90,15 +85,12 @@ def _in_list(draft: SourceDraft, call: cst.Call, element: cst.Element, listed: c
 
 def _added(draft: SourceDraft, call: cst.Call, add: cst.Call) -> None:
     """``model.add(Dense(...))``, and the line behind it if that adds a normalisation."""
-    source, name = draft.source, draft.source.code(add.func)
-    codes, following = activation_layers(draft, call), _next(draft.source, add)
+    source, following = draft.source, _next(draft.source, add)
     value = following.value if isinstance(following, cst.Expr) else None
-    given = value.args[0].value if isinstance(value, cst.Call) and value.args else None
-    same = isinstance(value, cst.Call) and source.code(value.func) == name
-    if codes or given is None or not same or kind(source, given) not in _NORMS:
+    same = isinstance(value, cst.Call) and source.code(value.func) == source.code(add.func)
+    given = value.args[0].value if same and isinstance(value, cst.Call) and value.args else None
+    if given is None or kind(source, given) not in _NORMS:
         _wrap(draft, call)
-        if codes:
-            draft.after(add, [f"{name}({code})" for code in codes])
         return
     _wrap(draft, call, given)
     _take_away(draft, following)
@@ -107,23 +99,18 @@ def _added(draft: SourceDraft, call: cst.Call, add: cst.Call) -> None:
 def _functional(draft: SourceDraft, call: cst.Call, applied: cst.Call) -> None:
     """``x = Dense(...)(x)``, and the line behind it if that normalises x."""
     source, above = draft.source, draft.source.parent(applied)
-    codes = activation_layers(draft, call)
+    if isinstance(above, cst.Arg):
+        raise Manual(call)  # what reads it may be its normalisation
     if not isinstance(above, cst.Assign) or len(above.targets) != 1:
-        if isinstance(above, cst.Arg) and not codes:
-            raise Manual(call)  # what reads it may be its normalisation
         _wrap(draft, call)
-        draft.insert(source.start(applied), "".join(f"{code}(" for code in reversed(codes)))
-        draft.insert(source.end(applied), ")" * len(codes))
         return
     name, following = source.code(above.targets[0].target), _next(source, above)
     value = following.value if isinstance(following, cst.Assign) else None
     norm = value.func if isinstance(value, cst.Call) else None
-    if codes or norm is None or kind(source, norm) not in _NORMS:
-        if not codes and following is not None and _normalises(source, following):
+    if norm is None or kind(source, norm) not in _NORMS:
+        if following is not None and _normalises(source, following):
             raise Manual(call)
         _wrap(draft, call)
-        if codes:
-            draft.after(above, [f"{name} = {code}({name})" for code in codes])
         return
     again = isinstance(following, cst.Assign) and source.code(following.targets[0].target) == name
     if not again or not isinstance(value, cst.Call) or source.code(value.args[0].value) != name:
@@ -139,16 +126,12 @@ def _in_class(draft: SourceDraft, call: cst.Call, assigned: cst.Assign) -> None:
     use = _use(source, target, owner)
     if owner is None or use is None:
         raise Manual(call)
-    arg = given_activation(source, call)
-    outer = "" if arg is None else function(draft, arg.value)
     above = source.parent(use)
     reader = None if above is None else source.parent(above)
-    if outer or not isinstance(above, cst.Arg) or not isinstance(reader, cst.Call):
-        if not outer and isinstance(above, cst.Assign) and _reads_norm(source, owner, above):
+    if not isinstance(above, cst.Arg) or not isinstance(reader, cst.Call):
+        if isinstance(above, cst.Assign) and _reads_norm(source, owner, above):
             raise Manual(call)
         _wrap(draft, call)
-        draft.insert(source.start(use), f"{outer}{'(' * bool(outer)}")
-        draft.insert(source.end(use), ")" * bool(outer))
         return
     made = [d.node for d in source.definitions(reader.func)]
     values = [d.value for d in source.definitions(reader.func)]
@@ -220,25 +203,19 @@ def _take_away(draft: SourceDraft, statement: cst.CSTNode | None) -> None:
     draft.cut(start, stop)
 
 
-def _define(draft: SourceDraft, first: cst.Call) -> None:
-    """The class, in front of the statement that uses it first."""
-    source, layer = draft.source, draft.spell("keras.layers.Layer")
-    saving = draft.spell("keras.saving")
-    statement = next(node for node in source.module.body if source.within(first, node))
-    place = statement.body[0] if isinstance(statement, cst.SimpleStatementLine) else statement
-    gap = source.text[: source.line_start(place)]
-    missing = max(0, 2 - (len(gap) - len(gap.rstrip("\r\n")) - 1)) if gap.strip() else 0
+def _class(draft: SourceDraft) -> str:
+    layer, saving = draft.spell("keras.layers.Layer"), draft.spell("keras.saving")
     zeros, scale = draft.quoted("zeros"), draft.quoted("scale")
-    branch = f"config[{draft.quoted('branch')}]"
-    own = f"{draft.quoted('branch')}: {saving}.serialize_keras_object(self.branch)"
-    lines = f"""
+    parts = f"({draft.quoted('branch')}, {draft.quoted('activation')})"
+    return f'''
 @{saving}.register_keras_serializable()
 class {_CLASS}({layer}):
-    \"\"\"x + scale * branch(x): the identity at first, for scale begins at 0.\"\"\"
+    """activation(x + scale * branch(x)): without the branch at first, for scale begins at 0."""
 
-    def __init__(self, branch, **kwargs):
+    def __init__(self, branch, activation=None, **kwargs):
         super().__init__(**kwargs)
         self.branch = branch
+        self.activation = {draft.spell("keras.activations.get")}(activation)
 
     def build(self, shape):
         if not self.branch.built:
@@ -246,14 +223,14 @@ class {_CLASS}({layer}):
         self.scale = self.add_weight(shape=(), initializer={zeros}, name={scale})
 
     def call(self, x, training=None):
-        return x + self.scale * self.branch(x, training=training)
+        return self.activation(x + self.scale * self.branch(x, training=training))
 
     def get_config(self):
-        return {{**super().get_config(), {own}}}
+        own = {{name: {saving}.serialize_keras_object(getattr(self, name)) for name in {parts}}}
+        return {{**super().get_config(), **own}}
 
     @classmethod
     def from_config(cls, config):
-        {branch} = {saving}.deserialize_keras_object({branch})
-        return cls(**config)
-"""
-    draft.before(place, [""] * missing + lines.strip().replace('\\"', '"').split("\n") + ["", ""])
+        own = {{name: {saving}.deserialize_keras_object(config[name]) for name in {parts}}}
+        return cls(**{{**config, **own}})
+'''
