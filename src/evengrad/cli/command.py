@@ -35,8 +35,9 @@ class ScriptCommand(TyperCommand):
             return super().parse_args(ctx, args)
         except Exception as error:
             if type(error).__name__ == "NoSuchOption":
-                error.message += (  # type: ignore[attr-defined]
-                    ". Options of the script itself go after --, as in: "
+                said: str = error.message  # type: ignore[attr-defined]
+                error.message = (  # type: ignore[attr-defined]
+                    f"{said.rstrip('.')}. Options of the script itself go after --, as in: "
                     f"evengrad {ctx.info_name} train.py -- --epochs 3"
                 )
             raise
