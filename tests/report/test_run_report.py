@@ -15,7 +15,7 @@ from rich.console import Console
 
 from evengrad.diagnosis.diagnose import diagnose_run
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import by_layer, gradient_profile, grid, ratios
+from evengrad.diagnosis.readings import by_layer, gradient_profile, ratios, tensor_figure
 from evengrad.recording.reader import load
 from evengrad.report import run_html, run_json, run_rows, run_text, run_words
 from evengrad.values.run import Event, EventKind
@@ -84,7 +84,7 @@ def test_layers_and_ratios_against_plain_loops(seed):
         for name in ("gradient_rms", "weight_rms", "update_rms")
     }
     run = dataclasses.replace(run, details={**run.details, **figures})
-    steps, values = grid(run, "gradient_rms")
+    steps, values = tensor_figure(run, "gradient_rms")
     ratio = ratios(run)[1]
     for at, step in enumerate(steps):
         for tensor in range(6):

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from evengrad.cli.command import say
 from evengrad.errors import EvengradError
-from evengrad.recording.listing import Glance, runs_in
+from evengrad.recording.listing import RunSummary, runs_in
 from evengrad.report.json import plain
 from evengrad.report.run_words import duration
 from evengrad.values.run import BAD_EVENTS
@@ -52,7 +52,7 @@ def runs(
         say(f"{path} holds a run file that cannot be read")
 
 
-def _table(found: list[Glance]) -> Table:
+def _table(found: list[RunSummary]) -> Table:
     """A row a run; its name begins with its time."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("run", no_wrap=True, overflow="ellipsis")
@@ -74,7 +74,7 @@ def _table(found: list[Glance]) -> Table:
     return table
 
 
-def _events(run: Glance) -> Text:
+def _events(run: RunSummary) -> Text:
     """Bad ones first, in red."""
     text = Text()
     for kind, count in sorted(run.events.items(), key=lambda item: item[0] not in BAD_EVENTS):

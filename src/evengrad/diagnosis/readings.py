@@ -13,25 +13,25 @@ from evengrad.values.run import Event, EventKind, Floats, Run
 StepNumbers = npt.NDArray[np.int64]
 
 
-def happened(run: Run, *kinds: EventKind) -> list[Event]:
+def events_of_kind(run: Run, *kinds: EventKind) -> list[Event]:
     """The events of these kinds, in order."""
     return [event for event in run.events if event.kind in kinds]
 
 
-def grid(run: Run, figure: str) -> tuple[StepNumbers, Floats]:
+def tensor_figure(run: Run, figure: str) -> tuple[StepNumbers, Floats]:
     """A figure of the tensors over the observed steps: (steps,), (steps, tensors); NaN where missing."""
     return _grid(run.details, figure, "tensor", len(run.subject.tensors))
 
 
-def sampled(run: Run, figure: str) -> tuple[StepNumbers, Floats]:
+def layer_figure(run: Run, figure: str) -> tuple[StepNumbers, Floats]:
     """A figure of the activations over the observed steps: (steps,), (steps, layers); NaN where missing."""
     return _grid(run.samples, figure, "layer", len(run.layers))
 
 
 def ratios(run: Run) -> tuple[StepNumbers, Floats]:
     """rms(update) / rms(weights) over the observed steps, (steps, tensors); NaN where there is none."""
-    steps, updates = grid(run, "update_rms")
-    weights = grid(run, "weight_rms")[1]
+    steps, updates = tensor_figure(run, "update_rms")
+    weights = tensor_figure(run, "weight_rms")[1]
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(weights > 0, updates / weights, np.nan)
     return steps, found
@@ -64,11 +64,11 @@ def gradient_profile(run: Run, observed: int = 5) -> tuple[list[str], Floats, Fl
     """Layer names, and each layer's gradient rms at the start and now, (layers,): medians of the first and
     last few observed steps, over the finite ones.
     """
-    layers, values = by_layer(run, grid(run, "gradient_rms")[1])
-    return layers, middle(values[:observed]), middle(values[-observed:])
+    layers, values = by_layer(run, tensor_figure(run, "gradient_rms")[1])
+    return layers, medians(values[:observed]), medians(values[-observed:])
 
 
-def middle(values: Floats) -> Floats:
+def medians(values: Floats) -> Floats:
     """Medians down the rows over the finite values; NaN where there are none."""
     finite = np.where(np.isfinite(values), values, np.nan)
     found = np.full(values.shape[1], np.nan)
@@ -77,11 +77,11 @@ def middle(values: Floats) -> Floats:
     return found
 
 
-def faded(gradients: Floats, own: list[int]) -> float:
+def first_to_last(gradients: Floats, own: list[int]) -> float:
     """The gradient of the first weight matrix over the last one's, by the medians of some steps'
     ``gradient_rms``, (steps, tensors); NaN where it is not known. own: see ``matrices``; one at least.
     """
-    first, last = middle(gradients)[[own[0], own[-1]]]
+    first, last = medians(gradients)[[own[0], own[-1]]]
     return float(first / last) if last > 0 else math.nan
 
 
@@ -100,7 +100,7 @@ def applied(run: Run, column: str) -> Floats:
 
 def half_precision(run: Run) -> bool:
     """Whether a loss scaler has spoken."""
-    return bool(happened(run, EventKind.SCALER))
+    return bool(events_of_kind(run, EventKind.SCALER))
 
 
 def adam_like(run: Run) -> bool:

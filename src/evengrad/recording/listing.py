@@ -16,7 +16,7 @@ from evengrad.recording.schema import NAME
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class RunSummary:
     """A run in a line. loss: the last one, None where there is none. events: how many by kind.
     silent: seconds since the last write. boxes: whether it has a black box.
     """
@@ -32,7 +32,7 @@ class Glance:
     boxes: bool
 
 
-def runs_in(folder: Path) -> tuple[list[Glance], list[Path]]:
+def runs_in(folder: Path) -> tuple[list[RunSummary], list[Path]]:
     """The runs in the folders of this one, newest first; and those that hold a run file that cannot be read.
 
     A folder that is a run itself counts alone. Whatever else lies there is passed over.
@@ -41,13 +41,13 @@ def runs_in(folder: Path) -> tuple[list[Glance], list[Path]]:
     files = [folder / NAME] if (folder / NAME).is_file() else sorted(folder.glob(f"*/{NAME}"))
     for path in files:
         try:
-            found.append(_glance(path))
+            found.append(_summary(path))
         except (sqlite3.Error, OSError, KeyError, ValueError, TypeError):
             broken.append(path.parent)
     return sorted(found, key=lambda run: (run.started, str(run.path)), reverse=True), broken
 
 
-def _glance(path: Path) -> Glance:
+def _summary(path: Path) -> RunSummary:
     with contextlib.closing(reading(path)) as connection:
         about = {k: json.loads(v) for k, v in connection.execute("SELECT name, value FROM about")}
         (steps,) = connection.execute("SELECT COUNT(*) FROM steps").fetchone()
@@ -55,7 +55,7 @@ def _glance(path: Path) -> Glance:
             "SELECT loss FROM steps WHERE loss != 'NaN' ORDER BY step DESC LIMIT 1"
         ).fetchone()
         events = dict(connection.execute("SELECT kind, COUNT(*) FROM events GROUP BY kind"))
-    return Glance(
+    return RunSummary(
         path=path.parent,
         script=str(about["script"]),
         status=str(about["status"]),

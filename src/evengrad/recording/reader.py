@@ -24,9 +24,16 @@ from evengrad.values.run import (
 
 
 def load(path: str | Path) -> Run:
-    """Read a run file, or the folder that holds one; also while it is being written.
+    """Read a run; also while it is being written.
 
-    Raises EvengradError where there is none, or where the file is not a run.
+    Args:
+        path: of the run file, or of the folder that holds it.
+
+    Returns:
+        The run: what was watched, its steps, and what happened. ``evengrad.diagnose`` gives its findings.
+
+    Raises:
+        EvengradError: there is none, or the file is not a run.
     """
     found = Path(path)
     found = found / NAME if found.is_dir() else found

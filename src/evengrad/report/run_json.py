@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evengrad.diagnosis.readings import by_layer, gradient_profile, middle, ratios, sampled
+from evengrad.diagnosis.readings import by_layer, gradient_profile, layer_figure, medians, ratios
 from evengrad.report.json import finding, plain
 from evengrad.report.run_words import figures
 from evengrad.values.finding import Finding
@@ -47,7 +47,7 @@ def to_dict(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
 
 def _layers(run: Run) -> list[dict[str, Any]]:
     names, start, now = gradient_profile(run)
-    ratio = middle(by_layer(run, ratios(run)[1][-10:])[1])
+    ratio = medians(by_layer(run, ratios(run)[1][-10:])[1])
     return [
         {"layer": name, "gradient_start": a, "gradient_now": b, "update_ratio": c}
         for name, a, b, c in zip(names, start.tolist(), now.tolist(), ratio.tolist(), strict=True)
@@ -55,7 +55,9 @@ def _layers(run: Run) -> list[dict[str, Any]]:
 
 
 def _activations(run: Run) -> list[dict[str, Any]]:
-    now = {name: middle(sampled(run, name)[1][-5:]).tolist() for name in ("dead", "saturated")}
+    now = {
+        name: medians(layer_figure(run, name)[1][-5:]).tolist() for name in ("dead", "saturated")
+    }
     return [
         {"layer": layer, **{name: values[i] for name, values in now.items()}}
         for i, layer in enumerate(run.layers)

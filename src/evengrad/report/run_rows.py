@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from evengrad.diagnosis.readings import StepNumbers, by_layer, grid, matrices, ratios, sampled
+from evengrad.diagnosis.readings import (
+    StepNumbers,
+    by_layer,
+    layer_figure,
+    matrices,
+    ratios,
+    tensor_figure,
+)
 from evengrad.report.rows import PlainRow
 from evengrad.values.run import BAD_EVENTS, Floats, Run
 
@@ -70,7 +77,7 @@ def events(run: Run) -> list[PlainRow]:
 
 def gradient_cells(run: Run) -> list[PlainRow]:
     """Gradient rms by layer over the observed steps."""
-    steps, values = grid(run, "gradient_rms")
+    steps, values = tensor_figure(run, "gradient_rms")
     layers, found = by_layer(run, values)
     return _cells(steps, found, layers)
 
@@ -100,7 +107,7 @@ def activation_lines(run: Run) -> list[PlainRow]:
     """Shares of dead units and of saturated outputs by activation, as far as any is above zero."""
     rows: list[PlainRow] = []
     for figure, words in (("dead", "dead units"), ("saturated", "saturated")):
-        steps, found = sampled(run, figure)
+        steps, found = layer_figure(run, figure)
         rows += _lines(steps, found, list(run.layers), words, key=_peak(found))
     return rows
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evengrad.diagnosis.readings import happened, losses
+from evengrad.diagnosis.readings import events_of_kind, losses
 from evengrad.report.words import counted, number
 from evengrad.values.finding import Finding, Severity
 from evengrad.values.run import EventKind, Run
@@ -58,7 +58,7 @@ def figures(run: Run) -> RunFigures:
 def outcome(run: Run, findings: Sequence[Finding]) -> str:
     """One line: how it ended, and what was found."""
     last = int(run.steps["step"][-1]) if len(run.steps["step"]) else 0
-    stops = happened(run, EventKind.STOP)
+    stops = events_of_kind(run, EventKind.STOP)
     found = counted(findings) if findings else "nothing found"
     if run.status == "stopped" or stops:
         at = stops[0].step if stops else last

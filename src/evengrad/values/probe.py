@@ -45,11 +45,19 @@ class ActivationHealth:
 class Operation:
     """One operation of the network, with what one probe measured at it.
 
-    name: unique. layer: the user's own name of the layer that it belongs to, e.g. "conv1" for
-    both parts of ``Conv2D(activation="relu", name="conv1")``. type: the framework's word,
-    e.g. "Conv2D", "relu", "BatchNorm2d", "add".
-    forward: its output. backward: dL/dy there. (Several outputs: taken together, shape of the first.)
-    source: "model.py:31", where it was called, if known. dtype: of its output, "float32".
+    Attributes:
+        name: unique.
+        layer: the user's own name of the layer that it belongs to, e.g. "conv1" for both parts of
+            ``Conv2D(activation="relu", name="conv1")``.
+        kind: what it is in evengrad's words.
+        type: what it is in the framework's, e.g. "Conv2D", "relu", "BatchNorm2d", "add".
+        inputs, outputs: the tensors that it reads and makes, and the gradients there.
+        forward: figures of its output. (Several outputs: taken together, shape of the first.)
+        backward: figures of dL/dy there.
+        weights: names of those that it uses.
+        health: of an activation.
+        source: "model.py:31", where it was called; None where not known.
+        dtype: of its output.
     """
 
     name: str
@@ -81,12 +89,14 @@ class Operation:
 class Weight:
     """One weight tensor.
 
-    name: the framework's (``named_parameters()``, or Keras' variable path).
-    fan_in: how many inputs each output element sums, on average (transposed convolutions);
-    None for biases, scales and embeddings.
-    gradient: of the data's loss alone; None where no gradient comes (frozen, unused).
-    penalty: rms of the gradient of the regularisation, 0 where there is none.
-    update: rms of the coming update, by the user's own optimizer; None where unknown.
+    Attributes:
+        name: the framework's (``named_parameters()``, or Keras' variable path).
+        value: its figures.
+        fan_in: how many inputs each output element sums, on average (transposed convolutions); None for biases,
+            scales and embeddings.
+        gradient: of the data's loss alone; None where no gradient comes (frozen, unused).
+        penalty: rms of the gradient of the regularisation, 0 where there is none.
+        update: rms of the coming update, by the user's own optimizer; None where unknown.
     """
 
     name: str
@@ -132,12 +142,19 @@ Family = Literal["sparse_categorical", "categorical", "binary", "regression", "o
 class Loss:
     """The loss and the end of the network that it reads.
 
-    name: the framework's. value: of the data's loss. penalty: value of the regularisation.
-    reads: what it takes its input for. head: the closing activation, "softmax", "sigmoid",
-    "log_softmax", or None for a linear end. undone: the framework goes round that closing
-    activation and reads the logits behind it (Keras on TensorFlow does).
-    output: the tensor that it is given. classes: its last axis. ignored: a label that counts
-    as none (torch's ignore_index).
+    Attributes:
+        name: the framework's.
+        value: of the data's loss.
+        family: what kind of targets it compares with.
+        reads: what it takes its input for.
+        head: the closing activation, "softmax", "sigmoid", "log_softmax", or None for a linear end.
+        undone: the framework goes round that closing activation and reads the logits behind it (Keras on
+            TensorFlow does).
+        penalty: value of the regularisation.
+        output: figures of the tensor that it is given.
+        classes: that tensor's last axis.
+        targets: the labels.
+        ignored: a label that counts as none (torch's ignore_index).
     """
 
     name: str
@@ -195,13 +212,24 @@ class Rate:
 class Probe:
     """What one probe measured.
 
-    frontend: whose vocabulary the user writes. backend: what computes.
-    outputs: the tensors where the budget begins: the model's outputs, before a closing softmax,
-    log_softmax or sigmoid (that one counts as part of the loss). operations: forward order,
-    the loss's own included. notes: what could not be looked into, and why. spec: the same model as a
-    graph to forecast from, its operations by the same names; None where it could not be made. rate: how
-    large the stable learning rate is; None where it was not asked for or is not known. loss_scale: of the
-    training's own loss scaling; all gradients here are divided by it.
+    Attributes:
+        frontend: whose vocabulary the user writes.
+        backend: what computes.
+        versions: such as "torch 2.13.0".
+        model: its class.
+        batch_size: samples in the batch.
+        inputs: of the model.
+        outputs: the tensors where the budget begins: the model's outputs, before a closing softmax, log_softmax
+            or sigmoid (that one counts as part of the loss).
+        operations: forward order, the loss's own included.
+        weights: the trained tensors that the loss depends on.
+        loss: the loss function and what it was given.
+        optimizer: the user's; None where not given.
+        notes: what could not be measured, and why.
+        spec: the same model as a graph to forecast from, its operations by the same names; None where it could
+            not be made.
+        rate: the present learning rate against the largest stable one; None where not asked for or not known.
+        loss_scale: of the training's own loss scaling; all gradients here are divided by it.
     """
 
     frontend: Literal["keras", "torch"]

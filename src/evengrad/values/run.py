@@ -27,8 +27,13 @@ LAYER_FIGURES = ("activation_rms", "saturated", "dead")
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A trained tensor. name: the framework's. layer: the user's own name of its layer. fan_in: None
-    for biases, scales and embeddings.
+    """A trained tensor.
+
+    Attributes:
+        name: the framework's.
+        layer: the user's own name of its layer.
+        shape: its shape.
+        fan_in: how many inputs each output element sums; None for biases, scales and embeddings.
     """
 
     name: str
@@ -39,8 +44,15 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Subject:
-    """What is watched. layers: names of the activations that are sampled, forward order (may be found
-    later, so that a run file's list is the one to read). settings: clip and guard, in words.
+    """What is watched.
+
+    Attributes:
+        script, model, optimizer: their names.
+        frontend: whose vocabulary the user writes.
+        backend: what computes.
+        versions: such as "torch 2.13.0".
+        tensors: the trained ones, in the model's order.
+        settings: clip, clip_kind, clip_bound, guard, every, and beta2 of an optimizer that has one.
     """
 
     script: str
@@ -59,11 +71,17 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One optimizer step. step: 0-based. time: seconds since the start of the run.
+    """One optimizer step.
 
-    norm: Euclidean norm of all gradients before the clip; clipped: after it; NaN or inf as they are.
-    coefficient: clipped / norm, 1 where the clip did not bind. non_finite: elements of the gradients that
-    are NaN or inf. applied: whether the weights were updated. loss, rate: NaN where not known.
+    Attributes:
+        step: 0-based.
+        time: seconds since the start of the run.
+        loss, rate: NaN where not known.
+        norm: Euclidean norm of all gradients before the clip; NaN or inf as it is.
+        clipped: the same after the clip.
+        coefficient: clipped / norm, 1 where the clip did not bind.
+        non_finite: elements of the gradients that are NaN or inf.
+        applied: whether the weights were updated.
     """
 
     step: int
@@ -79,7 +97,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Detail:
-    """An observed step in full. tensors: (tensors, TENSOR_FIGURES); layers: (layers, LAYER_FIGURES)."""
+    """An observed step in full.
+
+    Attributes:
+        step: 0-based.
+        tensors: (tensors, TENSOR_FIGURES).
+        layers: (layers, LAYER_FIGURES), of the sampled activations.
+        layer_names: their names.
+    """
 
     step: int
     tensors: Floats
@@ -113,8 +138,14 @@ BAD_EVENTS = {EventKind.NON_FINITE, EventKind.OVERWRITE, EventKind.STOP, EventKi
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened at a step. message: one line for people. layer: where, if known.
-    values: figures by name.
+    """Something that happened at a step.
+
+    Attributes:
+        step: 0-based.
+        kind: what happened.
+        message: one line for people.
+        layer: the user's own name of where it happened; None where not known.
+        values: figures by name.
     """
 
     step: int
@@ -129,12 +160,22 @@ RunStatus = Literal["running", "finished", "stopped", "failed", "interrupted"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Run(Displayed):
-    """A run, read back. steps, details, recent: column name -> array, one row a step (details and recent:
-    a step and a tensor; samples: a step and a layer; recent holds the steps before each thing that
-    happened). The columns are those of Step, TENSOR_FIGURES and LAYER_FIGURES; details, recent and samples
-    have "step" and "tensor" or "layer", an index into ``subject.tensors`` or ``layers``, before them.
+    """A watched training, read back from its file by ``evengrad.load``.
 
-    findings: as JSON, as in ``docs/json.md``; empty while the run goes on. ended: seconds since the start.
+    Each table is a dict: column -> array, one row each. In those of tensors and layers the columns "tensor" and
+    "layer" are indices into ``subject.tensors`` and ``layers``; ``frame`` gives them names.
+
+    Attributes:
+        path: of the run file.
+        subject: what was watched.
+        status: "running", "finished", "stopped" (by the guard), "failed" or "interrupted".
+        started: seconds since 1970.
+        layers: names of the sampled activations.
+        steps: a row a step; columns as in ``Step``.
+        details: a row an observed step and tensor: "step", "tensor" and TENSOR_FIGURES.
+        samples: a row an observed step and activation: "step", "layer" and LAYER_FIGURES.
+        recent: "step", "tensor", "gradient_rms" of the steps before each thing that happened.
+        events: what happened, in order.
     """
 
     path: Path
@@ -162,8 +203,10 @@ class Run(Displayed):
         return Headline(title, tuple(f"step {e.step:,}: {e.message}" for e in self.events))
 
     def frame(self, table: Literal["steps", "details", "samples", "recent", "events"]) -> Any:
-        """A table as a pandas DataFrame, with names instead of indices. Raises EvengradError
-        where pandas is not installed.
+        """A table as a pandas DataFrame, with names instead of indices.
+
+        Raises:
+            EvengradError: pandas is not installed.
         """
         try:
             import pandas  # type: ignore[import-untyped]

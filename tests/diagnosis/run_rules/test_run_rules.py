@@ -11,7 +11,7 @@ from recorded import record
 from evengrad.diagnosis.catalogue import all_run_rules, explanations
 from evengrad.diagnosis.diagnose import diagnose_run
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import clip_bound, happened
+from evengrad.diagnosis.readings import clip_bound, events_of_kind
 from evengrad.diagnosis.run_rules.spikes import stall
 from evengrad.recording.clip import as_settings, parse
 from evengrad.recording.reader import load
@@ -143,7 +143,7 @@ def test_the_cause_is_that_of_the_phase_whatever_the_layers_are_called():
 
 def test_the_phase_is_in_the_run_file(tmp_path):
     scenario = Scenario(steps=30, refused=EventKind.NON_FINITE, status="stopped")
-    (event,) = happened(load(record(scenario, tmp_path).path), EventKind.NON_FINITE)
+    (event,) = events_of_kind(load(record(scenario, tmp_path).path), EventKind.NON_FINITE)
     assert event.values["phase"] == "forward"
 
 

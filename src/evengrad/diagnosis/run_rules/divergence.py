@@ -20,7 +20,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import happened, losses
+from evengrad.diagnosis.readings import events_of_kind, losses
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
 
@@ -31,7 +31,7 @@ HEALTHY = (Scenario(), Scenario(loss="flat"), Scenario(spikes=(30,), after_spike
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire where the monitor saw it and it has not come back."""
-    events = happened(run, EventKind.DIVERGENCE)
+    events = events_of_kind(run, EventKind.DIVERGENCE)
     loss = losses(run)[1]
     if not events or len(loss) < 40:
         return

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import happened, middle, sampled
+from evengrad.diagnosis.readings import events_of_kind, layer_figure, medians
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import layers, percent
@@ -33,9 +33,11 @@ HEALTHY = (Scenario(), Scenario(dead=0.4))
 def check(run: Run) -> Iterable[Finding]:
     """Fire on layers that the monitor saw die and that have not come back."""
     seen = {
-        event.layer: event for event in happened(run, EventKind.DYING) if event.layer in run.layers
+        event.layer: event
+        for event in events_of_kind(run, EventKind.DYING)
+        if event.layer in run.layers
     }
-    now = dict(zip(run.layers, middle(sampled(run, "dead")[1][-3:]).tolist(), strict=True))
+    now = dict(zip(run.layers, medians(layer_figure(run, "dead")[1][-3:]).tolist(), strict=True))
     dead = [name for name in run.layers if name in seen and now[name] > 0.5]
     if not dead:
         return
@@ -61,5 +63,5 @@ def check(run: Run) -> Iterable[Finding]:
 
 def _explained(run: Run, step: int) -> tuple[Cause, ...]:
     """By a bad batch, where the gradient spiked in the 200 steps before."""
-    spikes = [e for e in happened(run, EventKind.SPIKE) if step - 200 <= e.step <= step]
+    spikes = [e for e in events_of_kind(run, EventKind.SPIKE) if step - 200 <= e.step <= step]
     return (Cause.BAD_BATCH,) if spikes else ()

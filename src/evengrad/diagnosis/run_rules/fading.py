@@ -24,7 +24,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import faded, grid, happened, matrices, middle, sampled
+from evengrad.diagnosis.readings import (
+    events_of_kind,
+    first_to_last,
+    layer_figure,
+    matrices,
+    medians,
+    tensor_figure,
+)
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import percent
@@ -43,15 +50,15 @@ _SOON = "it was well before the first update, and gone a few steps later"
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire where it is so at the end, and the monitor saw it begin or it was so from the start."""
-    events = happened(run, EventKind.VANISHING)
+    events = events_of_kind(run, EventKind.VANISHING)
     own = matrices(run)
     if len(own) < 2:
         return
-    gradients = grid(run, "gradient_rms")[1]
-    now = faded(gradients[-5:], own)
-    if not now < _LOW or not (events or faded(gradients[:5], own) < _LOW):
+    gradients = tensor_figure(run, "gradient_rms")[1]
+    now = first_to_last(gradients[-5:], own)
+    if not now < _LOW or not (events or first_to_last(gradients[:5], own) < _LOW):
         return
-    if not events and faded(gradients[:1], own) < _LOW:
+    if not events and first_to_last(gradients[:1], own) < _LOW:
         yield _from_the_start(run, own, now)
         return
     since = [f"step {events[0].step}: {events[0].message}"] if events else [_SOON]
@@ -94,7 +101,7 @@ def _from_the_start(run: Run, own: list[int], ratio: float) -> Finding:
 def _where(run: Run) -> list[str]:
     """The activation that has no slope left, where there is one."""
     for figure, words in (("saturated", "saturated"), ("dead", "dead")):
-        now = middle(sampled(run, figure)[1][-3:])
+        now = medians(layer_figure(run, figure)[1][-3:])
         if len(now) and np.nanmax(np.append(now, 0)) > 0.5:
             worst = int(np.nanargmax(now))
             return [f"{percent(now[worst])} of {run.layers[worst]} is {words}"]

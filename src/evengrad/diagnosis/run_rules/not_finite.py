@@ -26,7 +26,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import half_precision, happened, matrices, ratios
+from evengrad.diagnosis.readings import events_of_kind, half_precision, matrices, ratios
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Event, EventKind, Run
 
@@ -52,7 +52,7 @@ _ADVICE = {
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire on the first step that was not finite."""
-    events = happened(run, EventKind.NON_FINITE)
+    events = events_of_kind(run, EventKind.NON_FINITE)
     if events:
         yield _held(run, events)
         return

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import grid, happened, matrices, rate_at
+from evengrad.diagnosis.readings import events_of_kind, matrices, rate_at, tensor_figure
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
 
@@ -38,7 +38,7 @@ HEALTHY = (Scenario(), Scenario(refused=EventKind.NON_FINITE, status="stopped"))
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire on the first step that the guard saw overwrite weights."""
-    events = happened(run, EventKind.OVERWRITE)
+    events = events_of_kind(run, EventKind.OVERWRITE)
     if not events:
         return
     first = events[0]
@@ -74,7 +74,7 @@ def _worst(run: Run, step: int) -> tuple[str, float] | None:
     rows = run.recent["step"] == step
     if not rows.any():
         return None
-    steps, weights = grid(run, "weight_rms")
+    steps, weights = tensor_figure(run, "weight_rms")
     before = np.vstack([np.zeros(len(tensors)), weights[steps <= step]])[-1]
     gradient = np.full(len(tensors), np.nan)
     gradient[run.recent["tensor"][rows]] = run.recent["gradient_rms"][rows]

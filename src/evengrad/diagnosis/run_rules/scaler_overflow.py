@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import happened
+from evengrad.diagnosis.readings import events_of_kind
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import percent
@@ -36,7 +36,7 @@ _FEW = 3
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire where the scaler's watch called a skip real overflow."""
-    events = happened(run, EventKind.SCALER)
+    events = events_of_kind(run, EventKind.SCALER)
     real = [event for event in events if event.values.get("verdict") == "overflow"]
     lowest = min((float(event.values.get("scale", 1.0)) for event in real), default=1.0)
     if len(real) < _FEW and lowest >= 1:

@@ -23,7 +23,7 @@ import math
 from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import adam_like, half_precision, happened
+from evengrad.diagnosis.readings import adam_like, events_of_kind, half_precision
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Event, EventKind, Run
 
@@ -39,7 +39,7 @@ _BETA2 = 0.999  # Adam's default, in both frameworks
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire where spikes are many, tall, or were held back."""
-    spikes = happened(run, EventKind.SPIKE)
+    spikes = events_of_kind(run, EventKind.SPIKE)
     if not spikes:
         return
     factors = [factor(run, spike) for spike in spikes]
@@ -66,7 +66,7 @@ def check(run: Run) -> Iterable[Finding]:
 def _explained(run: Run, first: Event) -> tuple[Cause, ...]:
     """By half precision, where a scaler speaks; by the rate, where units died or the loss rose before."""
     before = [
-        e for e in happened(run, EventKind.DYING, EventKind.DIVERGENCE) if e.step < first.step
+        e for e in events_of_kind(run, EventKind.DYING, EventKind.DIVERGENCE) if e.step < first.step
     ]
     rate = (Cause.LEARNING_RATE,) if before else ()
     return rate + ((Cause.PRECISION,) if half_precision(run) else ())

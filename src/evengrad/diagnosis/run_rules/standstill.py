@@ -30,7 +30,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import faded, grid, losses, matrices, middle, ratios
+from evengrad.diagnosis.readings import (
+    first_to_last,
+    losses,
+    matrices,
+    medians,
+    ratios,
+    tensor_figure,
+)
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Floats, Run
 
@@ -95,13 +102,13 @@ def _why(run: Run) -> tuple[Cause, list[str], tuple[str, ...]]:
     norms = run.steps["norm"]
     if (norms[-(len(norms) // 5) :] == 0).all():
         return _flat(run)
-    ratio = middle(ratios(run)[1][-10:])[matrices(run)]
+    ratio = medians(ratios(run)[1][-10:])[matrices(run)]
     ratio = ratio[np.isfinite(ratio)]
     if not len(ratio):
         return Cause.INPUT_DATA, [], _look()
     size = float(np.median(ratio))
     fact = [f"an update is {size:.2g} of its weights (usual: 1e-4 to 1e-1)"]
-    left = faded(grid(run, "gradient_rms")[1][-10:], matrices(run))
+    left = first_to_last(tensor_figure(run, "gradient_rms")[1][-10:], matrices(run))
     if left < 1e-3:
         fact.append(f"the first layer's gradient is {left:.2g} of the last one's: it vanishes")
         return (
