@@ -49,7 +49,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class BlackBox:
-    """Everything about a step that was held back.
+    """Everything about a step that was refused.
 
     batch: what the model (and, where it is known, the loss) was given, by name. weights: of the model before
     the step, buffers included, by the framework's names. optimizer: its state before the step, by

@@ -35,9 +35,14 @@ class GuardStopError(EvengradError):
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """action: what to do. limit: skips in a row, or rollbacks in all, before it stops after all.
-    spike: also hold back a finite step whose norm is more than this many times the median of the last 64;
-    None: such steps are only recorded. lower: what a rollback multiplies the learning rate by.
+    """Which steps must not reach the weights besides those that are not finite, and what to do then.
+
+    Attributes:
+        action: what to do.
+        limit: skips in a row, or rollbacks in all, before it stops after all.
+        spike: also refuse a finite step whose norm is more than this many times the median of the last 128;
+            None: such steps are only recorded.
+        lower: what a rollback multiplies the learning rate by.
     """
 
     action: Action = Action.STOP

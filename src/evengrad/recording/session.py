@@ -126,7 +126,7 @@ class Watching:
         recorded, and the action is SKIP, which means nothing to execute.
         """
         action = Action.SKIP if self.settings.guard is None else self._tally.refused()
-        message = f"held back ({refused.kind})"
+        message = f"refused ({refused.kind})"
         try:
             self._keep(refused.step, refused.norms)
             origin, saved = self._box(refused)
@@ -235,7 +235,7 @@ class Watching:
         try:
             box = refused.box(refused.kind)
         except Exception as error:
-            self.note(refused.step.step, f"the step could not be looked into: {error}")
+            self.note(refused.step.step, f"the step could not be seen again: {error}")
             return None, None
         if self.path is None:
             return box.origin, None

@@ -1,4 +1,4 @@
-"""What a forecast takes for simpler than it is, told in words."""
+"""What a forecast simplifies, in words."""
 
 from __future__ import annotations
 

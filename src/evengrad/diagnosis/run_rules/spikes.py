@@ -38,7 +38,7 @@ _BETA2 = 0.999  # Adam's default, in both frameworks
 
 
 def check(run: Run) -> Iterable[Finding]:
-    """Fire where spikes are many, tall, or were held back."""
+    """Fire where spikes are many, tall, or were refused."""
     spikes = events_of_kind(run, EventKind.SPIKE)
     if not spikes:
         return
