@@ -349,8 +349,9 @@ def run_eagerly() -> Callable[[], None]:
     import torch._dynamo.eval_frame as frames
 
     patches = Patches()
-    if _attribute(frames, "set_eval_frame") is not None:
-        patches.wrap(frames, "set_eval_frame", lambda original: lambda _: original(None))
+    for name in ("set_eval_frame", "_maybe_set_eval_frame"):
+        if _attribute(frames, name) is not None:
+            patches.wrap(frames, name, lambda original: lambda _: original(None))
     return patches.undo
 
 
