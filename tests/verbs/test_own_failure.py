@@ -119,6 +119,29 @@ def test_the_scripts_own_backward_that_fails_is_no_failure_of_ours(call):
     assert done.exit_code == 2
 
 
+@pytest.mark.parametrize("verb", ["check", "run"])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(9, 2))",  # shapes, in C
+        "model(torch.randn(3, 4)) @ torch.randn(7, 7)",
+        "torch.zeros(3).reshape(2)",
+        "torch.cat([torch.zeros(2), torch.zeros(2, 2)])",
+        "torch.zeros(3)[5]",
+        "torch.ones(2, requires_grad=True).backward()",
+        "optimizer.step(lambda: 1 / 0)",
+        "torch.nn.init.kaiming_normal_(torch.zeros(3))",
+        "torch.optim.SGD([torch.zeros(1)], lr=-1.0)",
+    ],
+)
+def test_the_scripts_own_mistakes_are_no_failures_of_ours(call, verb, mistake):
+    """Though wrappers of ours are the last Python frames above what is written in C."""
+    done = call(verb, _SCRIPT.replace("for number", f"{mistake}\nfor number"))
+    assert "itself failed" not in done.stderr
+    assert "Traceback" in done.stderr or "Expected" in done.stderr or "scalar" in done.stderr
+    assert done.exit_code == {"check": 2, "run": 4}[verb]
+
+
 def test_what_a_line_of_ours_raises_into_the_script(tmp_path, monkeypatch):
     """Not the script's failure, although it came out of the script."""
     from evengrad.adapters.torch.record.record import Recorder

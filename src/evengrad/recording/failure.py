@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import logging
 import platform
 import sys
@@ -67,11 +68,19 @@ def listening(listener: Callable[[InternalError], None]) -> Iterator[None]:
 def is_own(error: BaseException) -> bool:
     """Whether an exception that came out of the user's script was raised by a line of evengrad's, though not
     for the user to read.
+
+    A wrapper's line that hands the script's own call on, ``original(*args)``, is none of these: what is
+    written in C and raises there has no frame of its own.
     """
     if isinstance(error, EvengradError):
         return isinstance(error, InternalError)
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and frames[-1].filename.startswith(_OURS)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or not trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        return False
+    instruction = trace.tb_frame.f_code.co_code[trace.tb_lasti]
+    return dis.opname[instruction] != "CALL_FUNCTION_EX"
 
 
 def versions() -> str:
