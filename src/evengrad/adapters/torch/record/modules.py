@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -14,10 +15,7 @@ from evengrad.adapters.torch.compat import tree_leaves, tree_map
 from evengrad.adapters.torch.ops.modules import draft_module
 from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.adapters.torch.record.roots import ModelInput, RootCall, tensors_of
-from evengrad.values.spec import Kind
-
-if TYPE_CHECKING:
-    from evengrad.adapters.torch.record.record import Recorder
+from evengrad.values.spec import Kind, Law
 
 # Modules that count as one operation, however many functions they call.
 ATOMIC = {
@@ -26,6 +24,27 @@ ATOMIC = {
     nn.RNNCellBase: Kind.RECURRENT,
     torch.jit.ScriptModule: Kind.OTHER,
 }
+
+
+class CallRecorder(Protocol):
+    """What records the calls: see ``Recorder``."""
+
+    describing: bool
+    trouble: Exception | None
+    inputs: list[ModelInput]
+
+    @property
+    def idle(self) -> bool: ...
+    @property
+    def recomputing(self) -> bool: ...
+    def paused(self) -> AbstractContextManager[None]: ...
+    def number(self, tensor: Any) -> int | None: ...
+    def register_source(self, tensor: torch.Tensor) -> int: ...
+    def view(self, tensor: torch.Tensor, node: RecordedCall) -> torch.Tensor: ...
+    def node(self, function: str, kind: Kind) -> RecordedCall: ...
+    def operand(self, value: Any) -> Any: ...
+    def law_of(self, tensor: Any) -> Law: ...
+    def finish(self, node: RecordedCall, results: list[Any]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -37,7 +56,7 @@ class _Frame:
 class ModuleStack:
     """The modules being called now, outermost first. roots: every outermost one so far."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: CallRecorder) -> None:
         self.recorder = recorder
         self.stack: list[_Frame] = []
         self.roots: list[Any] = []

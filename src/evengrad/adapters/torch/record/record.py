@@ -40,6 +40,7 @@ from evengrad.adapters.torch.ops.kinds import LOSSES, in_place, kind_of
 from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.adapters.torch.record.losses import read_loss
 from evengrad.adapters.torch.record.modules import ModuleStack
+from evengrad.adapters.torch.record.numbers import TensorNumbers
 from evengrad.adapters.torch.record.roots import ModelInput
 from evengrad.adapters.torch.record.tensors import array, summary_of
 from evengrad.values.spec import Kind, Law
@@ -54,30 +55,23 @@ class Penalty:
     incoming: Any = None
 
 
-class Recorder(TorchFunctionMode):
+class Recorder(TensorNumbers, TorchFunctionMode):
     """Active between ``enter`` and ``leave``; holds the graph of every call that it saw.
 
-    readers: tensor number -> how many calls on the path to the loss read it. trouble: the first
-    error of our own; the script's forward goes on all the same.
+    trouble: the first error of our own; the script's forward goes on all the same.
     """
 
     def __init__(
         self, on_backward: Callable[[Any], None] | None = None, *, describing: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__(describing=describing)
         self.on_backward = on_backward
-        self.describing = describing  # the tensors are on ``meta``: shapes and no values
-        self.shapes: dict[int, tuple[int, ...]] = {}
         self.nodes: list[RecordedCall] = []
         self.inputs: list[ModelInput] = []
-        self.source_gradients: dict[int, float] = {}  # at tensors that no recorded call made
         self.penalties: list[Penalty] = []
-        self.readers: dict[int, int] = {}
-        self.measuring = False
         self.scale = 1.0
         self.trouble: Exception | None = None
         self.modules = ModuleStack(self)
-        self._numbers: Any = tensor_table()
         self._derived: Any = tensor_table()  # made of parameters alone -> which
         self._moved: Any = tensor_table()  # a parameter transposed or reshaped -> it
         self._constants: Any = tensor_table()
@@ -88,7 +82,6 @@ class Recorder(TorchFunctionMode):
         self._real_result: Any = None
         self._stand_ins = StandIns(self.reals, self.law_of)
         self.guessed: dict[int, Any] = {}  # weights that stand for what was made of them
-        self._count = 0
         self._paused = 0
         self._stopped = False
         self._patches = Patches()
@@ -417,56 +410,11 @@ class Recorder(TorchFunctionMode):
 
     # --- tensors -------------------------------------------------------------------------------
 
-    def number(self, tensor: Any) -> int | None:
-        """The number of a recorded tensor."""
-        found: int | None = self._numbers.get(tensor) if isinstance(tensor, torch.Tensor) else None
-        return found
-
-    def register(self, tensor: Any) -> int:
-        """Give a tensor its number; one that was overwritten gets a new one."""
-        number = self._count
-        self._count += 1
-        self._numbers[tensor] = number
-        self.shapes[number] = tuple(tensor.shape)
-        return number
-
-    def register_source(self, tensor: Any) -> int:
-        """Number a tensor that no recorded call made, and hook its gradient."""
-        number = self.register(tensor)
-
-        def keep(grad: Any) -> None:
-            if self.measuring:
-                self.source_gradients[number] = summary_of(grad).norm
-
-        tensor.register_hook(keep)
-        return number
-
     def _adopt(self, tensor: Any) -> None:
         """Made by something that torch does not show us: compiled code, an extension."""
         made = type(tensor.grad_fn).__name__
         self.trouble = self.trouble or RuntimeError(f"{made}, which hides what was in front of it")
         self.register_source(tensor)
-
-    def view(self, tensor: Any, node: RecordedCall) -> Any:
-        """An identity view of an input, whose hook sees the gradient through this call alone."""
-        number = self._numbers[tensor]
-        slot = len(node.reads)
-        node.reads.append(number)
-        view = tensor.view_as(tensor)
-        if self.describing:
-            return view
-
-        def below(grad: Any) -> None:
-            # With one reader the gradient at its input is the one at the maker's output.
-            if self.measuring and self.readers.get(number, 0) > 1:
-                node.below[slot] = summary_of(grad).norm
-
-        view.register_hook(below)
-        return view
-
-    def _above(self, node: RecordedCall, slot: int, grad: Any) -> None:
-        if self.measuring:
-            node.above[slot] = summary_of(grad)
 
     def _penalty(self, value: Any) -> Any:
         """The data's gradient stops here, so that it stays exact beside a penalty 1e16 times larger."""

@@ -1,0 +1,70 @@
+"""Tensors by number, with hooks that see their gradients while a backward pass is measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from evengrad.adapters.torch.compat import tensor_table
+from evengrad.adapters.torch.record.graph import RecordedCall
+from evengrad.adapters.torch.record.tensors import summary_of
+
+
+class TensorNumbers:
+    """shapes: by number. source_gradients: norms at tensors that no recorded call made. readers: tensor number
+    -> how many calls on the path to the loss read it. describing: the tensors are on ``meta``, and have no
+    gradients. measuring: the hooks listen now.
+    """
+
+    def __init__(self, *, describing: bool = False) -> None:
+        super().__init__()
+        self.describing = describing
+        self.measuring = False
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self.source_gradients: dict[int, float] = {}
+        self.readers: dict[int, int] = {}
+        self._numbers = tensor_table()
+
+    def number(self, tensor: Any) -> int | None:
+        """The number of a recorded tensor."""
+        return self._numbers.get(tensor) if isinstance(tensor, torch.Tensor) else None
+
+    def register(self, tensor: torch.Tensor) -> int:
+        """Give a tensor its number; one that was overwritten gets a new one."""
+        number = len(self.shapes)
+        self._numbers[tensor] = number
+        self.shapes[number] = tuple(tensor.shape)
+        return number
+
+    def register_source(self, tensor: torch.Tensor) -> int:
+        """Number a tensor that no recorded call made, and hook its gradient."""
+        number = self.register(tensor)
+
+        def keep(grad: torch.Tensor) -> None:
+            if self.measuring:
+                self.source_gradients[number] = summary_of(grad).norm
+
+        tensor.register_hook(keep)
+        return number
+
+    def view(self, tensor: torch.Tensor, node: RecordedCall) -> torch.Tensor:
+        """An identity view of an input, whose hook sees the gradient through this call alone."""
+        number = self._numbers[tensor]
+        slot = len(node.reads)
+        node.reads.append(number)
+        view = tensor.view_as(tensor)
+        if self.describing:
+            return view
+
+        def below(grad: torch.Tensor) -> None:
+            # With one reader the gradient at its input is the one at the maker's output.
+            if self.measuring and self.readers.get(number, 0) > 1:
+                node.below[slot] = summary_of(grad).norm
+
+        view.register_hook(below)
+        return view
+
+    def _above(self, node: RecordedCall, slot: int, grad: torch.Tensor) -> None:
+        if self.measuring:
+            node.above[slot] = summary_of(grad)
