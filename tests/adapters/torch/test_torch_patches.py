@@ -49,7 +49,7 @@ def watched(name, seed):
     return model, optimizer, evengrad.watch(model, optimizer, folder=None)
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", [*itertools.permutations(range(3))])
 def test_watches_nest_and_end_in_any_order(order):
     three = [watched("dense", seed) for seed in range(3)]
     for model, optimizer, _ in three:
