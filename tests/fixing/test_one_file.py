@@ -181,3 +181,11 @@ def test_wrong_names_and_classes_in_a_file_are_named_too(package):
     assert no_change == (
         f"{package / change}: expected one class that derives from Change, found ZeroBias."
     )
+
+
+def test_changes_are_read_without_a_framework_and_without_libcst(package):
+    code = (
+        "import sys; from evengrad.fixing.changes import all_changes; all_changes(); "
+        "print([m for m in ('torch', 'keras', 'tensorflow', 'jax', 'libcst') if m in sys.modules])"
+    )
+    assert python(package, "-c", code) == "[]\n"
