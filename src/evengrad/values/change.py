@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 from evengrad.errors import CannotChangeError
@@ -65,6 +66,20 @@ class Change:
         return Advice(
             f"{self} ({title})", f"in the {'Keras' if keras else 'PyTorch'} script", "make"
         )
+
+
+def calls(place: str) -> Any:
+    """A method for long code elsewhere: it calls a function with what is given and the fields of the change.
+
+    place: "module:function", imported only then.
+    """
+    module, _, function = place.partition(":")
+
+    def method(change: Any, given: Any) -> None:
+        values = (getattr(change, field.name) for field in fields(change))
+        getattr(importlib.import_module(module), function)(given, *values)
+
+    return method
 
 
 def in_order(changes: Iterable[Change]) -> tuple[Change, ...]:

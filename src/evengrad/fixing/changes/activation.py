@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,29 +20,10 @@ class Activation(Change):
     new: str
     slope: float | None = None
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.network import activation
-
-        activation(live, self.old, self.new, self.slope)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.activation import activation
-
-        activation(live, self.old, self.new, self.slope)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.activation import replace_activation
-
-        replace_activation(draft, self.old, self.new, self.slope)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.activation import replace_activation
-
-        replace_activation(draft, self.old, self.new, self.slope)
+    live_torch = calls("evengrad.adapters.torch.change.network:activation")
+    live_keras = calls("evengrad.adapters.keras.change.activation:activation")
+    write_torch = calls("evengrad.fixing.patch.torch.activation:replace_activation")
+    write_keras = calls("evengrad.fixing.patch.keras.activation:replace_activation")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from evengrad.fixing.wording import some
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 NormKind = Literal["batch", "layer", "group"]
 
@@ -20,29 +20,10 @@ class AddNormalisation(Change):
     kind: NormKind
     layers: tuple[str, ...]
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.network import normalise
-
-        normalise(live, self.kind, self.layers)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.normalise import normalise
-
-        normalise(live, self.kind, self.layers)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.normalise import normalise
-
-        normalise(draft, self.kind, self.layers)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.normalise import normalise
-
-        normalise(draft, self.kind, self.layers)
+    live_torch = calls("evengrad.adapters.torch.change.network:normalise")
+    live_keras = calls("evengrad.adapters.keras.change.normalise:normalise")
+    write_torch = calls("evengrad.fixing.patch.torch.normalise:normalise")
+    write_keras = calls("evengrad.fixing.patch.keras.normalise:normalise")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,29 +15,10 @@ class Beta2(Change):
     stage: ClassVar[int] = 140
     value: float
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.rate import beta2
-
-        beta2(live, self.value)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.optimizer import beta2
-
-        beta2(live, self.value)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.beta2 import set_beta2
-
-        set_beta2(draft, self.value)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.beta2 import set_beta2
-
-        set_beta2(draft, self.value)
+    live_torch = calls("evengrad.adapters.torch.change.rate:beta2")
+    live_keras = calls("evengrad.adapters.keras.change.optimizer:beta2")
+    write_torch = calls("evengrad.fixing.patch.torch.beta2:set_beta2")
+    write_keras = calls("evengrad.fixing.patch.keras.beta2:set_beta2")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from evengrad.fixing.wording import OPTIMIZER, number
 from evengrad.recording import clip
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 ClipKind = Literal[
     "norm", "value", "tensor", "agc", "percentile", "zscore", "adagc", "update", "auto"
@@ -28,17 +28,8 @@ class ClipGradients(Change):
         """The clip is the watch's own, so that its guard sees what is left after it."""
         return {"clip": clip.parse(f"{self.kind}:{self.bound!r}")}
 
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.clip import clip_gradients
-
-        clip_gradients(draft, self.kind, self.bound)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.clip import clip_gradients
-
-        clip_gradients(draft, self.kind, self.bound)
+    write_torch = calls("evengrad.fixing.patch.torch.clip:clip_gradients")
+    write_keras = calls("evengrad.fixing.patch.keras.clip:clip_gradients")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

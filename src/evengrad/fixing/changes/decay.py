@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from evengrad.fixing.wording import OPTIMIZER, scheduler
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +18,10 @@ class Decay(Change):
     scheduled: ClassVar[bool] = True
     steps: int
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.rate import decay
-
-        decay(live, self.steps)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.rate import decay
-
-        decay(live, self.steps)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.schedule import decay
-
-        decay(draft, self.steps)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.schedule import decay
-
-        decay(draft, self.steps)
+    live_torch = calls("evengrad.adapters.torch.change.rate:decay")
+    live_keras = calls("evengrad.adapters.keras.change.rate:decay")
+    write_torch = calls("evengrad.fixing.patch.torch.schedule:decay")
+    write_keras = calls("evengrad.fixing.patch.keras.schedule:decay")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

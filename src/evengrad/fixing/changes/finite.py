@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,29 +14,10 @@ class Finite(Change):
 
     stage: ClassVar[int] = 20
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.network import finite
-
-        finite(live)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.ends import finite
-
-        finite(live)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.inputs import finite_inputs
-
-        finite_inputs(draft)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.finite import finite_inputs
-
-        finite_inputs(draft)
+    live_torch = calls("evengrad.adapters.torch.change.network:finite")
+    live_keras = calls("evengrad.adapters.keras.change.ends:finite")
+    write_torch = calls("evengrad.fixing.patch.torch.inputs:finite_inputs")
+    write_keras = calls("evengrad.fixing.patch.keras.finite:finite_inputs")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

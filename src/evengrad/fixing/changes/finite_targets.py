@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,29 +14,10 @@ class FiniteTargets(Change):
 
     stage: ClassVar[int] = 30
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.network import finite_targets
-
-        finite_targets(live)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.ends import finite_targets
-
-        finite_targets(live)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.finite import finite_targets
-
-        finite_targets(draft)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.finite import finite_targets
-
-        finite_targets(draft)
+    live_torch = calls("evengrad.adapters.torch.change.network:finite_targets")
+    live_keras = calls("evengrad.adapters.keras.change.ends:finite_targets")
+    write_torch = calls("evengrad.fixing.patch.torch.finite:finite_targets")
+    write_keras = calls("evengrad.fixing.patch.keras.finite:finite_targets")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

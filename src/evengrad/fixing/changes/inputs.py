@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,29 +16,10 @@ class StandardiseInputs(Change):
     mean: float
     std: float
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.network import inputs
-
-        inputs(live, self.mean, self.std)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.ends import inputs
-
-        inputs(live, self.mean, self.std)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.inputs import standardise
-
-        standardise(draft, self.mean, self.std)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.inputs import standardise
-
-        standardise(draft, self.mean, self.std)
+    live_torch = calls("evengrad.adapters.torch.change.network:inputs")
+    live_keras = calls("evengrad.adapters.keras.change.ends:inputs")
+    write_torch = calls("evengrad.fixing.patch.torch.inputs:standardise")
+    write_keras = calls("evengrad.fixing.patch.keras.inputs:standardise")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +18,10 @@ class Logits(Change):
     substitutes: ClassVar[bool] = True
     from_logits: bool
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.network import logits
-
-        logits(live, self.from_logits)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.ends import logits
-
-        logits(live, self.from_logits)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.logits import use_logits
-
-        use_logits(draft, self.from_logits)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.logits import use_logits
-
-        use_logits(draft, self.from_logits)
+    live_torch = calls("evengrad.adapters.torch.change.network:logits")
+    live_keras = calls("evengrad.adapters.keras.change.ends:logits")
+    write_torch = calls("evengrad.fixing.patch.torch.logits:use_logits")
+    write_keras = calls("evengrad.fixing.patch.keras.logits:use_logits")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from evengrad.fixing.wording import OPTIMIZER
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,29 +19,10 @@ class LossScale(Change):
     patch_stage: ClassVar[int] = 20  # before a clip
     value: float
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.loss_scale import loss_scale
-
-        loss_scale(live, self.value)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.optimizer import loss_scale
-
-        loss_scale(live, self.value)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.loss_scale import loss_scale
-
-        loss_scale(draft, self.value)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.loss_scale import loss_scale
-
-        loss_scale(draft, self.value)
+    live_torch = calls("evengrad.adapters.torch.change.loss_scale:loss_scale")
+    live_keras = calls("evengrad.adapters.keras.change.optimizer:loss_scale")
+    write_torch = calls("evengrad.fixing.patch.torch.loss_scale:loss_scale")
+    write_keras = calls("evengrad.fixing.patch.keras.loss_scale:loss_scale")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

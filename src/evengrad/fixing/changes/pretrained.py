@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from evengrad.fixing.wording import MODEL
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,29 +22,10 @@ class Pretrained(Change):
     file: str
     factor: float
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.pretrained import pretrained
-
-        pretrained(live, self.file, self.factor)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.pretrained import pretrained
-
-        pretrained(live, self.file, self.factor)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.pretrained import pretrained
-
-        pretrained(draft, self.file, self.factor)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.pretrained import pretrained
-
-        pretrained(draft, self.file, self.factor)
+    live_torch = calls("evengrad.adapters.torch.change.pretrained:pretrained")
+    live_keras = calls("evengrad.adapters.keras.change.pretrained:pretrained")
+    write_torch = calls("evengrad.fixing.patch.torch.pretrained:pretrained")
+    write_keras = calls("evengrad.fixing.patch.keras.pretrained:pretrained")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from evengrad.fixing.wording import OPTIMIZER, number
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,29 +16,10 @@ class SetRate(Change):
     stage: ClassVar[int] = 130
     value: float
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.rate import rate
-
-        rate(live, self.value)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.rate import rate
-
-        rate(live, self.value)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.rate import set_rate
-
-        set_rate(draft, self.value)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.rate import set_rate
-
-        set_rate(draft, self.value)
+    live_torch = calls("evengrad.adapters.torch.change.rate:rate")
+    live_keras = calls("evengrad.adapters.keras.change.rate:rate")
+    write_torch = calls("evengrad.fixing.patch.torch.rate:set_rate")
+    write_keras = calls("evengrad.fixing.patch.keras.rate:set_rate")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

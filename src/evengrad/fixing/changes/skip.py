@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from evengrad.fixing.wording import some
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,29 +19,10 @@ class Skip(Change):
     patch_stage: ClassVar[int] = 10
     layers: tuple[str, ...]
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.skip import skip
-
-        skip(live, self.layers)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.skip import skip
-
-        skip(live, self.layers)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.skip import skip
-
-        skip(draft, self.layers)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.skip import skip
-
-        skip(draft, self.layers)
+    live_torch = calls("evengrad.adapters.torch.change.skip:skip")
+    live_keras = calls("evengrad.adapters.keras.change.skip:skip")
+    write_torch = calls("evengrad.fixing.patch.torch.skip:skip")
+    write_keras = calls("evengrad.fixing.patch.keras.skip:skip")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

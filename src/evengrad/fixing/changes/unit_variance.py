@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from evengrad.fixing.wording import MODEL, some
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +18,10 @@ class UnitVariance(Change):
     stage: ClassVar[int] = 90
     layers: tuple[str, ...]
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.weights import unit_variance
-
-        unit_variance(live, self.layers)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.weights import unit_variance
-
-        unit_variance(live, self.layers)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.unit_variance import unit_variance
-
-        unit_variance(draft, self.layers)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.unit_variance import unit_variance
-
-        unit_variance(draft, self.layers)
+    live_torch = calls("evengrad.adapters.torch.change.weights:unit_variance")
+    live_keras = calls("evengrad.adapters.keras.change.weights:unit_variance")
+    write_torch = calls("evengrad.fixing.patch.torch.unit_variance:unit_variance")
+    write_keras = calls("evengrad.fixing.patch.keras.unit_variance:unit_variance")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""

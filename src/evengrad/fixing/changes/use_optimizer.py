@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from evengrad.fixing.wording import OPTIMIZER, number
-from evengrad.values.change import Advice, Change
+from evengrad.values.change import Advice, Change, calls
 
 OptimizerName = Literal["adam", "adamw", "rmsprop", "adagrad", "sgd"]
 _CLASSES = {
@@ -26,29 +26,10 @@ class UseOptimizer(Change):
     name: OptimizerName
     rate: float
 
-    def live_torch(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.torch.change.rate import optimizer
-
-        optimizer(live, self.name, self.rate)
-
-    def live_keras(self, live: Any) -> None:
-        """See Change."""
-        from evengrad.adapters.keras.change.optimizer import optimizer
-
-        optimizer(live, self.name, self.rate)
-
-    def write_torch(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.torch.optimizer import use_optimizer
-
-        use_optimizer(draft, self.name, self.rate)
-
-    def write_keras(self, draft: Any) -> None:
-        """See Change."""
-        from evengrad.fixing.patch.keras.optimizer import use_optimizer
-
-        use_optimizer(draft, self.name, self.rate)
+    live_torch = calls("evengrad.adapters.torch.change.rate:optimizer")
+    live_keras = calls("evengrad.adapters.keras.change.optimizer:optimizer")
+    write_torch = calls("evengrad.fixing.patch.torch.optimizer:use_optimizer")
+    write_keras = calls("evengrad.fixing.patch.keras.optimizer:use_optimizer")
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
