@@ -126,3 +126,39 @@ def test_two_outputs_have_none():
     model = keras.Model(given, [layers.Dense(4)(x), layers.Dense(1)(x)])
     targets = [CLASSES, ROWS[:, :1]]
     assert fitted(model, targets, loss=[sparse(), "mse"]) is None
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="a loop of PyTorch's")
+@pytest.mark.parametrize(
+    ("loss", "wanted"),
+    [
+        ("torch.nn.functional.cross_entropy(out, y)", LN4),
+        ("sparse(y, out)", LN4),  # Keras calls PyTorch's
+        ("sparse(y, out) + keras.ops.mean(keras.ops.abs(out))", None),
+        ("keras.losses.LogCosh()(one_hot, out)", None),
+    ],
+)
+def test_a_keras_model_in_a_loop_of_pytorch(loss, wanted):
+    import torch
+
+    from evengrad.adapters.torch import trying as torch_trying
+
+    session = Session()
+    armed = [trying.arm(session), torch_trying.arm(session)]
+    try:
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        labels = torch.tensor(CLASSES)
+        known = {"torch": torch, "keras": keras, "sparse": sparse(), "y": labels}
+        known["one_hot"] = torch.nn.functional.one_hot(labels).float()
+        model.train()
+        for _ in range(10):
+            optimizer.zero_grad()
+            out = model(torch.tensor(ROWS).to(next(model.parameters()).device))
+            eval(loss, known | {"out": out}).backward()
+            optimizer.step()
+    finally:
+        for one in armed:
+            one.disarm()
+    found = session.baseline.loss
+    assert found is None if wanted is None else found == pytest.approx(wanted, rel=0.02)

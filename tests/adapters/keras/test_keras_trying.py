@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from evengrad.adapters.keras import live
+from evengrad.adapters.keras import live, trying
 from evengrad.adapters.keras.change.change import apply
 from evengrad.adapters.keras.probe import probe
 from evengrad.adapters.keras.trying import arm
@@ -23,6 +23,7 @@ from evengrad.fixing.changes.logits import Logits
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.use_optimizer import UseOptimizer
 from evengrad.fixing.changes.warmup import Warmup
+from evengrad.recording import failure
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
 from evengrad.values.change import in_order
@@ -848,3 +849,14 @@ def test_withholding_ends_with_the_session():
     assert count == 1
     assert "compute_loss" not in vars(model)
     assert [m.name for m in model.metrics] == ["loss"]
+
+
+def test_a_last_probe_that_fails_by_our_fault_is_told(tried, monkeypatch):
+    """The trial's losses are what counts; the failure is said all the same."""
+    told = []
+    session = tried(steps=4)
+    monkeypatch.setattr(trying, "probe", lambda *_, **__: 1 / 0)
+    with failure.listening(told.append), pytest.raises(Over):
+        make("functional").fit(*rows(), batch_size=4, verbose=0)
+    assert (session.count, session.probe) == (4, None)
+    assert "division by zero" in str(told)

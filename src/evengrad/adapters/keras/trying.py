@@ -18,7 +18,8 @@ from evengrad.adapters.keras.change.data import kind_of_loss, looked_at
 from evengrad.adapters.keras.change.withholding import KerasWithholding
 from evengrad.adapters.keras.intercept import called_back, intercept
 from evengrad.adapters.keras.probe import probe
-from evengrad.errors import CannotChangeError
+from evengrad.errors import CannotChangeError, EvengradError
+from evengrad.recording import failure
 
 
 def arm(session: TrialSession) -> Armed:
@@ -129,7 +130,10 @@ class _KerasTrial:
         self.finish()
         try:
             found = probe(self.model, batch=self.batch, rate=True)
-        except Exception:  # the losses are what counts
+        except EvengradError:  # the losses are what counts
+            found = None
+        except Exception as error:
+            failure.tell(error)
             found = None
         if found is not None:
             self.session.probed(found)

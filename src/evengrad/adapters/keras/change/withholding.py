@@ -160,7 +160,8 @@ def _hash(rows: Any) -> Any:
     """A number in [0, 1) for each row, whatever its scale; NaN where the row is not finite."""
     weights = np.random.RandomState(0).standard_normal(rows.shape[1]).astype("float32")
     size = ops.mean(ops.absolute(rows), axis=1)
-    return ops.mod(ops.sum(rows * weights, axis=1) / (size + 1e-30) * 61.8, 1.0)
+    seen = ops.sum(rows * ops.convert_to_tensor(weights), axis=1)
+    return ops.mod(seen / (size + 1e-30) * 61.8, 1.0)
 
 
 def _taken(given: Any, rows: Any) -> Any:
