@@ -471,6 +471,15 @@ def jax_state(model: Any) -> Any:
     return _private(model, "_jax_state")
 
 
+def join_jax_state(model: Any, variables: Sequence[Any]) -> None:
+    """Variables that come into an optimizer while ``fit`` has its state out: Keras < 3.12 keeps a list of where
+    they lie. Without: there is none.
+    """
+    known = _private(model, "_optimizer_variable_shardings")
+    if isinstance(known, list):
+        known.extend(variable.value.sharding for variable in variables)
+
+
 def give_back_jax(model: Any, state: Any) -> None:
     """Before an error leaves ``fit``: its variables get the values of that state."""
     names = ("trainable", "non_trainable", "optimizer", "metrics")

@@ -1,19 +1,19 @@
-"""How large a step of the coming update the loss bears: forward passes at moved weights."""
+"""The largest stable step along the coming update: forward passes at moved weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
+from evengrad.adapters.common import rate as common
 from evengrad.adapters.keras.backend.differentiate import Run, array, curvature, forward
 from evengrad.adapters.keras.measure.update import coming_step, unscaled
 from evengrad.adapters.keras.trace.weights import penalty
-from evengrad.theory.stability import critical_rate, first_step, largest_eigenvalue
+from evengrad.theory.stability import critical_rate, largest_eigenvalue
 from evengrad.values.probe import Method, Probe, Rate
 
 
@@ -28,39 +28,30 @@ def with_rate(
     *,
     precise: bool = False,
 ) -> Probe:
-    """The probe with the rate that its loss bears; the probe stands, whatever becomes of this.
+    """The probe with its largest stable rate.
 
     gradients: of the whole loss, penalties included, None where there is none. run: the forward pass to the
     loss without penalties, which assigns nothing.
     """
     run = _penalised(run, variables)
     here = [v.value for v in variables]
-    try:
+    divided: list[Any] = []
+
+    def rate() -> Rate | None:
         now = float(array(unscaled(optimizer).learning_rate))
         if now <= 0.0:
-            return found
+            return None
         moves, scales = coming_step(optimizer, variables, gradients)
+        divided.extend(scales)
         loss = forward(run, others, data)
         critical, passes = critical_rate(_along(loss, here, moves, now), now * _first(here, moves))
-    except Exception as error:
-        return _noted(found, f"the largest stable learning rate could not be worked out: {error}")
-    rate = Rate(now, critical, passes, method(unscaled(optimizer)))
-    if precise:
-        try:
-            product = _preconditioned(curvature(run, here, others, data), here, scales)
-            sharpness = largest_eigenvalue(product, sum(math.prod(h.shape) for h in here))
-            rate = replace(rate, sharpness=sharpness)
-        except Exception as error:
-            note = (
-                "the Hessian's largest eigenvalue could not be worked out, the learning rate is judged by "
-                f"forward passes alone: {error}"
-            )
-            found = _noted(found, note)
-    return replace(found, rate=rate)
+        return Rate(now, critical, passes, method(unscaled(optimizer)))
 
+    def eigenvalue() -> float:
+        product = _preconditioned(curvature(run, here, others, data), here, divided)
+        return largest_eigenvalue(product, sum(math.prod(h.shape) for h in here))
 
-def _noted(found: Probe, note: str) -> Probe:
-    return replace(found, notes=(*found.notes, note.splitlines()[0]))
+    return common.with_rate(found, rate, eigenvalue if precise else None)
 
 
 def _penalised(run: Run, variables: list[Any]) -> Run:
@@ -95,11 +86,11 @@ def _along(
 def _first(here: list[Any], moves: list[Any]) -> float:
     """How many coming updates the search's first step is."""
     pairs = [(h, m) for h, m in zip(here, moves, strict=True) if m is not None]
-    weights, move = (
-        math.hypot(*(float(np.linalg.norm(part)) for part in parts)) if pairs else 0.0
-        for parts in ([array(h) for h, _ in pairs], [m for _, m in pairs])
-    )
-    return first_step(weights, move, max((_eps(h) for h, _ in pairs), default=0.0))
+    if not pairs:
+        return common.updates_to_begin([], [], 0.0)
+    weights = [float(np.linalg.norm(array(h))) for h, _ in pairs]
+    steps = [float(np.linalg.norm(m)) for _, m in pairs]
+    return common.updates_to_begin(weights, steps, max(_eps(h) for h, _ in pairs))
 
 
 def _eps(tensor: Any) -> float:

@@ -1,17 +1,16 @@
-"""How large a step of the coming update the loss bears: forward passes at moved weights."""
+"""The largest stable step along the coming update: forward passes at moved weights."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 
+from evengrad.adapters.common import rate as common
 from evengrad.adapters.torch.measure.curvature import sharpness
 from evengrad.adapters.torch.measure.update import coming_step
-from evengrad.theory.stability import critical_rate, first_step
+from evengrad.theory.stability import critical_rate
 from evengrad.values.probe import Method, Probe, Rate
 
 
@@ -22,40 +21,31 @@ def with_rate(
     loss: Callable[[], Any],
     precise: bool = False,
 ) -> Probe:
-    """The probe with the rate that its loss bears. gradients: by parameter id, or None for the ``.grad`` at
-    hand. loss: a forward pass with the weights as they are; dropout tosses the same coins in each.
+    """The probe with its largest stable rate. gradients: by parameter id, or None for the ``.grad`` at hand.
+    loss: a forward pass with the weights as they are; dropout draws the same in each.
     """
     state = torch.get_rng_state()
+    made: list[Any] = []
 
     def again() -> Any:
         torch.set_rng_state(state)
         return loss()
 
+    def rate() -> Rate | None:
+        worked_out = _rate(optimizer, gradients, again)
+        if worked_out is None:
+            return None
+        made.extend(worked_out[1:])
+        return worked_out[0]
+
+    def eigenvalue() -> float:
+        weights, scales = made
+        return sharpness(weights, again, scales)
+
     try:
-        made = _rate(optimizer, gradients, again)
-        if made is None:
-            return found
-        rate, weights, scales = made
-    except Exception as error:  # the probe stands, whatever becomes of this
-        return _noted(found, f"the largest stable learning rate could not be worked out: {error}")
+        return common.with_rate(found, rate, eigenvalue if precise else None)
     finally:
         torch.set_rng_state(state)
-    if precise:
-        try:
-            rate = replace(rate, sharpness=sharpness(weights, again, scales))
-        except Exception as error:
-            note = (
-                "the Hessian's largest eigenvalue could not be worked out, the learning rate is judged by "
-                f"forward passes alone: {error}"
-            )
-            found = _noted(found, note)
-        finally:
-            torch.set_rng_state(state)
-    return replace(found, rate=rate)
-
-
-def _noted(found: Probe, note: str) -> Probe:
-    return replace(found, notes=(*found.notes, note.splitlines()[0]))
 
 
 def _rate(
@@ -90,9 +80,10 @@ def _first(moves: list[tuple[Any, Any]]) -> float:
     """How many coming updates the search's first step is."""
     if not moves:
         raise ValueError("the coming update moves no weight")
-    weights = math.hypot(*(float(torch.linalg.vector_norm(p.detach())) for p, _ in moves))
-    move = math.hypot(*(float(torch.linalg.vector_norm(m)) for _, m in moves))
-    return first_step(weights, move, max(float(torch.finfo(p.dtype).eps) for p, _ in moves))
+    weights = [float(torch.linalg.vector_norm(p.detach())) for p, _ in moves]
+    steps = [float(torch.linalg.vector_norm(m)) for _, m in moves]
+    epsilon = max(float(torch.finfo(p.dtype).eps) for p, _ in moves)
+    return common.updates_to_begin(weights, steps, epsilon)
 
 
 def method(optimizer: Any) -> Method:
