@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import evengrad
 import evengrad.keras
-from evengrad.adapters.keras.tap.tap import Tap
+from evengrad.adapters.keras.tap.tap import KerasTap
 from evengrad.recording import blackbox
 from evengrad.recording.guard import Action, Guard
 
@@ -365,7 +365,7 @@ def test_an_error_of_ours_leaves_the_training_going(place, tmp_path, monkeypatch
         raise RuntimeError("broken")
 
     if place == "look":
-        kind = Tap
+        kind = KerasTap
         if BACKEND == "torch":
             from evengrad.adapters.keras.tap.tap_torch import TorchTap as kind
         monkeypatch.setattr(kind, "look", broken)

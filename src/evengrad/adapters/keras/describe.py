@@ -17,13 +17,13 @@ from evengrad.adapters.keras.trace.trace import trace
 from evengrad.errors import CannotCheckError
 from evengrad.values.spec import ModelSpec, Shape
 
-Typed = tuple[Shape, str]
-Inputs = tuple[Typed, ...] | dict[str, Typed] | None
+TypedInput = tuple[Shape, str]
+KerasInputs = tuple[TypedInput, ...] | dict[str, TypedInput] | None
 
 _ABSTRACT: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def describe(model: Any, inputs: Inputs = None, *, batch_size: int = 32) -> ModelSpec:
+def describe(model: Any, inputs: KerasInputs = None, *, batch_size: int = 32) -> ModelSpec:
     """The operations of a model in training mode, with the laws of its weights.
 
     inputs: shapes, batch included, and dtypes; None: the model's own, with that batch size. Where the
@@ -76,7 +76,7 @@ def _build(model: Any, symbols: Any) -> None:
 # --- inputs ---------------------------------------------------------------------------------------
 
 
-def _symbols(model: Any, inputs: Inputs, batch_size: int) -> Any:
+def _symbols(model: Any, inputs: KerasInputs, batch_size: int) -> Any:
     """Symbolic tensors in the structure in which the model takes them."""
     own = _own(model)
     if inputs is None:
@@ -129,7 +129,7 @@ def _checked(known: Any, given: Any) -> Any:
     return keras.KerasTensor(given.shape, known.dtype)
 
 
-def _by_name(own: Any, inputs: dict[str, Typed]) -> Any:
+def _by_name(own: Any, inputs: dict[str, TypedInput]) -> Any:
     given = {name: keras.KerasTensor(shape, dtype) for name, (shape, dtype) in inputs.items()}
     if own is None:
         return given

@@ -10,7 +10,7 @@ import keras
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.keras.intercept import callbacks_of, called_back, intercept
-from evengrad.adapters.keras.tap.deferred import Deferred
+from evengrad.adapters.keras.tap.deferred import DeferredWatch
 from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.adapters.keras.watch import Watch
 from evengrad.values.run import RunStatus
@@ -18,17 +18,17 @@ from evengrad.values.run import RunStatus
 
 def arm(session: LiveSession) -> Armed:
     """From now on: each model is watched from its first training step on, one run for each optimizer."""
-    live, patches = _Live(session), Patches()
+    live, patches = _KerasLive(session), Patches()
     intercept(patches, {"fit": live.fit, "train_on_batch": live.train_on_batch})
     patches.on_undo(live.remove)
     return Armed(disarm=patches.undo, flush=lambda: None)
 
 
-class _Live:
+class _KerasLive:
     def __init__(self, session: LiveSession) -> None:
         self.session = session
         self._watched: list[Watched] = []
-        self._now: list[Deferred] = []
+        self._now: list[DeferredWatch] = []
 
     def begin(self, model: Any) -> None:
         """Watch this model's training function."""
@@ -45,7 +45,7 @@ class _Live:
             self._watched.append(new)
             return new, new.put_on()
 
-        self._now.append(Deferred(model, start, session.trouble, self._ended))
+        self._now.append(DeferredWatch(model, start, session.trouble, self._ended))
 
     def fit(self, model: Any, given: dict[str, Any], go_on: Callable[[], Any]) -> Any:
         """Around ``Model.fit``; one that has a ``Watch`` of its own is left to that."""
@@ -87,7 +87,7 @@ class _Begin(keras.callbacks.Callback):
 
     async_safe = True  # it has nothing to do with batches
 
-    def __init__(self, live: _Live) -> None:
+    def __init__(self, live: _KerasLive) -> None:
         super().__init__()
         self._live = live
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from evengrad.adapters.keras.tap.deferred import Deferred
+from evengrad.adapters.keras.tap.deferred import DeferredWatch
 from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.errors import EvengradError
 from evengrad.recording import failure
@@ -59,16 +59,16 @@ class Watch(keras.callbacks.Callback):
         self.settings = settings_of(clip, guard, every, folder, name or "fit")
         self.watching: Watching | None = None
         self._listener = listener
-        self._deferred: Deferred | None = None
+        self._deferred: DeferredWatch | None = None
         self._watched: Watched | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Watch from the first batch on."""
         self.remove("interrupted")
-        if Deferred.watches(self.model):
+        if DeferredWatch.watches(self.model):
             log.warning("evengrad watches this training already; a second Watch writes no run.")
             return
-        self._deferred = Deferred(self.model, self._start, self._failed, self._end)
+        self._deferred = DeferredWatch(self.model, self._start, self._failed, self._end)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Hand the figures on."""

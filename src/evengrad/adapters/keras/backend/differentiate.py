@@ -13,17 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Tap(Protocol):
+class TensorTap(Protocol):
     """Marks a tensor to be differentiated by, and hands it back. fresh: for this reader alone."""
 
     def __call__(self, key: str, tensor: Any, fresh: bool = False, /) -> Any: ...
 
 
-class Run(Protocol):
+class ForwardRun(Protocol):
     """A forward pass: (tap, trainable values, other values, data) -> (scalar, tensors to keep)."""
 
     def __call__(
-        self, tap: Tap, weights: list[Any], others: list[Any], data: Any, /
+        self, tap: TensorTap, weights: list[Any], others: list[Any], data: Any, /
     ) -> tuple[Any, Any]: ...
 
 
@@ -39,20 +39,20 @@ class Gradients:
     weights: list[Any]
 
 
-def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) -> Gradients:
+def differentiate(run: ForwardRun, weights: list[Any], others: list[Any], data: Any) -> Gradients:
     """Run forward once and backward once. The values are those of Keras variables, in order."""
     found: Gradients = _backend().differentiate(run, weights, others, data)
     return found
 
 
-def forward(run: Run, others: list[Any], data: Any) -> Callable[[list[Any]], float]:
+def forward(run: ForwardRun, others: list[Any], data: Any) -> Callable[[list[Any]], float]:
     """The scalar as a function of the trainable values, without gradients; compiled where that pays."""
     made: Callable[[list[Any]], float] = _backend().forward(run, others, data)
     return made
 
 
 def curvature(
-    run: Run, weights: list[Any], others: list[Any], data: Any
+    run: ForwardRun, weights: list[Any], others: list[Any], data: Any
 ) -> Callable[[list[Any]], list[Any]]:
     """Hessian-vector products of the scalar at those trainable values."""
     made: Callable[[list[Any]], list[Any]] = _backend().curvature(run, weights, others, data)

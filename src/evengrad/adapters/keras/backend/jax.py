@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from evengrad.adapters.keras import compat
-from evengrad.adapters.keras.backend.differentiate import Gradients, Run
+from evengrad.adapters.keras.backend.differentiate import ForwardRun, Gradients
 
 
-def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) -> Gradients:
+def differentiate(run: ForwardRun, weights: list[Any], others: list[Any], data: Any) -> Gradients:
     """As ``differentiate.differentiate``. Compiled where the model can be."""
     shapes: dict[str, Any] = {}
 
@@ -47,7 +47,7 @@ def _untapped(_key: str, tensor: Any, _fresh: bool = False) -> Any:
     return tensor
 
 
-def forward(run: Run, others: list[Any], data: Any) -> Any:
+def forward(run: ForwardRun, others: list[Any], data: Any) -> Any:
     """As ``differentiate.forward``."""
 
     def value(weights: Any, others: Any, data: Any) -> Any:
@@ -64,7 +64,7 @@ def forward(run: Run, others: list[Any], data: Any) -> Any:
     return at
 
 
-def curvature(run: Run, weights: list[Any], others: list[Any], data: Any) -> Any:
+def curvature(run: ForwardRun, weights: list[Any], others: list[Any], data: Any) -> Any:
     """As ``differentiate.curvature``: forward over reverse."""
 
     def value(weights: Any) -> Any:

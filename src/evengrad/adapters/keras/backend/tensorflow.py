@@ -9,11 +9,11 @@ from typing import Any
 import tensorflow as tf
 
 from evengrad.adapters.keras import compat
-from evengrad.adapters.keras.backend.differentiate import Gradients, Run
+from evengrad.adapters.keras.backend.differentiate import ForwardRun, Gradients
 from evengrad.adapters.keras.backend.native import call_symbolic, has_symbolic
 
 
-def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) -> Gradients:
+def differentiate(run: ForwardRun, weights: list[Any], others: list[Any], data: Any) -> Gradients:
     """As ``differentiate.differentiate``."""
     taps: dict[str, Any] = {}
     with tf.GradientTape() as tape:
@@ -39,12 +39,12 @@ def _untapped(_key: str, tensor: Any, _fresh: bool = False) -> Any:
     return tensor
 
 
-def forward(run: Run, others: list[Any], data: Any) -> Any:
+def forward(run: ForwardRun, others: list[Any], data: Any) -> Any:
     """As ``differentiate.forward``."""
     return lambda weights: float(run(_untapped, weights, others, data)[0])
 
 
-def curvature(run: Run, weights: list[Any], others: list[Any], data: Any) -> Any:
+def curvature(run: ForwardRun, weights: list[Any], others: list[Any], data: Any) -> Any:
     """As ``differentiate.curvature``: the gradient differentiated again, the forward pass taken once."""
     leaves = [tf.convert_to_tensor(w) for w in weights]
     with tf.GradientTape(persistent=True) as outer:

@@ -13,11 +13,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras import compat
-from evengrad.adapters.keras.backend.differentiate import Gradients, Run
+from evengrad.adapters.keras.backend.differentiate import ForwardRun, Gradients
 from evengrad.adapters.keras.backend.native import call_symbolic
 
 
-def differentiate(run: Run, weights: list[Any], others: list[Any], data: Any) -> Gradients:
+def differentiate(run: ForwardRun, weights: list[Any], others: list[Any], data: Any) -> Gradients:
     """As ``differentiate.differentiate``."""
     taps: dict[str, Any] = {}
 
@@ -49,7 +49,7 @@ def _untapped(_key: str, tensor: Any, _fresh: bool = False) -> Any:
     return tensor
 
 
-def forward(run: Run, others: list[Any], data: Any) -> Any:
+def forward(run: ForwardRun, others: list[Any], data: Any) -> Any:
     """As ``differentiate.forward``."""
     state = torch.get_rng_state()  # Keras' dropout draws from it on PyTorch
 
@@ -61,7 +61,7 @@ def forward(run: Run, others: list[Any], data: Any) -> Any:
     return at
 
 
-def curvature(run: Run, weights: list[Any], others: list[Any], data: Any) -> Any:
+def curvature(run: ForwardRun, weights: list[Any], others: list[Any], data: Any) -> Any:
     """As ``differentiate.curvature``: the gradient differentiated again, without fused attention, which has
     no second derivative.
     """

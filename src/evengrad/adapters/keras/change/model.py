@@ -12,7 +12,7 @@ from keras.layers import Layer
 
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import is_built, untouched
-from evengrad.adapters.keras.trace.trace import Call, Trace, trace
+from evengrad.adapters.keras.trace.trace import Trace, TracedCall, trace
 from evengrad.errors import CannotChangeError
 from evengrad.values.spec import Kind
 
@@ -59,7 +59,7 @@ class LiveModel:
             lambda v: None if v is None else keras.ops.convert_to_tensor(v), self._x
         )
 
-    def call(self, name: str) -> Call:
+    def call(self, name: str) -> TracedCall:
         """Where the layer of this name is called first."""
         weighted = [c for c in self.trace.calls if c.kind is Kind.WEIGHTS]
         for call in weighted:

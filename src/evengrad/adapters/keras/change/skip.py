@@ -12,7 +12,7 @@ from keras.layers import Layer
 from evengrad.adapters.keras.change.model import LiveModel
 from evengrad.adapters.keras.change.normalise import Normalised, own
 from evengrad.adapters.keras.change.optimizer import renewed
-from evengrad.adapters.keras.trace.trace import Call
+from evengrad.adapters.keras.trace.trace import TracedCall
 from evengrad.errors import CannotChangeError
 from evengrad.values.spec import Kind
 
@@ -71,12 +71,12 @@ def skip(live: LiveModel, names: Sequence[str]) -> None:
     renewed(live.model)
 
 
-def _calls(live: LiveModel, name: str) -> list[Call]:
+def _calls(live: LiveModel, name: str) -> list[TracedCall]:
     layer = live.call(name).operation
     return [call for call in live.trace.calls if call.operation is layer]
 
 
-def _end(live: LiveModel, name: str, calls: list[Call]) -> Any:
+def _end(live: LiveModel, name: str, calls: list[TracedCall]) -> Any:
     """The last layer of the branch. Raises CannotChangeError where x and f(x) differ in shape."""
     ends = {id(end): end for call in calls for end in [_followed(live, call)]}
     for call in calls:
@@ -92,7 +92,7 @@ def _end(live: LiveModel, name: str, calls: list[Call]) -> Any:
     return next(iter(ends.values()))
 
 
-def _followed(live: LiveModel, call: Call) -> Any:
+def _followed(live: LiveModel, call: TracedCall) -> Any:
     """The normalisation that reads what a linear layer gives, else the layer itself."""
     layer = call.operation
     if getattr(layer, "activation", None) not in (None, keras.activations.linear):

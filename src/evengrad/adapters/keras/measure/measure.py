@@ -8,7 +8,7 @@ import keras
 
 from evengrad.adapters.common.health import activation_health
 from evengrad.adapters.keras.backend.differentiate import Gradients, array
-from evengrad.adapters.keras.trace.replay import Replay, Step
+from evengrad.adapters.keras.trace.replay import Replay, ReplayedStep
 from evengrad.values.probe import Input, Operation, Port
 from evengrad.values.spec import Kind
 from evengrad.values.summary import Summary, column_rms, nothing, summarise, together
@@ -52,7 +52,7 @@ class Measured:
         key = self._replay.inner_key(number) if key is None else key
         return Port(number, self.gradient(key, number).norm)
 
-    def operation(self, step: Step, names: dict[int, str]) -> Operation:
+    def operation(self, step: ReplayedStep, names: dict[int, str]) -> Operation:
         """One step with all that was measured at it."""
         above = [self.gradient(self._replay.inner_key(n), n) for n in step.makes]
         health = None

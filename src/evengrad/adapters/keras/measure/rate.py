@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from evengrad.adapters.common import rate as common
-from evengrad.adapters.keras.backend.differentiate import Run, array, curvature, forward
+from evengrad.adapters.keras.backend.differentiate import ForwardRun, array, curvature, forward
 from evengrad.adapters.keras.measure.update import coming_step, unscaled
 from evengrad.adapters.keras.trace.weights import penalty
 from evengrad.theory.stability import critical_rate, largest_eigenvalue
@@ -22,7 +22,7 @@ def with_rate(
     optimizer: Any,
     variables: list[Any],
     gradients: list[Any],
-    run: Run,
+    run: ForwardRun,
     others: list[Any],
     data: Any,
     *,
@@ -54,7 +54,7 @@ def with_rate(
     return common.with_rate(found, rate, eigenvalue if precise else None)
 
 
-def _penalised(run: Run, variables: list[Any]) -> Run:
+def _penalised(run: ForwardRun, variables: list[Any]) -> ForwardRun:
     """With the regularisers' penalties on top, as Keras trains."""
     if not any(v.regularizer is not None for v in variables):
         return run

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evengrad.adapters.keras import compat
-from evengrad.adapters.keras.spec.draft import Draft, Result
+from evengrad.adapters.keras.spec.draft import LayerDraft, RuleResult
 from evengrad.adapters.keras.spec.moves import transposed
 from evengrad.theory.activations import FUNCTIONS
 from evengrad.values.spec import Attention, Combine, Dense, Einsum, Pointwise, Softmax
@@ -16,7 +16,7 @@ from evengrad.values.spec import Attention, Combine, Dense, Einsum, Pointwise, S
 _HEADS_FIRST = (0, 2, 1, 3)
 
 
-def _sources(draft: Draft) -> tuple[int, int, int]:
+def _sources(draft: LayerDraft) -> tuple[int, int, int]:
     """Query, key, value of a call (query, value, key=value)."""
     names = ("query", "value", "key")
     given: dict[str, Any] = dict(zip(names, draft.call.args, strict=False))
@@ -26,15 +26,15 @@ def _sources(draft: Draft) -> tuple[int, int, int]:
     return query, value if key is None else draft.table.number(key), value
 
 
-def _causal(draft: Draft) -> bool:
+def _causal(draft: LayerDraft) -> bool:
     return bool(draft.call.kwargs.get("use_causal_mask"))
 
 
-def _masked(draft: Draft) -> bool:
+def _masked(draft: LayerDraft) -> bool:
     return draft.call.kwargs.get("attention_mask") is not None
 
 
-def multi_head(draft: Draft) -> Result:
+def multi_head(draft: LayerDraft) -> RuleResult:
     """MultiHeadAttention over all axes between the batch and the features."""
     layer = draft.owner
     query, key, value = _sources(draft)
@@ -58,7 +58,7 @@ def multi_head(draft: Draft) -> Result:
     return transposed(draft, z, [order.index(a) for a in range(rank)])
 
 
-def _tokens(draft: Draft, x: int, order: tuple[int, ...], count: int) -> int:
+def _tokens(draft: LayerDraft, x: int, order: tuple[int, ...], count: int) -> int:
     """(batch, tokens, features), the tokens along the last axes but the features'."""
     if order != tuple(range(len(order))) and draft.rank(x) == len(order):
         x = transposed(draft, x, order)
@@ -67,7 +67,7 @@ def _tokens(draft: Draft, x: int, order: tuple[int, ...], count: int) -> int:
     return draft.reshaped(x, (math.prod(shape[:lead]), math.prod(shape[lead:-1]), shape[-1]))
 
 
-def grouped_query(draft: Draft) -> Result:
+def grouped_query(draft: LayerDraft) -> RuleResult:
     """GroupQueryAttention: fewer heads of keys and values."""
     layer = draft.owner
     layers = compat.projections(layer)
@@ -77,13 +77,13 @@ def grouped_query(draft: Draft) -> Result:
 
 
 def _heads(
-    draft: Draft,
+    draft: LayerDraft,
     sources: list[int],
     layers: list[Any],
     heads: list[int],
     widths: list[int],
     rate: float,
-) -> Result:
+) -> RuleResult:
     """Three maps to heads, attention, and the map back."""
     if _masked(draft):
         draft.table.note(f"the attention mask of {draft.call.name} is left out of the forecast")
@@ -103,22 +103,22 @@ def _heads(
     return _with_scores(draft, z, parts, scale)
 
 
-def _split(draft: Draft, source: int, owner: Any, heads: int, width: int) -> int:
+def _split(draft: LayerDraft, source: int, owner: Any, heads: int, width: int) -> int:
     op = Dense(*_laws(draft, owner), (2,), (2, 3))
     return draft.emit(op, source, shape=(*draft.shape(source)[:2], heads, width))
 
 
-def _laws(draft: Draft, owner: Any) -> tuple[Any, Any]:
+def _laws(draft: LayerDraft, owner: Any) -> tuple[Any, Any]:
     return draft.table.law(compat.kernel_of(owner)), draft.law(owner.bias)
 
 
-def _gated(draft: Draft, z: int, gate: int) -> int:
+def _gated(draft: LayerDraft, z: int, gate: int) -> int:
     shape = draft.shape(z)
     gate = draft.emit(Pointwise("sigmoid", FUNCTIONS["sigmoid"]), gate, shape=shape)
     return draft.emit(Combine("multiply", np.multiply), z, gate, shape=shape)
 
 
-def _with_scores(draft: Draft, z: int, reads: list[int], scale: float) -> Result:
+def _with_scores(draft: LayerDraft, z: int, reads: list[int], scale: float) -> RuleResult:
     """The attention's scores too, where something reads them."""
     outputs = draft.call.outputs
     if len(outputs) == 1 or id(outputs[1]) not in draft.table.read:
@@ -131,7 +131,7 @@ def _with_scores(draft: Draft, z: int, reads: list[int], scale: float) -> Result
     return [z, draft.emit(Softmax(len(shape) - 1), scores, shape=shape)]
 
 
-def dot_product(draft: Draft) -> Result:
+def dot_product(draft: LayerDraft) -> RuleResult:
     """Attention: dot products of inputs (query, value, key)."""
     layer = draft.owner
     if getattr(layer, "score_mode", "dot") != "dot" or type(layer).__name__ == "AdditiveAttention":
@@ -148,7 +148,7 @@ def dot_product(draft: Draft) -> Result:
     return _with_scores(draft, z, [query, key], factor)
 
 
-def attention_operation(draft: Draft) -> Result:
+def attention_operation(draft: LayerDraft) -> RuleResult:
     """ops.dot_product_attention: (batch, tokens, heads, features)."""
     if len(draft.inputs) < 3:
         return draft.opaque("not three inputs")

@@ -13,13 +13,13 @@ import numpy as np
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import array
 from evengrad.adapters.keras.spec.laws import law_of, measured
-from evengrad.adapters.keras.trace.trace import Call, symbolic
+from evengrad.adapters.keras.trace.trace import TracedCall, symbolic
 from evengrad.values.spec import Composite, Law, Node, Op, Opaque, Reshape, Shape
 from evengrad.values.summary import Summary
 
 
 @dataclass(slots=True)
-class Table:
+class SpecTable:
     """All tensors of a spec in the making. shapes, constants, notes: as ``ModelSpec`` has them.
 
     laws, known, owners: by variable; the figures that are known of it, its layer. numbers: by symbolic
@@ -69,10 +69,10 @@ class Table:
             self.notes.append(text)
 
 
-class Draft:
+class LayerDraft:
     """One call: ``inputs`` are its data, in its order; ``emit`` adds an operation that reads them."""
 
-    def __init__(self, table: Table, call: Call) -> None:
+    def __init__(self, table: SpecTable, call: TracedCall) -> None:
         self.table = table
         self.call = call
         self.owner: Any = call.operation
@@ -118,15 +118,15 @@ class Draft:
     def operand(self, value: Any) -> Any:
         """A tensor's number; a constant's number if it has axes; else a plain scalar."""
         if symbolic(value):
-            return Tensor(self.table.number(value))
+            return TensorOperand(self.table.number(value))
         if isinstance(value, compat.Variable):
             law, shape = self.table.law(value), tuple(int(n) for n in value.shape)
-            return Tensor(self.table.constant(law, shape)) if shape else law.mean
+            return TensorOperand(self.table.constant(law, shape)) if shape else law.mean
         if hasattr(value, "shape") and hasattr(value, "dtype"):
             plain = np.asarray(array(value))
             if plain.size == 1:
                 return float(plain.reshape(-1)[0])
-            return Tensor(self.table.constant(measured(plain), plain.shape))
+            return TensorOperand(self.table.constant(measured(plain), plain.shape))
         return value
 
     # --- writing -----------------------------------------------------------------------------------
@@ -195,14 +195,14 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class TensorOperand:
     """An operand that is a tensor, by its number."""
 
     number: int
 
 
-Result = int | list[int]
-Rule = Callable[[Draft], Result]
+RuleResult = int | list[int]
+LayerRule = Callable[[LayerDraft], RuleResult]
 
 
 def renumbered(node: Node, numbers: dict[int, int]) -> Node:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from evengrad.adapters.keras.spec.draft import Draft, Result, Tensor, axes_of
+from evengrad.adapters.keras.spec.draft import LayerDraft, RuleResult, TensorOperand, axes_of
 from evengrad.adapters.keras.spec.linear import emit_convolution
 from evengrad.adapters.keras.spec.moves import pooled
 from evengrad.adapters.keras.spec.normalise import affine, unit
@@ -14,7 +14,7 @@ from evengrad.adapters.keras.spec.products import weight_law
 from evengrad.values.spec import Normalise
 
 
-def convolution(draft: Draft) -> Result:
+def convolution(draft: LayerDraft) -> RuleResult:
     """ops.conv, ops.depthwise_conv with weights."""
     others = keras.tree.flatten((draft.call.args[1:], draft.call.kwargs))
     kernel: Any = next((v for v in others if hasattr(v, "shape")), None)
@@ -47,7 +47,7 @@ def _each(value: Any, count: int) -> tuple[int, ...]:
     return (int(value),) * count if isinstance(value, int) else tuple(int(v) for v in value)
 
 
-def pool(draft: Draft) -> Result:
+def pool(draft: LayerDraft) -> RuleResult:
     """ops.max_pool, ops.average_pool."""
     word = "max" if draft.call.type.startswith("max") else "average"
     layout = draft.option("data_format") or keras.config.image_data_format()
@@ -58,7 +58,7 @@ def pool(draft: Draft) -> Result:
     return pooled(draft, draft.inputs[0], word, kernel, draft.option("strides"), padding, layout)
 
 
-def normalise(draft: Draft) -> Result:
+def normalise(draft: LayerDraft) -> RuleResult:
     """ops.normalize to a Euclidean norm of one."""
     if draft.option("order", default=2) != 2:
         return draft.opaque("a norm that is not Euclidean")
@@ -66,20 +66,22 @@ def normalise(draft: Draft) -> Result:
     return unit(draft, draft.inputs[0], axes, 1e-12)
 
 
-def layer_norm(draft: Draft) -> Result:
+def layer_norm(draft: LayerDraft) -> RuleResult:
     """ops.layer_normalization, ops.rms_normalization, with their weights."""
     x = draft.inputs[0]
     axes, epsilon = _normalised(draft, x)
     centred = draft.call.type == "layer_norm" and not draft.option("rms_scaling")
     z = draft.emit(Normalise(axes, centred, float(epsilon)), x, shape=draft.shape(x))
     line = tuple(n if a in axes else 1 for a, n in enumerate(draft.shape(x)))
-    lines = [v for v in draft.operands() if isinstance(v, Tensor) and v.number not in draft.inputs]
+    lines = [
+        v for v in draft.operands() if isinstance(v, TensorOperand) and v.number not in draft.inputs
+    ]
     for name, operand in zip(("multiply", "add"), lines, strict=False):
         z = affine(draft, z, name, draft.table.constants.get(operand.number), line)
     return z
 
 
-def _normalised(draft: Draft, x: int) -> tuple[tuple[int, ...], float]:
+def _normalised(draft: LayerDraft, x: int) -> tuple[tuple[int, ...], float]:
     """Axes and epsilon; torch's own functions are told the shape of the last axes."""
     last = draft.option("normalized_shape")
     if last is None and len(draft.call.args) > 1 and isinstance(draft.call.args[1], list | tuple):

@@ -10,20 +10,20 @@ from typing import Any
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.spec import attention, linear, moves, pointwise
 from evengrad.adapters.keras.spec import normalise as norm
-from evengrad.adapters.keras.spec.draft import Draft, Result, Rule
+from evengrad.adapters.keras.spec.draft import LayerDraft, LayerRule, RuleResult
 
 
-def recurrent(draft: Draft) -> Result:
+def recurrent(draft: LayerDraft) -> RuleResult:
     """No rule."""
     return draft.opaque("recurrent layers are not forecast")
 
 
-def spectral(draft: Draft) -> Result:
+def spectral(draft: LayerDraft) -> RuleResult:
     """No rule: the weights are divided by their own spectral norm in the forward pass."""
     return draft.opaque("weights are divided by their spectral norm")
 
 
-_RULES: dict[Rule, str] = {
+_RULES: dict[LayerRule, str] = {
     linear.dense: "Dense",
     linear.einsum_dense: "EinsumDense",
     linear.embedding: "Embedding",
@@ -58,7 +58,7 @@ _BY_CLASS = {name: rule for rule, names in _RULES.items() for name in names.spli
 _USERS = {"StochasticDepth", "DropPath"}  # no layer of Keras' own, known by name
 
 
-def rule_of(layer: Any) -> Rule | None:
+def rule_of(layer: Any) -> LayerRule | None:
     """By its class, if that is Keras' own or keeps the ``call`` of one."""
     for cls in type(layer).__mro__:
         if cls.__name__ in _USERS and "call" in cls.__dict__:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from evengrad.adapters.keras import compat
-from evengrad.adapters.keras.spec.draft import Draft, Result
+from evengrad.adapters.keras.spec.draft import LayerDraft, RuleResult
 from evengrad.values.spec import Convolution, Dense, Embedding, Law, Shape, Transpose
 
 Padding = tuple[tuple[int, int], ...]
 
 
-def dense(draft: Draft) -> Result:
+def dense(draft: LayerDraft) -> RuleResult:
     """Dense on any rank."""
     x, layer = draft.inputs[0], draft.owner
     last = (draft.rank(x) - 1,)
@@ -22,20 +22,20 @@ def dense(draft: Draft) -> Result:
     return draft.emit(op, x, shape=(*draft.shape(x)[:-1], layer.units))
 
 
-def _effective(draft: Draft, layer: Any, name: str) -> Law:
+def _effective(draft: LayerDraft, layer: Any, name: str) -> Law:
     law = draft.law(compat.kernel_of(layer, name))
     assert law is not None
     return law
 
 
-def einsum_dense(draft: Draft) -> Result:
+def einsum_dense(draft: LayerDraft) -> RuleResult:
     """EinsumDense: an equation of the input and the kernel."""
     layer = draft.owner
     weight = _effective(draft, layer, "kernel")
     return by_equation(draft, draft.inputs[0], layer.equation, weight, draft.law(layer.bias))
 
 
-def by_equation(draft: Draft, x: int, equation: str, weight: Law, bias: Law | None) -> int:
+def by_equation(draft: LayerDraft, x: int, equation: str, weight: Law, bias: Law | None) -> int:
     """A dense map given as "ab,bc->ac", the weight second; ellipses stand for kept axes."""
     source, _, result = spelled(equation, draft.rank(x))
     reads = tuple(i for i, c in enumerate(source) if c not in result)
@@ -55,7 +55,7 @@ def by_equation(draft: Draft, x: int, equation: str, weight: Law, bias: Law | No
     return draft.emit(Transpose(order), z, shape=[sizes[c] for c in result])
 
 
-def _new_sizes(draft: Draft, result: str, new: Sequence[str]) -> dict[str, int]:
+def _new_sizes(draft: LayerDraft, result: str, new: Sequence[str]) -> dict[str, int]:
     """Lengths of the new axes, by the result's shape."""
     shape = getattr(draft.owner, "full_output_shape", None)
     if shape is None or len(shape) != len(result) or any(n is None for n in shape[1:]):
@@ -76,7 +76,7 @@ def spelled(equation: str, rank: int) -> tuple[str, str, str]:
     return left, kernel, result
 
 
-def embedding(draft: Draft) -> Result:
+def embedding(draft: LayerDraft) -> RuleResult:
     """Rows of a table; with reverse=True the product with its transpose."""
     layer, x = draft.owner, draft.inputs[0]
     law = draft.table.law(compat.kernel_of(layer, "embeddings"))
@@ -125,7 +125,7 @@ def convolved(sizes: Sequence[int], op: Convolution) -> list[int]:
 
 
 def emit_convolution(
-    draft: Draft,
+    draft: LayerDraft,
     x: int,
     weight: Law,
     bias: Law | None,
@@ -159,7 +159,7 @@ def emit_convolution(
     return draft.emit(op, x, shape=shape)
 
 
-def convolution(draft: Draft) -> Result:
+def convolution(draft: LayerDraft) -> RuleResult:
     """Conv1D to Conv3D."""
     layer = draft.owner
     return emit_convolution(
@@ -177,13 +177,13 @@ def convolution(draft: Draft) -> Result:
     )
 
 
-def depthwise(draft: Draft) -> Result:
+def depthwise(draft: LayerDraft) -> RuleResult:
     """DepthwiseConv1D, DepthwiseConv2D."""
     layer, x = draft.owner, draft.inputs[0]
     return _depthwise(draft, x, layer.kernel, draft.law(layer.bias))
 
 
-def _depthwise(draft: Draft, x: int, kernel: Any, bias: Law | None) -> int:
+def _depthwise(draft: LayerDraft, x: int, kernel: Any, bias: Law | None) -> int:
     layer = draft.owner
     channels, _ = spatial_axes(draft.rank(x), layer.data_format)
     count = draft.shape(x)[channels]
@@ -202,7 +202,7 @@ def _depthwise(draft: Draft, x: int, kernel: Any, bias: Law | None) -> int:
     )
 
 
-def separable(draft: Draft) -> Result:
+def separable(draft: LayerDraft) -> RuleResult:
     """SeparableConv1D, SeparableConv2D: depthwise, then across channels."""
     layer = draft.owner
     ones = (1,) * layer.rank
@@ -222,7 +222,7 @@ def separable(draft: Draft) -> Result:
     )
 
 
-def transposed(draft: Draft) -> Result:
+def transposed(draft: LayerDraft) -> RuleResult:
     """Conv1DTranspose to Conv3DTranspose."""
     layer, x = draft.owner, draft.inputs[0]
     channels, spatial = spatial_axes(draft.rank(x), layer.data_format)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from evengrad.adapters.keras.spec.draft import Draft, Result, axes_of
+from evengrad.adapters.keras.spec.draft import LayerDraft, RuleResult, axes_of
 from evengrad.adapters.keras.spec.linear import padded, spatial_axes
 from evengrad.values.spec import (
     Expand,
@@ -22,7 +22,7 @@ from evengrad.values.spec import (
 
 
 def pooled(
-    draft: Draft, x: int, word: Any, kernel: Any, stride: Any, padding: str, data_format: str
+    draft: LayerDraft, x: int, word: Any, kernel: Any, stride: Any, padding: str, data_format: str
 ) -> int:
     """Windows over the spatial axes; padding is never counted."""
     _, spatial = spatial_axes(draft.rank(x), data_format)
@@ -42,7 +42,7 @@ def _class(layer: Any) -> str:
     return " ".join(cls.__name__ for cls in type(layer).__mro__)
 
 
-def adaptive_pooling(draft: Draft) -> Result:
+def adaptive_pooling(draft: LayerDraft) -> RuleResult:
     """Windows as even as can be; where they do not fit they overlap a little more than Keras' do."""
     layer, x = draft.owner, draft.inputs[0]
     word: Any = "max" if "Max" in _class(layer) else "average"
@@ -57,25 +57,25 @@ def adaptive_pooling(draft: Draft) -> Result:
 # --- moving ---------------------------------------------------------------------------------------
 
 
-def reshape(draft: Draft) -> Result:
+def reshape(draft: LayerDraft) -> RuleResult:
     """A layer that keeps the elements and their order."""
     return draft.emit(Reshape(), draft.inputs[0], shape=draft.out)
 
 
-def transposed(draft: Draft, x: int, order: Sequence[int]) -> int:
+def transposed(draft: LayerDraft, x: int, order: Sequence[int]) -> int:
     """Axes in another order."""
     shape = draft.shape(x)
     return draft.emit(Transpose(tuple(order)), x, shape=[shape[a] for a in order])
 
 
-def sliced(draft: Draft, x: int, axis: int, start: int, length: int, step: int = 1) -> int:
+def sliced(draft: LayerDraft, x: int, axis: int, start: int, length: int, step: int = 1) -> int:
     """A part of one axis."""
     shape = list(draft.shape(x))
     shape[axis] = length
     return draft.emit(Slice(axis, ((start, length),), step), x, shape=shape)
 
 
-def upsampling(draft: Draft) -> Result:
+def upsampling(draft: LayerDraft) -> RuleResult:
     """UpSampling1D to UpSampling3D."""
     layer, x = draft.owner, draft.inputs[0]
     _, spatial = spatial_axes(draft.rank(x), getattr(layer, "data_format", "channels_last"))
@@ -83,7 +83,7 @@ def upsampling(draft: Draft) -> Result:
     return draft.emit(Upsample(spatial, smooth), x, shape=draft.out)
 
 
-def repeated(draft: Draft, x: int, axis: int, count: int, *, whole: bool) -> int:
+def repeated(draft: LayerDraft, x: int, axis: int, count: int, *, whole: bool) -> int:
     """Each element count times in a row, or the whole axis count times (tile)."""
     shape = list(draft.shape(x))
     if count == 1:
@@ -95,7 +95,7 @@ def repeated(draft: Draft, x: int, axis: int, count: int, *, whole: bool) -> int
     return draft.emit(Reshape(), z, shape=(*shape[:axis], shape[axis] * count, *shape[axis + 1 :]))
 
 
-def reduced(draft: Draft, word: Any, axes: Any, keepdims: bool) -> Result:
+def reduced(draft: LayerDraft, word: Any, axes: Any, keepdims: bool) -> RuleResult:
     """Mean, sum, max, min over axes."""
     x = draft.inputs[0]
     op = Reduce(word, axes_of(axes, draft.rank(x)), keepdims)

@@ -9,13 +9,13 @@ import keras
 import numpy as np
 
 from evengrad.adapters.keras.backend.differentiate import array
-from evengrad.adapters.keras.spec.draft import Draft, Result, axes_of, axis_of
+from evengrad.adapters.keras.spec.draft import LayerDraft, RuleResult, axes_of, axis_of
 from evengrad.adapters.keras.spec.laws import measured
 from evengrad.adapters.keras.spec.placeholders import initialiser_of
 from evengrad.values.spec import Array, Combine, Dropout, Law, Normalise, Pointwise, Reshape, Shape
 
 
-def batch_normalisation(draft: Draft) -> Result:
+def batch_normalisation(draft: LayerDraft) -> RuleResult:
     """With the batch's statistics; a frozen one with those it has."""
     layer, x = draft.owner, draft.inputs[0]
     axis = axis_of(layer.axis, draft.rank(x))
@@ -27,7 +27,7 @@ def batch_normalisation(draft: Draft) -> Result:
     return draft.emit(op, x, shape=draft.out)
 
 
-def _frozen(draft: Draft, x: int, axis: int, gamma: Law | None, beta: Law | None) -> int:
+def _frozen(draft: LayerDraft, x: int, axis: int, gamma: Law | None, beta: Law | None) -> int:
     """(x - mean) / sd * gamma + beta with constants."""
     layer = draft.owner
     line: Shape = tuple(n if a == axis else 1 for a, n in enumerate(draft.shape(x)))
@@ -56,7 +56,7 @@ def _values(variable: Any) -> Array:
 _EVEN = 1e-12  # relative variance of what is one number
 
 
-def affine(draft: Draft, x: int, name: str, law: Law | None, line: Shape) -> int:
+def affine(draft: LayerDraft, x: int, name: str, law: Law | None, line: Shape) -> int:
     """One arithmetic operation with a constant line; none where it changes nothing."""
     even = law is not None and law.variance <= _EVEN * law.rms**2
     if law is None or (even and law.mean == (1.0 if name == "multiply" else 0.0)):
@@ -69,7 +69,7 @@ def affine(draft: Draft, x: int, name: str, law: Law | None, line: Shape) -> int
     return draft.emit(Combine(name, function), x, constant, shape=draft.shape(x))
 
 
-def layer_normalisation(draft: Draft) -> Result:
+def layer_normalisation(draft: LayerDraft) -> RuleResult:
     """LayerNormalization; with rms_scaling the mean stays."""
     layer, x = draft.owner, draft.inputs[0]
     centred = not getattr(layer, "rms_scaling", False)
@@ -83,7 +83,7 @@ def layer_normalisation(draft: Draft) -> Result:
     return draft.emit(op, x, shape=draft.out)
 
 
-def rms_normalisation(draft: Draft) -> Result:
+def rms_normalisation(draft: LayerDraft) -> RuleResult:
     """RMSNormalization."""
     layer, x = draft.owner, draft.inputs[0]
     axes = axes_of(layer.axis, draft.rank(x))
@@ -91,7 +91,7 @@ def rms_normalisation(draft: Draft) -> Result:
     return draft.emit(op, x, shape=draft.out)
 
 
-def group_normalisation(draft: Draft) -> Result:
+def group_normalisation(draft: LayerDraft) -> RuleResult:
     """GroupNormalization; as many groups as channels: over the other axes alone."""
     layer, x = draft.owner, draft.inputs[0]
     rank = draft.rank(x)
@@ -114,7 +114,7 @@ def group_normalisation(draft: Draft) -> Result:
     return draft.emit(op, x, shape=draft.out)
 
 
-def unit(draft: Draft, x: int, axes: tuple[int, ...], epsilon: float) -> int:
+def unit(draft: LayerDraft, x: int, axes: tuple[int, ...], epsilon: float) -> int:
     """X / ||x||: by its rms, then by the root of how many."""
     count = math.prod(draft.shape(x)[a] for a in axes)
     scale = 1 / math.sqrt(count)
@@ -122,7 +122,7 @@ def unit(draft: Draft, x: int, axes: tuple[int, ...], epsilon: float) -> int:
     return draft.emit(Pointwise("multiply", lambda v: v * scale), z, shape=draft.shape(x))
 
 
-def dropout(draft: Draft) -> Result:
+def dropout(draft: LayerDraft) -> RuleResult:
     """Dropout, SpatialDropout, GaussianDropout (noise of the same second moment)."""
     x, layer = draft.inputs[0], draft.owner
     if _off(draft):
@@ -137,11 +137,11 @@ def dropout(draft: Draft) -> Result:
     return draft.emit(Dropout(float(layer.rate), shared), x, shape=draft.out)
 
 
-def _off(draft: Draft) -> bool:
+def _off(draft: LayerDraft) -> bool:
     return draft.call.kwargs.get("training") is False
 
 
-def stochastic_depth(draft: Draft) -> Result:
+def stochastic_depth(draft: LayerDraft) -> RuleResult:
     """A whole branch dropped for a sample (keras.applications, user-written DropPath)."""
     x, layer = draft.inputs[0], draft.owner
     names = ("drop_path_rate", "rate", "drop_rate", "drop_prob")
@@ -153,7 +153,7 @@ def stochastic_depth(draft: Draft) -> Result:
     return draft.emit(Dropout(rate, tuple(range(1, draft.rank(x)))), x, shape=draft.out)
 
 
-def alpha_dropout(draft: Draft) -> Result:
+def alpha_dropout(draft: LayerDraft) -> RuleResult:
     """Klambauer 2017: dropped elements are set to alpha', the result is scaled back to its variance."""
     x, rate, low = draft.inputs[0], float(draft.owner.rate), -1.7580993408473766
     if _off(draft) or rate == 0:
@@ -166,7 +166,7 @@ def alpha_dropout(draft: Draft) -> Result:
     return draft.emit(Combine("add", np.add), z, noise, shape=draft.out)
 
 
-def gaussian_noise(draft: Draft) -> Result:
+def gaussian_noise(draft: LayerDraft) -> RuleResult:
     """GaussianNoise."""
     x = draft.inputs[0]
     if _off(draft):
@@ -176,7 +176,7 @@ def gaussian_noise(draft: Draft) -> Result:
     return draft.emit(Combine("add", np.add), x, constant, shape=draft.out)
 
 
-def standardised(draft: Draft) -> Result:
+def standardised(draft: LayerDraft) -> RuleResult:
     """Normalization by figures that were set or adapted."""
     layer, x = draft.owner, draft.inputs[0]
     mean, variance = (_line(v) for v in (layer.mean, layer.variance))
@@ -201,7 +201,7 @@ def _line(value: Any) -> Array | None:
         return None
 
 
-def rescaling(draft: Draft) -> Result:
+def rescaling(draft: LayerDraft) -> RuleResult:
     """X * scale + offset."""
     layer, z = draft.owner, draft.inputs[0]
     for name, value in (("multiply", layer.scale), ("add", layer.offset)):

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from evengrad.adapters.keras.spec.attention import attention_operation
-from evengrad.adapters.keras.spec.draft import Draft, Result, Rule, Tensor, axes_of, axis_of
+from evengrad.adapters.keras.spec.draft import (
+    LayerDraft,
+    LayerRule,
+    RuleResult,
+    TensorOperand,
+    axes_of,
+    axis_of,
+)
 from evengrad.adapters.keras.spec.functions import convolution, layer_norm, normalise, pool
 from evengrad.adapters.keras.spec.moves import reduced, repeated, sliced, transposed
 from evengrad.adapters.keras.spec.pointwise import binary
@@ -28,11 +35,11 @@ from evengrad.values.spec import (
 )
 
 
-def _first(draft: Draft) -> int:
+def _first(draft: LayerDraft) -> int:
     return draft.inputs[0]
 
 
-def named(draft: Draft) -> Result:
+def named(draft: LayerDraft) -> RuleResult:
     """A plain activation whose name says all."""
     name = draft.call.type
     if name == "gelu":
@@ -41,7 +48,7 @@ def named(draft: Draft) -> Result:
     return draft.emit(Pointwise(name, FUNCTIONS[name]), _first(draft), shape=draft.out)
 
 
-def softmax(draft: Draft) -> Result:
+def softmax(draft: LayerDraft) -> RuleResult:
     """Softmax and log_softmax."""
     axis = draft.option("axis", "dim", at=1, default=-1)
     if not isinstance(axis, int):
@@ -51,14 +58,14 @@ def softmax(draft: Draft) -> Result:
     return draft.emit(op, _first(draft), shape=draft.out)
 
 
-def reshape(draft: Draft) -> Result:
+def reshape(draft: LayerDraft) -> RuleResult:
     """The same elements in the same order."""
     if np.prod(draft.shape(_first(draft))) != np.prod(draft.out):
         return draft.opaque("it does not keep the elements")
     return draft.emit(Reshape(), _first(draft), shape=draft.out)
 
 
-def transpose(draft: Draft) -> Result:
+def transpose(draft: LayerDraft) -> RuleResult:
     """transpose, swapaxes, moveaxis, permute."""
     x, rank = _first(draft), draft.rank(_first(draft))
     order = list(range(rank))
@@ -79,7 +86,7 @@ def transpose(draft: Draft) -> Result:
     return transposed(draft, x, order)
 
 
-def _torch_pair(draft: Draft) -> tuple[int, int] | None:
+def _torch_pair(draft: LayerDraft) -> tuple[int, int] | None:
     numbers = [v for v in draft.call.args[1:] if isinstance(v, int)]
     return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
@@ -103,7 +110,7 @@ _REDUCTIONS = {
 }
 
 
-def reduction(draft: Draft) -> Result:
+def reduction(draft: LayerDraft) -> RuleResult:
     """mean, sum, max, min."""
     if len(draft.inputs) > 1 or len(draft.call.outputs) > 1:
         return draft.opaque("not a plain reduction")
@@ -113,7 +120,7 @@ def reduction(draft: Draft) -> Result:
     return reduced(draft, _REDUCTIONS[word], axes, keep)
 
 
-def variance(draft: Draft) -> Result:
+def variance(draft: LayerDraft) -> RuleResult:
     """var, std, and moments (mean and variance): the mean of squared differences from the mean."""
     x, rank = _first(draft), draft.rank(_first(draft))
     axes = axes_of(draft.option("axis", "axes", at=1), rank)
@@ -133,31 +140,31 @@ def _left(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for a, n in enumerate(shape) if a not in axes)
 
 
-def concatenate(draft: Draft) -> Result:
+def concatenate(draft: LayerDraft) -> RuleResult:
     """Concatenate, of tensors and constants."""
     axis = draft.option("axis", "dim", default=None)
     if axis is None:
         axis = next((v for v in draft.call.args[1:] if isinstance(v, int)), 0)
-    parts = [v.number for v in draft.operands() if isinstance(v, Tensor)]
+    parts = [v.number for v in draft.operands() if isinstance(v, TensorOperand)]
     axis = axis_of(axis, len(draft.out))
     if sum(draft.shape(p)[axis] for p in parts) != draft.out[axis]:
         return draft.opaque("parts of it are unknown")
     return draft.emit(Concatenate(axis), *parts, shape=draft.out)
 
 
-def stack(draft: Draft) -> Result:
+def stack(draft: LayerDraft) -> RuleResult:
     """Along a new axis."""
     axis = draft.option("axis", "dim", default=None)
     if axis is None:
         axis = next((v for v in draft.call.args[1:] if isinstance(v, int)), 0)
     axis = axis_of(axis, len(draft.out))
     single = [1 if a == axis else n for a, n in enumerate(draft.out)]
-    parts = [v.number for v in draft.operands() if isinstance(v, Tensor)]
+    parts = [v.number for v in draft.operands() if isinstance(v, TensorOperand)]
     parts = [draft.emit(Reshape(), p, shape=single) for p in parts]
     return draft.emit(Concatenate(axis), *parts, shape=draft.out)
 
 
-def split(draft: Draft) -> Result:
+def split(draft: LayerDraft) -> RuleResult:
     """Into consecutive parts of one axis."""
     x, shapes = _first(draft), [tuple(int(n) for n in t.shape) for t in draft.call.outputs]
     axis = next((a for a, n in enumerate(draft.shape(x)) if n != shapes[0][a]), 0)
@@ -166,14 +173,14 @@ def split(draft: Draft) -> Result:
     return draft.emit_all(Slice(axis, parts), [x], shapes)
 
 
-def unstack(draft: Draft) -> Result:
+def unstack(draft: LayerDraft) -> RuleResult:
     """Every index of an axis."""
     axis = axis_of(draft.option("axis", "dim", at=2, default=0) or 0, draft.rank(_first(draft)))
     shapes = [tuple(int(n) for n in t.shape) for t in draft.call.outputs]
     return draft.emit_all(Select(axis), [_first(draft)], shapes)
 
 
-def get_item(draft: Draft) -> Result:
+def get_item(draft: LayerDraft) -> RuleResult:
     """x[...] with integers, slices, None and an ellipsis."""
     z, key = _first(draft), draft.option("key", at=1)
     key = key if isinstance(key, tuple) else (key,)
@@ -205,7 +212,7 @@ def get_item(draft: Draft) -> Result:
     return draft.reshaped(z, draft.out)
 
 
-def pad(draft: Draft) -> Result:
+def pad(draft: LayerDraft) -> RuleResult:
     """keras.ops.pad; other modes copy elements."""
     widths = draft.option("pad_width", "paddings", at=1)
     if isinstance(widths, int):
@@ -226,12 +233,12 @@ def pad(draft: Draft) -> Result:
     return draft.emit(Pad(axes, tuple(both[a] for a in axes), zeros), x, shape=draft.out)
 
 
-def expand(draft: Draft) -> Result:
+def expand(draft: LayerDraft) -> RuleResult:
     """broadcast_to."""
     return draft.emit(Expand(), _first(draft), shape=draft.out)
 
 
-def repeat(draft: Draft) -> Result:
+def repeat(draft: LayerDraft) -> RuleResult:
     """Repeat along an axis by one number."""
     count = draft.option("repeats", at=1)
     axis = draft.option("axis", at=2)
@@ -241,7 +248,7 @@ def repeat(draft: Draft) -> Result:
     return repeated(draft, x, axis_of(axis, draft.rank(x)), int(count), whole=False)
 
 
-def tile(draft: Draft) -> Result:
+def tile(draft: LayerDraft) -> RuleResult:
     """The whole tensor several times along axes."""
     z, counts = _first(draft), draft.option("repeats", "multiples", "dims", at=1)
     counts = [int(c) for c in np.atleast_1d(np.asarray(counts))]
@@ -253,18 +260,18 @@ def tile(draft: Draft) -> Result:
     return z
 
 
-def shuffle(draft: Draft) -> Result:
+def shuffle(draft: LayerDraft) -> RuleResult:
     """flip, roll."""
     return draft.emit(Shuffle(), _first(draft), shape=draft.out)
 
 
-def stopped(draft: Draft) -> Result:
+def stopped(draft: LayerDraft) -> RuleResult:
     """No gradient goes through."""
     return draft.opaque("it stops the gradient")
 
 
-def _table() -> dict[str, Rule]:
-    words: dict[Rule, str] = {
+def _table() -> dict[str, LayerRule]:
+    words: dict[LayerRule, str] = {
         named: "relu relu6 sigmoid tanh silu gelu selu softplus softsign hard_sigmoid hard_tanh",
         softmax: "softmax log_softmax",
         reshape: (

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from evengrad.adapters.keras.backend.differentiate import array, precise
-from evengrad.adapters.keras.spec.draft import Draft, Result, Tensor, axis_of
+from evengrad.adapters.keras.spec.draft import LayerDraft, RuleResult, TensorOperand, axis_of
 from evengrad.adapters.keras.trace.kinds import activation_name
 from evengrad.adapters.keras.trace.trace import symbolic
 from evengrad.theory.activations import FUNCTIONS
@@ -69,7 +69,7 @@ def activation(function: Any, rank: int) -> Pointwise | Softmax | Reshape | Opaq
     return Opaque(f"{name} is not elementwise") if phi is None else Pointwise(name, phi)
 
 
-def activation_layer(draft: Draft) -> Result:
+def activation_layer(draft: LayerDraft) -> RuleResult:
     """Activation, whose function may be the user's, and ReLU, whose arguments are one kink or two."""
     x, layer = draft.inputs[0], draft.owner
     if isinstance(layer, keras.layers.ReLU):
@@ -111,31 +111,33 @@ _ALIASES = {
 }
 
 
-def binary(draft: Draft) -> Result:
+def binary(draft: LayerDraft) -> RuleResult:
     """Arithmetic of two operands, of which one or both are tensors."""
     word = draft.call.type
     name = _ALIASES.get(word, word)
-    operands = [v for v in draft.operands() if isinstance(v, Tensor | int | float | np.generic)]
-    if len(operands) != 2 or not any(isinstance(v, Tensor) for v in operands):
+    operands = [
+        v for v in draft.operands() if isinstance(v, TensorOperand | int | float | np.generic)
+    ]
+    if len(operands) != 2 or not any(isinstance(v, TensorOperand) for v in operands):
         return draft.opaque("more than two operands")
     return combined(draft, name, operands[0], operands[1], draft.out)
 
 
-def combined(draft: Draft, name: str, left: Any, right: Any, shape: tuple[int, ...]) -> int:
+def combined(draft: LayerDraft, name: str, left: Any, right: Any, shape: tuple[int, ...]) -> int:
     """Add, multiply, ... of tensors or scalars."""
     function = BINARY[name]
-    if isinstance(left, Tensor) and isinstance(right, Tensor):
+    if isinstance(left, TensorOperand) and isinstance(right, TensorOperand):
         if left == right:
             return draft.emit(Pointwise(name, lambda z: function(z, z)), left.number, shape=shape)
         return draft.emit(Combine(name, function), left.number, right.number, shape=shape)
-    if isinstance(left, Tensor):
+    if isinstance(left, TensorOperand):
         scalar = float(right)
         return draft.emit(Pointwise(name, lambda z: function(z, scalar)), left.number, shape=shape)
     scalar = float(left)
     return draft.emit(Pointwise(name, lambda z: function(scalar, z)), right.number, shape=shape)
 
 
-def fallback(draft: Draft) -> Result | None:
+def fallback(draft: LayerDraft) -> RuleResult | None:
     """Any operation that turns out to be elementwise when tried; None if it is not."""
     call = draft.call
     flat = keras.tree.flatten((call.args, call.kwargs))

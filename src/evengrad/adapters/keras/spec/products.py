@@ -8,14 +8,14 @@ import keras
 import numpy as np
 
 from evengrad.adapters.keras import compat
-from evengrad.adapters.keras.spec.draft import Draft, Result
+from evengrad.adapters.keras.spec.draft import LayerDraft, RuleResult
 from evengrad.adapters.keras.spec.laws import measured
 from evengrad.adapters.keras.spec.linear import by_equation, spelled
 from evengrad.adapters.keras.trace.trace import symbolic
 from evengrad.values.spec import Dense, Einsum, Embedding, Law, Transpose
 
 
-def weight_law(value: Any, draft: Draft) -> Law | None:
+def weight_law(value: Any, draft: LayerDraft) -> Law | None:
     """Of a variable or a constant array; None for a tensor."""
     if symbolic(value):
         return None
@@ -24,7 +24,7 @@ def weight_law(value: Any, draft: Draft) -> Law | None:
     return measured(np.asarray(keras.ops.convert_to_numpy(value)))
 
 
-def matmul(draft: Draft) -> Result:
+def matmul(draft: LayerDraft) -> RuleResult:
     """Of two tensors, or of one and weights."""
     flat = [
         v for v in keras.tree.flatten((draft.call.args, draft.call.kwargs)) if hasattr(v, "shape")
@@ -60,7 +60,7 @@ def _matmul_letters(a: tuple[int, ...], b: tuple[int, ...], flip: bool) -> str:
     return f"{''.join(left)}ij,{''.join(right)}{last}->{batch}ik"
 
 
-def einsum(draft: Draft) -> Result:
+def einsum(draft: LayerDraft) -> RuleResult:
     """Of two tensors, of one and weights, or of one alone."""
     equation = draft.option("subscripts", "equation")
     operands = list(draft.call.args)
@@ -108,7 +108,7 @@ def _own_letters(equation: str, a: tuple[int, ...], b: tuple[int, ...]) -> str:
     return f"{''.join(left)},{''.join(right)}->{result}"
 
 
-def _single(draft: Draft, equation: str) -> Result:
+def _single(draft: LayerDraft, equation: str) -> RuleResult:
     source, result = equation.split("->")
     if sorted(source) == sorted(result):
         return draft.emit(
@@ -117,7 +117,7 @@ def _single(draft: Draft, equation: str) -> Result:
     return draft.opaque(f"einsum {equation}")
 
 
-def take(draft: Draft) -> Result:
+def take(draft: LayerDraft) -> RuleResult:
     """Rows of weights by integers."""
     table = draft.call.args[0] if draft.call.args else None
     axis = draft.option("axis", at=2)

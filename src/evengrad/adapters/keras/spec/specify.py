@@ -11,12 +11,12 @@ import keras
 
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.measure.measure import HEADS, input_names
-from evengrad.adapters.keras.spec.draft import Draft, Result, Table, renumbered
+from evengrad.adapters.keras.spec.draft import LayerDraft, RuleResult, SpecTable, renumbered
 from evengrad.adapters.keras.spec.layers import rule_of
 from evengrad.adapters.keras.spec.operations import OPERATIONS
 from evengrad.adapters.keras.spec.pointwise import activation, fallback
 from evengrad.adapters.keras.trace.kinds import activation_name
-from evengrad.adapters.keras.trace.trace import Call, Trace, opened, symbolic
+from evengrad.adapters.keras.trace.trace import Trace, TracedCall, opened, symbolic
 from evengrad.adapters.keras.trace.weights import fan_in, names_of, trainables
 from evengrad.errors import CannotCheckError
 from evengrad.values.spec import (
@@ -48,7 +48,7 @@ class _Specifying:
 
     def __init__(self, model: Any, trace: Trace, known: dict[str, Summary]) -> None:
         self.model, self.trace = model, trace
-        self.table = Table(notes=list(trace.notes))
+        self.table = SpecTable(notes=list(trace.notes))
         self.weighed = trainables(model)
         self.names = names_of(model, [v for v, _ in self.weighed])
         for key, name in self.names.items():
@@ -138,13 +138,13 @@ class _Specifying:
             made.append(InputSpec(name, self.table.number(leaf), integer))
         return tuple(made)
 
-    def _differentiable(self, call: Call) -> bool:
+    def _differentiable(self, call: TracedCall) -> bool:
         """As ``Replay`` has it: a gradient comes here."""
         if call.variables() or any(id(t) in self.active for t in call.reads()):
             self.active.update(id(t) for t in call.outputs if _is_float(t))
         return any(id(t) in self.active for t in call.outputs)
 
-    def _constants(self, call: Call) -> None:
+    def _constants(self, call: TracedCall) -> None:
         """What comes from integers alone (masks, positions) carries no gradient."""
         for tensor in call.outputs:
             number = self.table.number(tensor)
@@ -154,10 +154,10 @@ class _Specifying:
                 self.table.constants[number] = Law(1.0, 1.0, "of integers")
                 self.table.note(f"the values that {call.name} makes of integers are taken for ones")
 
-    def _nodes(self, call: Call) -> list[Node]:
+    def _nodes(self, call: TracedCall) -> list[Node]:
         outputs = [self.table.number(t) for t in call.outputs]
         names = [self.names[id(v)] for v in call.variables() if id(v) in self.names]
-        draft = Draft(self.table, call)
+        draft = LayerDraft(self.table, call)
         results = _results(draft)
         function = _fused(call)
         if function is None or isinstance(draft.nodes[-1].op, Opaque):
@@ -165,7 +165,7 @@ class _Specifying:
         return self._split(draft, results[0], outputs[0], function, names)
 
     def _split(
-        self, draft: Draft, z: int, output: int, function: Any, names: Sequence[str]
+        self, draft: LayerDraft, z: int, output: int, function: Any, names: Sequence[str]
     ) -> list[Node]:
         """A fused layer's weights, then its slope, as ``Replay`` has them."""
         linear = draft.node([z], [z], names)
@@ -205,7 +205,7 @@ class _Specifying:
         return tuple(ends)
 
 
-def _results(draft: Draft, depth: int = 0) -> list[int]:
+def _results(draft: LayerDraft, depth: int = 0) -> list[int]:
     """The numbers of what a call makes, by its rule; opaque where there is none."""
     start = len(draft.table.shapes)
     try:
@@ -223,7 +223,7 @@ def _results(draft: Draft, depth: int = 0) -> list[int]:
     return results
 
 
-def _ruled(draft: Draft, depth: int) -> Result:
+def _ruled(draft: LayerDraft, depth: int) -> RuleResult:
     call = draft.call
     layer = isinstance(call.operation, keras.layers.Layer)
     rule = rule_of(call.operation) if layer else OPERATIONS.get(call.type)
@@ -237,7 +237,7 @@ def _ruled(draft: Draft, depth: int) -> Result:
     return draft.opaque(f"{call.type} is not known") if tried is None else tried
 
 
-def _inside(draft: Draft, depth: int) -> Result | None:
+def _inside(draft: LayerDraft, depth: int) -> RuleResult | None:
     """A custom layer by what its ``call`` does; None where that cannot be followed."""
     call = draft.call
     try:
@@ -256,7 +256,7 @@ def _inside(draft: Draft, depth: int) -> Result | None:
     for note in trace.notes:
         table.note(note)
     for part in trace.calls:
-        within = Draft(table, part)
+        within = LayerDraft(table, part)
         results = _results(within, depth + 1)
         for tensor, number in zip(part.outputs, results, strict=False):
             table.numbers[id(tensor)] = number
@@ -283,14 +283,14 @@ def simple(nodes: Sequence[Node]) -> Iterator[Node]:
             yield node
 
 
-def _activated(draft: Draft, part: Call, function: Any) -> None:
+def _activated(draft: LayerDraft, part: TracedCall, function: Any) -> None:
     tensor = part.outputs[0]
     z = draft.table.number(tensor)
     op = activation(function, draft.rank(z))
     draft.table.numbers[id(tensor)] = draft.emit(op, z, shape=draft.shape(z))
 
 
-def _fused(call: Call) -> Any:
+def _fused(call: TracedCall) -> Any:
     """The activation within a layer with weights, None if there is none."""
     function = getattr(call.operation, "activation", None) if call.kind is Kind.WEIGHTS else None
     if not callable(function) or function is keras.activations.linear:

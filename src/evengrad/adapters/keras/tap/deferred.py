@@ -16,7 +16,7 @@ from evengrad.values.run import RunStatus
 _MARK = "__evengrad_watch__"
 
 
-class Deferred:
+class DeferredWatch:
     """In the place of a model's training function, until ``remove``.
 
     make: a Watched of the built model, and puts nothing on yet. put_on: of that, gives the training function.
@@ -44,7 +44,7 @@ class Deferred:
     @staticmethod
     def watches(model: Any) -> bool:
         """Whether a watch stands before this model's training function."""
-        return getattr(model.train_function, "__func__", None) is Deferred._first or hasattr(
+        return getattr(model.train_function, "__func__", None) is DeferredWatch._first or hasattr(
             model.train_function, _MARK
         )
 

@@ -13,10 +13,10 @@ from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.tap.access import InState
 from evengrad.adapters.keras.tap.batches import Batches, in_graph
 from evengrad.adapters.keras.tap.ring import LOSS, Ring
-from evengrad.adapters.keras.tap.tap import Tap
+from evengrad.adapters.keras.tap.tap import KerasTap
 
 
-class Around(Protocol):
+class AroundCalls(Protocol):
     """What is to be done around each call of the training function. after: may raise GuardStopError."""
 
     def before(self) -> int:
@@ -34,7 +34,7 @@ class Fitting:
     def __init__(
         self,
         model: Any,
-        tap: Tap,
+        tap: KerasTap,
         batches: Batches,
         every: int,
     ) -> None:
@@ -46,7 +46,7 @@ class Fitting:
         self._plain: Any = None  # the unwatched training function
         self._watched: Any = None
 
-    def put_on(self, around: Around, access: Any) -> Any:
+    def put_on(self, around: AroundCalls, access: Any) -> Any:
         """Patch the model; returns its training function, to be called at once."""
         model, self._access = self.model, access
         tracker = compat.loss_tracker(model)
@@ -75,7 +75,7 @@ class Fitting:
 
     # --- around a call -------------------------------------------------------------------------
 
-    def _around(self, original: Any, around: Around, access: Any) -> Callable[..., Any]:
+    def _around(self, original: Any, around: AroundCalls, access: Any) -> Callable[..., Any]:
         if self._backend != "jax":
 
             def call(data: Any) -> Any:

@@ -22,7 +22,7 @@ NO_CEILING = 3e38
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RingRow:
     """One step as the host read it. largest, zeros: NaN where the step was not observed. passed: the guard's
     word. called: the update was reached (a loss scaler may skip it). factor: norm after the clip over before.
     """
@@ -38,11 +38,11 @@ class Row:
     rate: float
 
 
-def row_of(values: Any, tensors: int) -> Row:
+def row_of(values: Any, tensors: int) -> RingRow:
     """A row of the ring, (3 * tensors + 6,)."""
     values = np.asarray(values, dtype=np.float64)
     rest = values[3 * tensors :]
-    return Row(
+    return RingRow(
         norms=values[:tensors],
         largest=values[tensors : 2 * tensors],
         zeros=values[2 * tensors : 3 * tensors],
@@ -55,7 +55,7 @@ def row_of(values: Any, tensors: int) -> Row:
     )
 
 
-class Access(Protocol):
+class VariableAccess(Protocol):
     """Reads and writes a Keras variable between steps, wherever its value is then."""
 
     def read(self, variable: Any) -> Any: ...
@@ -63,7 +63,7 @@ class Access(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class RingStatus:
     """begun: steps so far. refused: of them, those that did not pass. halted: all are held back now."""
 
     begun: int
@@ -167,21 +167,21 @@ class Ring:
 
     # --- between steps -------------------------------------------------------------------------
 
-    def read_status(self, access: Access) -> Status:
+    def read_status(self, access: VariableAccess) -> RingStatus:
         """What the last step left."""
         begun, refused, halted, _ = np.asarray(access.read(self.status)).tolist()
-        return Status(int(begun), int(refused), bool(halted))
+        return RingStatus(int(begun), int(refused), bool(halted))
 
-    def read(self, access: Access, steps: range) -> list[Row]:
+    def read(self, access: VariableAccess, steps: range) -> list[RingRow]:
         """The rows of the given steps; at most the last ``size`` are known."""
         rows = np.asarray(access.read(self.rows))
         return [row_of(rows[step % self.size], self.tensors) for step in steps]
 
-    def resume(self, access: Access, begun: int, refused: int) -> None:
+    def resume(self, access: VariableAccess, begun: int, refused: int) -> None:
         """The host has dealt with what was held back."""
         access.write(self.status, np.array([begun, refused, 0, refused], np.float32))
 
-    def limits(self, access: Access, reach: Floats, ceiling: float) -> None:
+    def limits(self, access: VariableAccess, reach: Floats, ceiling: float) -> None:
         """For the steps to come; see ``guard``."""
         access.write(self.reach, reach.astype(np.float32))
         access.write(self.ceiling, np.float32(min(ceiling, NO_CEILING)))
@@ -241,19 +241,19 @@ class HostRing:
         """One of the last columns of this step's row."""
         self.rows[(self.begun - 1) % self.size][3 * self.tensors + column] = float(value)
 
-    def read_status(self, _access: Access) -> Status:
+    def read_status(self, _access: VariableAccess) -> RingStatus:
         """What the last step left."""
-        return Status(self.begun, self.refused, self.halted)
+        return RingStatus(self.begun, self.refused, self.halted)
 
-    def read(self, _access: Access, steps: range) -> list[Row]:
+    def read(self, _access: VariableAccess, steps: range) -> list[RingRow]:
         """The rows of the given steps."""
         return [row_of(self.rows[step % self.size], self.tensors) for step in steps]
 
-    def resume(self, _access: Access, begun: int, refused: int) -> None:
+    def resume(self, _access: VariableAccess, begun: int, refused: int) -> None:
         """The host has dealt with what was held back."""
         self.begun, self.refused, self.halted, self._seen = begun, refused, False, refused
 
-    def limits(self, _access: Access, reach: Floats, ceiling: float) -> None:
+    def limits(self, _access: VariableAccess, reach: Floats, ceiling: float) -> None:
         """For the steps to come."""
         self.reach_values, self.ceiling_value = reach, ceiling
 

@@ -54,7 +54,7 @@ def _rms(values: Any) -> float:
     return math.sqrt(square / max(flat.size, 1)) if square >= 0 else math.nan
 
 
-class Snapshot:
+class KerasSnapshot:
     """The last good weights, statistics and optimizer state, to roll back to."""
 
     def __init__(self, access: Access, model: Any, optimizer: Any, ring: AnyRing) -> None:

@@ -26,7 +26,7 @@ from evengrad.values.run import Tensor
 _XP = InStep()
 
 
-class Tap:
+class KerasTap:
     """Patches an optimizer instance, from ``put_on`` to ``take_off``.
 
     loss: set by whoever hears this step's loss. failed: told of an error of our own. jit: whether

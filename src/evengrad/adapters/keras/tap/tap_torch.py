@@ -12,7 +12,7 @@ from keras import ops
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.tap.arithmetic import more
 from evengrad.adapters.keras.tap.ring import HostRing
-from evengrad.adapters.keras.tap.tap import Tap
+from evengrad.adapters.keras.tap.tap import KerasTap
 from evengrad.recording.clip import AGC, NormClip, OnHost, Value, global_norm
 from evengrad.recording.guard import Action, passes
 from evengrad.values.run import Floats
@@ -20,7 +20,7 @@ from evengrad.values.run import Floats
 _XP = OnHost()
 
 
-class TorchTap(Tap):
+class TorchTap(KerasTap):
     """See ``Tap``; kept and ring are used in the same way."""
 
     def look(self, grads: list[Any], variables: list[Any]) -> tuple[list[Any], Any]:

@@ -16,10 +16,10 @@ from evengrad.adapters.keras.tap.access import InState, access_to
 from evengrad.adapters.keras.tap.activations import Sampler
 from evengrad.adapters.keras.tap.batches import Batches, sampled
 from evengrad.adapters.keras.tap.fitting import Fitting
-from evengrad.adapters.keras.tap.ring import AnyRing, HostRing, Ring, Row, Status
-from evengrad.adapters.keras.tap.snapshot import Snapshot, figures, small_rest
+from evengrad.adapters.keras.tap.ring import AnyRing, HostRing, Ring, RingRow, RingStatus
+from evengrad.adapters.keras.tap.snapshot import KerasSnapshot, figures, small_rest
 from evengrad.adapters.keras.tap.subject import box_of, subject_of, watched_variables
-from evengrad.adapters.keras.tap.tap import Tap
+from evengrad.adapters.keras.tap.tap import KerasTap
 from evengrad.errors import EvengradError
 from evengrad.recording import guard as guards
 from evengrad.recording.blackbox import BlackBox
@@ -65,7 +65,7 @@ class Watched:
         if settings.guard is not None:
             spoilt = small_rest(self.model) + small_rest(compat.loss_tracker(self.model))
         self.ring: AnyRing
-        kind: type[Tap] = Tap
+        kind: type[KerasTap] = KerasTap
         if keras.backend.backend() == "torch":
             from evengrad.adapters.keras.tap.tap_torch import TorchTap
 
@@ -92,7 +92,7 @@ class Watched:
         self._begun = self._read = self._refused = 0
         self._times: dict[int, float] = {}
         self._before: list[Any] | None = None
-        self._snapshot: Snapshot | None = None
+        self._snapshot: KerasSnapshot | None = None
         self._reach: Floats = np.zeros(len(self.tensors))
         self._new = True
 
@@ -221,7 +221,7 @@ class Watched:
         self._read = end
         self._before = None if until is None else self._before
 
-    def _hand_over(self, number: int, row: Row) -> None:
+    def _hand_over(self, number: int, row: RingRow) -> None:
         step = self._step(number, row, applied=row.called)
         self.latest = step
         self.bound += step.coefficient < 1
@@ -233,7 +233,7 @@ class Watched:
         if row.called and self.settings.observed(number):
             self._detail(number, row)
 
-    def _step(self, number: int, row: Row, applied: bool) -> Step:
+    def _step(self, number: int, row: RingRow, applied: bool) -> Step:
         return Step(
             step=number,
             time=self._times.pop(number, self._watching.now),
@@ -246,7 +246,7 @@ class Watched:
             applied=applied,
         )
 
-    def _detail(self, number: int, row: Row) -> None:
+    def _detail(self, number: int, row: RingRow) -> None:
         last = number == self._begun - 1
         nothing = np.full(len(self.tensors), math.nan)
         weights, updates = nothing, nothing
@@ -259,7 +259,7 @@ class Watched:
             self._limits(weights)
             guard = self.settings.guard
             if guard is not None and guard.action is Action.ROLLBACK:
-                self._snapshot = Snapshot(self.access, self.model, self.inner, self.ring)
+                self._snapshot = KerasSnapshot(self.access, self.model, self.inner, self.ring)
 
     def _samples(self, number: int) -> tuple[Floats, tuple[str, ...]]:
         """Of the activations; not in the first steps, so that a short training pays for no trace."""
@@ -284,7 +284,7 @@ class Watched:
 
     # --- a step that did not pass --------------------------------------------------------------
 
-    def _refuse(self, status: Status) -> None:
+    def _refuse(self, status: RingStatus) -> None:
         steps = range(self._read, status.begun)
         rows = self.ring.read(self.access, steps)
         for variable, copy in self.ring.before:
@@ -301,7 +301,7 @@ class Watched:
         if self._watching.stopped is None:
             self.ring.resume(self.access, status.begun, status.refused)
 
-    def _hold(self, number: int, row: Row) -> Action:
+    def _hold(self, number: int, row: RingRow) -> Action:
         guard = self.settings.guard
         limit = self._watching.ceiling
         with np.errstate(all="ignore"):
@@ -319,7 +319,7 @@ class Watched:
             self._snapshot.put_back(self.access, guard.lower)
         return action
 
-    def _box(self, step: Step, row: Row, kind: EventKind) -> BlackBox:
+    def _box(self, step: Step, row: RingRow, kind: EventKind) -> BlackBox:
         batch = self.batches.of(step.step)
         with self.access.filled(), self.ring.out():
             found = None

@@ -11,9 +11,9 @@ from typing import Any
 import keras
 
 from evengrad.adapters.keras import compat
-from evengrad.adapters.keras.backend.differentiate import Tap
+from evengrad.adapters.keras.backend.differentiate import TensorTap
 from evengrad.adapters.keras.trace.kinds import activation_name
-from evengrad.adapters.keras.trace.trace import Call, Trace, symbolic
+from evengrad.adapters.keras.trace.trace import Trace, TracedCall, symbolic
 from evengrad.errors import CannotCheckError
 from evengrad.values.spec import Kind
 
@@ -21,7 +21,7 @@ _MISSING = object()
 
 
 @dataclass(slots=True, eq=False)
-class Step:
+class ReplayedStep:
     """One operation as it ran. reads: (tensor number, key of the gradient through it alone).
     makes: tensor numbers. activation: the function of an activation.
     """
@@ -32,7 +32,7 @@ class Step:
     type: str
     reads: list[tuple[int, str]]
     makes: list[int]
-    call: Call
+    call: TracedCall
     weights: list[Any] = field(default_factory=list)
 
 
@@ -50,7 +50,7 @@ class Replay:
         loss: Callable[[Any, Any], Any],
     ) -> None:
         self.trace = trace
-        self.steps: list[Step] = []
+        self.steps: list[ReplayedStep] = []
         self._variables = [*variables[0], *variables[1]]
         self._loss = loss
         self._numbers: dict[int, int] = {}
@@ -70,7 +70,9 @@ class Replay:
         """Number of a symbolic tensor."""
         return self._numbers[id(tensor)]
 
-    def run(self, tap: Tap, weights: list[Any], others: list[Any], data: Any) -> tuple[Any, Any]:
+    def run(
+        self, tap: TensorTap, weights: list[Any], others: list[Any], data: Any
+    ) -> tuple[Any, Any]:
         """Forward: (loss, tensor number -> tensor)."""
         self.steps = []
         kept: dict[str, Any] = {}
@@ -95,7 +97,9 @@ class Replay:
             )
         return loss, kept
 
-    def _call(self, call: Call, values: dict[int, Any], tap: Tap, kept: dict[str, Any]) -> None:
+    def _call(
+        self, call: TracedCall, values: dict[int, Any], tap: TensorTap, kept: dict[str, Any]
+    ) -> None:
         differentiable = self._differentiable(call)
         reads: list[tuple[int, str]] = []
         replaced: dict[int, Any] = {}
@@ -127,19 +131,19 @@ class Replay:
         if not differentiable:
             return
         makes = [self.number(t) for t in call.outputs if id(t) in self._active]
-        step = Step(
+        step = ReplayedStep(
             call.name, call.layer, call.kind, call.type, reads, makes, call, call.variables()
         )
         self.steps.append(step)
         if len(seen) == 1 and len(results) == 1 and seen[0][1] is results[0]:
             self._split(step, seen[0][0], inner, kept)
 
-    def _split(self, step: Step, z: Any, key: str, kept: dict[str, Any]) -> None:
+    def _split(self, step: ReplayedStep, z: Any, key: str, kept: dict[str, Any]) -> None:
         """Two steps of a fused layer: its weights, then its slope."""
         number = self._inner.setdefault(step.name, self._next + len(self._inner))
         kept[str(number)] = z
         function = activation_name(step.call.operation.activation)
-        slope = Step(
+        slope = ReplayedStep(
             f"{step.name}.{function}",
             step.layer,
             Kind.ACTIVATION,
@@ -158,7 +162,7 @@ class Replay:
                 return f"{name}>inner"
         return str(number)
 
-    def _tapped(self, tap: Tap, leaf: Any, value: Any, kept: dict[str, Any]) -> Any:
+    def _tapped(self, tap: TensorTap, leaf: Any, value: Any, kept: dict[str, Any]) -> Any:
         if id(leaf) not in self._active:
             return value
         key = str(self.number(leaf))
@@ -174,12 +178,14 @@ class Replay:
                 active.update(id(t) for t in call.outputs if _is_float(t))
         return active
 
-    def _differentiable(self, call: Call) -> bool:
+    def _differentiable(self, call: TracedCall) -> bool:
         return any(id(t) in self._active for t in call.outputs)
 
 
 @contextmanager
-def recorded_activation(call: Call, tap: Callable[[Any], Any]) -> Iterator[list[tuple[Any, Any]]]:
+def recorded_activation(
+    call: TracedCall, tap: Callable[[Any], Any]
+) -> Iterator[list[tuple[Any, Any]]]:
     """While it lasts, a fused layer's activation is tapped and noted as (z, activation(z))."""
     layer, seen = call.operation, []  # type: ignore[var-annotated]
     activation = getattr(layer, "activation", None) if call.kind is Kind.WEIGHTS else None

@@ -32,7 +32,7 @@ _KERAS = os.path.join(os.path.dirname(keras.__file__), "")
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class TracedCall:
     """One leaf operation, called once. args, kwargs: with symbolic tensors in them."""
 
     operation: Any
@@ -66,7 +66,7 @@ class Trace:
 
     inputs: Any
     outputs: Any
-    calls: list[Call]
+    calls: list[TracedCall]
     notes: list[str] = field(default_factory=list)
 
 
@@ -115,7 +115,7 @@ class _Tracer:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.calls: list[Call] = []
+        self.calls: list[TracedCall] = []
         self.notes: list[str] = []
         self._nodes: list[Any] = []
         self._open: list[Any] = []  # blocks being called, outermost first
@@ -211,7 +211,7 @@ class _Tracer:
         return outputs
 
     @staticmethod
-    def _expect_weights_seen(layer: Any, calls: list[Call]) -> None:
+    def _expect_weights_seen(layer: Any, calls: list[TracedCall]) -> None:
         """A block's own variable, read outside of Keras' operations, would count as a constant."""
         seen = {id(v) for call in calls for v in call.variables()}
         for variable in compat.own_weights(layer):
@@ -246,15 +246,19 @@ class _Tracer:
         """Arguments with the tensors that Keras only passed on in place of their copies."""
         return keras.tree.map_structure(lambda t: self._same.get(id(t), t), structure)
 
-    def _layer_call(self, layer: Any, args: Any, kwargs: Any, outputs: list[Any]) -> Call:
+    def _layer_call(self, layer: Any, args: Any, kwargs: Any, outputs: list[Any]) -> TracedCall:
         kind, path = kind_of_layer(layer), self._path(layer)
         if layer.activity_regularizer is not None:
             self._note(f"the activity regulariser of {path} is left out of the data's loss")
         kind_name = type_of_layer(layer, kind)
         source = self._source()
-        return Call(layer, args, kwargs, outputs, self._unique(path), path, kind, kind_name, source)
+        return TracedCall(
+            layer, args, kwargs, outputs, self._unique(path), path, kind, kind_name, source
+        )
 
-    def _operation_call(self, operation: Any, args: Any, kwargs: Any, outputs: list[Any]) -> Call:
+    def _operation_call(
+        self, operation: Any, args: Any, kwargs: Any, outputs: list[Any]
+    ) -> TracedCall:
         flat = keras.tree.flatten((args, kwargs))
         read = len({id(t) for t in flat if symbolic(t)})
         weighted = any(isinstance(v, compat.Variable) for v in flat)
@@ -263,7 +267,7 @@ class _Tracer:
         block = "/".join(_labels(self._open))
         name = self._unique(f"{block}/{snake(name)}" if block else snake(name))
         word = snake(type(operation).__name__)
-        return Call(operation, args, kwargs, outputs, name, name, kind, word, self._source())
+        return TracedCall(operation, args, kwargs, outputs, name, name, kind, word, self._source())
 
     def _path(self, layer: Any) -> str:
         return "/".join(_labels([*self._open, layer])) or layer.name
@@ -334,10 +338,10 @@ def _label(owner: Any, layer: Any) -> str:
     return str(layer.name)
 
 
-def _needed(calls: list[Call], outputs: Any) -> list[Call]:
+def _needed(calls: list[TracedCall], outputs: Any) -> list[TracedCall]:
     """The calls that the outputs hang on."""
     wanted = {id(t) for t in keras.tree.flatten(outputs)}
-    kept: list[Call] = []
+    kept: list[TracedCall] = []
     for call in reversed(calls):
         if any(id(t) in wanted for t in call.outputs):
             kept.append(call)
