@@ -244,7 +244,6 @@ def _is_package(path: Path) -> bool:
     return (path / "__init__.py").exists()
 
 
-@MOVING
 def test_no_room_has_a_circle():
     """In each room the files, and the rooms inside, with what is in them, import one way."""
     circles = []

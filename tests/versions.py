@@ -202,10 +202,13 @@ def main() -> int:
         else:
             with tempfile.TemporaryDirectory(prefix="evengrad-versions-") as folder:
                 fill(row, Path(folder))
-    table = HEAD + "".join(f"{row}\n" for row in rows)
+    before, _, kept = PAGE.read_text(encoding="utf-8").partition(HEAD)
+    lines = [f"{row}\n" for row in rows]
+    for other in [f for f in FRONTENDS if f not in wanted]:
+        lines += [line for line in kept.splitlines(True) if line.startswith(f"| {other.title} |")]
+    table = HEAD + "".join(lines)
     print(f"\n{table}", flush=True)
-    if given.write and given.only is None:
-        before = PAGE.read_text(encoding="utf-8").partition(HEAD)[0]
+    if given.write:
         PAGE.write_text(before + table, encoding="utf-8")
     return int(any(row.failed or row.trouble for row in rows))
 
