@@ -49,6 +49,7 @@ class KerasTap:
         self.jit = jit
         self.failed = failed
         self.settings = settings
+        self._watched = variables
         self.index = {id(v): i for i, v in enumerate(variables)}
         self.tensors = tensors
         self._last = next((t.layer for t in reversed(tensors) if t.fan_in), None)
@@ -79,7 +80,9 @@ class KerasTap:
         """Instead of ``Optimizer.apply``."""
         own = trainable_variables
         whole = list(grads)
-        variables = list(compat.trained_by(self.optimizer) if own is None else own)
+        variables = list(
+            own if own is not None else compat.trained_by(self.optimizer) or self._watched
+        )
         try:
             if not self.scaled:
                 self.ring.begin()
