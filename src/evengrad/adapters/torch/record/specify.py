@@ -31,7 +31,7 @@ def specify(
     model: str,
 ) -> ModelSpec:
     """nodes: on the path, named. inputs: the model's. outputs: tensor numbers where the budget begins."""
-    table = _TensorNumbers(recorder.shapes)
+    table = _SpecTensors(recorder.shapes)
     weights = tuple(_weights(recorder, nodes, names))
     made = [_node(node, table, names) for node in nodes if node.draft is not None]
     found: list[InputSpec] = []
@@ -53,7 +53,7 @@ def specify(
     )
 
 
-class _TensorNumbers:
+class _SpecTensors:
     """Tensors numbered from 0, by the recorder's numbers or new."""
 
     def __init__(self, recorded: dict[int, Shape]) -> None:
@@ -72,7 +72,7 @@ class _TensorNumbers:
         return len(self.shapes) - 1
 
 
-def _node(node: RecordedCall, table: _TensorNumbers, names: dict[int, tuple[str, Any]]) -> Node:
+def _node(node: RecordedCall, table: _SpecTensors, names: dict[int, tuple[str, Any]]) -> Node:
     draft = node.draft
     assert draft is not None
     inputs = []
@@ -107,7 +107,7 @@ def _composite(
     name: str,
     inputs: list[int],
     outputs: tuple[int, ...],
-    table: _TensorNumbers,
+    table: _SpecTensors,
 ) -> Composite:
     inner: list[Node] = []
     made: list[int] = []
