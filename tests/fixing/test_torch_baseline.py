@@ -115,6 +115,12 @@ CASES = {
         " F.cross_entropy(other(x[rows]), y[rows] % 2).backward(); other_optimizer.step()",
         None,
     ),
+    "an adversary": (
+        "bce(value, 1 - zeros).backward(retain_graph=True); bce(value, zeros).backward();"
+        " optimizer.step(); optimizer.zero_grad(); bce(model(other(x[rows]))[:, 4:], 1 - zeros).backward();"
+        " other_optimizer.step(); optimizer.zero_grad(); bce(model(x[rows])[:, 4:], zeros).backward()",
+        None,
+    ),
     "two optimizers of one model": (
         "F.cross_entropy(classes, y[rows]).backward(); second.step()",
         LN4,
@@ -125,6 +131,10 @@ BEFORE = {
     "under a loss scaler": "scaler = torch.amp.GradScaler('cpu', init_scale=8.0)",
     "another model beside it": (
         "other = nn.Linear(8, 2); other_optimizer = torch.optim.SGD(other.parameters(), lr=0.1)"
+    ),
+    "an adversary": (
+        "bce = F.binary_cross_entropy_with_logits; zeros = torch.zeros(32, 1); other = nn.Linear(8, 8);"
+        " other_optimizer = torch.optim.SGD(other.parameters(), lr=0.1)"
     ),
     "two optimizers of one model": "second = torch.optim.SGD(model[2].parameters(), lr=0.1)",
     "another model before it": "F.mse_loss(nn.Linear(8, 1)(x), values).backward()",

@@ -56,6 +56,7 @@ class LossTerms:
             None,
         )  # by a GradScaler: what came of it, and from what
         self._backwards = 0
+        self._others = False
 
     def made(self, original: Any, given: dict[str, Any], value: Any) -> None:
         """``value`` came of a loss function. Its node in the graph is marked, which keeps nothing alive."""
@@ -87,11 +88,14 @@ class LossTerms:
         return backward
 
     def stepped(self, *, ours: bool) -> None:
-        """An optimizer made a step. Losses of another model would be averaged with those of ours."""
-        if not ours and self._backwards > 1:
-            self._session.backpropagated(math.nan, ())
+        """An optimizer made a step. Losses that another one's step followed are averaged with those of ours: a
+        second model's, an adversary's.
+        """
+        self._others = self._others or not ours
         if ours:
-            self._backwards = 0
+            if self._others and self._backwards > 1:
+                self._session.backpropagated(math.nan, ())
+            self._backwards, self._others = 0, False
 
     def _tell(self, tensors: Any) -> None:
         self._backwards += 1
