@@ -19,9 +19,9 @@ from evengrad.adapters.torch.laws.caches import fillings, forget_meta
 from evengrad.adapters.torch.laws.constants import LARGEST
 from evengrad.adapters.torch.laws.laws import heard, initialise_again, listening, measured
 from evengrad.adapters.torch.laws.stand_ins import drawn
+from evengrad.adapters.torch.record.describing import DescribingRecorder
 from evengrad.adapters.torch.record.ends import path_to_any, where_the_budget_begins
 from evengrad.adapters.torch.record.naming import assign, parameter_names, prefixes
-from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.specify import specify
 from evengrad.adapters.torch.record.state import noise_kept
 from evengrad.errors import CannotCheckError
@@ -45,7 +45,7 @@ def describe(model: Any, inputs: InputTypes, **_: Any) -> ModelSpec:
             f"a torch model ({type(model).__name__}) does not know its own."
         )
     twin, values = _twin(model)
-    recorder = Recorder(describing=True)
+    recorder = DescribingRecorder()
     recorder.laws = {id(p): measured(value) for p, value in values if isinstance(p, nn.Parameter)}
     recorder.reals.update(values)
     with noise_kept():
@@ -99,7 +99,7 @@ def _twin(model: Any) -> tuple[Any, list[tuple[Any, Any]]]:
     return twin, values
 
 
-def _forward(twin: Any, inputs: Any, recorder: Recorder) -> list[Any]:
+def _forward(twin: Any, inputs: Any, recorder: DescribingRecorder) -> list[Any]:
     parts = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
     tensors = [torch.empty(s, dtype=getattr(torch, d), device="meta") for s, d in parts]
     before = fillings()
@@ -151,7 +151,7 @@ def _where(error: BaseException) -> str:
     return found
 
 
-def _expect_floats(model: Any, recorder: Recorder) -> None:
+def _expect_floats(model: Any, recorder: DescribingRecorder) -> None:
     """Shapes alone let integers through a dense layer."""
     integers = any(i.number is None for i in recorder.inputs)
     for node in recorder.nodes:
@@ -162,7 +162,7 @@ def _expect_floats(model: Any, recorder: Recorder) -> None:
             )
 
 
-def _spec(model: Any, twin: Any, recorder: Recorder, returned: list[Any]) -> ModelSpec:
+def _spec(model: Any, twin: Any, recorder: DescribingRecorder, returned: list[Any]) -> ModelSpec:
     ends = list(dict.fromkeys(recorder.modules.returned))
     if not ends:
         raise CannotCheckError(

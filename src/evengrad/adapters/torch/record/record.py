@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,8 @@ from torch.overrides import TorchFunctionMode
 from evengrad.adapters.common.health import activation_health
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import tensor_table, tree_leaves, tree_map
-from evengrad.adapters.torch.laws.constants import Constants
-from evengrad.adapters.torch.laws.laws import heard, measured
-from evengrad.adapters.torch.laws.stand_ins import StandIns
+from evengrad.adapters.torch.laws.laws import measured
 from evengrad.adapters.torch.ops.calls import (
-    ASKED,
-    CREATORS,
     PASSED,
     SUMS,
     VIEWED,
@@ -44,7 +40,7 @@ from evengrad.adapters.torch.record.numbers import TensorNumbers
 from evengrad.adapters.torch.record.roots import ModelInput
 from evengrad.adapters.torch.record.tensors import array, summary_of
 from evengrad.values.spec import Kind, Law
-from evengrad.values.summary import Summary, nothing
+from evengrad.values.summary import Summary
 
 
 @dataclass(slots=True)
@@ -75,12 +71,7 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         self._derived: Any = tensor_table()  # made of parameters alone -> which
         self._moved: Any = tensor_table()  # a parameter transposed or reshaped -> it
         self._constants: Any = tensor_table()
-        self.laws: dict[int, Law] = {}  # while describing: id(parameter) -> its law
         self._figures: dict[int, tuple[Any, Summary]] = {}  # by id; the parameter is kept alive
-        self.constants = Constants()
-        self.reals = self.constants.values  # on ``meta`` -> the same with values
-        self._real_result: Any = None
-        self._stand_ins = StandIns(self.reals, self.law_of)
         self.guessed: dict[int, Any] = {}  # weights that stand for what was made of them
         self._paused = 0
         self._stopped = False
@@ -141,14 +132,10 @@ class Recorder(TensorNumbers, TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Every torch call of the script comes through here, the highest-level one of each."""
         kwargs = kwargs or {}
-        if self.describing and func in CREATORS and kwargs.get("device") is None:
-            kwargs["device"] = torch.device("meta")
         if func is torch.Tensor.backward and self.on_backward is not None:
             self.on_backward(args[0])
             return func(*args, **kwargs)
         name = getattr(func, "__name__", "")
-        if self.describing and name in ASKED and args[0] in self.reals:
-            return func(self.reals[args[0]], *args[1:], **kwargs)
         if name == "__get__":
             name = getattr(getattr(func, "__self__", None), "__name__", "")
             if name not in VIEWED:
@@ -160,10 +147,7 @@ class Recorder(TensorNumbers, TorchFunctionMode):
     def call(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         """One call: recorded if a gradient will come through it on its way to the data."""
         if self.idle:
-            result = func(*args, **kwargs)
-            if self.describing and not self._paused:
-                self._unseen(func, name, args, kwargs, result)
-            return result
+            return func(*args, **kwargs)
         with self.paused():
             try:
                 finish, args, kwargs = self._prepare(func, name, args, kwargs)
@@ -176,13 +160,6 @@ class Recorder(TensorNumbers, TorchFunctionMode):
             except Exception as error:
                 self.trouble = self.trouble or error
                 return result
-
-    def _unseen(self, func: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
-        """A call under ``no_grad``, where positions are often made."""
-        leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-        if self.modules.stack and all(self._constant(t) for t in leaves):
-            with self.paused(), suppress(Exception):
-                self._keep_constant(func, name, args, kwargs, result)
 
     def _prepare(
         self, func: Any, name: str, args: Any, kwargs: Any
@@ -279,16 +256,16 @@ class Recorder(TensorNumbers, TorchFunctionMode):
             self._made_like(node, results)
             return
         self.nodes.append(node)
-        for slot, tensor in enumerate(outputs):
+        for tensor in outputs:
             self._derived.pop(tensor, None)
             node.makes.append(self.register(tensor))
-            if self.describing:
-                continue
-            tensor.register_hook(functools.partial(self._above, node, slot))
         node.draft = self._draft(node, outputs)
-        if self.describing:
-            node.forward = nothing(tuple(outputs[0].shape))
-            return
+        self._read(node, outputs)
+
+    def _read(self, node: RecordedCall, outputs: list[Any]) -> None:
+        """Hook the outputs, and take their figures."""
+        for slot, tensor in enumerate(outputs):
+            tensor.register_hook(functools.partial(self._above, node, slot))
         values = outputs[0].detach()
         if len(outputs) > 1:
             values = torch.cat([t.detach().reshape(-1) for t in outputs])
@@ -299,13 +276,7 @@ class Recorder(TensorNumbers, TorchFunctionMode):
             node.health = activation_health(node.label, array(values), axis=axis, flat=node.flat)
 
     def _made_like(self, node: RecordedCall, results: list[Any]) -> None:
-        """No gradient comes through: a mask of an activation, or coins in its shape (rand_like)."""
-        if not self.describing or node.call_made is None:
-            return
-        name, func, _args, kwargs = node.call_made
-        node.call_made = None
-        if name in ("rand_like", "randn_like", "new_empty", "empty_like", "bernoulli"):
-            self._keep_constant(func, name, (), kwargs, results)
+        """A call through which no gradient comes: nothing to measure."""
 
     def operand(self, value: Any) -> Any:
         """Arguments with tensors as a draft has them."""
@@ -316,8 +287,10 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         if not isinstance(value, torch.Tensor):
             return value
         number = self._numbers.get(value) if value.requires_grad else None
-        values = self.reals.get(value) if value.is_meta else value
-        return Operand(number, tuple(value.shape), value, self.law_of, values)
+        return Operand(number, tuple(value.shape), value, self.law_of, self._values(value))
+
+    def _values(self, tensor: Any) -> Any:
+        return None if tensor.is_meta else tensor
 
     def figures(self, parameter: Any) -> Summary:
         """Of a weight with values, read once: no step is taken while recording."""
@@ -327,21 +300,14 @@ class Recorder(TensorNumbers, TorchFunctionMode):
 
     def law_of(self, tensor: Any) -> Law:
         """Of a weight or constant. A weight on its way (transposed) has the law of the weight."""
+        if tensor.is_meta:
+            return Law(0.0, 1.0, "unknown")
         own = isinstance(tensor, nn.Parameter)
         origin = tensor if own else self._moved.get(tensor, tensor)
-        if not tensor.is_meta:
-            if not isinstance(origin, nn.Parameter):
-                return measured(tensor)
-            figures = self.figures(origin)
-            return Law(figures.mean, figures.rms)
-        if not own and tensor in self.reals and not self._stand_ins.drew(tensor):
-            return measured(self.reals[tensor])
-        known = self.laws.get(id(origin)) or heard(origin) or self.constants.law(tensor)
-        if known is None and tensor in self._derived:
-            first = next(iter(self._derived[tensor].values()))
-            known = self.laws.get(id(first)) or heard(first)
-            self.guessed[id(first)] = first
-        return known or Law(0.0, 1.0, "unknown")
+        if not isinstance(origin, nn.Parameter):
+            return measured(tensor)
+        figures = self.figures(origin)
+        return Law(figures.mean, figures.rms)
 
     def _draft(self, node: RecordedCall, outputs: list[Any]) -> OperationDraft | None:
         """The operation as a spec has it; the tensors that the call was given are let go."""
@@ -357,49 +323,28 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         return found
 
     def _derive_real(self, func: Any, name: str, args: Any, kwargs: Any) -> None:
-        """While describing: the same of the weights' values, where they have any."""
-        self._real_result = None
-        if not self.describing or in_place(name, kwargs) or "out" in kwargs:
-            return
-        leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-        again = self.constants.made_again
-        moves = kind_of(name, weighted=True, inputs=0) is Kind.RESHAPE
-        if all(t in self.reals and not self._stand_ins.drew(t) for t in leaves) or (
-            not moves and all(self._stand_ins.provide(t, again) for t in leaves)
-        ):
-            self._real_result = again(func, args, kwargs)
+        """Before something is made of parameters alone."""
 
     def _derive(
-        self, call: tuple[Any, Any, Any], name: str, parameters: list[Any], result: Any
+        self, _call: tuple[Any, Any, Any], name: str, parameters: list[Any], result: Any
     ) -> Any:
         """Made of parameters alone: a derived weight, or on its way to be a penalty."""
         origins: dict[int, Any] = {}
         for p in parameters:
             origins |= self._derived.get(p) or {id(p): p}
         moved = kind_of(name, weighted=True, inputs=0) is Kind.RESHAPE and len(parameters) == 1
-        if self._real_result is not None:
-            values = tree_leaves(self._real_result)
-            self.reals.update(zip(tree_leaves(result), values, strict=True))
-            self._real_result = None
-        elif self.describing and not moved and len(parameters) == 1:
-            _, args, kwargs = call
-            self.constants.follow(name, self.law_of(parameters[0]), args, kwargs, result)
         for t in tree_leaves(result):
             if isinstance(t, torch.Tensor) and t.requires_grad and not t.is_leaf:
                 self._derived[t] = origins
                 p = parameters[0]
                 if moved and (p in self._moved or p not in self._derived):
                     self._moved[t] = self._moved.get(p, p)
-                    if self.describing and t is result:
-                        self._stand_ins.moved(t, call)
         return result
 
-    def _keep_constant(self, func: Any, name: str, args: Any, kwargs: Any, result: Any) -> Any:
+    def _keep_constant(self, _func: Any, _name: str, _args: Any, _kwargs: Any, result: Any) -> Any:
         for t in tree_leaves(result):
             if isinstance(t, torch.Tensor):
                 self._constants[t] = True
-        if self.describing:
-            self.constants.note(func, name, args, kwargs, result)
         return result
 
     def _constant(self, tensor: Any) -> bool:
