@@ -119,10 +119,11 @@ def test_another_tools_wrappers_stay_and_see_every_call(first):
     if first:
         armed.disarm()
     else:  # what the tool put back was ours, which only hands through by now
-        for place in places[:2]:
-            patch = getattr(*place).__evengrad_patch__
-            assert not patch.active
-            setattr(*place, patch.own)
+        for place in places:
+            patch = getattr(getattr(*place), "__evengrad_patch__", None)
+            assert patch is None or not patch.active
+            if patch is not None:
+                setattr(*place, patch.own)
     assert optimizer.param_groups
 
 
