@@ -525,6 +525,8 @@ def fit_batches(given: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     if not hasattr(epoch, "__iter__"):
         epoch = epoch.enumerate_epoch()  # Keras < 3.8
     for found in epoch:
+        if isinstance(found[-1], list) and not found[-1]:  # Keras < 3.11, of no data
+            return
         yield keras.utils.unpack_x_y_sample_weight(found[-1][0]), data
 
 
