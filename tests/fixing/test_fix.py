@@ -94,6 +94,21 @@ def test_a_healthy_training_is_left_alone(tmp_path, monkeypatch):
     assert all(not trial.changes and trial.source is None for trial in made)
 
 
+def test_what_the_seeds_together_speak_against_is_said(tmp_path, monkeypatch):
+    """Each seed's held-out loss is lower by a hair, and all together are not by more than their noise."""
+    withheld = [1.3 + 0.3 * (-1) ** i - 0.001 * (i >= 50) for i in range(100)]
+
+    def world(trial):
+        return (
+            replace(learns(trial), withheld=tuple(withheld)) if not trial.changes else stays(trial)
+        )
+
+    found, _ = run(script(tmp_path), world, tmp_path, monkeypatch, budget=1)
+    assert found.status == "not_fixed"
+    assert [attempt.verdict.good for attempt in found.plain] == [True, True, False]
+    assert "held-out loss 1.287 is not below" in found.plain[-1].verdict.why
+
+
 def test_a_fault_that_the_losses_hide(tmp_path, monkeypatch):
     """A softmax before a loss that applies one learns, too; without it the loss must end lower."""
     path = script(tmp_path, more="model.append(nn.Softmax(1))")

@@ -154,13 +154,17 @@ class _Fix:
             return Fixing(self.plan, "cannot_run", plain=(first,), message=first.result.message)
         if first.verdict.good:
             plain += [self.trials.one(None, seed) for seed in range(1, self.plan.seeds)]
-        well = all(a.verdict.good for a in plain) and not objection([a.result for a in plain])
+        each = all(a.verdict.good for a in plain)
+        against = objection([a.result for a in plain]) if each else None
+        well = each and against is None
         try:
             probe = self._probe()
         except InternalError as error:
             return self._internal(str(error), plain=tuple(plain))
         worst = next((a for a in plain if not a.verdict.good), first)
         findings = _faults(probe) if well else _findings(probe, worst)
+        if against is not None:
+            plain[-1] = _refused(plain[-1], against)
         found = Fixing(self.plan, "healthy" if well else "not_fixed", findings, tuple(plain))
         if well and not findings:
             return found
@@ -225,9 +229,7 @@ class _Fix:
         results = [tried.result, *(attempt.result for attempt in proof)]
         against = objection(results, self.trials.start(candidate))
         if against is not None:
-            last = proof[-1]
-            verdict = replace(last.verdict, learning=False, why=against)
-            self._attempts.extend([*proof[:-1], replace(last, verdict=verdict)])
+            self._attempts.extend([*proof[:-1], _refused(proof[-1], against)])
             return None
         return patch, tuple(proof)
 
@@ -243,6 +245,11 @@ class _Fix:
             raise
         except (EvengradError, ScriptFailedError, ScriptExitedError):
             return None  # what the trials show must do
+
+
+def _refused(attempt: Attempt, against: str) -> Attempt:
+    """An attempt that is good by itself, and not together with those of the other seeds."""
+    return replace(attempt, verdict=replace(attempt.verdict, learning=False, why=against))
 
 
 @contextmanager
