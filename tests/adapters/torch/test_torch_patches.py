@@ -128,13 +128,12 @@ def test_another_tools_wrappers_stay_and_see_every_call(first):
 
 
 def test_threads_that_watch_at_once():
-    errors, together, making = [], threading.Barrier(4), threading.Lock()
+    errors, together = [], threading.Barrier(4)
 
     def training(seed):
         try:
             for _ in range(5):
-                with making:  # looking for the model among all objects is not for several at once
-                    model, optimizer, watch = watched("dense", seed)
+                model, optimizer, watch = watched("dense", seed)
                 together.wait(60)
                 train(model, optimizer, steps=2)
                 watch.remove()

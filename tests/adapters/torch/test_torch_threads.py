@@ -94,3 +94,27 @@ def test_one_that_its_guard_stops_leaves_the_other_watched(tmp_path):
     assert losses == alone[0]
     assert same(left, alone[1])
     np.testing.assert_array_equal(run.steps["norm"], alone[2].steps["norm"])
+
+
+def test_a_thread_that_builds_tuples_is_not_disturbed_by_a_watch_that_begins():
+    """To ask the garbage collector for all objects would give it a SystemError, most times."""
+    stop, failed = threading.Event(), []
+
+    def building():
+        while not stop.is_set():
+            try:
+                tuple(i for i in range(1000))
+            except SystemError as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=building) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    model = made(0)
+    for _ in range(20):
+        optimizer = OPTIMIZERS["adamw"](model.parameters())
+        evengrad.watch(model, optimizer, folder=None).remove()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failed == []

@@ -15,7 +15,7 @@ from torch import nn
 
 import evengrad
 from evengrad.adapters.torch.tap import patches, reading
-from evengrad.adapters.torch.tap.capture import find_roots
+from evengrad.adapters.torch.tap.models import find_roots
 from evengrad.values.run import TENSOR_FIGURES, EventKind
 from tests.adapters.torch.torch_trainings import (
     NETWORKS,
@@ -425,7 +425,8 @@ def test_parameters_that_come_later_begin_another_run(tmp_path):
 def test_finds_the_outermost_modules():
     inner = build("dense", 0)
     outer = nn.ModuleDict({"a": inner, "b": nn.Linear(2, 2)})
-    assert find_roots(list(inner[3].parameters())) == [outer]
+    assert find_roots(inner[3].parameters(), [inner[3]]) == [outer]
+    assert find_roots(inner[3].parameters()) == []
 
 
 @pytest.mark.parametrize(

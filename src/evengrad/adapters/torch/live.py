@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.torch.tap import patches
-from evengrad.adapters.torch.tap.capture import find_roots
+from evengrad.adapters.torch.tap.models import find_roots, note_modules
 from evengrad.adapters.torch.tap.tap import OptimizerTap
 
 
@@ -28,6 +28,7 @@ class _Optimizers:
         self.session = session
         self.taps: dict[int, OptimizerTap] = {}
         self.patches = Patches()
+        note_modules(self.patches)
         hook = register_optimizer_step_pre_hook(lambda optimizer, *_: self._tap(optimizer))
         self.patches.on_undo(hook.remove)
         self.patches.wrap(torch.optim.Optimizer, "__init__", self._init)

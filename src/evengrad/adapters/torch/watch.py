@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from evengrad.adapters.torch.tap import patches
-from evengrad.adapters.torch.tap.capture import find_roots
+from evengrad.adapters.torch.tap.models import find_roots
 from evengrad.adapters.torch.tap.tap import OptimizerTap
 from evengrad.errors import EvengradError
 from evengrad.recording.listener import RunListener
@@ -35,7 +35,7 @@ class WatchHandle:
         models = list(model) if isinstance(model, list | tuple) else [model]
         _expect(models, optimizer)
         script = settings.name
-        roots = find_roots(list(models[0].parameters())) if len(models) == 1 else models
+        roots = find_roots(models[0].parameters(), models) if len(models) == 1 else models
         self._tap = OptimizerTap(
             optimizer, roots, settings, lambda s: Watching(settings, s, listener), script, on_device
         )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
 from evengrad.adapters.torch.compat import compiled, tree_leaves
 from evengrad.adapters.torch.record.roots import tensors_of
@@ -123,23 +121,6 @@ def without_hooks(state: dict[str, Any]) -> dict[str, Any]:
 
 def _is_ours(hook: Any) -> bool:
     return isinstance(getattr(hook, "__self__", None), Capture)
-
-
-def find_roots(parameters: Sequence[Any]) -> list[Any]:
-    """The outermost modules alive that hold any of these parameters, most parameters first."""
-    wanted = {id(p) for p in parameters}
-    holders = {}
-    for thing in gc.get_objects():
-        if issubclass(type(thing), nn.Module):
-            try:
-                count = sum(id(p) in wanted for p in thing.parameters())
-            except Exception:  # a module that is only half made
-                continue
-            if count:
-                holders[id(thing)] = (count, thing)
-    inner = {id(m) for _, thing in holders.values() for m in thing.modules() if m is not thing}
-    found = [pair for key, pair in holders.items() if key not in inner]
-    return [thing for _, thing in sorted(found, key=lambda pair: -pair[0])]
 
 
 def arrays_of(call: ForwardCall) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from torch.overrides import has_torch_function
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import as_list, holders, wrap_norm_clip
-from evengrad.adapters.torch.tap.capture import find_roots, without_hooks
+from evengrad.adapters.torch.tap.capture import without_hooks
+from evengrad.adapters.torch.tap.models import find_roots
 from evengrad.adapters.torch.tap.tap import OptimizerTap
 
 _taps: list[OptimizerTap] = []
@@ -128,9 +129,10 @@ def _compile(original: Any) -> Any:
     def compile_(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         function = bool(args) and not isinstance(args[0], torch.nn.Module)
+        made = [result] if isinstance(result, torch.nn.Module) else []
         for tap in _taps:
             own = [p for group in tap.optimizer.param_groups for p in group["params"]]
-            tap.rewire([] if function else find_roots(own))
+            tap.rewire([] if function else find_roots(own, [*tap.training.roots, *made]))
         return result
 
     return compile_

@@ -1,0 +1,78 @@
+"""Which models an optimizer trains: the outermost modules that hold its parameters.
+
+Python's garbage collector knows every module, but to ask it for all objects is not safe beside other threads:
+one that builds a tuple at that moment gets a SystemError. So a script's modules are noted when they are made,
+and from a module that is known the collector is asked for its owners alone.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from torch import nn
+
+from evengrad.adapters.common.patching import Patches
+
+_made: dict[int, weakref.ref[nn.Module]] = {}
+
+
+def note_modules(patches: Patches) -> None:
+    """From now on note each module that is made, copied or loaded."""
+    patches.wrap(nn.Module, "__init__", _noting)
+    patches.wrap(nn.Module, "__setstate__", _noting)
+
+
+def _noting(original: Callable[..., Any]) -> Callable[..., Any]:
+    def method(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        key = id(module)
+        _made[key] = weakref.ref(module, lambda _: _made.pop(key, None))
+        return original(module, *args, **kwargs)
+
+    return method
+
+
+def find_roots(parameters: Iterable[Any], known: Iterable[nn.Module] = ()) -> list[nn.Module]:
+    """The outermost modules that hold any of these parameters, most parameters first.
+
+    Args:
+        parameters: of one optimizer.
+        known: modules to begin from; their owners are found. Beside them count those that were noted.
+    """
+    wanted = {id(p) for p in parameters}
+    holders: dict[int, tuple[int, nn.Module]] = {}
+    for module in _candidates(known):
+        try:
+            count = sum(id(p) in wanted for p in module.parameters())
+        except Exception:  # a module that is only half made
+            continue
+        if count:
+            holders[id(module)] = (count, module)
+    inner = {id(m) for _, one in holders.values() for m in one.modules() if m is not one}
+    found = [pair for key, pair in holders.items() if key not in inner]
+    return [module for _, module in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _candidates(known: Iterable[nn.Module]) -> Sequence[nn.Module]:
+    found = {id(m): m for ref in list(_made.values()) if (m := ref()) is not None}
+    left = [module for module in known if id(module) not in found]
+    while left:
+        module = left.pop()
+        found[id(module)] = module
+        left += [owner for owner in _owners(module) if id(owner) not in found]
+    return list(found.values())
+
+
+def _owners(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules that this one is a child of."""
+    for children in gc.get_referrers(module):
+        if type(children) is dict:
+            for holder in gc.get_referrers(children):
+                things = gc.get_referrers(holder) if type(holder) is dict else [holder]
+                yield from (thing for thing in things if _has(thing, module))
+
+
+def _has(thing: Any, module: nn.Module) -> bool:
+    return issubclass(type(thing), nn.Module) and any(m is module for m in thing.children())
