@@ -20,10 +20,13 @@ from evengrad.values.summary import root_sum_squares
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The operations between two neighbouring cut points, forward order.
+    """The operations between two neighbouring cut points.
 
-    log_gain: log(norm below / norm above), exact. branching: what the terms leave of it.
-    bottom: log(norm below / norm at the model's outputs).
+    Attributes:
+        operations: forward order.
+        log_gain: log(norm below / norm above), exact.
+        branching: what the terms leave of it.
+        bottom: log(norm below / norm at the model's outputs).
     """
 
     operations: tuple[str, ...]
@@ -34,9 +37,13 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class ProfilePoint:
-    """One point of the profile: log(norm of dL/dy at an operation / norm at the outputs).
+    """One point of the profile.
 
-    cut: whether all paths cross its output; inside a branch only a part of the gradient flows.
+    Attributes:
+        operation: its name.
+        layer: the user's own name.
+        log_norm: log(norm of dL/dy at the operation / norm at the outputs).
+        cut: whether all paths cross its output; inside a branch only a part of the gradient flows.
     """
 
     operation: str
@@ -49,9 +56,16 @@ class ProfilePoint:
 class Budget:
     """The split of the total growth, natural logarithms throughout.
 
-    total: log(norm at the inputs / norm at the outputs) = sum of the blocks' log_gain
-    = sum of terms + sum of the blocks' branching. flow: operation -> the share of the
-    gradient's energy that passes it, 0 to 1 (1 for all of a chain).
+    Attributes:
+        total: log(norm at the inputs / norm at the outputs) = sum of the blocks' log_gain = sum of terms + sum
+            of the blocks' branching.
+        blocks: between neighbouring cut points, forward order.
+        terms: operation -> its share of the total.
+        flow: operation -> the share of the gradient's energy that passes it, 0 to 1 (1 for all of a chain).
+        profile: the level at each operation, forward order.
+
+    References:
+        docs/theory.md, "Growth through depth".
     """
 
     total: float

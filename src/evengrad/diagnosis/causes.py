@@ -32,8 +32,17 @@ _OF_KIND = {Kind.NORMALISATION: Cause.NORMALISATION, Kind.ACTIVATION: Cause.ACTI
 class Scale:
     """A layer's weights against what would preserve the variance.
 
-    actual: rms(W) sqrt(fan_in). preserving: 1 / sqrt(E[phi^2]) of its activation, 1 without one.
-    activation: the paired operation's name. flow: the share of the gradient that passes the layer.
+    Attributes:
+        layer: the user's own name.
+        operation: that uses the weights.
+        weight: their name.
+        actual: rms(W) sqrt(fan_in).
+        preserving: 1 / sqrt(E[phi^2]) of its activation, 1 without one.
+        activation: the paired operation's name.
+        flow: the share of the gradient that passes the layer, 0 to 1.
+
+    References:
+        He 2015, 1502.01852, section 2.2; docs/theory.md, "Activations".
     """
 
     layer: str
@@ -54,9 +63,12 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """by_cause: the total split by cause; by_operation: operation -> cause -> log share.
+    """The total split by cause.
 
-    scales: the layers whose scale matters (no normalisation behind them), forward order.
+    Attributes:
+        by_cause: cause -> its share, a natural logarithm.
+        by_operation: operation -> cause -> its share.
+        scales: the layers whose scale matters (no normalisation behind them), forward order.
     """
 
     by_cause: dict[Cause, float]

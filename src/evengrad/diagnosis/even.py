@@ -15,11 +15,17 @@ _CLOSE = 0.05  # a scale within 5% of the one that preserves the variance is tha
 
 @dataclass(frozen=True, slots=True)
 class Even:
-    """The weights that preserve the variance in some layers (He 2015, 1502.01852; docs/theory.md, Activations).
+    """The weights that preserve the variance in some layers.
 
-    layers: their names, forward order. activation: the type that follows them, "linear" for none. gain: g of
-    ``Var W = g^2 / fan_in``. actual: the geometric mean of what they have now, in the same unit. code: how
-    to write it.
+    Attributes:
+        layers: their names, forward order.
+        activation: the type that follows them, "linear" for none.
+        gain: g of ``Var W = g^2 / fan_in``.
+        actual: the geometric mean of what they have now, in the same unit.
+        code: how to write it.
+
+    References:
+        He 2015, 1502.01852, section 2.2; docs/theory.md, "Activations".
     """
 
     layers: tuple[str, ...]

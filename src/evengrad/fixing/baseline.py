@@ -31,11 +31,22 @@ class Baseline:
         self._differs = False
 
     def targets(self, kind: str, values: Any, place: int = 0) -> None:
-        """Targets of a batch, or of all: (samples, ...). place: of the function in one backward pass."""
+        """Take the targets of a batch, or of all.
+
+        Args:
+            kind: "crossentropy", "binary_crossentropy", "mse"; of any other nothing is known.
+            values: (samples, ...).
+            place: of the loss function among those of one backward pass.
+        """
         self._samples.setdefault(place, _Sample(kind)).add(kind, values)
 
     def backpropagated(self, loss: float, own: Sequence[float]) -> None:
-        """A backward pass. own: the mean of each loss function in it; empty where something else made it."""
+        """Take a backward pass.
+
+        Args:
+            loss: what was backpropagated.
+            own: the mean of each loss function in it; empty where something else made it.
+        """
         self._terms = len(own) if self._terms is None else self._terms
         if not own or len(own) != self._terms:
             self._differs = True

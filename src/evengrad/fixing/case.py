@@ -22,9 +22,14 @@ _BOUNDED = ("sigmoid", "tanh", "softsign", "hard_sigmoid", "hardtanh", "hard_tan
 class Candidate:
     """A remedy for one cause, ready to be tried.
 
-    remedy: its name. invasiveness: 1 for a number of the training, up to 6 for another network. reason: one
-    line, what it is for. alternative: 0 for the first choice, more for what is tried only when no first choice
-    has worked, nor two of them together.
+    Attributes:
+        remedy: its name.
+        changes: what it changes.
+        cause: what it is for.
+        invasiveness: 1 for a number of the training, up to 6 for another network.
+        reason: one line, what it is for.
+        alternative: 0 for the first choice, more for what is tried only when no first choice has worked, nor
+            two of them together.
     """
 
     remedy: str
@@ -37,8 +42,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Case:
-    """A sick training: its probe before the first step (None where it could not be taken), the findings of both
-    and how it went. steps: of a trial. pretrained: a file of weights that the user has.
+    """A sick training.
+
+    Attributes:
+        probe: before the first step; None where it could not be taken.
+        findings: of the probe and of the run.
+        result: how the run went.
+        steps: of a trial.
+        pretrained: a file of weights that the user has.
     """
 
     probe: Probe | None

@@ -50,19 +50,32 @@ def fix(
 ) -> Fixing:
     """Find the change that makes a training healthy, and prove it; no file is changed.
 
-        found = evengrad.fix(train)  # or evengrad.fix("train.py")
-        print(found.status, found.diff, sep="\n")
+    Every trial runs the training in a process of its own, in which the file is imported anew: keep the call of
+    ``evengrad.fix`` itself behind ``if __name__ == "__main__":``.
 
-    train: a function at the top of a file that takes no arguments, builds the model and trains it, or a
-    script's path. Every trial runs it in a process of its own, in which the file is imported anew: keep the
-    call of ``evengrad.fix`` itself behind ``if __name__ == "__main__":``. arguments: sys.argv of the script.
-    steps: updates of a trial. seeds: the patched source must work with each. budget: trials of remedies at
-    most. jobs: trials side by side. only: names of remedies (``evengrad fix --list``). pretrained: a file of
-    weights to try. folder: where trials are kept, in fix-SCRIPT; the same call takes up from them. executor:
-    performs the trials, such as Dask's ``Client.get_executor()``, by default a pool of ``jobs``; its workers
-    must see the folder.
+    Args:
+        train: a function at the top of a file that takes no arguments, builds the model and trains it, or a
+            script's path.
+        arguments: the script's ``sys.argv[1:]``.
+        steps: updates of a trial.
+        seeds: the patched source must work with each.
+        budget: trials of remedies at most.
+        jobs: trials side by side.
+        only: names of remedies (``evengrad fix --list``); all by default.
+        pretrained: a file of weights to try.
+        folder: where trials are kept, in fix-SCRIPT; the same call takes up from them.
+        executor: performs the trials, such as Dask's ``Client.get_executor()``, by default a pool of ``jobs``;
+            its workers must see the folder.
 
-    Raises ScriptError where there is nothing that can be run, EvengradError on an unknown remedy.
+    Returns:
+        What was found, what was tried, and the change that works with its patch and its proof.
+
+    Raises:
+        ScriptError: there is nothing that can be run.
+        EvengradError: an unknown remedy, or a number below 1.
+
+    >>> found = evengrad.fix("train.py")  # doctest: +SKIP
+    >>> print(found.status, found.diff)  # doctest: +SKIP
     """
     target, module, function = _located(train)
     weights = None if pretrained is None else str(Path(pretrained).resolve())
@@ -89,8 +102,19 @@ def fix_script(
     *,
     search: Callable[[Case, FixPlan], Search] = ByDiagnosis,
 ) -> Fixing:
-    """Fix what a plan names. It is not changed. search: makes what says which remedies are tried, and in which
-    order. Raises as ``fix`` does.
+    """Fix what a plan names. It is not changed.
+
+    Args:
+        plan: what to fix and at what cost.
+        listener: told of each trial.
+        executor: performs the trials; by default a pool of ``plan.jobs``.
+        search: makes what says which remedies are tried, and in which order.
+
+    Returns:
+        As ``fix``.
+
+    Raises:
+        EvengradError: as ``fix``.
     """
     _expect(plan)
     own = ThreadPoolExecutor(plan.jobs)

@@ -24,10 +24,18 @@ FixStatus = Literal["healthy", "fixed", "not_fixed", "cannot_run", "internal_err
 class FixPlan:
     """What to fix and at what cost.
 
-    steps: updates of a trial. seeds: a remedy must work with each. budget: trials of remedies at most. jobs:
-    trials side by side. only: names of remedies, all by default. pretrained: a file of weights to try.
-    folder: where trials are kept; the next call takes up from there. function: of the target, called without
-    arguments, where the target alone does not train.
+    Attributes:
+        target: a script's path, or a module's dotted name.
+        arguments: the script's ``sys.argv[1:]``.
+        module: whether the target is a module.
+        steps: updates of a trial.
+        seeds: a remedy must work with each.
+        budget: trials of remedies at most.
+        jobs: trials side by side.
+        only: names of remedies, all by default.
+        pretrained: a file of weights to try.
+        folder: where trials are kept; the next call takes up from there.
+        function: of the target, called without arguments, where the target alone does not train.
     """
 
     target: str
@@ -45,8 +53,14 @@ class FixPlan:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One trial with what came of it. patched: of the patched script, nothing else being changed. candidate:
-    None for the script as it is.
+    """One trial with what came of it.
+
+    Attributes:
+        candidate: the remedy; None for the script as it is.
+        seed: added to every seed that the script sets.
+        patched: whether the patched script was run, nothing else being changed.
+        result: its losses, norms and findings.
+        verdict: whether it is healthy and learns.
     """
 
     candidate: Candidate | None
@@ -60,9 +74,16 @@ class Attempt:
 class Fixing(Displayed):
     """What was found and done.
 
-    findings: of the script as it is, before training and in it. plain: its own trials. attempts: of remedies,
-    in the order in which they were tried. chosen, patch, proof: the remedy that works, how to write it, and
-    trials of the patched script (of the live change where ``patch.manual`` is not empty).
+    Attributes:
+        plan: what was asked for.
+        status: "healthy" (as it is), "fixed", "not_fixed", "cannot_run" or "internal_error".
+        findings: of the script as it is, before training and in it.
+        plain: trials of the script as it is.
+        attempts: trials of remedies, in the order in which they were tried.
+        chosen: the remedy that works; None where none does.
+        patch: how to write it into the script.
+        proof: trials of the patched script (of the live change where ``patch.manual`` is not empty).
+        message: why there is no more than this.
     """
 
     plan: FixPlan

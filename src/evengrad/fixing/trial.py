@@ -62,13 +62,23 @@ class Trial:
 class Result:
     """What came of a trial.
 
-    losses: of each update, before it; norms: of the gradients, before any clip. withheld: mean losses of
-    the examples that are withheld from the training, of the steps that showed some. epoch: how many steps show
-    every example once: up to there each loss is of examples not trained on before; None where that did not
-    end. baseline: what the best constant answer loses; None where not known. symptoms: of the findings of the
-    run and of the last probe. unhealthy: titles of those of them with which no training is healthy.
-    profile_at_start, profile: rms of the gradient by layer in the first step and at the end. message: what the
-    script or the guard said. notes: what a change did (which weights were matched). run: its file.
+    Attributes:
+        end: how it ended.
+        losses: of each update, before it.
+        norms: of the gradients of each update, before any clip.
+        seconds: that it took.
+        withheld: mean losses of the examples that are withheld from the training, of the steps that showed
+            some.
+        epoch: how many steps show every example once: up to there each loss is of examples not trained on
+            before; None where that did not end.
+        baseline: the constant baseline; None where not known.
+        symptoms: of the findings of the run and of the last probe.
+        unhealthy: titles of those of them with which no training is healthy.
+        profile_at_start: rms of the gradient by layer in the first step.
+        profile: the same at the end.
+        message: what the script or the guard said.
+        notes: what a change did (which weights were matched).
+        run: its file.
     """
 
     end: End

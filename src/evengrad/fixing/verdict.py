@@ -17,9 +17,13 @@ _FEWEST = 8
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a trial's losses and findings say. healthy: finite, nothing explodes or vanishes at its end.
-    learning: its last losses are below the constant baseline and below its first ones. level: mean of the last
-    losses. why: one line.
+    """What a trial's losses and findings say.
+
+    Attributes:
+        healthy: finite, nothing explodes or vanishes at its end.
+        learning: its last losses are below the constant baseline and below its first ones.
+        level: mean of the last losses.
+        why: one line.
     """
 
     healthy: bool

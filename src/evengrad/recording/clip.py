@@ -70,9 +70,13 @@ class OnHost:
 
 @dataclass(frozen=True, slots=True)
 class GlobalNorm:
-    """All gradients by one factor, min(1, bound / norm) (Pascanu 2013, 1211.5063).
+    """All gradients by one factor, min(1, bound / norm): the direction stays.
 
-    bound: of the norm of all gradients together; the field's usual value is 1.
+    Attributes:
+        bound: of the Euclidean norm of all gradients together; the field's usual value is 1.
+
+    References:
+        Pascanu 2013, 1211.5063, algorithm 1.
     """
 
     name: ClassVar[str] = "norm"
@@ -80,11 +84,27 @@ class GlobalNorm:
     bound: float = 1.0
 
     def start(self, tensors: int) -> dict[str, Any]:
-        """Nothing is remembered."""
+        """What the first step is given as state.
+
+        Args:
+            tensors: how many.
+
+        Returns:
+            Nothing: no step is remembered.
+        """
         return {}
 
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """norms: (tensors,). Returns one factor for all."""
+        """The factors of one step.
+
+        Args:
+            xp: the functions that the arithmetic needs.
+            norms: of the gradients, (tensors,).
+            state: what the step before returned, at first that of ``start``.
+
+        Returns:
+            One factor for all tensors, (), and the state, unchanged.
+        """
         return _at_most(xp, global_norm(xp, norms), self.bound), state
 
 
@@ -93,6 +113,9 @@ class TensorNorm:
     """Each tensor by a factor of its own, min(1, bound / norm); Keras' ``clipnorm``.
 
     Changes the direction of the whole update, unlike the global norm.
+
+    Attributes:
+        bound: of each tensor's Euclidean norm.
     """
 
     name: ClassVar[str] = "tensor"
@@ -100,20 +123,40 @@ class TensorNorm:
     bound: float = 1.0
 
     def start(self, tensors: int) -> dict[str, Any]:
-        """Nothing is remembered."""
+        """What the first step is given as state.
+
+        Args:
+            tensors: how many.
+
+        Returns:
+            Nothing: no step is remembered.
+        """
         return {}
 
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """norms: (tensors,). Returns (tensors,)."""
+        """The factors of one step.
+
+        Args:
+            xp: the functions that the arithmetic needs.
+            norms: of the gradients, (tensors,).
+            state: what the step before returned, at first that of ``start``.
+
+        Returns:
+            A factor for each tensor, (tensors,), and the state, unchanged.
+        """
         return _at_most(xp, norms, self.bound), state
 
 
 @dataclass(frozen=True, slots=True)
 class AutoClip:
-    """The bound is a percentile of the run's own norms (Seetharaman 2020, 2007.14469).
+    """The bound is a percentile of the run's own norms.
 
-    percentile: the paper's 10, so that nine of ten steps are clipped. window: norms that are remembered;
-    the paper keeps all.
+    Attributes:
+        percentile: 0 to 100; the paper's 10, so that nine of ten steps are clipped.
+        window: norms that are remembered; the paper keeps all.
+
+    References:
+        Seetharaman 2020, 2007.14469.
     """
 
     name: ClassVar[str] = "percentile"
@@ -122,14 +165,27 @@ class AutoClip:
     window: int = 1024
 
     def start(self, tensors: int) -> dict[str, Any]:
-        """history: the last norms, inf where there is none yet; count: of finite norms so far."""
-        return {
-            "history": np.full(self.window, np.inf, np.float32),
-            "count": np.zeros((), np.float32),
-        }
+        """What the first step is given as state.
+
+        Args:
+            tensors: how many.
+
+        Returns:
+            "history", the last norms, (window,); "count", finite norms so far, ().
+        """
+        return _no_history(self.window)
 
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """norms: (tensors,). Returns one factor for all; the present norm is part of the history."""
+        """The factors of one step, whose norm is part of the history.
+
+        Args:
+            xp: the functions that the arithmetic needs.
+            norms: of the gradients, (tensors,).
+            state: what the step before returned, at first that of ``start``.
+
+        Returns:
+            One factor for all tensors, (), and the new state.
+        """
         norm = global_norm(xp, norms)
         state = _remember(xp, norm, state, self.window)
         bound = _quantile(xp, state, self.percentile / 100, self.window)
@@ -138,10 +194,18 @@ class AutoClip:
 
 @dataclass(frozen=True, slots=True)
 class ZClip:
-    """Steps whose norm stands out of its running mean are pulled in (2504.02507).
+    """Steps whose norm stands out of its running mean are pulled in.
 
-    mean and variance: moving averages with weight alpha on the past, from a warm-up of 25 norms. A norm at
-    z > threshold is clipped to mean + threshold^2 / z * sd, and enters the averages as such.
+    A norm at z = (norm - mean) / sd above the threshold is clipped to mean + threshold^2 / z * sd, and enters
+    the moving averages of mean and variance as such.
+
+    Attributes:
+        threshold: the largest z that is left alone, in standard deviations.
+        alpha: weight of the past in the moving averages, 0 to 1.
+        warm_up: norms from which mean and variance are made at first; none of them is clipped.
+
+    References:
+        Kumar 2025, 2504.02507.
     """
 
     name: ClassVar[str] = "zscore"
@@ -151,12 +215,28 @@ class ZClip:
     warm_up: int = 25
 
     def start(self, tensors: int) -> dict[str, Any]:
-        """count: of finite norms so far; mean, square: of the warm-up's norms, then moving averages."""
+        """What the first step is given as state.
+
+        Args:
+            tensors: how many.
+
+        Returns:
+            "count", finite norms so far, (); "mean" and "variance" of the norms, ().
+        """
         zero = np.zeros((), np.float32)
         return {"count": zero, "mean": zero.copy(), "variance": zero.copy()}
 
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """norms: (tensors,). Returns one factor for all."""
+        """The factors of one step.
+
+        Args:
+            xp: the functions that the arithmetic needs.
+            norms: of the gradients, (tensors,).
+            state: what the step before returned, at first that of ``start``.
+
+        Returns:
+            One factor for all tensors, (), and the new state.
+        """
         norm = global_norm(xp, norms)
         count, mean, variance = state["count"], state["mean"], state["variance"]
         warm = count < self.warm_up
@@ -181,10 +261,16 @@ class ZClip:
 
 @dataclass(frozen=True, slots=True)
 class AdaGC:
-    """Each tensor against a moving average of its own clipped norm (2502.11034, algorithm 1).
+    """Each tensor against a moving average of its own clipped norm.
 
-    limit: the paper's lambda, 1.05. beta: 0.98. warm_up: steps (the paper's 100) of global-norm clipping at
-    ``bound``, in which each average is the smallest norm so far.
+    Attributes:
+        limit: a tensor's norm may be this many times its average (the paper's lambda).
+        beta: weight of the past in the average, 0 to 1.
+        warm_up: steps of global-norm clipping, in which each average is the smallest norm so far.
+        bound: of the global norm in the warm-up.
+
+    References:
+        Wang 2025, 2502.11034, algorithm 1.
     """
 
     name: ClassVar[str] = "adagc"
@@ -195,11 +281,27 @@ class AdaGC:
     bound: float = 1.0
 
     def start(self, tensors: int) -> dict[str, Any]:
-        """average: of each tensor; count: of finite steps so far."""
+        """What the first step is given as state.
+
+        Args:
+            tensors: how many.
+
+        Returns:
+            "average" of each tensor's norm, (tensors,); "count", finite steps so far, ().
+        """
         return {"average": np.full(tensors, np.inf, np.float32), "count": np.zeros((), np.float32)}
 
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """norms: (tensors,). Returns (tensors,)."""
+        """The factors of one step.
+
+        Args:
+            xp: the functions that the arithmetic needs.
+            norms: of the gradients, (tensors,).
+            state: what the step before returned, at first that of ``start``.
+
+        Returns:
+            A factor for each tensor, (tensors,), and the new state.
+        """
         average, count = state["average"], state["count"]
         warm = count < self.warm_up
         whole = _at_most(xp, global_norm(xp, norms), self.bound) + norms * 0
@@ -222,8 +324,16 @@ class Auto:
 
     The bound is exp(median + spread * deviation) of the logarithms of the last norms, deviation being
     1.4826 times their median absolute deviation, at least 0.05 (gradient norms are close to log-normal, and
-    medians are robust to outliers). spread: 4, a measured choice: on healthy trainings it binds on about 1
-    step in a hundred. Nothing is clipped in the first ten.
+    medians are robust to outliers).
+
+    Attributes:
+        spread: in standard deviations of the log norm; 4 is measured: on healthy trainings it binds on about 1
+            step in a hundred.
+        window: norms that are remembered.
+        warm_up: steps at the start in which nothing is clipped.
+
+    References:
+        docs/theory.md, "Clipping".
     """
 
     name: ClassVar[str] = "auto"
@@ -233,14 +343,27 @@ class Auto:
     warm_up: int = 10
 
     def start(self, tensors: int) -> dict[str, Any]:
-        """history: the last norms, inf where there is none yet; count: of finite norms so far."""
-        return {
-            "history": np.full(self.window, np.inf, np.float32),
-            "count": np.zeros((), np.float32),
-        }
+        """What the first step is given as state.
+
+        Args:
+            tensors: how many.
+
+        Returns:
+            "history", the last norms, (window,); "count", finite norms so far, ().
+        """
+        return _no_history(self.window)
 
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """norms: (tensors,). Returns one factor for all; the bound is that of the steps before."""
+        """The factors of one step; the bound is that of the steps before.
+
+        Args:
+            xp: the functions that the arithmetic needs.
+            norms: of the gradients, (tensors,).
+            state: what the step before returned, at first that of ``start``.
+
+        Returns:
+            One factor for all tensors, (), and the new state.
+        """
         norm = global_norm(xp, norms)
         middle = xp.log(_quantile(xp, state, 0.5, self.window) + _TINY)
         away = xp.abs(xp.log(state["history"] + _TINY) - middle)
@@ -254,7 +377,11 @@ class Auto:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Each element into [-bound, bound]; changes the direction. Keras' ``clipvalue``."""
+    """Each element into [-bound, bound]; changes the direction. Keras' ``clipvalue``.
+
+    Attributes:
+        bound: of the absolute value of each element.
+    """
 
     name: ClassVar[str] = "value"
     scope: ClassVar[Scope] = "elements"
@@ -263,10 +390,17 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class AGC:
-    """Each output unit's gradient against that unit's weights (NFNets, Brock 2021, 2102.06171).
+    """Each output unit's gradient against that unit's weights.
 
     g <- g * limit * max(||w||, eps) / ||g|| where ||g|| / max(||w||, eps) exceeds limit. Not on the last
     matrix of the model: the paper leaves out the final linear layer.
+
+    Attributes:
+        limit: the largest ratio of the norms, the paper's lambda.
+        eps: the least norm that a unit's weights count with.
+
+    References:
+        Brock 2021 (NFNets), 2102.06171, section 4.
     """
 
     name: ClassVar[str] = "agc"
@@ -275,18 +409,32 @@ class AGC:
     eps: float = 1e-3
 
     def unit_factors(self, xp: Namespace, gradients: AnyArray, weights: AnyArray) -> AnyArray:
-        """Factors of one tensor from the norms of its units' gradients and weights, of one shape."""
+        """The factors of one tensor.
+
+        Args:
+            xp: the functions that the arithmetic needs.
+            gradients: norm of each unit's gradient, (units,) or any shape that broadcasts to the tensor's.
+            weights: norm of each unit's weights, of the same shape.
+
+        Returns:
+            A factor for each unit, of the same shape.
+        """
         bound = self.limit * xp.maximum(weights, weights * 0 + self.eps)
         return _at_most(xp, gradients, bound)
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateClip:
-    """A tensor's step is divided by max(1, RMS_t / limit), RMS_t = sqrt(mean(g^2 / max(v, eps^2))) with Adam's
-    second moment v of this step, bias-corrected (StableAdamW, Wortsman 2023, 2304.13013; the limit d is that of
-    Adafactor, 1804.04235).
+    """A tensor's step is divided by max(1, RMS_t / limit).
 
-    limit, eps: the papers', 1 and 1e-8.
+    RMS_t = sqrt(mean(g^2 / max(v, eps^2))) with Adam's second moment v of this step, bias-corrected.
+
+    Attributes:
+        limit: the largest RMS_t that is left alone, Adafactor's d.
+        eps: the least root of the second moment.
+
+    References:
+        Wortsman 2023 (StableAdamW), 2304.13013, algorithm 2; Shazeer 2018 (Adafactor), 1804.04235, section 6.
     """
 
     name: ClassVar[str] = "update"
@@ -295,12 +443,21 @@ class UpdateClip:
     eps: float = 1e-8
 
     def factor(self, xp: Namespace, rms: AnyArray) -> AnyArray:
-        """The factor of a tensor's update from its RMS_t."""
+        """The factor of one tensor's update.
+
+        Args:
+            xp: the functions that the arithmetic needs.
+            rms: the tensor's RMS_t, ().
+
+        Returns:
+            The factor, (), at most 1.
+        """
         return 1 / xp.maximum(rms / self.limit, rms * 0 + 1)
 
 
 NormClip = GlobalNorm | TensorNorm | AutoClip | ZClip | AdaGC | Auto
 Clip = NormClip | Value | AGC | UpdateClip
+"""What bounds the gradients, or the update, of a step; ``parse`` makes one from what a user writes."""
 KINDS: tuple[type[Any], ...] = (
     GlobalNorm, TensorNorm, Value, AGC, AutoClip, ZClip, AdaGC, UpdateClip, Auto
 )  # fmt: skip
@@ -308,9 +465,17 @@ _TINY = 1e-37
 
 
 def parse(value: str | float | Clip | None) -> Clip | None:
-    """A clip from what a user writes: 1.0 (a global norm), "auto", "agc", "agc:0.02", "zscore:3", None.
+    """A clip from what a user writes.
 
-    The number after the colon is the kind's first parameter. Raises EvengradError on anything else.
+    Args:
+        value: 1.0 (a global norm), "auto", "agc", "agc:0.02", "zscore:3", a clip, or None. The number after
+            the colon is the kind's first parameter.
+
+    Returns:
+        The clip; None for none.
+
+    Raises:
+        EvengradError: anything else.
     """
     if value is None or isinstance(value, KINDS):
         return value
@@ -336,11 +501,14 @@ def in_words(clip: Clip | None) -> str | None:
 
 
 def as_settings(clip: Clip | None) -> dict[str, Any]:
-    """What a run file says of its clip.
+    """What a run file says of its clip, each None where there is none.
+
+    Args:
+        clip: that of the run.
 
     Returns:
-        clip: in words. clip_kind: its name. clip_bound: a bound of the gradients themselves (of all, of a
-        tensor's or of an element), for the kinds that have one. None for each that there is not.
+        "clip", in words; "clip_kind", its name; "clip_bound", the bound of the gradients themselves (of all, of
+        a tensor's or of an element) for the kinds that have one.
     """
     return {
         "clip": in_words(clip),
@@ -377,6 +545,11 @@ def _at_most(xp: Namespace, norm: AnyArray, bound: AnyArray) -> AnyArray:
     """min(1, bound / norm)."""
     safe = xp.maximum(norm, norm * 0 + _TINY)
     return xp.minimum(bound / safe, norm * 0 + 1)
+
+
+def _no_history(window: int) -> dict[str, Any]:
+    """The history of no step yet: inf where there is none."""
+    return {"history": np.full(window, np.inf, np.float32), "count": np.zeros((), np.float32)}
 
 
 def _remember(xp: Namespace, norm: AnyArray, state: State, window: int) -> State:

@@ -18,10 +18,12 @@ SQUARES = 1.8e19  # its square is the largest float32
 
 
 class Action(StrEnum):
-    """what becomes of a step that the guard refuses. Its weights are untouched in each case.
+    """What becomes of a step that the guard refuses. Its weights are untouched in each case.
 
-    STOP: the training ends with GuardStopError. SKIP: it goes on with the next batch. ROLLBACK: the last
-    good weights and optimizer state are put back, the rate is lowered, and it goes on.
+    Attributes:
+        STOP: the training ends with GuardStopError.
+        SKIP: it goes on with the next batch.
+        ROLLBACK: the last good weights and optimizer state are put back, the rate is lowered, and it goes on.
     """
 
     STOP = "stop"
@@ -52,9 +54,16 @@ class Guard:
 
 
 def parse(value: str | Guard | None) -> Guard | None:
-    """A guard from what a user writes: "stop", "skip", "skip:5", "rollback", "off", None.
+    """A guard from what a user writes.
 
-    Raises EvengradError on anything else.
+    Args:
+        value: "stop", "skip", "skip:5", "rollback", "rollback:2", "off", a Guard, or None.
+
+    Returns:
+        The guard; None for none.
+
+    Raises:
+        EvengradError: anything else.
     """
     if value is None or isinstance(value, Guard):
         return value
@@ -77,11 +86,20 @@ def passes(
     reach: AnyArray,
     ceiling: AnyArray,
 ) -> AnyArray:
-    """Whether a step may reach the weights, worked out where the gradients are: a bool scalar.
+    """Whether a step may reach the weights, worked out where the gradients are.
 
-    norms: (tensors,), of the gradients before the clip. total: of all together. factors: the clip's, (tensors,)
-    or a scalar. reach: (tensors,), from ``reach``. ceiling: the largest total that passes, from ``ceiling``.
     What is left after the clip may not overflow when it is squared, as Adam does. A NaN fails each comparison.
+
+    Args:
+        xp: the functions that the arithmetic needs.
+        norms: of the gradients before the clip, (tensors,).
+        total: norm of all together, ().
+        factors: the clip's, (tensors,) or ().
+        reach: from ``reach``, (tensors,).
+        ceiling: the largest total that passes, from ``ceiling``, ().
+
+    Returns:
+        A bool scalar.
     """
     clipped = norms * factors
     good = xp.isfinite(norms) & (clipped <= SQUARES) & (clipped * reach <= 1)
@@ -93,9 +111,15 @@ def reach(tensors: Sequence[Tensor], weight_rms: Floats, rate: float | None) -> 
     """What a gradient's norm is multiplied by to give rms(update) / rms(weights) under plain gradient
     descent: a step where that exceeds 1 leaves less of a weight matrix than it overwrites (as in EG701).
 
-    rate: None for other optimizers, whose steps are bounded; the reach is then 0. weight_rms: (tensors,). A
-    matrix that starts at or near zero counts with its variance-preserving scale, 1 / sqrt(fan_in). Biases,
-    scales and embeddings have none.
+    A matrix that starts at or near zero counts with its variance-preserving scale, 1 / sqrt(fan_in).
+
+    Args:
+        tensors: the trained ones.
+        weight_rms: of each, (tensors,).
+        rate: the learning rate; None for other optimizers, whose steps are bounded.
+
+    Returns:
+        (tensors,); 0 for biases, scales and embeddings, and for all where the rate is None.
     """
     found = np.zeros(len(tensors))
     if rate is None or not math.isfinite(rate):
@@ -108,14 +132,33 @@ def reach(tensors: Sequence[Tensor], weight_rms: Floats, rate: float | None) -> 
 
 
 def ceiling(guard: Guard | None, norms: Sequence[float]) -> float:
-    """The largest norm of all gradients that passes, given the norms of the last steps (at least 20)."""
+    """The largest norm of all gradients that passes.
+
+    Args:
+        guard: whose ``spike`` says how many times the median that is.
+        norms: of all gradients in the last steps; fewer than 20 set no ceiling.
+
+    Returns:
+        The norm; about the largest float32 where there is no ceiling.
+    """
     if guard is None or guard.spike is None or len(norms) < 20:
         return _NO_CEILING
     return guard.spike * float(np.median(norms))
 
 
 def reason(norms: Floats, factors: Floats, reach: Floats, total: float, limit: float) -> EventKind:
-    """Why ``passes`` said no."""
+    """Why ``passes`` said no.
+
+    Args:
+        norms: as there.
+        factors: as there.
+        reach: as there.
+        total: as there.
+        limit: the ceiling.
+
+    Returns:
+        NON_FINITE, OVERWRITE or SPIKE.
+    """
     if not (np.isfinite(norms) & (norms * factors <= SQUARES)).all():
         return EventKind.NON_FINITE
     if (norms * factors * reach > 1).any():

@@ -20,19 +20,40 @@ class RunListener(Protocol):
     """
 
     def begin(self, subject: Subject, path: Path | None) -> None:
-        """The first step comes. path: of the run file; None where none is written."""
+        """The first step comes.
+
+        Args:
+            subject: what is watched.
+            path: of the run file; None where none is written.
+        """
 
     def step(self, step: Step) -> None:
-        """A step was made, or refused."""
+        """A step was made, or refused.
+
+        Args:
+            step: its loss, rate and norms.
+        """
 
     def detail(self, detail: Detail) -> None:
-        """An observed step in full: every 10th by default, and the first ten."""
+        """An observed step in full: every 10th by default, and the first ten.
+
+        Args:
+            detail: figures of each tensor, and of a sample of each activation.
+        """
 
     def event(self, event: Event) -> None:
-        """Something happened: a spike, a step that was refused, units that die, and the like."""
+        """Something happened: a spike, a step that was refused, units that die, and the like.
+
+        Args:
+            event: what, where and when.
+        """
 
     def end(self, status: RunStatus) -> None:
-        """The training is over, or the watch was removed."""
+        """The training is over, or the watch was removed.
+
+        Args:
+            status: "finished", "stopped" (by the guard), "failed" or "interrupted".
+        """
 
 
 class SafeListener:

@@ -17,8 +17,18 @@ from evengrad.recording.schema import NAME
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run in a line. loss: the last one, None where there is none. events: how many by kind.
-    silent: seconds since the last write. boxes: whether it has a black box.
+    """A run in a line.
+
+    Attributes:
+        path: its folder.
+        script: what was run.
+        status: as in Run.
+        started: seconds since 1970.
+        steps: how many were written.
+        loss: the last one, None where there is none.
+        events: how many by kind.
+        silent: seconds since the last write.
+        boxes: whether it has a black box.
     """
 
     path: Path
@@ -33,9 +43,13 @@ class RunSummary:
 
 
 def runs_in(folder: Path) -> tuple[list[RunSummary], list[Path]]:
-    """The runs in the folders of this one, newest first; and those that hold a run file that cannot be read.
+    """The runs in the folders of this one. A folder that is a run itself counts alone.
 
-    A folder that is a run itself counts alone. Whatever else lies there is passed over.
+    Args:
+        folder: whatever else lies there is passed over.
+
+    Returns:
+        The runs, newest first; and the folders that hold a run file that cannot be read.
     """
     found, broken = [], []
     files = [folder / NAME] if (folder / NAME).is_file() else sorted(folder.glob(f"*/{NAME}"))

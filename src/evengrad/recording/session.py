@@ -38,8 +38,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RefusedStep:
-    """A step that did not pass the guard, as the adapter saw it. norms, factors: as in ``guard.passes``.
-    box: makes the black box, the origin with it; called at most once, with why the step was refused.
+    """A step that did not pass the guard, as the adapter saw it.
+
+    Attributes:
+        step: its figures.
+        norms: of the gradients before the clip, (tensors,).
+        kind: why it was refused.
+        box: makes the black box, the origin with it; called at most once, with why the step was refused.
     """
 
     step: Step

@@ -11,8 +11,14 @@ from evengrad.recording import clip, guard
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to watch. every: steps between two observed ones (the first ten are all observed). folder: where
-    runs are written; None: nothing is written. name: of the run, by default the script's.
+    """How to watch.
+
+    Attributes:
+        every: steps between two observed ones; the first ten are all observed.
+        clip: what bounds the gradients; None: nothing.
+        guard: what becomes of steps that must not reach the weights; None: they do.
+        folder: where runs are written; None: nothing is written.
+        name: of the run, by default the script's.
     """
 
     every: int = 10
@@ -33,7 +39,21 @@ def settings_of(
     folder: str | Path | None,
     name: str,
 ) -> Settings:
-    """Settings from what a user writes. Raises EvengradError on what is not understood."""
+    """Settings from what a user writes.
+
+    Args:
+        given_clip: see ``clip.parse``.
+        given_guard: see ``guard.parse``.
+        every: as in Settings.
+        folder: as in Settings.
+        name: as in Settings.
+
+    Returns:
+        The settings.
+
+    Raises:
+        EvengradError: what is not understood.
+    """
     if every < 1:
         raise EvengradError(
             f"Expected every=, steps between two observed ones, at least 1; got {every}."

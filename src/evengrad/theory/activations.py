@@ -25,7 +25,16 @@ _STEP = 1e-5  # of the central difference for the slope
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """square: E[phi^2]. mean: E[phi]. slope_square: E[phi'^2]."""
+    """Moments of an activation phi over z ~ N(0, q).
+
+    Attributes:
+        square: E[phi^2].
+        mean: E[phi].
+        slope_square: E[phi'^2].
+
+    References:
+        Poole 2016, 1606.05340; docs/theory.md, "Activations".
+    """
 
     square: float
     mean: float
@@ -38,7 +47,16 @@ class Moments:
 
 
 def moments(phi: ActivationFunction, q: float = 1.0, kinks: tuple[float, ...] = (0.0,)) -> Moments:
-    """Moments of an elementwise activation over z ~ N(0, q); kinks: where its slope jumps."""
+    """Moments of an elementwise activation over z ~ N(0, q).
+
+    Args:
+        phi: on float64 arrays.
+        q: variance of its input.
+        kinks: where its slope jumps.
+
+    Returns:
+        The moments, exact to about 1e-9.
+    """
     sd = math.sqrt(q)
     ends = [-_REACH, *sorted(k / sd for k in kinks if abs(k / sd) < _REACH), _REACH]
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)

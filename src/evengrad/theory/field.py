@@ -34,11 +34,19 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """A tensor. kernel: second moments. mean: (parts,). sizes: length of each part along ``axis``.
+    """A tensor, as its law over seeds.
 
-    values: (parts, nodes): what it is, as a function of the anchor at each quantile. unrest: Var of the mean
-    square over the features of one place, as a part of what independent Gaussians have; 0 behind a
-    normalisation of each place.
+    Attributes:
+        shape: batch included.
+        kernel: second moments, (parts, 2, ..., 2): by axis, at the same place or at another.
+        mean: of each part, (parts,).
+        sizes: length of each part along ``axis``, (parts,).
+        axis: along which the parts lie; None for one part.
+        profile: axis -> energy by place.
+        anchor: the Gaussian tensor that this is a function of.
+        values: what it is, as a function of the anchor at each quantile, (parts, nodes).
+        unrest: Var of the mean square over the features of one place, as a part of what independent Gaussians
+            have; 0 behind a normalisation of each place.
     """
 
     shape: Shape
@@ -169,11 +177,17 @@ class Signal:
     """A gradient on its way back: ``kernel`` where it came from, times an elementwise function of the
     anchor of the tensor where it is now.
 
-    kernel: second moments, (parts or 1, 2, ..., 2). slope: (parts or 1, nodes). spread: Var log energy
-    over seeds, so far. overlap: E[cos^2] of the angle between the gradients at two places beyond what
-    the kernel says: 1 / dimension at the outputs. lean: of several signals made one, E[delta^2 | the
-    tensor's value] at each quantile, of mean 1: which values the gradient falls on.
-    depth: weight matrices passed, the mean over paths. parts: the signals that were made one.
+    Attributes:
+        kernel: second moments, (parts or 1, 2, ..., 2).
+        slope: that function at each quantile, (parts or 1, nodes).
+        profile: axis -> energy by place.
+        spread: Var log energy over seeds, so far.
+        overlap: E[cos^2] of the angle between the gradients at two places beyond what the kernel says: 1 /
+            dimension at the outputs.
+        lean: of several signals made one, E[delta^2 | the tensor's value] at each quantile, of mean 1: which
+            values the gradient falls on.
+        depth: weight matrices passed, the mean over paths.
+        parts: the signals that were made one.
     """
 
     kernel: Kernel

@@ -40,10 +40,19 @@ def expect(values: Array) -> Array:
 
 
 def dual(values: Array, rho: Array) -> Array:
-    """E[f(u) f(v)] for every correlation in rho.
+    """E[f(u) f(v)] of standard normal u and v for every correlation, by Hermite series.
 
-    values: (parts, nodes). rho: (parts, ...), -1 to 1. Returns the shape of rho. What the series of 60
-    terms leaves of E[f^2] counts at |rho| near 1 only.
+    What the series of 60 terms leaves of E[f^2] counts at |rho| near 1 only.
+
+    Args:
+        values: f at the quantiles, (parts, nodes).
+        rho: correlations, (parts, ...), -1 to 1.
+
+    Returns:
+        Of the shape of rho.
+
+    References:
+        Daniely 2016, 1602.05897 (dual activations).
     """
     squares = (values @ _HERMITE.T) ** 2
     rest = np.maximum(expect(values**2) - squares.sum(axis=1), 0.0)

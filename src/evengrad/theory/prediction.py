@@ -39,25 +39,44 @@ development half of ``bench/zoo``.
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A natural logarithm over seeds: 2.5%, 50% and 97.5%."""
+    """A natural logarithm over seeds.
+
+    Attributes:
+        low: 2.5% of the seeds lie below.
+        median: of the seeds.
+        high: 2.5% of the seeds lie above.
+    """
 
     low: float
     median: float
     high: float
 
     def holds(self, value: float) -> bool:
-        """Whether a measured value lies inside."""
+        """Whether a measured value lies inside.
+
+        Args:
+            value: a natural logarithm.
+
+        Returns:
+            Whether it does, the ends included.
+        """
         return self.low <= value <= self.high
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Prediction:
-    """The budget of the median seed, with a 95% band.
+    """The budget of the median seed, with a 95% band; natural logarithms.
 
-    expected: what a probe would measure; norms are relative to the norm at the outputs, weights have no
-    gradients, and the loss is unknown. levels: operation -> log(norm of dL/dy at its output / norm at the
-    outputs). terms: operation -> its log gain. total: the same of the model's inputs. unknown: operation
-    -> why there is no rule for it.
+    Attributes:
+        expected: what a probe would measure; norms are relative to the norm at the outputs, weights have no
+            gradients, and the loss is unknown.
+        levels: operation -> log(norm of dL/dy at its output / norm at the outputs).
+        terms: operation -> its log gain.
+        total: log(norm at the model's inputs / norm at its outputs).
+        unknown: operation -> why there is no rule for it.
+
+    References:
+        docs/theory.md, "Growth through depth"; Hanin and Nica 2018, 1812.05994.
     """
 
     expected: Probe
@@ -74,7 +93,12 @@ class Prediction:
 def predict(spec: ModelSpec, inputs: Mapping[int, Law] | None = None) -> Prediction:
     """Forecast the budget of a model.
 
-    inputs: the law of the model's input tensors; those not named are taken for standard normal.
+    Args:
+        spec: the model.
+        inputs: tensor -> its law, of the model's inputs; those not named are taken for standard normal.
+
+    Returns:
+        The budget of the median seed, with a 95% band.
     """
     laws = {i.tensor: Law(0.0, 1.0, "standard normal") for i in spec.inputs if not i.integer}
     sizes = {t: math.prod(spec.tensors[t]) for t in spec.outputs}

@@ -36,8 +36,12 @@ _STEP = 1e-4  # of the central difference for a slope, relative to the argument'
 
 @dataclass(frozen=True, slots=True)
 class GradientLevel:
-    """A gradient at one place. energy: E||delta||^2, summed over the elements. spread: Var log energy over
-    seeds. depth: weight matrices between it and the outputs.
+    """A gradient at one place.
+
+    Attributes:
+        energy: E||delta||^2, summed over the elements.
+        spread: Var log energy over seeds.
+        depth: weight matrices between it and the outputs.
     """
 
     energy: float = 0.0
@@ -63,8 +67,12 @@ def together(levels: Iterable[GradientLevel]) -> GradientLevel:
 
 @dataclass(slots=True)
 class OperationGain:
-    """What one operation does: tensor -> the gradient there through this operation alone (below), by all
-    paths (above). grown: the fluctuation that the operation adds.
+    """What one operation does.
+
+    Attributes:
+        below: input tensor -> the gradient there through this operation alone.
+        above: output tensor -> the gradient there by all paths.
+        grown: the fluctuation that the operation adds, Var log energy over seeds.
     """
 
     below: dict[int, GradientLevel] = field(default_factory=dict)
@@ -74,7 +82,14 @@ class OperationGain:
 
 @dataclass(slots=True)
 class Propagation:
-    """fields: tensor -> its law. gains: operation -> what it does. unknown: operations without a rule."""
+    """What the theory says of a spec.
+
+    Attributes:
+        fields: tensor -> its law.
+        gains: operation -> what it does.
+        sources: tensor -> the gradient there by all paths, where gradients arrive.
+        unknown: operation -> why there is no rule for it.
+    """
 
     fields: dict[int, Field]
     gains: dict[str, OperationGain]
@@ -83,9 +98,15 @@ class Propagation:
 
 
 def propagate(spec: ModelSpec, inputs: dict[int, Law], starts: dict[int, float]) -> Propagation:
-    """Run the theory over a spec.
+    """Run the theory over a spec: forwards the laws of the tensors, backwards the energies of the gradient.
 
-    inputs: law of the model's input tensors. starts: E[delta^2] summed over the elements, at the outputs.
+    Args:
+        spec: the model.
+        inputs: tensor -> its law, of the model's inputs.
+        starts: tensor -> E[delta^2] summed over its elements, at the outputs.
+
+    Returns:
+        The law at each tensor, the gradient at each operation, and the operations without a rule.
     """
     run = _Pass(spec, inputs)
     for node in run.nodes:

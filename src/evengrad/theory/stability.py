@@ -40,8 +40,19 @@ all of one sign, are no average yet."""
 
 
 def edge(method: Method) -> float:
-    """Eta * lambda at the edge: 2 for gradient descent, 2 (1 + b) with heavy-ball momentum b, 2 (1 + b) /
-    (1 + 2 b) with Nesterov's, and 2 (1 + b1) / (1 - b1) for Adam, whose momentum is an average.
+    """Rate times curvature, eta * lambda, beyond which an optimizer diverges on a quadratic.
+
+    2 for gradient descent, 2 (1 + b) with heavy-ball momentum b, 2 (1 + b) / (1 + 2 b) with Nesterov's, and
+    2 (1 + b1) / (1 - b1) for Adam, whose momentum is an average.
+
+    Args:
+        method: the optimizer.
+
+    Returns:
+        eta * lambda, without a unit.
+
+    References:
+        Cohen 2021, 2103.00065, section 2; Cohen 2022, 2207.14484; docs/theory.md, "Learning rate".
     """
     b = method.momentum
     if method.family == "adam":
@@ -54,6 +65,12 @@ def largest_stable(rate: Rate) -> float:
 
     The sharpness counts for SGD alone: a second moment of one gradient has weights with next to none, and
     the Hessian preconditioned by it says nothing of training.
+
+    Args:
+        rate: what was measured along the coming update.
+
+    Returns:
+        The rate; inf where nothing bounds it.
     """
     if rate.sharpness is not None and rate.method.family in ("sgd", "other"):
         return edge(rate.method) / rate.sharpness if rate.sharpness > 0 else math.inf
@@ -70,7 +87,18 @@ def _of_critical(method: Method) -> float:
 
 
 def verdict(rate: Rate) -> RateVerdict:
-    """Of the rate in use. diverges: beyond the catapult's range, and the coming step itself raises the loss."""
+    """Of the rate in use.
+
+    Args:
+        rate: what was measured along the coming update.
+
+    Returns:
+        "safe", "catapult", or "diverges": beyond the catapult's range, and the coming step itself raises the
+        loss.
+
+    References:
+        Lewkowycz 2020, 2003.02218; docs/theory.md, "Learning rate".
+    """
     ratio = rate.learning_rate / largest_stable(rate)
     if ratio <= 1:
         return "safe"
@@ -79,11 +107,20 @@ def verdict(rate: Rate) -> RateVerdict:
 
 
 def first_step(weights: float, move: float, eps: float = 0.0) -> float:
-    """How many coming updates the search for the critical rate begins with: 1, or as many as move the
-    weights by a thousandth, since of less a float32 loss shows its rounding alone.
+    """How many coming updates the search for the critical rate begins with.
 
-    weights, move: Euclidean norms of all that moves, and of its update. eps: of the weights' dtype, where
-    it is coarser. Raises ValueError where the update is not finite or moves nothing.
+    1, or as many as move the weights by a thousandth, since of less a float32 loss shows its rounding alone.
+
+    Args:
+        weights: Euclidean norm of all that moves.
+        move: Euclidean norm of its update.
+        eps: of the weights' dtype, where it is coarser.
+
+    Returns:
+        The step, in coming updates.
+
+    Raises:
+        ValueError: the update is not finite or moves nothing.
     """
     if not math.isfinite(move):
         raise ValueError("the coming update is not finite")
@@ -95,11 +132,24 @@ def first_step(weights: float, move: float, eps: float = 0.0) -> float:
 def critical_rate(
     loss: Callable[[float], float], start: float, passes: int = PASSES
 ) -> tuple[float, int]:
-    """The smallest step along a direction that raises the loss, and the forward passes it took.
+    """The smallest step along a direction that raises the loss, by exponential search, then bisection of the
+    logarithm.
 
-    loss: of the step. start: the first step to try. Exponential search, then bisection of the logarithm;
-    a loss that is not finite is raised. inf where steps as large as 1e13 times the first raise nothing.
-    Raises ValueError where the loss is not finite at rest.
+    A loss that is not finite is raised.
+
+    Args:
+        loss: of the step.
+        start: the first step to try.
+        passes: forward passes that it may take.
+
+    Returns:
+        The step, inf where steps as large as 1e13 times the first raise nothing; and the passes it took.
+
+    Raises:
+        ValueError: the loss is not finite at rest.
+
+    References:
+        2601.16979 (eta_c).
     """
     at_rest = loss(0.0)
     if not math.isfinite(at_rest):
@@ -129,9 +179,17 @@ def critical_rate(
 
 
 def largest_eigenvalue(product: Callable[[Array], Array], size: int) -> float:
-    """Of a symmetric matrix, by the size of the eigenvalue, from at most 40 matrix-vector products.
+    """The eigenvalue of a symmetric matrix that is largest in size, by at most 40 steps of the power method.
 
-    Raises ArithmeticError where one is not finite.
+    Args:
+        product: the matrix times a vector, (size,) -> (size,).
+        size: its order.
+
+    Returns:
+        The absolute value.
+
+    Raises:
+        ArithmeticError: a product is not finite.
     """
     vector = np.random.default_rng(0).normal(size=size)
     largest = 0.0

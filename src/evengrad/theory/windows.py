@@ -12,7 +12,16 @@ from evengrad.values.spec import Array
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window along one axis. size: places in and out. taps: share of the energy at each tap, sum 1."""
+    """A window along one axis.
+
+    Attributes:
+        size: places in and out.
+        kernel: taps.
+        stride: places between two outputs.
+        dilation: places between two taps.
+        before: padding in front.
+        taps: share of the energy at each tap, sum 1.
+    """
 
     size: tuple[int, int]
     kernel: int

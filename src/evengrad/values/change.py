@@ -22,10 +22,14 @@ class Advice(NamedTuple):
 class Change:
     """Base of all changes: frozen dataclasses of plain values, which can be made live and written as a patch.
 
-    stage: its place among the changes made live; the network before its weights before their training.
-    patch_stage: its place among the edits of a script. substitutes: it stands in for calls of functions, also
-    in code that has not run yet. scheduled: its effect depends on how many steps there are. trained: the
-    weights begin trained, with a low loss. Fields called ``layers`` are names of layers.
+    Fields called ``layers`` are names of layers.
+
+    Attributes:
+        stage: its place among the changes made live; the network before its weights before their training.
+        patch_stage: its place among the edits of a script.
+        substitutes: it stands in for calls of functions, also in code that has not run yet.
+        scheduled: its effect depends on how many steps there are.
+        trained: the weights begin trained, with a low loss.
     """
 
     stage: ClassVar[int]

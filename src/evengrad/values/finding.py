@@ -52,7 +52,9 @@ class Symptom(StrEnum):
 class Severity(IntEnum):
     """How much a finding matters.
 
-    ERROR: the training cannot work as it stands. WARNING: it is held back, or works by luck.
+    Attributes:
+        ERROR: the training cannot work as it stands.
+        WARNING: it is held back, or works by luck.
     """
 
     WARNING = 1
@@ -63,14 +65,20 @@ class Severity(IntEnum):
 class Finding:
     """One diagnosis.
 
-    code: "EG101", stable between versions. title: one line, with the figure that matters.
-    layers: the user's own layer names, forward order. evidence: what was measured, one fact a line.
-    advice: what to change, in the user's framework, one step a line.
-    explained_by: the causes that, where another finding has found one of them, make this
-    finding an echo of that one. Empty for a finding that names a cause itself.
-    symptom: how it shows, for the remedies. unhealthy: with it a training is not healthy whatever its loss
-    does: gradients explode, vanish or are not finite, weights are overwritten, the loss diverges.
-    echoes: the findings folded into this one by ``diagnose``.
+    Attributes:
+        code: "EG101", stable between versions.
+        title: one line, with the figure that matters.
+        cause: why the gradients go wrong.
+        severity: how much it matters.
+        layers: the user's own layer names, forward order.
+        evidence: what was measured, one fact a line.
+        advice: what to change, in the user's framework, one step a line.
+        explained_by: the causes that, where another finding has found one of them, make this finding an echo of
+            that one; empty for a finding that names a cause itself.
+        echoes: the findings folded into this one by ``diagnose``.
+        symptom: how it shows, for the remedies.
+        unhealthy: with it a training is not healthy whatever its loss does: gradients explode, vanish or are
+            not finite, weights are overwritten, the loss diverges.
     """
 
     code: str

@@ -19,8 +19,10 @@ from evengrad.values.wording import count
 class Port:
     """A tensor where it meets an operation, and the norm of the gradient there.
 
-    At an input of an operation: the norm of dL/dx through that operation alone.
-    At an output: the norm of dL/dy, by all paths from y to the loss.
+    Attributes:
+        tensor: its number in the probe.
+        norm: Euclidean; at an input of an operation of dL/dx through that operation alone, at an output of
+            dL/dy by all paths from y to the loss.
     """
 
     tensor: int
@@ -31,9 +33,11 @@ class Port:
 class ActivationHealth:
     """Shares over one batch, 0 to 1.
 
-    saturated: elements where the slope of a bounded activation is all but gone.
-    dead: units (channels, or features of a dense layer) that are zero for the whole batch,
-    at every position; 0 for activations that have no zero region. units: how many there are.
+    Attributes:
+        saturated: elements where the slope of a bounded activation is all but gone.
+        dead: units (channels, or features of a dense layer) that are zero for the whole batch, at every
+            position; 0 for activations that have no zero region.
+        units: how many there are.
     """
 
     saturated: float
@@ -51,7 +55,8 @@ class Operation:
             ``Conv2D(activation="relu", name="conv1")``.
         kind: what it is in evengrad's words.
         type: what it is in the framework's, e.g. "Conv2D", "relu", "BatchNorm2d", "add".
-        inputs, outputs: the tensors that it reads and makes, and the gradients there.
+        inputs: the tensors that it reads, and the gradients there.
+        outputs: those that it makes.
         forward: figures of its output. (Several outputs: taken together, shape of the first.)
         backward: figures of dL/dy there.
         weights: names of those that it uses.
@@ -75,8 +80,13 @@ class Operation:
 
     @property
     def log_gain(self) -> float | None:
-        """log(||dL/dx through o alone|| / ||dL/dy||), as in docs/theory.md, Growth through depth; None where no
-        gradient goes in (a zero norm at the output) or none comes out (an operation on integers).
+        """log(||dL/dx through o alone|| / ||dL/dy||), natural; None where there is no such ratio.
+
+        That is where no gradient goes in (a zero norm at the output) or none comes out (an operation on
+        integers).
+
+        References:
+            docs/theory.md, "Growth through depth".
         """
         below = root_sum_squares(port.norm for port in self.inputs)
         above = root_sum_squares(port.norm for port in self.outputs)
@@ -108,13 +118,24 @@ class Weight:
 
     @property
     def scale(self) -> float | None:
-        """sqrt(mean(W^2) * fan_in): the factor by which it changes the norm (docs/theory.md, Closed forms)."""
+        """sqrt(mean(W^2) * fan_in): the factor by which it changes the norm.
+
+        References:
+            docs/theory.md, "Closed forms".
+        """
         return None if self.fan_in is None else self.value.rms * math.sqrt(self.fan_in)
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input of the model. port is None for integers, through which no gradient goes."""
+    """One input of the model.
+
+    Attributes:
+        name: the framework's, or its place.
+        value: its figures.
+        port: the gradient there; None for integers, through which none goes.
+        feature_rms: of each column, for inputs of shape (batch, features).
+    """
 
     name: str
     value: Summary
@@ -124,7 +145,16 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The labels as the loss gets them."""
+    """The labels as the loss gets them.
+
+    Attributes:
+        shape: batch included.
+        dtype: such as "int64".
+        min: the least finite value.
+        max: the largest finite value.
+        integral: whether every value is a whole number.
+        non_finite: share of the elements, 0 to 1.
+    """
 
     shape: tuple[int, ...]
     dtype: str
@@ -172,7 +202,12 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """The user's optimizer: the framework's name and its present learning rate."""
+    """The user's optimizer.
+
+    Attributes:
+        name: the framework's.
+        learning_rate: the present one; None where not known.
+    """
 
     name: str
     learning_rate: float | None
@@ -182,8 +217,11 @@ class Optimizer:
 class Method:
     """What of an optimizer decides its largest stable rate.
 
-    family: "sgd", "adam", "rmsprop", "adagrad", or "other". momentum: of SGD and RMSprop, or Adam's beta1.
-    memory: Adam's beta2, RMSprop's rho.
+    Attributes:
+        family: whose rule it follows.
+        momentum: of SGD and RMSprop, or Adam's beta1; 0 to 1.
+        nesterov: whether the momentum is Nesterov's.
+        memory: Adam's beta2, RMSprop's rho; 0 to 1.
     """
 
     family: Literal["sgd", "adam", "rmsprop", "adagrad", "other"]
@@ -196,9 +234,16 @@ class Method:
 class Rate:
     """How large a step along the coming update lowers this batch's loss.
 
-    learning_rate: now. critical: the rate at which a step of that direction leaves the loss where it was
-    (2601.16979, eta_c); inf where no step raises it. passes: forward passes that it took. sharpness: with
-    precise, the largest eigenvalue of the Hessian, preconditioned as the optimizer does.
+    Attributes:
+        learning_rate: now.
+        critical: the rate at which a step of that direction leaves the loss where it was; inf where no step
+            raises it.
+        passes: forward passes that it took.
+        method: what of the optimizer decides its largest stable rate.
+        sharpness: with precise, the largest eigenvalue of the Hessian, preconditioned as the optimizer does.
+
+    References:
+        2601.16979 (eta_c); docs/theory.md, "Learning rate".
     """
 
     learning_rate: float
@@ -256,7 +301,17 @@ class Probe:
         )
 
     def weight(self, name: str) -> Weight:
-        """The weight of that name; KeyError if there is none."""
+        """One of its weights.
+
+        Args:
+            name: as in ``Weight.name``.
+
+        Returns:
+            The weight of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
         for weight in self.weights:
             if weight.name == name:
                 return weight

@@ -47,7 +47,9 @@ class Subject:
     """What is watched.
 
     Attributes:
-        script, model, optimizer: their names.
+        script: its name.
+        model: its class.
+        optimizer: its class.
         frontend: whose vocabulary the user writes.
         backend: what computes.
         versions: such as "torch 2.13.0".
@@ -76,7 +78,8 @@ class Step:
     Attributes:
         step: 0-based.
         time: seconds since the start of the run.
-        loss, rate: NaN where not known.
+        loss: before the step; NaN where not known.
+        rate: the learning rate; NaN where not known.
         norm: Euclidean norm of all gradients before the clip; NaN or inf as it is.
         clipped: the same after the clip.
         coefficient: clipped / norm, 1 where the clip did not bind.
@@ -204,6 +207,12 @@ class Run(Displayed):
 
     def frame(self, table: Literal["steps", "details", "samples", "recent", "events"]) -> Any:
         """A table as a pandas DataFrame, with names instead of indices.
+
+        Args:
+            table: which one.
+
+        Returns:
+            The DataFrame, a row for each of the table's.
 
         Raises:
             EvengradError: pandas is not installed.

@@ -41,11 +41,15 @@ class Kind(StrEnum):
 class Law:
     """The law of a tensor's elements over seeds: taken for independent, with these moments.
 
-    mean: E[w]. rms: sqrt(E[w^2]). origin: "he_normal", "uniform(-0.1, 0.1)", "measured", ...
-    taps: of a convolution kernel, the share of the energy at each of its positions, row-major,
-    summing to 1; None where all are alike. centred: the weights of each unit sum to zero (weight
-    standardisation), so that what all its inputs share does not get through. bounds: the least and the
-    largest value, where known: a decay that is never positive.
+    Attributes:
+        mean: E[w].
+        rms: sqrt(E[w^2]).
+        origin: "he_normal", "uniform(-0.1, 0.1)", "measured", ...
+        taps: of a convolution kernel, the share of the energy at each of its positions, row-major, summing to
+            1; None where all are alike.
+        centred: the weights of each unit sum to zero (weight standardisation), so that what all its inputs
+            share does not get through.
+        bounds: the least and the largest value, where known: a decay that is never positive.
     """
 
     mean: float
@@ -63,7 +67,14 @@ class Law:
 
 @dataclass(frozen=True, slots=True)
 class WeightSpec:
-    """One weight tensor. name: as in ``Probe.weights``. fan_in: as in ``probe.Weight``."""
+    """One weight tensor.
+
+    Attributes:
+        name: as in ``Probe.weights``.
+        shape: its shape.
+        law: of its elements.
+        fan_in: as in ``probe.Weight``.
+    """
 
     name: str
     shape: Shape
@@ -78,8 +89,13 @@ class WeightSpec:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """A linear map over some axes. reads: axes of the input that are summed over. makes: the new axes
-    of the output. All other axes stay, in their order.
+    """A linear map over some axes. All other axes stay, in their order.
+
+    Attributes:
+        weight: law of the kernel.
+        bias: law of the bias; None where there is none.
+        reads: axes of the input that are summed over.
+        makes: the new axes of the output.
     """
 
     weight: Law
@@ -90,9 +106,19 @@ class Dense:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution of any dimension; depthwise: groups = channels. channels: that axis, the same in
-    input and output. spatial: axes, in the order of kernel, stride, dilation and padding (before,
-    after). transposed: the adjoint of the convolution with these figures (padding: what it crops).
+    """A convolution of any dimension.
+
+    Attributes:
+        weight: law of the kernel.
+        bias: law of the bias; None where there is none.
+        channels: that axis, the same in input and output.
+        spatial: axes, in the order of the figures that follow.
+        kernel: length along each.
+        stride: along each.
+        dilation: along each.
+        padding: (before, after) along each; of a transposed one what it crops.
+        groups: of channels; depthwise: as many as channels.
+        transposed: whether it is the adjoint of the convolution with these figures.
     """
 
     weight: Law
@@ -116,7 +142,12 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Pointwise:
-    """An elementwise function of one tensor, constants and all. phi: on float64 NumPy arrays."""
+    """An elementwise function of one tensor, constants and all.
+
+    Attributes:
+        name: such as "relu".
+        phi: the function, on float64 NumPy arrays.
+    """
 
     name: str
     phi: Callable[[Array], Array]
@@ -127,6 +158,10 @@ class Combine:
     """An elementwise function of two tensors, broadcast as NumPy does (add, multiply, ...).
 
     A weight or a constant (position embedding, LayerScale) is a tensor in ``ModelSpec.constants``.
+
+    Attributes:
+        name: such as "add".
+        phi: the function, on float64 NumPy arrays.
     """
 
     name: str
@@ -137,9 +172,14 @@ class Combine:
 class Normalise:
     """Batch, layer, instance, group and RMS normalisation with the batch's own statistics.
 
-    axes: those that the statistics are taken over. centred: whether the mean is taken out. groups: with
-    more than one, also over the channels of a group along group_axis. scale, shift: per element of the
-    other axes. epsilon: added to the variance.
+    Attributes:
+        axes: those that the statistics are taken over.
+        centred: whether the mean is taken out.
+        epsilon: added to the variance.
+        scale: per element of the other axes; None for 1.
+        shift: per element of the other axes; None for 0.
+        groups: with more than one, the statistics are also over the channels of a group along ``group_axis``.
+        group_axis: that of the channels.
     """
 
     axes: tuple[int, ...]
@@ -153,7 +193,12 @@ class Normalise:
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
-    """Over one axis; log: log_softmax."""
+    """Softmax over one axis.
+
+    Attributes:
+        axis: which one.
+        log: log_softmax.
+    """
 
     axis: int
     log: bool = False
@@ -171,7 +216,12 @@ class Einsum:
 @dataclass(frozen=True, slots=True)
 class Attention:
     """softmax(scale q k^T) v. Inputs q, k, v of shape (..., tokens, features), the same number of axes;
-    k and v may have fewer heads. scale None: 1/sqrt(features). causal: each token sees those up to it.
+    k and v may have fewer heads.
+
+    Attributes:
+        causal: each token sees those up to it.
+        scale: None: 1/sqrt(features).
+        dropout: share of the attention weights that is zeroed, 0 to 1.
     """
 
     causal: bool = False
@@ -181,8 +231,16 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Windows over spatial axes. padding: (before, after); never counted by a maximum; by an average if
-    count_padding.
+    """Windows over spatial axes.
+
+    Attributes:
+        reduction: what of each window.
+        spatial: axes, in the order of the figures that follow.
+        kernel: length along each.
+        stride: along each.
+        padding: (before, after) along each; never counted by a maximum, by an average if ``count_padding``.
+        dilation: along each.
+        count_padding: see padding.
     """
 
     reduction: Literal["max", "average"]
@@ -196,7 +254,13 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """Whole axes to one figure."""
+    """Whole axes to one figure.
+
+    Attributes:
+        reduction: which figure.
+        axes: which axes.
+        keepdims: whether they stay, with length 1.
+    """
 
     reduction: Literal["mean", "sum", "max", "min"]
     axes: tuple[int, ...]
@@ -205,8 +269,11 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
-    """Zeroes a share of the elements and scales the rest by 1 / (1 - rate). shared: axes along which one
-    coin is tossed for all (spatial dropout, stochastic depth).
+    """Zeroes a share of the elements and scales the rest by 1 / (1 - rate).
+
+    Attributes:
+        rate: that share, 0 to 1.
+        shared: axes along which one coin is tossed for all (spatial dropout, stochastic depth).
     """
 
     rate: float
@@ -220,7 +287,11 @@ class Reshape:
 
 @dataclass(frozen=True, slots=True)
 class Transpose:
-    """permutation[i]: the input's axis that becomes axis i."""
+    """The same elements, the axes in another order.
+
+    Attributes:
+        permutation: [i]: the input's axis that becomes axis i.
+    """
 
     permutation: tuple[int, ...]
 
@@ -244,7 +315,13 @@ class Concatenate:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of one axis; one step is (start, length), several outputs are several steps (split)."""
+    """Parts of one axis, one for each output (several: a split).
+
+    Attributes:
+        axis: which one.
+        parts: (start, length) of each.
+        step: places between two that are taken.
+    """
 
     axis: int
     parts: tuple[tuple[int, int], ...]
@@ -253,7 +330,12 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """One index of an axis, which is dropped; several outputs: unbind. index: which, if one and known."""
+    """One index of an axis, which is dropped; several outputs: unbind.
+
+    Attributes:
+        axis: which one.
+        index: which, if one and known.
+    """
 
     axis: int
     index: int | None = None
@@ -261,7 +343,13 @@ class Select:
 
 @dataclass(frozen=True, slots=True)
 class Pad:
-    """Elements put around. zeros: constant zero; otherwise copies (reflect, replicate, circular)."""
+    """Elements put around.
+
+    Attributes:
+        axes: which axes.
+        padding: (before, after) along each.
+        zeros: constant zero; otherwise copies (reflect, replicate, circular).
+    """
 
     axes: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
@@ -270,7 +358,12 @@ class Pad:
 
 @dataclass(frozen=True, slots=True)
 class Upsample:
-    """Spatial axes enlarged. smooth: by interpolation, otherwise by repeating the nearest."""
+    """Spatial axes enlarged.
+
+    Attributes:
+        spatial: which axes.
+        smooth: by interpolation, otherwise by repeating the nearest.
+    """
 
     spatial: tuple[int, ...]
     smooth: bool = False
@@ -319,9 +412,18 @@ Op = (
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation. name, layer, kind, type, source, weights: as a probe of the same model has them.
+    """One operation.
 
-    inputs: the tensors that carry data or constants, in the op's order. outputs: what it makes.
+    Attributes:
+        name: as in ``Probe.operations``, and so the next three.
+        layer: the user's own name of the layer.
+        kind: what it is in evengrad's words.
+        type: what it is in the framework's.
+        op: one of Op.
+        inputs: the tensors that carry data or constants, in the op's order.
+        outputs: what it makes.
+        weights: names of those that it uses.
+        source: "model.py:31", where it was called; None where not known.
     """
 
     name: str
@@ -337,7 +439,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """One input of the model. integer: token ids, class numbers: no gradient goes there."""
+    """One input of the model.
+
+    Attributes:
+        name: as in ``Probe.inputs``.
+        tensor: its number.
+        integer: token ids, class numbers: no gradient goes there.
+    """
 
     name: str
     tensor: int
@@ -346,8 +454,20 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ModelSpec:
-    """A model. nodes: in an order in which they can run. outputs: before a closing softmax, log_softmax or
-    sigmoid, as ``Probe.outputs``. notes: what could not be read, and why.
+    """A model as a graph of operations, its weights by their moments only.
+
+    Attributes:
+        frontend: whose vocabulary the user writes.
+        backend: what computes.
+        versions: such as "torch 2.13.0".
+        model: its class.
+        tensors: shape of each, batch included; other fields name a tensor by its place here.
+        inputs: of the model.
+        outputs: before a closing softmax, log_softmax or sigmoid, as ``Probe.outputs``.
+        nodes: in an order in which they can run.
+        weights: the trained tensors.
+        constants: tensor -> its law, of what is neither made by a node nor an input.
+        notes: what could not be read, and why.
     """
 
     frontend: Literal["keras", "torch"]

@@ -17,8 +17,13 @@ _CHUNK = 1 << 16
 class Summary:
     """Figures of one tensor.
 
-    shape: of the tensor. mean, rms, max (the largest absolute value): over the finite elements.
-    zeros, non_finite: shares of all elements, 0 to 1.
+    Attributes:
+        shape: of the tensor.
+        mean: of the finite elements.
+        rms: root mean square of the finite elements.
+        max: the largest absolute value of the finite elements.
+        zeros: share of all elements, 0 to 1.
+        non_finite: share of all elements that are NaN or inf, 0 to 1.
     """
 
     shape: tuple[int, ...]

@@ -81,9 +81,12 @@ def _expect(model: Any, unnamed: tuple[Any, ...], batch: Any) -> None:
 
 @dataclass(frozen=True, repr=False)
 class Check(Displayed):
-    """The result of a check: what was measured, and what it means, most important first.
+    """The result of a check: what was measured, and what it means.
 
-    forecast: where nothing was measured and the probe is what theory expects.
+    Attributes:
+        probe: what was measured.
+        findings: most important first.
+        forecast: where nothing was measured and the probe is what theory expects.
     """
 
     probe: Probe

@@ -47,16 +47,31 @@ def probe_script(
     starting: Callable[[], None] = lambda: None,
     function: str | None = None,
 ) -> Probe:
-    """Run a script (or, with ``module``, a module by its dotted name) and probe its first step.
+    """Run a script and probe its first step.
 
     The script sees what it would see under plain Python: ``__name__ == "__main__"``, its own
     ``sys.argv`` and ``sys.path[0]``, the same working folder. Nothing is trained: the script is stopped
-    at its first step, and its ``finally`` blocks run. precise: the largest stable learning rate from the
-    Hessian. starting: called when measuring begins. function: see ``execute``.
+    at its first step, and its ``finally`` blocks run.
 
-    Raises ScriptError (missing, not Python, never trains), CannotCheckError, MissingFrameworkError,
-    ScriptFailedError, ScriptExitedError and, where the fault is ours, InternalError; KeyboardInterrupt
-    passes through.
+    Args:
+        target: the script's path, or with ``module`` a dotted name.
+        arguments: its ``sys.argv[1:]``.
+        module: whether the target is a module.
+        precise: the largest stable learning rate from the Hessian.
+        starting: called when measuring begins.
+        function: see ``execute``.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        ScriptError: it is missing, not Python, or never trains.
+        ScriptFailedError: it raised before it trained.
+        ScriptExitedError: it ended itself before it trained.
+        CannotCheckError: its model, batch or loss cannot be probed.
+        MissingFrameworkError: its framework is too old.
+        InternalError: the fault is ours.
+        KeyboardInterrupt: Ctrl-C.
     """
     session = _ProbeSession(starting, precise)
     try:

@@ -27,8 +27,13 @@ InputShapes = Shape | Sequence[Shape] | Mapping[str, Shape]
 class Forecast(Displayed):
     """What a probe would measure, with a 95% band over seeds; natural logarithms.
 
-    prediction: the figures. findings: what the rules make of the median seed. initialisation: the weights
-    that would make the budget even, one entry a kind of layer.
+    Attributes:
+        prediction: the figures.
+        findings: what the rules make of the median seed, most important first.
+        initialisation: the weights that would make the budget even, one entry a kind of layer.
+
+    References:
+        docs/theory.md, "Growth through depth".
     """
 
     prediction: Prediction

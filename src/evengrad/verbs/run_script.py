@@ -55,13 +55,25 @@ def run_script(
     function: str | None = None,
     failed: Callable[[InternalError], None] = failure.log_it,
 ) -> Outcome:
-    """Run a script (or, with ``module``, a module by its dotted name) as ``python target`` would.
+    """Run a script as ``python target`` would, and watch it to its end.
 
-    listener: told of everything that happens. trial: also changes the training and ends it by TrialOverError.
-    source: run instead of the script's own, under its name. function: called in it. failed: told of the first
-    failure of our own, in the moment that it happens; the script goes on. Ctrl-C ends the script and the runs
-    ("interrupted"), and comes back as the outcome's error. Raises ScriptError where there is no such script,
-    MissingFrameworkError where its framework is too old.
+    Args:
+        target: the script's path, or with ``module`` a dotted name.
+        arguments: its ``sys.argv[1:]``.
+        module: whether the target is a module.
+        settings: how to watch.
+        listener: told of everything that happens.
+        trial: also changes the training and ends it by TrialOverError.
+        source: run instead of the script's own, under its name.
+        function: called in it.
+        failed: told of the first failure of our own, in the moment that it happens; the script goes on.
+
+    Returns:
+        What came of it. Ctrl-C ends the script and the runs ("interrupted"), and is the outcome's error.
+
+    Raises:
+        ScriptError: there is no such script.
+        MissingFrameworkError: its framework is too old.
     """
     name = target.rpartition(".")[2] if module else Path(target).stem
     chosen = replace(settings or Settings(), name=name)

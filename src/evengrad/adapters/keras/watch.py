@@ -33,14 +33,24 @@ def watch(model: Any, _optimizer: Any, _settings: Any, _listener: Any = None) ->
 class Watch(keras.callbacks.Callback):
     """Statistics, clip and guard in ``model.fit(callbacks=[Watch(...)])``, on every backend.
 
-    clip, guard, every, folder, name, listener: as in ``evengrad.watch``. Each fit writes a run of its own,
-    whose file is ``watch.watching.path``. The logs that Keras hands on get grad_norm, grad_norm_clipped and
-    grad_clipped_share, as they were last read. A step that the guard holds back raises
-    ``evengrad.GuardStopError`` out of ``fit`` with guard="stop"; weights, optimizer state and moving statistics
-    are then those of before that step.
+    Each fit writes a run of its own, whose file is ``watch.watching.path``. The logs that Keras hands on get
+    grad_norm, grad_norm_clipped and grad_clipped_share, as they were last read. With
+    gradient_accumulation_steps each batch counts as a step.
 
-    With gradient_accumulation_steps each batch counts as a step. Raises EvengradError for settings that are
-    not understood.
+    Args:
+        clip: as in ``evengrad.watch``.
+        guard: as in ``evengrad.watch``. "stop" raises ``evengrad.GuardStopError`` out of ``fit``; weights,
+            optimizer state and moving statistics are then those of before the refused step.
+        every: steps between two that are read in full.
+        folder: where the run goes, in TIME-NAME; None: nowhere.
+        name: of the run; "fit" by default.
+        listener: as in ``evengrad.watch``.
+
+    Raises:
+        EvengradError: settings that are not understood.
+
+    References:
+        docs/theory.md, "Clipping".
     """
 
     async_safe = True  # it reads nothing at the ends of batches
@@ -83,7 +93,11 @@ class Watch(keras.callbacks.Callback):
         self.remove("finished")
 
     def remove(self, status: RunStatus = "finished") -> None:
-        """Stop watching, and leave no trace in the model. Twice is once."""
+        """Stop watching, and leave no trace in the model. Twice is once.
+
+        Args:
+            status: what the run file says of how it ended.
+        """
         if self._deferred is not None:
             self._deferred.remove()
             self._end(status)

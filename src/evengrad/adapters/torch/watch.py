@@ -20,7 +20,8 @@ from evengrad.values.run import RunStatus
 class WatchHandle:
     """A training being watched; a context manager, or a handle with ``remove()``.
 
-    watching: what was seen so far; its ``path`` is the run file.
+    Attributes:
+        watching: the run so far; its ``path`` is the run file, None where none is written.
     """
 
     def __init__(
@@ -48,7 +49,11 @@ class WatchHandle:
         patches.add(self._tap)
 
     def remove(self, status: RunStatus = "finished") -> None:
-        """Stop watching; the run file is complete after this. Twice is once."""
+        """Stop watching; the run file is complete after this. Twice is once.
+
+        Args:
+            status: what the run file says of how it ended.
+        """
         if self._removed:
             return
         self._removed = True

@@ -22,8 +22,13 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A script before and after. manual: for each change that could not be written safely, the code to add
-    and its place; empty where all were written.
+    """A script before and after.
+
+    Attributes:
+        before: its source.
+        after: the same with the changes in it.
+        manual: for each change that could not be written safely, the code to add and its place; empty where all
+            were written.
     """
 
     before: str
@@ -31,16 +36,33 @@ class Patch:
     manual: tuple[str, ...]
 
     def diff(self, name: str) -> str:
-        """A unified diff with the headers ``a/NAME`` and ``b/NAME``; nothing where nothing changed."""
+        """The patch as a unified diff.
+
+        Args:
+            name: of the script, for the headers ``a/NAME`` and ``b/NAME``.
+
+        Returns:
+            The diff; empty where nothing changed.
+        """
         return unified(self.before, self.after, name)
 
 
 def write(
     source: str, changes: Sequence[Change], frontend: Frontend, name: str = "train.py"
 ) -> Patch:
-    """The script with the changes in it. name: what the messages call the script.
+    """The script with the changes in it.
 
-    Raises CannotChangeError where the source is not Python.
+    Args:
+        source: the script.
+        changes: in any order.
+        frontend: whose vocabulary the script is written in.
+        name: what the messages call the script.
+
+    Returns:
+        The patch.
+
+    Raises:
+        CannotChangeError: the source is not Python.
     """
     mark = _BOM if source.startswith(_BOM) else ""
     text, manual = source.removeprefix(_BOM), list[str]()

@@ -98,10 +98,21 @@ def _dense_back(
 def spread_by_weights(
     made: Signal, signal: Signal, source: Field, units: int, taps: int = 1
 ) -> Signal:
-    """The fluctuation over seeds that random weights add (Hanin & Nica 2018, 1812.05994, for any number
-    of gradients): Var log E = 2 mean(cos^2) over pairs of them / number of inputs.
+    """The fluctuation over seeds that random weights add: Var log E = 2 mean(cos^2) over pairs of gradients /
+    number of inputs.
 
-    units: inputs with weights of their own (channels). taps: of a window; their angles average out.
+    Args:
+        made: the gradient below the weights.
+        signal: the gradient above them.
+        source: the tensor that they read.
+        units: inputs with weights of their own (channels).
+        taps: of a window; their angles average out.
+
+    Returns:
+        The gradient below, with its spread, overlap and depth.
+
+    References:
+        Hanin and Nica 2018, 1812.05994, for any number of gradients.
     """
     flat = made.kernel.reshape(len(made.kernel), -1)
     first = flat[:, :1]
