@@ -54,3 +54,31 @@ def test_libraries_are_loaded_by_what_needs_them(code: str) -> None:
 def test_no_name_in_the_list_is_misspelt() -> None:
     """A name that cannot be imported would make the tests above blind to it."""
     assert [name for name in HEAVY if find_spec(name) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "says"),
+    [
+        ("numpy", "raise ImportError('no libblas.so')", "needs numpy, which cannot be imported"),
+        ("numpy", "import a_package_of_no_such_name", "needs numpy, which cannot be imported"),
+        ("rich", "0 / 0", "evengrad itself failed in `evengrad"),
+    ],
+)
+@pytest.mark.parametrize("command", [["replay", "runs/some"], ["--help"]], ids=str)
+def test_a_package_that_cannot_be_imported_is_one_line(module, source, says, command, tmp_path):
+    (tmp_path / f"{module}.py").write_text(source)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from evengrad.cli import app; app({command})"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    if command == ["--help"]:
+        assert (done.returncode, done.stderr) == (0, "")
+        return
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from evengrad.cli.command import add
+from evengrad.cli.command import add, said_in_one_line
 
 COMMANDS = {
     "check": "Probe a training script's gradients before anything is trained.",
@@ -28,7 +28,10 @@ class _Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, found, rest = super().resolve_command(ctx, args)
-        return name, found if name is None else load(name), rest
+        if name is None:
+            return name, found, rest
+        with said_in_one_line(name):
+            return name, load(name), rest
 
 
 def load(name: str) -> Any:

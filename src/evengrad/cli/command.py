@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
+from traceback import walk_tb
 from typing import Any
 
 import typer
@@ -44,25 +46,56 @@ class ScriptCommand(TyperCommand):
 
 
 def add(app: typer.Typer, name: str, function: Callable[..., Any], **options: Any) -> None:
-    """Make a function a command. Its EvengradErrors, and failures of our own, end as one line."""
+    """Make a function a command, whose errors are said in one line."""
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> Any:
-        try:
+        with said_in_one_line(name):
             return function(*args, **kwargs)
-        except (typer.Exit, typer.Abort):
-            raise
-        except EvengradError as error:
-            say(str(error))
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # `evengrad runs | head`
+
+    app.command(name, **options)(command)
+
+
+@contextmanager
+def said_in_one_line(name: str) -> Iterator[None]:
+    """EvengradErrors, packages that cannot be imported and failures of our own end command ``name`` so."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except EvengradError as error:
+        say(str(error))
+        raise typer.Exit(ExitStatus.CANNOT) from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            raise  # `evengrad runs | head`
+        package = _unimportable(error)
+        if package is not None:
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            say(
+                f"`evengrad {name}` needs {package}, which cannot be imported in this environment ({what}). "
+                f"Install it anew: {sys.executable} -m pip install --force-reinstall {package}"
+            )
+        else:
             from evengrad.recording import failure
 
             say(str(failure.internal(f"in `evengrad {name}`", error)))
-        raise typer.Exit(ExitStatus.CANNOT)
+        raise typer.Exit(ExitStatus.CANNOT) from None
 
-    app.command(name, **options)(command)
+
+def _unimportable(error: Exception) -> str | None:
+    """The package whose import failed; None where that was a module of our own, or something else failed."""
+    if not isinstance(error, ImportError):
+        return None
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    ours = max((n for n, name in enumerate(frames) if _top(name) == "evengrad"), default=-1)
+    packages = [_top(name) for name in [*frames[ours + 1 :], error.name or ""]]
+    found = next((one for one in packages if one and one != "importlib"), "evengrad")
+    return None if found == "evengrad" else found
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def say(message: str) -> None:

@@ -10,7 +10,7 @@ from evengrad.fixing.outcome import Attempt, Fixing
 from evengrad.report.json import finding, plain
 from evengrad.values.version import __version__
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def dumps(found: Fixing) -> str:
