@@ -548,6 +548,19 @@ def test_laws_of_initialisers_are_what_they_draw(name):
     assert_the_law_is_that(lambda: One(INITIALISERS[name]), "weight")
 
 
+def test_the_law_of_dirac_is_what_it_sets():
+    def make():
+        layer = nn.Conv2d(4, 6, 3)
+        init.dirac_(layer.weight, groups=2)
+        return layer
+
+    weight = make().weight.detach()
+    law = heard(abstract(make).weight)
+    assert law.mean == pytest.approx(weight.mean().item())
+    assert law.rms == pytest.approx(weight.square().mean().sqrt().item())
+    assert law.taps == (0, 0, 0, 0, 1, 0, 0, 0, 0)
+
+
 def test_a_parameter_made_of_random_numbers():
     assert_the_law_is_that(lambda: Words(20), "places")
 

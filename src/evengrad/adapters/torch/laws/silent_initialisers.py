@@ -1,6 +1,7 @@
 """Initialisers that leave ``meta`` tensors alone, and so say nothing of what they would do.
 
-They ask ``tensor.is_meta`` and return: that question is where they are met.
+They ask ``tensor.is_meta`` and return: that question is where they are met. Where torch does not ask (2.4),
+they are met at their last call.
 """
 
 from __future__ import annotations
@@ -28,17 +29,21 @@ class Questions(TorchFunctionMode):
         self._say = say
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Every torch call; only questions for ``is_meta`` count."""
-        if func == _IS_META:
+        """Every torch call; only questions for ``is_meta`` and last calls count."""
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if func == _IS_META or name in _LAST_CALLS.values():
             frame: Any = sys._getframe(1)
             for _ in range(_FRAMES):
                 if frame is None or _law(frame) is not None:
                     break
                 frame = frame.f_back
             law = None if frame is None else _law(frame)
-            if law is not None:
+            if law is not None and (
+                func == _IS_META or _LAST_CALLS.get(frame.f_code.co_name) == name
+            ):
                 self._say(args[0], law(frame.f_locals))
-        return func(*args, **(kwargs or {}))
+        return result
 
 
 _IS_META = torch.Tensor.is_meta.__get__
@@ -91,6 +96,9 @@ _LAWS = {
     "dirac_": _dirac,
 }
 """Functions of ``torch.nn.init``; what they were given stands in their frames by the names of the arguments."""
+
+_LAST_CALLS = {"orthogonal_": "mul_", "sparse_": "__setitem__", "dirac_": "__setitem__"}
+"""Of those whose calls alone do not tell their law; they are not made on ``meta`` where torch asks before."""
 
 
 def _law(frame: Any) -> Callable[[Any], Law] | None:
