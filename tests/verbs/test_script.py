@@ -55,6 +55,22 @@ def test_a_healthy_script_stops_before_it_trains(tmp_path):
     assert (tmp_path / "runs/check-train/report.html").read_text().startswith("<!")
 
 
+def test_labels_out_of_range_in_a_metric_fail_as_under_plain_python(tmp_path):
+    line = "    nn.functional.cross_entropy(model(x), y + 1).item()"
+    script = write(tmp_path, TRAIN.replace("    loss =", f"{line}\n    loss ="))
+    plain = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    done = run(script, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Healthy" not in done.stdout
+    where = f'  File "{script}", line 11, in <module>'
+    for error in (plain.stderr, done.stderr):
+        assert where in error
+        assert "IndexError: Target 3 is out of bounds." in error
+    assert done.stderr.startswith(f"Traceback (most recent call last):\n{where}")
+
+
 def test_findings_give_status_1_and_json(tmp_path):
     sick = TRAIN.replace("nn.init", "torch.nn.init.normal_(model[0].weight, std=200.0)  #")
     done = run(write(tmp_path, sick), "--json", "out/check.json", "--no-html", cwd=tmp_path)

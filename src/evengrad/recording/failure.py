@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from evengrad.errors import EvengradError, InternalError
 from evengrad.values.version import __version__
@@ -81,6 +83,14 @@ def is_own(error: BaseException) -> bool:
         return False
     instruction = trace.tb_frame.f_code.co_code[trace.tb_lasti]
     return dis.opname[instruction] != "CALL_FUNCTION_EX"
+
+
+def inside(trace: TracebackType | None, function: Any) -> TracebackType | None:
+    """The traceback from what this function called on."""
+    at = trace
+    while at is not None and at.tb_frame.f_code is not function.__code__:
+        at = at.tb_next
+    return trace if at is None else at.tb_next
 
 
 def versions() -> str:

@@ -105,7 +105,9 @@ class _Stopped(BaseException):
     script's swallows it.
     """
 
-    def __init__(self, probe: Probe | None, error: EvengradError | None) -> None:
+    def __init__(
+        self, probe: Probe | None, error: EvengradError | ScriptFailedError | None
+    ) -> None:
         super().__init__("evengrad stopped the script at its first training step")
         self.probe = probe
         self.error = error
@@ -135,6 +137,10 @@ class _ProbeSession:
 
     def fail(self, error: EvengradError) -> NoReturn:
         self._stop(_Stopped(None, error))
+
+    def failed(self, error: Exception) -> NoReturn:
+        trace = failure.inside(error.__traceback__, execute)
+        self._stop(_Stopped(None, ScriptFailedError(error.with_traceback(trace))))
 
     def trouble(self, error: Exception) -> NoReturn:
         self.fail(failure.internal(_DOING, error))

@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+import traceback
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from evengrad.adapters.torch.probe import probe
 from evengrad.adapters.torch.script import arm
 from evengrad.diagnosis.budget import budget
 from evengrad.values.spec import Kind
+from evengrad.verbs.check import check_probe
 
 SETUP = """
 import torch
@@ -28,7 +30,7 @@ class Stop(BaseException):
 
 
 class Session:
-    probe = error = None
+    probe = error = failure = None
     started = 0
 
     precise = False
@@ -42,6 +44,10 @@ class Session:
 
     def fail(self, error):
         self.error = error
+        raise Stop
+
+    def failed(self, error):
+        self.failure = error
         raise Stop
 
 
@@ -266,3 +272,60 @@ def test_checkpointed_blocks():
     )
     assert session.error is None
     assert session.probe.loss.value > 0
+
+
+METRIC = """
+for step in range(2):
+    out = model(x)
+    {metric}
+    loss = {loss}
+    optimizer.zero_grad()
+    {backward}
+    optimizer.step()
+"""
+BAD = "nn.functional.nll_loss(out.log_softmax(1), y + 1)"
+GOOD = "criterion(out, y)"
+
+
+@pytest.mark.parametrize(
+    ("metric", "loss", "backward"),
+    [
+        (f"{BAD}.item()", GOOD, "loss.backward()"),
+        ("criterion(out, y + 1)", GOOD, "loss.backward()"),
+        ("", BAD, "pass"),
+    ],
+    ids=["metric", "layer", "no backward"],
+)
+def test_an_error_at_a_loss_that_is_not_trained_on_is_the_scripts(metric, loss, backward):
+    text = SETUP + METRIC.format(metric=metric, loss=loss, backward=backward)
+    with pytest.raises(IndexError, match="Target 3 is out of bounds") as plain:
+        exec(compile(text, "train.py", "exec"), {"__name__": "__main__"})
+    session, _ = run(text)
+    assert session.probe is session.error is None
+    assert type(session.failure) is IndexError
+    assert str(session.failure) == str(plain.value)
+    lines = [
+        [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == "train.py"]
+        for error in (session.failure, plain.value)
+    ]
+    assert lines[0] == lines[1]
+
+
+@pytest.mark.parametrize("loss", [BAD, f"{GOOD} + {BAD}"], ids=["alone", "second term"])
+@pytest.mark.parametrize("metric", ["", f"{BAD}.item()"], ids=["", "metric"])
+def test_labels_out_of_range_in_the_trained_loss_are_a_finding(metric, loss):
+    session, _ = run(SETUP + METRIC.format(metric=metric, loss=loss, backward="loss.backward()"))
+    assert session.failure is None
+    assert session.probe.loss.targets.max == 3
+    assert check_probe(session.probe).findings[0].code == "EG602"
+
+
+def test_a_metric_with_labels_out_of_range_in_a_loss_of_the_users():
+    def loss(out, y):
+        nn.functional.cross_entropy(out, y + 1).item()
+        return nn.functional.cross_entropy(out, y)
+
+    with pytest.raises(IndexError, match="Target 3 is out of bounds") as raised:
+        probe(nn.Linear(5, 3), loss=loss, batch=(torch.randn(8, 5), torch.arange(8) % 3))
+    names = [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)]
+    assert names.count("loss") == 1

@@ -15,7 +15,7 @@ from evengrad.values.run import Subject
 
 
 class Session(Protocol):
-    """What an armed adapter reports to. deliver and fail do not return: they stop the script.
+    """What an armed adapter reports to. deliver, fail, failed and trouble do not return: they stop the script.
 
     precise: whether to take the largest stable learning rate from the Hessian.
     """
@@ -30,6 +30,9 @@ class Session(Protocol):
 
     def fail(self, error: EvengradError) -> NoReturn:
         """Could not measure, for a reason that the user can remove."""
+
+    def failed(self, error: Exception) -> NoReturn:
+        """The script itself failed, with this, which the adapter had put off; its traceback is complete."""
 
     def trouble(self, error: Exception) -> NoReturn:
         """Could not measure, by a fault of our own."""

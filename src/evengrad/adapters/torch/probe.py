@@ -14,6 +14,7 @@ from evengrad.adapters.torch.measure.update import coming_update, describe
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.state import untouched
 from evengrad.errors import CannotCheckError
+from evengrad.recording import failure
 from evengrad.values.probe import Probe
 
 
@@ -49,6 +50,9 @@ def probe(
             recorder.leave()
         expect_loss(value)
         measurement = Measurement(recorder, value, model)
+        fault = recorder.fault(measurement.nodes)
+        if fault is not None:
+            raise fault.with_traceback(failure.inside(fault.__traceback__, probe))
         measurement.run()
         updates, notes = _updates(optimizer, measurement)
         described = None if optimizer is None else describe(optimizer)

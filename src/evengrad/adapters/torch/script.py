@@ -62,10 +62,18 @@ class _FirstStep:
 
     def _give_up(self) -> None:
         """At the first step, or the script's end: say why nothing was measured."""
+        self._expect_no_fault()
         if self.fault is not None:
             self.session.trouble(self.fault)
         if self.unseen is not None:
             self.session.fail(self.unseen)
+
+    def _expect_no_fault(self) -> None:
+        """The script's own error at a loss that it does not train on, put off till that was known."""
+        reached = [] if self.measurement is None else self.measurement.nodes
+        fault = self.recorder.fault(reached)
+        if fault is not None:
+            self.session.failed(fault)
 
     # --- patches --------------------------------------------------------------------------------
 
@@ -129,6 +137,7 @@ class _FirstStep:
             return
         self.recorder.stop()
         self.measurement = measurement
+        self._expect_no_fault()
         if self.stepping is not None:
             self._deliver({}, describe(self.stepping), ("updates unknown: step() takes a closure",))
 

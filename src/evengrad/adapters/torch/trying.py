@@ -176,6 +176,9 @@ class _ClosingProbe:
     def fail(self, _error: EvengradError) -> NoReturn:
         self._session.over()
 
+    def failed(self, _error: Exception) -> NoReturn:
+        self._session.over()
+
     def trouble(self, error: Exception) -> NoReturn:
         failure.tell(error)
         self._session.over()

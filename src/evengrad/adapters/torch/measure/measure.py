@@ -213,7 +213,8 @@ class Measurement:
 
     def _loss(self, value: float, head_name: str | None, outputs: list[int]) -> Loss:
         heads = [node.head for node in self.nodes if node.head is not None]
-        head = heads[0] if heads else Head("custom loss", "other", "unknown", None)
+        custom = Head("custom loss", "other", "unknown", None)
+        head = next((h for h in heads if h.fault is not None), heads[0] if heads else custom)
         made = {number: node for node in self.nodes for number in node.makes}
         end = made.get(head.read if head.read is not None else (outputs or [-1])[0])
         return Loss(

@@ -9,7 +9,7 @@ hooks would crash there, pytorch#61519.)
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -127,6 +127,16 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         """Whether calls go by unrecorded now."""
         return bool(self._paused) or self.measuring or not torch.is_grad_enabled()
 
+    def fault(self, reached: Sequence[RecordedCall]) -> Exception | None:
+        """What the script would have raised already, at a loss call with labels out of range; None where the
+        backward pass reached one, too, for a rule reports it.
+        """
+        faulty = [n for n in self.nodes if n.head is not None and n.head.fault is not None]
+        if not faulty or any(node in reached for node in faulty):
+            return None
+        assert faulty[0].head is not None
+        return faulty[0].head.fault
+
     # --- functions ----------------------------------------------------------------------------
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -191,7 +201,8 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         node = self._node(name, args, kwargs, parameters, data)
         node.call_made = (name, func, self.operand(args), self.operand(kwargs))
         if node.kind is Kind.LOSS or name in LOSSES:
-            args, kwargs, node.head = read_loss(name, args, kwargs, self.modules.loss_name(name))
+            shown = self.modules.loss_name(name)
+            args, kwargs, node.head = read_loss(func, name, args, kwargs, shown)
             if node.head.output is not None:
                 node.head.read = self._numbers.get(node.head.output)
             node.head.output = None
