@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 import evengrad
+from evengrad.recording.blackbox import boxes, load
 
 try:
     from torch.distributed.fsdp import fully_shard
@@ -73,6 +74,8 @@ def trained(wrap, how, rank, folder):
         if how == "watched, corrupted" and step == 3 and rank == 1:
             last = list(model.parameters())[-1].grad
             getattr(last, "to_local", lambda kept=last: kept)()[-1] = torch.inf
+        if step == 3:
+            before = [whole(p) for p in model.parameters()]
         if not (how == "left out" and step == 3):
             optimizer.step()
         losses.append(loss.item())
@@ -85,6 +88,13 @@ def trained(wrap, how, rank, folder):
             "applied": run.steps["applied"].tolist(),
             "off": watch.watching.off,
         }
+        if boxes(watch.watching.path.parent):
+            box = load(watch.watching.path)
+            arrays = {"box": box.weights, "batch": box.batch, "momentum": box.optimizer}
+            found |= {"before": before, "step": box.step, "shard": box.facts["shard"]} | {
+                kind: {k: torch.tensor(v) for k, v in table.items()}
+                for kind, table in arrays.items()
+            }
     return found
 
 

@@ -87,3 +87,19 @@ def test_every_process_skips_a_step_that_one_shard_makes_bad(found):
         assert skipped["applied"] == [1, 1, 1, 0, 1, 1]
         assert len(skipped["norm"]) == STEPS
         assert largest_difference(skipped, found[rank]["fsdp", "left out"]) == 0
+
+
+@pytest.mark.skipif("fsdp" not in WRAPPERS, reason="this PyTorch has no fully_shard")
+def test_every_process_writes_a_black_box_with_its_shards(found):
+    kept = [found[rank]["fsdp", "watched, corrupted"] for rank in range(RANKS)]
+    assert [one["step"] for one in kept] == [3] * RANKS
+    assert [one["shard"] for one in kept] == [
+        {"rank": rank, "processes": RANKS} for rank in range(RANKS)
+    ]
+    names = [name for name, _ in network().named_parameters()]
+    for name, weight in zip(names, kept[0]["before"], strict=True):
+        assert torch.equal(torch.cat([one["box"][name] for one in kept]), weight)
+        slot = f"{name}/momentum_buffer"
+        assert sum(one["momentum"][slot].shape[0] for one in kept) == weight.shape[0]
+    for rank in range(RANKS):
+        assert torch.equal(kept[rank]["batch"]["input/0"], data()[0][3, rank])

@@ -15,6 +15,11 @@ def summary_of(tensor: Any) -> Summary:
     return summarise(array(tensor))
 
 
+def local(tensor: Any) -> Any:
+    """Of a tensor in shards the part of this process; any other as it is."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
 def array(tensor: Any) -> npt.NDArray[Any]:
     """A tensor as NumPy: dense, short floats as float32, complex numbers as pairs."""
     tensor = tensor.detach()

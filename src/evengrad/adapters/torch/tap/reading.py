@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from evengrad.adapters.torch.compat import foreach_norm
+from evengrad.adapters.torch.record.tensors import local
 from evengrad.values.run import Floats
 
 _SAMPLE = 1 << 16
@@ -22,8 +23,7 @@ def flat(tensor: Any) -> Any:
     tensor = tensor.detach()
     if tensor.is_sparse:
         tensor = tensor.coalesce().values()
-    if hasattr(tensor, "to_local"):
-        tensor = tensor.to_local()
+    tensor = local(tensor)
     if tensor.is_contiguous():
         return tensor.view(-1)
     strides = tensor.stride()

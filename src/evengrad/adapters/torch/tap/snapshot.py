@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from evengrad.adapters.torch.compat import foreach_copy_
-from evengrad.adapters.torch.record.tensors import array
+from evengrad.adapters.torch.record.tensors import array, local
 
 _SMALL = (
     1 << 16
@@ -63,7 +63,7 @@ class RollbackPoint:
 
 
 def weights(roots: Sequence[Any], names: Mapping[str, Any]) -> dict[str, Any]:
-    """All parameters and buffers as arrays by name."""
+    """All parameters and buffers as arrays by name; of those in shards this process's own."""
     found = dict(names)
     known = {id(p) for p in names.values()}
     for number, root in enumerate(roots):
@@ -71,19 +71,27 @@ def weights(roots: Sequence[Any], names: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in root.state_dict(keep_vars=True).items():
             if isinstance(value, torch.Tensor) and id(value) not in known:
                 found.setdefault(before + name, value)
-    return {name: np.array(array(value)) for name, value in found.items() if not value.is_meta}
+    return {n: np.array(array(local(value))) for n, value in found.items() if not value.is_meta}
 
 
 def optimizer_state(optimizer: Any, names: Mapping[str, Any]) -> dict[str, Any]:
-    """The optimizer's tensors as arrays by "weight/slot"."""
+    """The optimizer's tensors as arrays by "weight/slot"; in shards as ``weights`` has them."""
     found = {}
     for name, parameter in names.items():
         for slot, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, torch.Tensor):
-                found[f"{name}/{slot}"] = np.array(array(value))
+                found[f"{name}/{slot}"] = np.array(array(local(value)))
             elif isinstance(value, int | float):
                 found[f"{name}/{slot}"] = np.array(value)
     return found
+
+
+def shard(names: Mapping[str, Any]) -> dict[str, int] | None:
+    """Which process's part of the weights these are; None where it has all of them."""
+    if not any(hasattr(parameter, "to_local") for parameter in names.values()):
+        return None
+    ranks = torch.distributed
+    return {"rank": ranks.get_rank(), "processes": ranks.get_world_size()}
 
 
 def noise() -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from evengrad.adapters.torch.record.tensors import array
+from evengrad.adapters.torch.record.tensors import array, local
 from evengrad.adapters.torch.tap import snapshot
 from evengrad.adapters.torch.tap.activations import ActivationListener
 from evengrad.adapters.torch.tap.capture import Capture, ForwardCall, arrays_of
@@ -168,7 +168,7 @@ class Training:
         batch: dict[str, Any] = {}
         for number, call in enumerate(calls):
             before = "" if number == 0 else f"pass_{number}/"
-            batch |= {before + k: np.array(array(v)) for k, v in arrays_of(call).items()}
+            batch |= {before + k: np.array(array(local(v))) for k, v in arrays_of(call).items()}
         arrays, facts = snapshot.noise()
         if calls:
             arrays["torch"] = calls[0].noise.numpy()
@@ -186,6 +186,7 @@ class Training:
                 "loss": step.loss,
                 "rate": step.rate,
                 "framework": "torch",
+                "shard": snapshot.shard(self.names),
                 "training": [call.training for call in calls],
                 "models": [type(root).__name__ for root in self.roots],
             },
