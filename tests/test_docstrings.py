@@ -10,12 +10,18 @@ from typing import get_args
 import pytest
 
 import evengrad
+from evengrad.recording.clip import OfNorms
 
 
 def described(docstring: str) -> set[str]:
     """The names that the sections Args and Attributes explain."""
     sections = re.findall(r"^(?:Args|Attributes):\n((?:    .*\n?|\n)+)", docstring, re.M)
     return {name for one in sections for name in re.findall(r"^    \*{0,2}(\w+): \S", one, re.M)}
+
+
+def overrides(owner, name):
+    """Whether it is documented where it comes from."""
+    return any(hasattr(base, name) for base in owner.__bases__)
 
 
 def callables():
@@ -31,9 +37,13 @@ def callables():
             and not issubclass(one, Exception)
         )
     }
-    for owner in [one for one in found.values() if inspect.isclass(one)]:
+    for owner in [one for one in found.values() if inspect.isclass(one)] + [OfNorms]:
         for name, method in vars(owner).items():
-            if inspect.isfunction(method) and not name.startswith("_"):
+            if (
+                inspect.isfunction(method)
+                and not name.startswith("_")
+                and not overrides(owner, name)
+            ):
                 found[f"{owner.__name__}.{name}"] = method
     return found
 

@@ -60,6 +60,14 @@ class Scale:
             return -math.inf if self.flow else 0.0
         return self.flow * math.log(self.actual / self.preserving)
 
+    def in_words(self) -> str:
+        """One line of evidence: how far off it is."""
+        if self.actual == 0.0:
+            return f"{self.layer}: its weights are all zero"
+        ratio = self.actual / self.preserving
+        off = f"{ratio:.3g} times too large" if ratio > 1 else f"{1 / ratio:.3g} times too small"
+        return f"{self.layer}: scale {self.actual:.3g}, variance-preserving {self.preserving:.3g}: {off}"
+
 
 @dataclass(frozen=True, slots=True)
 class Shares:

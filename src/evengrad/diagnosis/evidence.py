@@ -35,6 +35,10 @@ class Evidence:
         first = next((i for i, b in enumerate(found) if weighted & set(b.operations)), len(found))
         return found[first:]
 
+    def lowest_layer(self, block: Block) -> str:
+        """The layer of a block that is nearest to the inputs."""
+        return next(op.layer for op in self.probe.operations if op.name == block.operations[0])
+
     def share(self, cause: Cause) -> float:
         """That cause's part of the total log growth, 0 if it has none."""
         return self.shares.by_cause.get(cause, 0.0)

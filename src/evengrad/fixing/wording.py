@@ -29,3 +29,10 @@ def scheduler(name: str, code: str) -> Advice:
         "after the optimizer is made",
         "add",
     )
+
+
+def finite(variable: str, values: str, *, keras: bool) -> Advice:
+    """Zero where they are not finite. values: what they are, such as "inputs"."""
+    ends = "posinf=0, neginf=0" if keras else "0, 0, 0"
+    code = f"{'np' if keras else 'torch'}.nan_to_num({variable}, {ends})"
+    return Advice(f"{variable} = {code}", f"where the {values} are made", "add")

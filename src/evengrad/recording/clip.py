@@ -68,8 +68,39 @@ class OnHost:
         return x[int(index)]
 
 
+class OfNorms:
+    """A clip by the norms of the tensors' gradients."""
+
+    __slots__ = ()
+    scope: ClassVar[Scope] = "norms"
+
+    def start(self, tensors: int) -> dict[str, Any]:
+        """What the first step is given as state.
+
+        Args:
+            tensors: how many.
+
+        Returns:
+            Arrays by name; by default nothing is remembered.
+        """
+        return {}
+
+    def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
+        """The factors of one step.
+
+        Args:
+            xp: the functions that the arithmetic needs.
+            norms: of the gradients, (tensors,).
+            state: what the step before returned, at first that of ``start``.
+
+        Returns:
+            One factor for all tensors, (), or one for each, (tensors,); and the new state.
+        """
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
-class GlobalNorm:
+class GlobalNorm(OfNorms):
     """All gradients by one factor, min(1, bound / norm): the direction stays.
 
     Attributes:
@@ -80,36 +111,15 @@ class GlobalNorm:
     """
 
     name: ClassVar[str] = "norm"
-    scope: ClassVar[Scope] = "norms"
     bound: float = 1.0
 
-    def start(self, tensors: int) -> dict[str, Any]:
-        """What the first step is given as state.
-
-        Args:
-            tensors: how many.
-
-        Returns:
-            Nothing: no step is remembered.
-        """
-        return {}
-
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """The factors of one step.
-
-        Args:
-            xp: the functions that the arithmetic needs.
-            norms: of the gradients, (tensors,).
-            state: what the step before returned, at first that of ``start``.
-
-        Returns:
-            One factor for all tensors, (), and the state, unchanged.
-        """
+        """See OfNorms; one factor for all tensors."""
         return _at_most(xp, global_norm(xp, norms), self.bound), state
 
 
 @dataclass(frozen=True, slots=True)
-class TensorNorm:
+class TensorNorm(OfNorms):
     """Each tensor by a factor of its own, min(1, bound / norm); Keras' ``clipnorm``.
 
     Changes the direction of the whole update, unlike the global norm.
@@ -119,36 +129,15 @@ class TensorNorm:
     """
 
     name: ClassVar[str] = "tensor"
-    scope: ClassVar[Scope] = "norms"
     bound: float = 1.0
 
-    def start(self, tensors: int) -> dict[str, Any]:
-        """What the first step is given as state.
-
-        Args:
-            tensors: how many.
-
-        Returns:
-            Nothing: no step is remembered.
-        """
-        return {}
-
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """The factors of one step.
-
-        Args:
-            xp: the functions that the arithmetic needs.
-            norms: of the gradients, (tensors,).
-            state: what the step before returned, at first that of ``start``.
-
-        Returns:
-            A factor for each tensor, (tensors,), and the state, unchanged.
-        """
+        """See OfNorms; a factor for each tensor."""
         return _at_most(xp, norms, self.bound), state
 
 
 @dataclass(frozen=True, slots=True)
-class AutoClip:
+class AutoClip(OfNorms):
     """The bound is a percentile of the run's own norms.
 
     Attributes:
@@ -160,32 +149,15 @@ class AutoClip:
     """
 
     name: ClassVar[str] = "percentile"
-    scope: ClassVar[Scope] = "norms"
     percentile: float = 10.0
     window: int = 1024
 
     def start(self, tensors: int) -> dict[str, Any]:
-        """What the first step is given as state.
-
-        Args:
-            tensors: how many.
-
-        Returns:
-            "history", the last norms, (window,); "count", finite norms so far, ().
-        """
+        """history: the last norms, (window,); count: of finite norms so far."""
         return _no_history(self.window)
 
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """The factors of one step, whose norm is part of the history.
-
-        Args:
-            xp: the functions that the arithmetic needs.
-            norms: of the gradients, (tensors,).
-            state: what the step before returned, at first that of ``start``.
-
-        Returns:
-            One factor for all tensors, (), and the new state.
-        """
+        """See OfNorms; one factor for all tensors. The present norm is part of the history."""
         norm = global_norm(xp, norms)
         state = _remember(xp, norm, state, self.window)
         bound = _quantile(xp, state, self.percentile / 100, self.window)
@@ -193,7 +165,7 @@ class AutoClip:
 
 
 @dataclass(frozen=True, slots=True)
-class ZClip:
+class ZClip(OfNorms):
     """Steps whose norm stands out of its running mean are pulled in.
 
     A norm at z = (norm - mean) / sd above the threshold is clipped to mean + threshold^2 / z * sd, and enters
@@ -209,34 +181,17 @@ class ZClip:
     """
 
     name: ClassVar[str] = "zscore"
-    scope: ClassVar[Scope] = "norms"
     threshold: float = 2.5
     alpha: float = 0.97
     warm_up: int = 25
 
     def start(self, tensors: int) -> dict[str, Any]:
-        """What the first step is given as state.
-
-        Args:
-            tensors: how many.
-
-        Returns:
-            "count", finite norms so far, (); "mean" and "variance" of the norms, ().
-        """
+        """count: of finite norms so far; mean, variance: of the norms."""
         zero = np.zeros((), np.float32)
         return {"count": zero, "mean": zero.copy(), "variance": zero.copy()}
 
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """The factors of one step.
-
-        Args:
-            xp: the functions that the arithmetic needs.
-            norms: of the gradients, (tensors,).
-            state: what the step before returned, at first that of ``start``.
-
-        Returns:
-            One factor for all tensors, (), and the new state.
-        """
+        """See OfNorms; one factor for all tensors."""
         norm = global_norm(xp, norms)
         count, mean, variance = state["count"], state["mean"], state["variance"]
         warm = count < self.warm_up
@@ -260,7 +215,7 @@ class ZClip:
 
 
 @dataclass(frozen=True, slots=True)
-class AdaGC:
+class AdaGC(OfNorms):
     """Each tensor against a moving average of its own clipped norm.
 
     Attributes:
@@ -274,34 +229,17 @@ class AdaGC:
     """
 
     name: ClassVar[str] = "adagc"
-    scope: ClassVar[Scope] = "norms"
     limit: float = 1.05
     beta: float = 0.98
     warm_up: int = 100
     bound: float = 1.0
 
     def start(self, tensors: int) -> dict[str, Any]:
-        """What the first step is given as state.
-
-        Args:
-            tensors: how many.
-
-        Returns:
-            "average" of each tensor's norm, (tensors,); "count", finite steps so far, ().
-        """
+        """average: of each tensor's norm, (tensors,); count: of finite steps so far."""
         return {"average": np.full(tensors, np.inf, np.float32), "count": np.zeros((), np.float32)}
 
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """The factors of one step.
-
-        Args:
-            xp: the functions that the arithmetic needs.
-            norms: of the gradients, (tensors,).
-            state: what the step before returned, at first that of ``start``.
-
-        Returns:
-            A factor for each tensor, (tensors,), and the new state.
-        """
+        """See OfNorms; a factor for each tensor."""
         average, count = state["average"], state["count"]
         warm = count < self.warm_up
         whole = _at_most(xp, global_norm(xp, norms), self.bound) + norms * 0
@@ -319,7 +257,7 @@ class AdaGC:
 
 
 @dataclass(frozen=True, slots=True)
-class Auto:
+class Auto(OfNorms):
     """The bound from the run's own history: it binds on what stands out, and on nothing else.
 
     The bound is exp(median + spread * deviation) of the logarithms of the last norms, deviation being
@@ -337,33 +275,16 @@ class Auto:
     """
 
     name: ClassVar[str] = "auto"
-    scope: ClassVar[Scope] = "norms"
     spread: float = 4.0
     window: int = 128
     warm_up: int = 10
 
     def start(self, tensors: int) -> dict[str, Any]:
-        """What the first step is given as state.
-
-        Args:
-            tensors: how many.
-
-        Returns:
-            "history", the last norms, (window,); "count", finite norms so far, ().
-        """
+        """history: the last norms, (window,); count: of finite norms so far."""
         return _no_history(self.window)
 
     def factors(self, xp: Namespace, norms: AnyArray, state: State) -> tuple[AnyArray, State]:
-        """The factors of one step; the bound is that of the steps before.
-
-        Args:
-            xp: the functions that the arithmetic needs.
-            norms: of the gradients, (tensors,).
-            state: what the step before returned, at first that of ``start``.
-
-        Returns:
-            One factor for all tensors, (), and the new state.
-        """
+        """See OfNorms; one factor for all tensors. The bound is that of the steps before."""
         norm = global_norm(xp, norms)
         middle = xp.log(_quantile(xp, state, 0.5, self.window) + _TINY)
         away = xp.abs(xp.log(state["history"] + _TINY) - middle)

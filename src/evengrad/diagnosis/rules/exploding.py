@@ -44,8 +44,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     if worst is None or not worst.bottom > DRIFT:
         return
     cause = evidence.main_cause(+1.0)
-    layers = {op.name: op.layer for op in evidence.probe.operations}
-    layer = layers[worst.operations[0]]
+    layer = evidence.lowest_layer(worst)
     yield Finding(
         CODE,
         f"the gradient grows {fold(worst.bottom)} from the output to the input of {layer}",

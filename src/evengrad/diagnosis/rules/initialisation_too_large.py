@@ -51,19 +51,11 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         Severity.ERROR,
         symptom=Symptom.WEIGHT_SCALE,
         layers=tuple(s.layer for s in large),
-        evidence=tuple(_line(s) for s in sorted(large, key=lambda s: -s.log_excess)[:5]),
+        evidence=tuple(s.in_words() for s in sorted(large, key=lambda s: -s.log_excess)[:5]),
         advice=tuple(
             f"{layers(names)}: {initialiser(evidence.probe, kind)}"
             for kind, names in _by_activation(large, types).items()
         ),
-    )
-
-
-def _line(scale: Scale) -> str:
-    ratio = scale.actual / scale.preserving
-    return (
-        f"{scale.layer}: scale {scale.actual:.3g}, variance-preserving {scale.preserving:.3g}: "
-        f"{ratio:.3g} times too large"
     )
 
 

@@ -21,7 +21,6 @@ from collections.abc import Iterable
 from math import isfinite, log
 
 from evengrad.diagnosis.advice import initialiser
-from evengrad.diagnosis.causes import Scale
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
@@ -53,17 +52,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         Severity.ERROR,
         symptom=Symptom.WEIGHT_SCALE,
         layers=tuple(s.layer for s in small),
-        evidence=tuple(_line(s) for s in sorted(small, key=lambda s: s.log_excess)[:5]),
+        evidence=tuple(s.in_words() for s in sorted(small, key=lambda s: s.log_excess)[:5]),
         advice=tuple(initialiser(evidence.probe, kind) for kind in sorted(kinds, key=str)),
         explained_by=(Cause.ACTIVATION,) if echo else (),
-    )
-
-
-def _line(scale: Scale) -> str:
-    if scale.actual == 0.0:
-        return f"{scale.layer}: its weights are all zero"
-    ratio = scale.preserving / scale.actual
-    return (
-        f"{scale.layer}: scale {scale.actual:.3g}, variance-preserving {scale.preserving:.3g}: "
-        f"{ratio:.3g} times too small"
     )

@@ -50,8 +50,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     if worst is None or not worst.bottom < -DRIFT:
         return
     cause = evidence.main_cause(-1.0)
-    layers = {op.name: op.layer for op in evidence.probe.operations}
-    layer = layers[worst.operations[0]]
+    layer = evidence.lowest_layer(worst)
     others = {Cause.ACTIVATION: (Cause.INITIALISATION, Cause.INPUT_DATA)}.get(cause, ())
     yield Finding(
         CODE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from evengrad.fixing.wording import finite
 from evengrad.values.change import Advice, Change, calls
 
 
@@ -21,5 +22,4 @@ class FiniteTargets(Change):
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
-        code = "np.nan_to_num(y, posinf=0, neginf=0)" if keras else "torch.nan_to_num(y, 0, 0, 0)"
-        return Advice(f"y = {code}", "where the targets are made", "add")
+        return finite("y", "targets", keras=keras)
