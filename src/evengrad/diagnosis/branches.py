@@ -13,8 +13,11 @@ _ADDS = {"add", "iadd", "addv2"}
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """layers: those with weights, forward order. linear: the last of them is added as it is, or behind nothing
-    but a change of shape or a dropout.
+    """A residual branch.
+
+    Attributes:
+        layers: those with weights, forward order.
+        linear: the last of them is added as it is, or behind nothing but a change of shape or a dropout.
     """
 
     layers: tuple[str, ...]

@@ -21,9 +21,18 @@ stopped it; it raised; a change does not fit; no training step was seen; evengra
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What to run. seed: added to the script's own seeds. source: instead of the script's, if it is
-    patched. steps: how many updates are made before it ends. early: it may end before, once its outcome is
-    clear. function: of the script, called without arguments, where the script alone does not train.
+    """What to run.
+
+    Attributes:
+        target: a script's path, or a module's dotted name.
+        arguments: the script's ``sys.argv[1:]``.
+        module: whether the target is a module.
+        changes: to be made in the live training.
+        seed: added to the script's own seeds.
+        steps: how many updates are made before it ends.
+        source: instead of the script's, if it is patched.
+        early: it may end before, once its outcome is clear.
+        function: of the script, called without arguments, where the script alone does not train.
     """
 
     target: str

@@ -34,8 +34,13 @@ class ReplayedOperation:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Origin:
-    """Where a step went wrong first. layer: the user's own name, "input", "labels" or "loss". phase: in the
-    forward or the backward pass, in the weights, or in the batch. message: one line for people.
+    """Where a step went wrong first.
+
+    Attributes:
+        layer: the user's own name, "input", "labels" or "loss".
+        phase: in the forward or the backward pass, in the weights, or in the batch.
+        message: one line for people.
+        operations: of a probe of that step, forward order.
     """
 
     layer: str
@@ -51,10 +56,16 @@ class Origin:
 class BlackBox:
     """Everything about a step that was refused.
 
-    batch: what the model (and, where it is known, the loss) was given, by name. weights: of the model before
-    the step, buffers included, by the framework's names. optimizer: its state before the step, by
-    "tensor name/slot". noise: random states, by generator. facts: plain values. gradients: norm of each
-    weight's gradient.
+    Attributes:
+        step: 0-based.
+        kind: why it was refused.
+        batch: what the model (and, where it is known, the loss) was given, by name.
+        weights: of the model before the step, buffers included, by the framework's names.
+        optimizer: its state before the step, by "tensor name/slot".
+        noise: random states, by generator.
+        gradients: norm of each weight's gradient.
+        origin: where it went wrong first; None where not known.
+        facts: plain values.
     """
 
     step: int

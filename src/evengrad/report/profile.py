@@ -18,8 +18,10 @@ _RANGE = " ... "
 class LayerRow:
     """One row, or several neighbouring layers in one.
 
-    name: of the layer, or "first ... last". log_norm: log(norm of the gradient / norm at the
-    output); of several layers the one furthest from even. marked: a finding names it.
+    Attributes:
+        name: of the layer, or "first ... last".
+        log_norm: log(norm of the gradient / norm at the output); of several layers the one furthest from even.
+        marked: a finding names it.
     """
 
     name: str

@@ -23,7 +23,11 @@ Profile = dict[int, Array]
 class Anchor:
     """A tensor taken for Gaussian, which others are elementwise functions of.
 
-    mean, sd: (parts,). rho: its correlations, shaped as a kernel.
+    Attributes:
+        mean: of each part, (parts,).
+        sd: standard deviation of each part, (parts,).
+        rho: its correlations, shaped as a kernel.
+        profile: axis -> energy by place.
     """
 
     mean: Array

@@ -25,10 +25,15 @@ class TrialOverError(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a watched script ended. runs: the run files, one for each optimizer that was stepped; empty
-    where nothing was seen or written. watched: how many optimizers were. stopped: the guard's error, if it
-    stopped the script. error: what the script raised otherwise, with its own frames only. code: what it gave
-    sys.exit. failure: what kept us, by a fault of our own, from watching all of it.
+    """How a watched script ended.
+
+    Attributes:
+        runs: the run files, one for each optimizer that was stepped; empty where nothing was seen or written.
+        watched: how many optimizers were.
+        stopped: the guard's error, if it stopped the script.
+        error: what the script raised otherwise, with its own frames only.
+        code: what it gave sys.exit.
+        failure: what kept us, by a fault of our own, from watching all of it.
     """
 
     runs: tuple[Path, ...]

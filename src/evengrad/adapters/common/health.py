@@ -29,9 +29,16 @@ def zero_region(name: str) -> bool:
 def activation_health(
     name: str, output: npt.NDArray[Any], *, axis: int, flat: tuple[float, float] | None = None
 ) -> ActivationHealth | None:
-    """Health of an activation by its name; None for what does not act on each element alone.
+    """Health of an activation by its name.
 
-    output: of shape (batch, ...). axis: where its units are. flat: a hard tanh's own range.
+    Args:
+        name: in any framework's spelling.
+        output: of shape (batch, ...).
+        axis: where its units are.
+        flat: a hard tanh's own range.
+
+    Returns:
+        None for what does not act on each element alone.
     """
     name = canonical(name)
     if name in _NOT_ELEMENTWISE or output.ndim < 2 or output.size == 0:

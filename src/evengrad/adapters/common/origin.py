@@ -18,7 +18,15 @@ _REPAIR = "drop or repair these rows before training"
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """layer: the user's own name. message: what is measured there, one line. advice: what to change."""
+    """Where something that is not finite was born.
+
+    Attributes:
+        layer: the user's own name.
+        phase: of the step.
+        cause: why.
+        message: what is measured there, one line.
+        advice: what to change.
+    """
 
     layer: str
     phase: Phase

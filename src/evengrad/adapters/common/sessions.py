@@ -57,9 +57,10 @@ class LiveSession(Protocol):
 class TrialSession(Protocol):
     """What an adapter that changes a script's training and counts its steps reports to (trying.py).
 
-    changes: to be made when the training starts, in this order. seed: added to every seed that the script
-    sets; what it does not seed is seeded with it. withheld: one example in so many is kept out of the loss and
-    told of apart; 0 for none.
+    Attributes:
+        changes: to be made when the training starts, in this order.
+        seed: added to every seed that the script sets; what it does not seed is seeded with it.
+        withheld: one example in so many is kept out of the loss and told of apart; 0 for none.
     """
 
     changes: tuple[Change, ...]

@@ -34,13 +34,24 @@ def probe(
     rate: bool = False,
     precise: bool = False,
 ) -> Probe:
-    """Measure a model on one batch (x, y) or (x, y, sample_weight) in training mode.
+    """Measure a model on one batch in training mode.
 
-    loss: a name, a ``keras.losses.Loss``, a function, or None for the compiled one. optimizer: None for
-    the compiled one, if any. rate: also how large a learning rate the loss bears, at most 10 forward
-    passes; precise: with the largest eigenvalue of the Hessian. A model not yet built is built on the
-    batch, as ``fit`` would; nothing else of it is changed. Raises CannotCheckError where there is nothing
-    to measure.
+    A model not yet built is built on the batch, as ``fit`` would; nothing else of it is changed.
+
+    Args:
+        model: a Keras 3 model.
+        loss: a name, a ``keras.losses.Loss``, a function, or None for the compiled one.
+        batch: (x, y) or (x, y, sample_weight).
+        optimizer: None for the compiled one, if any.
+        rate: also measure the largest stable learning rate along the coming update, in at most 10 forward
+            passes.
+        precise: from the largest eigenvalue of the Hessian.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        CannotCheckError: there is nothing to measure.
     """
     if not isinstance(model, keras.Model):
         raise CannotCheckError(

@@ -27,12 +27,22 @@ def probe(
     rate: bool = False,
     precise: bool = False,
 ) -> Probe:
-    """Measure a model on one batch (x, y) in training mode; nothing of it is changed.
+    """Measure a model on one batch in training mode; nothing of it is changed.
 
-    x: a tensor, a tuple of positional arguments or a dict of keyword arguments. loss: a callable,
-    ``loss(output, y)``. rate: also how large a learning rate the loss bears, at most 10 forward passes;
-    precise: with the largest eigenvalue of the Hessian. Raises CannotCheckError where there is nothing
-    to measure.
+    Args:
+        model: a ``torch.nn.Module``.
+        loss: a callable, ``loss(output, y)``.
+        batch: (x, y); x is a tensor, a tuple of positional arguments or a dict of keyword arguments.
+        optimizer: the training's own; None where there is none.
+        rate: also measure the largest stable learning rate along the coming update, in at most 10 forward
+            passes.
+        precise: from the largest eigenvalue of the Hessian.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        CannotCheckError: there is nothing to measure.
     """
     if not callable(loss):
         raise CannotCheckError(

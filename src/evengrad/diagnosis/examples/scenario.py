@@ -37,12 +37,34 @@ _COLUMNS = ("step", "time", "loss", "rate", "norm", "clipped", "coefficient", "n
 class Scenario:
     """A training as it would have been watched; events come from the real monitor.
 
-    loss: how it goes, from ``first_loss``. noise: standard deviation of log(loss) and log(norm) from step to
-    step. spikes: steps, and what the norm is multiplied by there. after_spike: what the loss is multiplied
-    by from the first spike on. clip: a bound for the global norm. refused: why the guard refused the last step;
-    layer, phase: of the origin. dead: share of the middle layer's units at the end; vanishing: factor that the
-    first layer's gradient has lost by then; vanished: from step ``vanished_at`` on. saturated: share then.
-    ratio: rms(update) / rms(weights). skips: steps that a loss scaler skipped.
+    Attributes:
+        steps: how many were made.
+        depth: layers, each a square weight matrix and a bias.
+        every: steps between two observed ones.
+        seed: of the noise.
+        optimizer: its class.
+        rate: the learning rate.
+        loss: how it goes, from ``first_loss``.
+        first_loss: its median at the start.
+        noise: standard deviation of log(loss) and log(norm) from step to step.
+        norm: of all gradients, its median.
+        spikes: steps at which the norm stands out.
+        spike: what the norm is multiplied by there.
+        after_spike: what the loss is multiplied by from the first spike on.
+        clip: a bound for the global norm.
+        refused: why the guard refused the last step.
+        action: what it did then.
+        layer: of the origin.
+        phase: of the origin.
+        dead: share of the middle layer's units at the end.
+        saturated: share of the middle layer's elements at the end.
+        vanishing: factor that the first layer's gradient has lost by the end.
+        vanished: factor that it has lost from step ``vanished_at`` on.
+        vanished_at: see there.
+        ratio: rms(update) / rms(weights).
+        skips: steps that a loss scaler skipped.
+        scale: of that scaler.
+        status: how it ended.
     """
 
     steps: int = 600

@@ -15,10 +15,16 @@ Scheme = Literal["normal", "orthogonal", "zeros"]
 class Initialise(Change):
     """Draw the weights of some layers anew, with ``Var W = gain^2 / fan_in``, and zero their biases.
 
-    layers: their names, forward order. activation: the type that follows them ("relu", "tanh", ...; "linear"
-    for none), for which gain preserves the variance (He 2015, 1502.01852). scheme: orthogonal
-    is scaled by the same gain (Saxe 2013, 1312.6120; delta-orthogonal for convolutions, Xiao 2018, 1806.05393);
-    zeros are for the ends of residual branches, and have the gain 0.
+    Attributes:
+        layers: their names, forward order.
+        activation: the type that follows them ("relu", "tanh", ...; "linear" for none), for which gain
+            preserves the variance.
+        gain: g of the variance.
+        scheme: orthogonal is scaled by the same gain (delta-orthogonal for convolutions); zeros are for the
+            ends of residual branches, and have the gain 0.
+
+    References:
+        He 2015, 1502.01852; Saxe 2013, 1312.6120; Xiao 2018, 1806.05393.
     """
 
     stage: ClassVar[int] = 80

@@ -16,11 +16,25 @@ from evengrad.values.summary import Summary
 class RecordedCall:
     """One recorded call.
 
-    function: torch's name. owner, path: class and path of the innermost module; framework: that
-    class is torch's own; leaf: it has no layers inside, or counts as one. root: id of the outermost
-    module, 0 for none; call: the number of the module's call; forward_pass: of the outermost one's.
-    reads, makes: tensor numbers; below[i], above[i]: gradients measured there.
-    name, layer, type: given at the end, when it is known what is on the path to the loss.
+    Attributes:
+        function: torch's name.
+        kind: what it is in evengrad's words.
+        owner: class of the innermost module.
+        path: of that module in the model.
+        framework: that class is torch's own.
+        leaf: it has no layers inside, or counts as one.
+        root: id of the outermost module, 0 for none.
+        call: the number of the module's call.
+        forward_pass: the number of the outermost module's call.
+        source: "model.py:31", where it was called.
+        reads: tensor numbers.
+        makes: tensor numbers.
+        forward: figures of its output.
+        below: place in ``reads`` -> norm of the gradient there.
+        above: place in ``makes`` -> figures of the gradient there.
+        name: given at the end, when it is known what is on the path to the loss.
+        layer: given at the end, too.
+        type: given at the end, too.
     """
 
     function: str

@@ -70,9 +70,17 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True)
 class DeviceStep:
-    """A step to decide on. norms: (tensors,), as large as a GradScaler left them. factor: of the script's own
-    clip. losses: of this step so far. ceiling: the guard's, on the total. drop: the gradients are of weights
-    that have just been put back.
+    """A step to decide on.
+
+    Attributes:
+        number: 0-based.
+        time: seconds since the start of the run.
+        rate: the learning rate.
+        norms: as large as a GradScaler left them, (tensors,).
+        factor: of the script's own clip.
+        losses: of this step so far.
+        ceiling: the guard's, on the total.
+        drop: the gradients are of weights that have just been put back.
     """
 
     number: int

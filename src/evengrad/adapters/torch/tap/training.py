@@ -31,9 +31,17 @@ from evengrad.values.run import Detail, EventKind, Floats, Step, Subject
 class Pending:
     """One step between the optimizer's two hooks.
 
-    parameters: those with a gradient. scale: a GradScaler's ``grad_scale``, if it set one. divide: by how much
-    the gradients are too large. folded: the clip is in the optimizer's own kernel. taken: gradients that are
-    kept from it.
+    Attributes:
+        parameters: those with a gradient.
+        scale: a GradScaler's ``grad_scale``, if it set one.
+        norms: of the gradients before the clip, (tensors,).
+        step: what becomes of it, as the run has it.
+        clipped: norm of all gradients after the clip.
+        folded: the clip is in the optimizer's own kernel.
+        refused: the guard refused it.
+        taken: gradients that are kept from the optimizer.
+        observation: what is read in full.
+        divide: by how much the gradients are too large.
     """
 
     parameters: list[Any]
