@@ -27,9 +27,23 @@ PlainRow = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One operation, as text. bad: "marked" (a finding names it), "broken" (its output is not finite) or "".
+    """One operation, as text.
 
-    forecast: the band of its gain; odd: the measured gain is outside of it.
+    Attributes:
+        name: unique.
+        layer: the user's own name.
+        type: in the framework's words.
+        kind: in evengrad's words.
+        source: where it was called.
+        forward: rms of its output.
+        zeros: share of its output.
+        non_finite: share of its output.
+        backward: rms of dL/dy.
+        gain: by which it changes the norm of the gradient.
+        forecast: the band of its gain.
+        odd: the measured gain is outside of it.
+        term: its share of the budget.
+        bad: "marked" (a finding names it), "broken" (its output is not finite) or "".
     """
 
     name: str

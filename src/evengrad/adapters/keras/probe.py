@@ -210,7 +210,7 @@ class _Probing:
         return tuple(made)
 
     def with_rate(self, found: Probe, precise: bool) -> Probe:
-        """How large a learning rate the loss bears."""
+        """With the largest stable learning rate."""
         if not self.totals:
             return found
         run = Replay(self.trace, (self.trainable, self.others), self.loss).run

@@ -29,8 +29,12 @@ _ABSENT: Any = object()
 class PrivateName:
     """A name, and what hangs on it.
 
-    path: from ``torch`` on, or the attribute of what ``of`` makes. purpose: what it is for. loss: what a user
-    lacks without it; "" where there is another way. door: whose report says so.
+    Attributes:
+        path: from ``torch`` on, or the attribute of what ``of`` makes.
+        purpose: what it is for.
+        loss: what a user lacks without it; "" where there is another way.
+        door: whose report says so.
+        of: makes the object that has it; None for torch itself.
     """
 
     path: str

@@ -29,8 +29,13 @@ class ForwardRun(Protocol):
 
 @dataclass(slots=True)
 class Gradients:
-    """value: of the scalar. kept: the forward's tensors. taps, weights: gradients, None where no
-    path leads to the scalar. All are backend tensors.
+    """What one differentiation gave, as backend tensors.
+
+    Attributes:
+        value: of the scalar.
+        kept: the forward's tensors, by name.
+        taps: gradients by name; None where no path leads to the scalar.
+        weights: gradients in order; None where no path leads to the scalar.
     """
 
     value: Any

@@ -20,10 +20,19 @@ from evengrad.values.summary import Summary
 
 @dataclass(slots=True)
 class SpecTable:
-    """All tensors of a spec in the making. shapes, constants, notes: as ``ModelSpec`` has them.
+    """All tensors of a spec in the making.
 
-    laws, known, owners: by variable; the figures that are known of it, its layer. numbers: by symbolic
-    tensor.
+    Attributes:
+        shapes: as ``ModelSpec.tensors``.
+        constants: as ``ModelSpec`` has them.
+        notes: as ``ModelSpec`` has them.
+        laws: by variable.
+        known: by variable, the figures that are known of it.
+        owners: by variable, its layer.
+        numbers: by symbolic tensor.
+        read: symbolic tensors that something reads.
+        dark: numbers of integers and masks.
+        alive: so that no id is used twice.
     """
 
     shapes: list[Shape] = field(default_factory=list)

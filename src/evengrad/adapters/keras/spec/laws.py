@@ -22,8 +22,16 @@ _SAMPLED = 1 << 20  # elements
 
 
 def law_of(variable: Any, layer: Any = None, taps: int = 0, known: Summary | None = None) -> Law:
-    """Of a Keras variable. layer: its owner, asked for the initialiser where the variable has no values.
-    taps: how many of its leading axes are positions of a convolution kernel. known: its figures.
+    """Of a Keras variable.
+
+    Args:
+        variable: with values or without.
+        layer: its owner, asked for the initialiser where the variable has no values.
+        taps: how many of its leading axes are positions of a convolution kernel.
+        known: its figures.
+
+    Returns:
+        The law of its elements.
     """
     initialiser = initialiser_of(variable, layer)
     if initialiser is not None:

@@ -66,10 +66,16 @@ def choose(
     jit: bool,
     exact: bool,
 ) -> None:
-    """Update the variables, which are weights and optimizer state, or leave them as they are.
+    """Update the variables, or leave them as they are.
 
-    pairs: gradients and weights, of those whose update may stand in a branch. exact: to the last bit what the
-    update would be without us; a clip changes it anyway.
+    Args:
+        passed: whether the step may reach them, a bool scalar.
+        update: the update.
+        variables: weights and optimizer state.
+        pairs: gradients and weights, of those whose update may stand in a branch.
+        optimizer: that makes the update.
+        jit: whether TensorFlow compiles the step by XLA.
+        exact: to the last bit what the update would be without us; a clip changes it anyway.
     """
     backend = keras.backend.backend()
     if backend == "torch":

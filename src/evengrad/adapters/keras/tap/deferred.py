@@ -17,11 +17,13 @@ _MARK = "__evengrad_watch__"
 
 
 class DeferredWatch:
-    """In the place of a model's training function, until ``remove``.
+    """Instead of a model's training function, until ``remove``.
 
-    make: a Watched of the built model, and puts nothing on yet. put_on: of that, gives the training function.
-    failed: told of an error of our own; the training goes on unwatched. ended: told when an error of the
-    training ends it.
+    Args:
+        model: which is built by its first batch at the latest.
+        start: puts the watch on the built model; gives it, and the training function.
+        failed: told of an error of our own; the training goes on unwatched.
+        ended: told when an error of the training ends it.
     """
 
     def __init__(

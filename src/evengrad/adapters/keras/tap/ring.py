@@ -23,8 +23,18 @@ NO_CEILING = 3e38
 
 @dataclass(frozen=True, slots=True)
 class RingRow:
-    """One step as the host read it. largest, zeros: NaN where the step was not observed. passed: the guard's
-    word. called: the update was reached (a loss scaler may skip it). factor: norm after the clip over before.
+    """One step as the host read it.
+
+    Attributes:
+        norms: of the gradients, (tensors,).
+        largest: absolute value of each gradient's elements, (tensors,); NaN where the step was not observed.
+        zeros: share of each gradient's elements, (tensors,); NaN where the step was not observed.
+        total: norm of all gradients before the clip.
+        factor: norm after the clip over before.
+        passed: the guard's word.
+        called: the update was reached (a loss scaler may skip it).
+        loss: NaN where not known.
+        rate: the learning rate.
     """
 
     norms: Floats
@@ -64,7 +74,13 @@ class VariableAccess(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RingStatus:
-    """begun: steps so far. refused: of them, those that did not pass. halted: all are held back now."""
+    """How far the ring is.
+
+    Attributes:
+        begun: steps so far.
+        refused: of them, those that did not pass.
+        halted: all are held back now.
+    """
 
     begun: int
     refused: int
@@ -74,9 +90,18 @@ class RingStatus:
 class Ring:
     """Variables added to an optimizer, so that each backend carries them through its compiled step.
 
-    status: steps begun, steps refused, whether all are held back now, and what of the second the host has
-    seen. spoilt: variables that a bad step may spoil before the optimizer is asked; before: each with a copy of
-    before the first step that was refused since the host last looked.
+    Args:
+        optimizer: whose state they join.
+        tensors: how many are trained.
+        size: rows, a step each.
+        settings: how to watch.
+        corruptible: variables that a bad step may corrupt before the optimizer is asked.
+
+    Attributes:
+        status: steps begun, steps refused, whether all are held back now, and what of the second the host has
+            seen.
+        before: each corruptible variable with a copy of before the first step that was refused since the host
+            last looked.
     """
 
     def __init__(
@@ -85,7 +110,7 @@ class Ring:
         tensors: int,
         size: int,
         settings: Settings,
-        spoilt: Sequence[Any] = (),
+        corruptible: Sequence[Any] = (),
     ) -> None:
         self.tensors, self.size = tensors, size
         self.variables: list[Any] = []
@@ -109,7 +134,7 @@ class Ring:
         clip = settings.clip
         start = clip.start(tensors) if isinstance(clip, NormClip) else {}
         self.memory = {name: add(name, value) for name, value in start.items()}
-        self.before = [(v, add("before", np.zeros(tuple(v.shape)))) for v in spoilt]
+        self.before = [(v, add("before", np.zeros(tuple(v.shape)))) for v in corruptible]
 
     def restart(self) -> None:
         """As at the start of a run."""
@@ -191,14 +216,14 @@ class HostRing:
     """The same for PyTorch, where each step is run by the host: nothing is added to the optimizer."""
 
     def __init__(
-        self, tensors: int, size: int, settings: Settings, spoilt: Sequence[Any] = ()
+        self, tensors: int, size: int, settings: Settings, corruptible: Sequence[Any] = ()
     ) -> None:
         self.tensors, self.size = tensors, size
         self.variables: list[Any] = []
         self._settings = settings
         self.before = [
             (v, keras.Variable(np.zeros(tuple(v.shape)), dtype=v.dtype, trainable=False))
-            for v in spoilt
+            for v in corruptible
         ]
         self.restart()
 

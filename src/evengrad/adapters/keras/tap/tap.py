@@ -29,8 +29,17 @@ _XP = InStep()
 class KerasTap:
     """Patches an optimizer instance, from ``put_on`` to ``take_off``.
 
-    loss: set by whoever hears this step's loss. failed: told of an error of our own. jit: whether
-    TensorFlow compiles the step by XLA.
+    Args:
+        optimizer: the model's own, in whatever it is wrapped.
+        variables: the trained ones.
+        tensors: the same, as the run has them.
+        ring: takes the figures of each step.
+        settings: how to watch.
+        failed: told of an error of our own.
+        jit: whether TensorFlow compiles the step by XLA.
+
+    Attributes:
+        loss: set by whoever hears this step's loss.
     """
 
     def __init__(

@@ -61,17 +61,17 @@ class Watched:
     def _make(self) -> None:
         count, settings = len(self.tensors), self.settings
         size = max(min(settings.every, _LATEST), 10) + self._per_call
-        spoilt: list[Any] = []
+        corruptible: list[Any] = []
         if settings.guard is not None:
-            spoilt = small_rest(self.model) + small_rest(compat.loss_tracker(self.model))
+            corruptible = small_rest(self.model) + small_rest(compat.loss_tracker(self.model))
         self.ring: AnyRing
         kind: type[KerasTap] = KerasTap
         if keras.backend.backend() == "torch":
             from evengrad.adapters.keras.tap.tap_torch import TorchTap
 
-            self.ring, kind = HostRing(count, size, settings, spoilt), TorchTap
+            self.ring, kind = HostRing(count, size, settings, corruptible), TorchTap
         else:
-            self.ring = Ring(self.inner, count, size, settings, spoilt)
+            self.ring = Ring(self.inner, count, size, settings, corruptible)
         self.batches = Batches(max(3, self._per_call))
         self.tap = kind(
             self.optimizer,

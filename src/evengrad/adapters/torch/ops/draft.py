@@ -13,9 +13,14 @@ IDENTITY = Reshape()
 
 @dataclass(slots=True, eq=False)
 class Operand:
-    """A tensor that a call was given. number: where a gradient comes through; None for weights,
-    constants and integers. tensor: itself, until the call has ended. values: the same with values, where
-    the tensor is on ``meta`` and they are known.
+    """A tensor that a call was given.
+
+    Attributes:
+        number: where a gradient comes through; None for weights, constants and integers.
+        shape: its shape.
+        tensor: itself, until the call has ended.
+        law: of a weight or constant, from the tensor.
+        values: the same with values, where the tensor is on ``meta`` and they are known.
     """
 
     number: int | None
@@ -42,8 +47,14 @@ class OperationDraft:
 
 @dataclass(slots=True, eq=False)
 class DraftedCall:
-    """name: torch's, plain. function: with the arguments it was made with. args, kwargs: with Operands for
-    tensors. outputs: shapes.
+    """A call on its way into a spec.
+
+    Attributes:
+        name: torch's, plain.
+        function: with the arguments it was made with.
+        args: with Operands for tensors.
+        kwargs: the same, by name.
+        outputs: shapes.
     """
 
     name: str

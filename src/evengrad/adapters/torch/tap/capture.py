@@ -15,9 +15,16 @@ from evengrad.adapters.torch.record.roots import tensors_of
 
 @dataclass(slots=True)
 class ForwardCall:
-    """One forward pass of an outermost module. noise: the random state before it. outputs: what it
-    gave, those that gradients come through; gradients: what came back to them, by place. autocast: dtype, or
-    None where it was off.
+    """One forward pass of an outermost module.
+
+    Attributes:
+        module: which one.
+        args: what it was given.
+        kwargs: the same, by name.
+        noise: the random state before it.
+        training: the module's mode.
+        autocast: its dtype, or None where it was off.
+        gradients: of what it gave, by place.
     """
 
     module: Any

@@ -84,11 +84,17 @@ def _by_units(clip: AGC, parameter: Any) -> None:
 
 
 def multiply(optimizer: Any, gradients: Sequence[Any], factors: Floats, scale: Any) -> bool:
-    """Multiply the gradients by a factor each or by one for all, (gradients,) or (): by the optimizer's own
-    kernel where it is fused, else in place and only those that the clip binds on.
+    """Multiply the gradients: by the optimizer's own kernel where it is fused, else in place and only those that
+    the clip binds on.
 
-    optimizer: None to leave its kernel alone. scale: what a GradScaler set as ``grad_scale``, if anything; it
-    takes that off again itself. Returns whether ``release`` must be called.
+    Args:
+        optimizer: None to leave its kernel alone.
+        gradients: changed in place.
+        factors: one each, (gradients,), or one for all, ().
+        scale: what a GradScaler set as ``grad_scale``, if anything; it takes that off again itself.
+
+    Returns:
+        Whether ``release`` must be called.
     """
     if (factors >= 1).all():
         return False

@@ -52,8 +52,19 @@ class OnDevice:
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """A step as it was read back. refused: by our guard. overflowed: skipped by the script's own loss scaler.
-    scale: that scaler's.
+    """A step as it was read back.
+
+    Attributes:
+        step: 0-based.
+        time: seconds since the start of the run.
+        rate: the learning rate.
+        norms: of the gradients before the clip, (tensors,).
+        total: norm of all together.
+        coefficient: norm after the clip over before.
+        refused: by our guard.
+        overflowed: skipped by the script's own loss scaler.
+        loss: NaN where not known.
+        scale: that scaler's.
     """
 
     step: int

@@ -30,10 +30,17 @@ def find(
     norms: Floats,
     loss: float,
 ) -> Origin:
-    """Where the step went wrong first: in the batch, the weights, the forward or the backward pass.
+    """Where the step went wrong first. Nothing of the model changes.
 
-    parameters: by name, those of ``tensors`` in their order. norms: of their gradients. loss: NaN where it is
-    not known. Nothing of the model changes.
+    Args:
+        calls: the forward passes of the step.
+        parameters: by name, those of ``tensors`` in their order.
+        tensors: the trained ones.
+        norms: of their gradients, (tensors,).
+        loss: NaN where it is not known.
+
+    Returns:
+        The batch, the weights, or the operation of the forward or the backward pass.
     """
     probes = [probe for call in calls if (probe := _probe(call, loss)) is not None]
     for probe in probes:

@@ -19,7 +19,7 @@ _SMALL = (
 
 
 class Buffers:
-    """The buffers of the watched modules (running statistics, counters), which a bad forward pass spoils
+    """The buffers of the watched modules (running statistics, counters), which a bad forward pass corrupts
     before any optimizer is asked. depth: how many steps back they are kept.
     """
 
