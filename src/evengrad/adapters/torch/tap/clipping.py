@@ -84,8 +84,9 @@ def _by_units(clip: AGC, parameter: Any) -> None:
 
 
 def multiply(optimizer: Any, gradients: Sequence[Any], factors: Floats, scale: Any) -> bool:
-    """Multiply the gradients: by the optimizer's own kernel where it is fused, else in place and only those that
-    the clip binds on.
+    """Multiply the gradients, by the optimizer's own kernel where it is fused, else in place.
+
+    In place only those that the clip binds on.
 
     Args:
         optimizer: None to leave its kernel alone.
