@@ -56,7 +56,9 @@ def step() -> Any:
 
 def powers(field: str, title: str, **scale: Any) -> Any:
     """A y axis of log10, labelled with powers of ten."""
-    axis = alt.Axis(labelExpr="'1e' + datum.value", tickMinStep=1)
+    whole = "datum.value == floor(datum.value)"
+    words = f"{whole} ? '1e' + datum.value : format(pow(10, datum.value), '.1~e')"
+    axis = alt.Axis(labelExpr=words, tickMinStep=1)
     return alt.Y(f"{field}:Q", title=title, axis=axis, scale=alt.Scale(**scale))
 
 
