@@ -88,7 +88,6 @@ FORMER = {
     "flat_losses",
     "enable_x64",
     "_keras_mask",
-    "_optimizer_variable_shardings",
 }  # of releases before; asked where the new one is not
 
 

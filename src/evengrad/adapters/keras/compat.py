@@ -124,7 +124,7 @@ def sign_training(layer: Any) -> None:
     ends = len(given) - (bool(given) and given[-1].kind is inspect.Parameter.VAR_KEYWORD)
     layer._call_signature = inspect.Signature([*given[:ends], more, *given[ends:]])
     layer._call_has_training_arg = True
-    known = _private(layer, "_call_has_context_arg")  # Keras >= 3.11
+    known = _private(layer, "_call_has_context_arg")
     if known is not None:
         layer._call_has_context_arg = {**known, "training": True}
 
@@ -213,7 +213,7 @@ def projections(layer: Any) -> list[Any]:
 
 
 def gate_of(layer: Any) -> Any:
-    """The gate of an attention layer (Keras >= 3.12), None for most."""
+    """The gate of an attention layer, None for most."""
     return _private(layer, "_gate_dense")
 
 
@@ -471,15 +471,6 @@ def jax_state(model: Any) -> Any:
     return _private(model, "_jax_state")
 
 
-def join_jax_state(model: Any, variables: Sequence[Any]) -> None:
-    """Variables that come into an optimizer while ``fit`` has its state out: Keras < 3.12 keeps a list of where
-    they lie. Without: there is none.
-    """
-    known = _private(model, "_optimizer_variable_shardings")
-    if isinstance(known, list):
-        known.extend(variable.value.sharding for variable in variables)
-
-
 def give_back_jax(model: Any, state: Any) -> None:
     """Before an error leaves ``fit``: its variables get the values of that state."""
     names = ("trainable", "non_trainable", "optimizer", "metrics")
@@ -521,12 +512,11 @@ def fit_batches(given: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     cls = _needed("EpochIterator", _imported("keras.src.trainers.epoch_iterator", "EpochIterator"))
     names = ("batch_size", "steps_per_epoch", "shuffle", "class_weight")
     x, y, weight = data
-    epoch = cls(x=x, y=y, sample_weight=weight, **{name: given[name] for name in names})
-    if not hasattr(epoch, "__iter__"):
-        epoch = epoch.enumerate_epoch()  # Keras < 3.8
+    try:
+        epoch = cls(x=x, y=y, sample_weight=weight, **{name: given[name] for name in names})
+    except IndexError:  # of an empty generator, which Keras 3.12 asks for its first batch
+        return
     for found in epoch:
-        if isinstance(found[-1], list) and not found[-1]:  # Keras < 3.11, of no data
-            return
         yield keras.utils.unpack_x_y_sample_weight(found[-1][0]), data
 
 

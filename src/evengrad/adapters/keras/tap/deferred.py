@@ -68,9 +68,7 @@ class DeferredWatch:
             args = _build(self.model, args)
             self.watched, function = self._start()
             if keras.backend.backend() == "jax":
-                ours = self.watched.ring.variables
-                compat.join_jax_state(self.model, ours)
-                args = (_extended(args[0], ours), *args[1:])
+                args = (_extended(args[0], self.watched.ring.variables), *args[1:])
         except Exception as error:
             self._failed(error)
             return self.model.train_function(*args)
