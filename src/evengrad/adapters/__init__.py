@@ -34,10 +34,18 @@ def _parts(version: str) -> list[int]:
 
 
 def adapter_of(model: Any, task: str) -> Any:
-    """The function of that name ("probe", "describe") of the adapter that knows this model.
+    """The function of an adapter that knows this model.
 
-    Keras first: on its torch backend a model is both. Raises CannotCheckError for what is no model,
-    MissingFrameworkError where the framework is too old.
+    Args:
+        model: of any framework; Keras is asked first, for on its torch backend a model is both.
+        task: name of the function, such as "probe" or "describe".
+
+    Returns:
+        The function.
+
+    Raises:
+        CannotCheckError: what is no model.
+        MissingFrameworkError: the framework is too old.
     """
     for framework, types in (("keras", ("Layer",)), ("torch", ("nn.Module",))):
         module = sys.modules.get(framework)

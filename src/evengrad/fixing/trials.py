@@ -37,10 +37,20 @@ class Silent:
 
 
 class Trials:
-    """What is run for a plan. source: the script as it is. folder: of this script with these arguments.
-    to_beat: results by seed that a changed training must beat, where it learns as it is.
+    """What is run for a plan.
 
-    Raises ScriptError where there is no script to read.
+    Args:
+        plan: what to fix and at what cost.
+        executor: performs the trials.
+        listener: told of each trial.
+
+    Attributes:
+        source: the script as it is.
+        folder: of this script with these arguments.
+        to_beat: results by seed that a changed training must beat, where it learns as it is.
+
+    Raises:
+        ScriptError: there is no script to read.
     """
 
     def __init__(self, plan: FixPlan, executor: Executor, listener: FixListener) -> None:

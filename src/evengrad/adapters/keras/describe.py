@@ -26,9 +26,17 @@ _ABSTRACT: weakref.WeakSet[Any] = weakref.WeakSet()
 def describe(model: Any, inputs: KerasInputs = None, *, batch_size: int = 32) -> ModelSpec:
     """The operations of a model in training mode, with the laws of its weights.
 
-    inputs: shapes, batch included, and dtypes; None: the model's own, with that batch size. Where the
-    model knows its inputs' dtypes they count. A model not yet built is built, as ``fit`` would; nothing
-    else of it is changed. Raises CannotCheckError where it cannot be described, saying what to do.
+    Args:
+        model: not yet built it is built, as ``fit`` would; nothing else of it is changed.
+        inputs: shapes, batch included, and dtypes; None: the model's own. Where the model knows its inputs'
+            dtypes they count.
+        batch_size: with the model's own inputs.
+
+    Returns:
+        The model as a graph.
+
+    Raises:
+        CannotCheckError: it cannot be described; the message says what to do.
     """
     if not isinstance(model, keras.Model):
         raise CannotCheckError(

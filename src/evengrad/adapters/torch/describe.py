@@ -32,11 +32,17 @@ InputTypes = tuple[TensorType, ...] | dict[str, TensorType] | None
 
 
 def describe(model: Any, inputs: InputTypes, **_: Any) -> ModelSpec:
-    """The operations of a model in training mode, with the laws of its weights.
+    """The operations of a model in training mode, with the laws of its weights. Nothing of it is changed.
 
-    inputs: shapes, batch included, and dtypes, of the positional arguments or by name. Weights with values
-    count by their mean and rms, those on ``meta`` by their initialiser. Nothing of the model is changed.
-    Raises CannotCheckError where it cannot be described, saying what to do.
+    Args:
+        model: weights with values count by their mean and rms, those on ``meta`` by their initialiser.
+        inputs: shapes, batch included, and dtypes, of the positional arguments or by name.
+
+    Returns:
+        The model as a graph.
+
+    Raises:
+        CannotCheckError: it cannot be described; the message says what to do.
     """
     _expect_ready(model)
     if not inputs:

@@ -20,8 +20,15 @@ _PASSED = (Kind.ACTIVATION, Kind.RESHAPE, Kind.DROPOUT)
 
 
 class LiveModel:
-    """A live model and what is known of its graph. x: inputs of a batch, or None. note: told what a change
-    did. slower: variables that move at a part of the rate, and that part.
+    """A live model and what is known of its graph.
+
+    Args:
+        model: the script's own.
+        x: inputs of a batch, or None.
+        note: takes one line for the user.
+
+    Attributes:
+        slower: variables that move at a part of the rate, and that part.
     """
 
     def __init__(

@@ -22,8 +22,17 @@ _MISSING = object()
 
 @dataclass(slots=True, eq=False)
 class ReplayedStep:
-    """One operation as it ran. reads: (tensor number, key of the gradient through it alone).
-    makes: tensor numbers. activation: the function of an activation.
+    """One operation as it ran.
+
+    Attributes:
+        name: unique.
+        layer: the user's own name.
+        kind: what it is in evengrad's words.
+        type: what it is in Keras'.
+        reads: (tensor number, key of the gradient through it alone) of each input.
+        makes: tensor numbers.
+        call: what was traced.
+        weights: variables that it uses.
     """
 
     name: str

@@ -16,11 +16,23 @@ from evengrad.errors import CannotChangeError
 
 class LiveTraining:
     """A model with its optimizer, its schedulers and loss scalers, and the arguments of the forward pass that
-    comes. substitute: stands in for calls of activations from now on. note: takes one line for the user.
+    comes.
 
-    given: the arguments as the script has them; args: what this first pass gets, whose hooks are chosen
-    already. finite_targets: targets of regressions become finite. first_hooks: of the model, what changes its
-    inputs. patches: of what changes wrap; the trial undoes them.
+    Args:
+        model: the script's own.
+        optimizer: the script's own.
+        args: of the forward pass, as the script has them.
+        schedulers: of the learning rate.
+        scalers: of the loss.
+        substitute: stands in for calls of activations from now on.
+        note: takes one line for the user.
+
+    Attributes:
+        given: the arguments as the script has them.
+        args: what this first pass gets, whose hooks are chosen already.
+        finite_targets: targets of regressions become finite.
+        first_hooks: of the model, what changes its inputs.
+        patches: of what changes wrap; the trial undoes them.
     """
 
     def __init__(

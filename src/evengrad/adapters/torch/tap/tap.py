@@ -29,9 +29,15 @@ from evengrad.values.run import Subject
 class OptimizerTap:
     """Watches one optimizer, until ``remove``. The run begins with its first step.
 
-    roots: the outermost modules of its parameters; may be empty, and the origin of a bad step is then known by
-    its gradients only. begin: makes the Watching of a subject. on_device: decide there and read later
-    (``device_kernel.py``); None: where that saves waiting, on an accelerator.
+    Args:
+        optimizer: which one.
+        roots: the outermost modules of its parameters; may be empty, and the origin of a bad step is then known
+            by its gradients only.
+        settings: how to watch.
+        begin: makes the Watching of a subject.
+        script: its name.
+        on_device: decide there and read later (``device_kernel.py``); None: where that saves waiting, on an
+            accelerator.
     """
 
     def __init__(
