@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -13,6 +15,8 @@ from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.torch.tap import patches
 from evengrad.adapters.torch.tap.models import find_roots, note_modules
 from evengrad.adapters.torch.tap.tap import OptimizerTap
+from evengrad.recording.session import Watching
+from evengrad.values.run import Subject
 
 
 def arm(session: LiveSession) -> Armed:
@@ -26,7 +30,8 @@ class _Optimizers:
 
     def __init__(self, session: LiveSession) -> None:
         self.session = session
-        self.taps: dict[int, OptimizerTap] = {}
+        self.taps = WeakValueDictionary[int, OptimizerTap]()  # end with their optimizers
+        self.begun: list[OptimizerTap] = []
         self.patches = Patches()
         note_modules(self.patches)
         hook = register_optimizer_step_pre_hook(lambda optimizer, *_: self._tap(optimizer))
@@ -36,7 +41,7 @@ class _Optimizers:
     def disarm(self) -> None:
         """Take everything off."""
         self.patches.undo()
-        for tap in self.taps.values():
+        for tap in list(self.taps.values()):
             patches.discard(tap)
             tap.remove()
 
@@ -54,8 +59,14 @@ class _Optimizers:
         session = self.session
         try:
             roots = find_roots([p for group in optimizer.param_groups for p in group["params"]])
-            tap = OptimizerTap(optimizer, roots, session.settings, session.watching, session.script)
+            begin = partial(self._begin, id(optimizer))
+            tap = OptimizerTap(optimizer, roots, session.settings, begin, session.script)
             self.taps[id(optimizer)] = tap
             patches.add(tap)
         except Exception as error:
             session.trouble(error)
+
+    def _begin(self, key: int, subject: Subject) -> Watching:
+        """An optimizer steps: its tap is kept to the end, whatever becomes of the optimizer."""
+        self.begun.append(self.taps[key])
+        return self.session.watching(subject)

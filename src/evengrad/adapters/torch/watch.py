@@ -16,6 +16,9 @@ from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
 from evengrad.values.run import RunStatus
 
+_open: set[WatchHandle] = set()
+"""Those that are not removed: a training may let its handle go."""
+
 
 class WatchHandle:
     """A training being watched; a context manager, or a handle with ``remove()``.
@@ -47,6 +50,7 @@ class WatchHandle:
             self._tap.remove()
             raise
         patches.add(self._tap)
+        _open.add(self)
 
     def remove(self, status: RunStatus = "finished") -> None:
         """Stop watching; the run file is complete after this. Twice is once.
@@ -57,6 +61,7 @@ class WatchHandle:
         if self._removed:
             return
         self._removed = True
+        _open.discard(self)
         patches.discard(self._tap)
         self._tap.remove()
         self.watching.end(status)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from evengrad.adapters.common.activity import POSITIONS, Activity
 from evengrad.adapters.torch.compat import anything_compiled, compiled, unseen, wrapped_by_compile
-from evengrad.adapters.torch.ops.calls import PASSED, flat_ends
-from evengrad.adapters.torch.ops.kinds import kind_of
+from evengrad.adapters.torch.ops.calls import flat_ends
+from evengrad.adapters.torch.tap.hearing import ThreadMode, hearing
 from evengrad.values.run import Floats
-from evengrad.values.spec import Kind
 
 
-class ActivationListener(TorchFunctionMode):
+class ActivationListener:
     """Hears the activation functions of the given modules while it is on; changes no value.
 
     Names: the module's path, and the function's name behind it where the module calls functions itself.
     """
 
     def __init__(self, roots: Sequence[Any]) -> None:
-        super().__init__()
         self._paths: dict[int, str] = {}
         for root in roots:
             for path, module in root.named_modules():
@@ -34,7 +31,7 @@ class ActivationListener(TorchFunctionMode):
         self._heard: dict[str, tuple[str, tuple[float, float] | None, Any]] = {}
         self._activity = Activity()
         self._names: dict[tuple[int, str], str] = {}
-        self._on = False
+        self._hearing: ThreadMode | None = None
         self._deaf = any(compiled(root) or wrapped_by_compile(root) for root in roots)
 
     def silence(self) -> None:
@@ -44,16 +41,17 @@ class ActivationListener(TorchFunctionMode):
 
     def listen(self) -> None:
         """From now on, until ``take``; not where any code of this process was compiled."""
-        if not self._on and not self._deaf and not anything_compiled():
-            self._on = True
+        if self._hearing is None and not self._deaf and not anything_compiled():
             self._heard = {}
-            self.__enter__()
+            self._hearing = hearing()
+            self._hearing.add(self)
 
     def stop(self) -> None:
         """Hear no more; what was heard is kept."""
-        if self._on:
-            self._on = False
-            self.__exit__(None, None, None)
+        if self._hearing is not None:
+            self._hearing.drop(self)
+            self._hearing = None
+        hearing().rest()
 
     def take(self) -> list[Any]:
         """Stop; the samples that were heard since ``listen``, in forward order, where they are."""
@@ -69,24 +67,16 @@ class ActivationListener(TorchFunctionMode):
         ]
         return names, np.array(rows, dtype=np.float64).reshape(-1, 3)
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Every torch call comes through here, the highest-level one of each."""
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        name = getattr(func, "__name__", "")
-        if name in PASSED or not torch.is_grad_enabled():
-            return result
-        if kind_of(name, weighted=False, inputs=1) is Kind.ACTIVATION:
-            layer = self._layer(name)
-            if layer is not None and layer not in self._heard and isinstance(result, torch.Tensor):
-                self._hear(
-                    layer, name, result, flat_ends(args, kwargs) if "hardtanh" in name else None
-                )
-        return result
-
-    def _hear(self, layer: str, name: str, result: Any, ends: tuple[float, float] | None) -> None:
+    def hear(
+        self, function: str, args: Any, kwargs: Any, result: Any, frame: FrameType | None
+    ) -> None:
+        """An activation function was called."""
+        layer = self._layer(function, frame)
+        if layer is None or layer in self._heard or not isinstance(result, torch.Tensor):
+            return
+        ends = flat_ends(args, kwargs) if "hardtanh" in function else None
         with unseen(), torch.no_grad():
-            self._heard[layer] = name.rstrip("_"), ends, positions(result.detach())
+            self._heard[layer] = function.rstrip("_"), ends, positions(result.detach())
 
     def _unique(self, maker: tuple[int, str], name: str) -> str:
         if maker not in self._names:
@@ -95,9 +85,8 @@ class ActivationListener(TorchFunctionMode):
             self._names[maker] = f"{name}_{count + 1}" if name in taken else name
         return self._names[maker]
 
-    def _layer(self, function: str) -> str | None:
-        """The module whose code makes the call, from the frames above."""
-        frame = sys._getframe(2)
+    def _layer(self, function: str, frame: FrameType | None) -> str | None:
+        """The module whose code makes the call, from this frame up."""
         for _ in range(12):
             if frame is None:
                 return None
@@ -107,7 +96,7 @@ class ActivationListener(TorchFunctionMode):
                 whole = next(owner.children(), None) is None and bool(path)
                 name = path if whole else f"{path}.{function.rstrip('_')}".lstrip(".")
                 return self._unique((id(owner), function), name)
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         return None
 
 

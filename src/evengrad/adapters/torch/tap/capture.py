@@ -63,6 +63,12 @@ class Capture:
         self.calls.clear()
         self.past.clear()
 
+    def end(self) -> None:
+        """Keep nothing any more. The hooks stay: a forward pass may be going through them now."""
+        self._paused = True
+        self.calls.clear()
+        self.past.clear()
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Calls inside are ours."""

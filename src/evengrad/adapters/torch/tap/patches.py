@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,23 +16,26 @@ from evengrad.adapters.torch.tap.capture import without_hooks
 from evengrad.adapters.torch.tap.models import find_roots
 from evengrad.adapters.torch.tap.tap import OptimizerTap
 
-_taps: list[OptimizerTap] = []
+_taps: list[weakref.ref[OptimizerTap]] = []
 _patches = Patches()
 
 
 def add(tap: OptimizerTap) -> None:
-    """Tell a tap of losses, clips and scalers from now on."""
+    """Tell a tap of losses, clips and scalers from now on, as long as it lives."""
     if not _taps:
         _patch()
-    _taps.append(tap)
+    _taps.append(weakref.ref(tap))
 
 
 def discard(tap: OptimizerTap) -> None:
     """Tell it no more; the last one takes the patches off."""
-    if tap in _taps:
-        _taps.remove(tap)
+    _taps[:] = [ref for ref in _taps if ref() not in (None, tap)]
     if not _taps:
         _patches.undo()
+
+
+def _living() -> list[OptimizerTap]:
+    return [tap for ref in list(_taps) if (tap := ref()) is not None]
 
 
 def _patch() -> None:
@@ -54,7 +58,7 @@ def _note(loss: Any, scaled: dict[int, tuple[Any, Any]]) -> None:
         return
     known = scaled.pop(id(loss), None)
     value = loss if known is None else known[1]
-    for tap in _taps:
+    for tap in _living():
         tap.note_loss(value)
 
 
@@ -98,7 +102,7 @@ def _clip_by_value(original: Any) -> Any:
 
 
 def _look(parameters: list[Any], factor: Callable[[], Any]) -> None:
-    for tap in _taps:
+    for tap in _living():
         if tap.owns(parameters):
             tap.look(factor())
 
@@ -115,7 +119,7 @@ def _scaler_step(original: Any) -> Any:
     """A GradScaler calls step() itself, or skips it: then no hook of the optimizer is called."""
 
     def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        tap = next((t for t in _taps if t.optimizer is optimizer), None)
+        tap = next((t for t in _living() if t.optimizer is optimizer), None)
         if tap is None or not scaler.is_enabled():
             return original(scaler, optimizer, *args, **kwargs)
         return tap.under_scaler(scaler, lambda: original(scaler, optimizer, *args, **kwargs))
@@ -130,7 +134,7 @@ def _compile(original: Any) -> Any:
         result = original(*args, **kwargs)
         function = bool(args) and not isinstance(args[0], torch.nn.Module)
         made = [result] if isinstance(result, torch.nn.Module) else []
-        for tap in _taps:
+        for tap in _living():
             own = [p for group in tap.optimizer.param_groups for p in group["params"]]
             tap.rewire([] if function else find_roots(own, [*tap.training.roots, *made]))
         return result

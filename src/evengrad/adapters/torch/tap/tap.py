@@ -6,6 +6,7 @@ so ``look`` is called before it.)
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -62,6 +63,7 @@ class OptimizerTap:
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
         ]
+        weakref.finalize(self, self.training.capture.end).atexit = False
         if self.training.observed:
             self.training.listener.listen()
 
@@ -94,6 +96,7 @@ class OptimizerTap:
         self.training.listener.silence()
         self.training.capture.remove()
         self.training.capture = Capture(roots)
+        weakref.finalize(self, self.training.capture.end).atexit = False
 
     def owns(self, parameters: Sequence[Any]) -> bool:
         """Whether any of these is watched here."""

@@ -1,0 +1,101 @@
+"""One function mode a thread, for all that listen in it.
+
+A mode of each one's own would send every torch call through once more for each, and torch takes off whichever
+mode was begun last, not the one that ends.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from evengrad.adapters.torch.compat import under
+from evengrad.adapters.torch.ops.calls import PASSED
+from evengrad.adapters.torch.ops.kinds import kind_of
+from evengrad.values.spec import Kind
+
+
+class ActivationHearer(Protocol):
+    """Told of activation functions."""
+
+    def hear(
+        self, function: str, args: Any, kwargs: Any, result: Any, frame: FrameType | None
+    ) -> None:
+        """One was called, from this frame, with gradients enabled."""
+
+
+class ThreadMode(TorchFunctionMode):
+    """Tells its listeners of activation functions; changes no value. Listeners are held weakly: they end with
+    their optimizers. on: whether the mode was begun.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on = False
+        self._thread = threading.get_ident()
+        self._listeners: tuple[weakref.ref[ActivationHearer], ...] = ()
+        self._lock = threading.RLock()
+        self._inside = 0  # calls that it is off for, till torch puts it back
+
+    def add(self, listener: ActivationHearer) -> None:
+        """In this mode's own thread."""
+        with self._lock:
+            self._listeners = (*self._others(listener), weakref.ref(listener))
+        if not self.on:
+            self.on = True
+            self.__enter__()
+
+    def drop(self, listener: ActivationHearer | None) -> None:
+        """From any thread."""
+        with self._lock:
+            self._listeners = self._others(listener)
+
+    def rest(self) -> None:
+        """End the mode if nobody listens; from another thread, or inside a call, it goes on for nobody."""
+        if self._listeners:
+            self.drop(None)  # those that are gone
+        here = threading.get_ident() == self._thread
+        if self.on and here and not self._inside and not self._listeners:
+            with under(self) as above:
+                above[:] = [mode for mode in above if mode is not self]
+            self.on = False
+
+    def _others(
+        self, listener: ActivationHearer | None
+    ) -> tuple[weakref.ref[ActivationHearer], ...]:
+        return tuple(ref for ref in self._listeners if ref() not in (None, listener))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Every torch call comes through here, the highest-level one of each."""
+        kwargs = kwargs or {}
+        self._inside += 1
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self._inside -= 1
+        name = getattr(func, "__name__", "")
+        if name in PASSED or not self._listeners or not torch.is_grad_enabled():
+            return result
+        if kind_of(name, weighted=False, inputs=1) is Kind.ACTIVATION:
+            frame = sys._getframe(1)
+            for ref in self._listeners:
+                if (listener := ref()) is not None:
+                    listener.hear(name, args, kwargs, result, frame)
+        return result
+
+
+_here = threading.local()
+
+
+def hearing() -> ThreadMode:
+    """That of this thread."""
+    if not hasattr(_here, "mode"):
+        _here.mode = ThreadMode()
+    mode: ThreadMode = _here.mode
+    return mode
