@@ -68,9 +68,9 @@ def _candidates(known: Iterable[nn.Module]) -> Sequence[nn.Module]:
 def _owners(module: nn.Module) -> Iterator[nn.Module]:
     """The modules that this one is a child of."""
     for children in gc.get_referrers(module):
-        if type(children) is dict:
+        if issubclass(type(children), dict):
             for holder in gc.get_referrers(children):
-                things = gc.get_referrers(holder) if type(holder) is dict else [holder]
+                things = gc.get_referrers(holder) if issubclass(type(holder), dict) else [holder]
                 yield from (thing for thing in things if _has(thing, module))
 
 
