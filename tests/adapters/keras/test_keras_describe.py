@@ -228,8 +228,8 @@ def test_channels_first():
     ],
 )
 def test_einsum_dense(equation, output, shape, reads, makes, order):
-    if None in layers.EinsumDense(equation, output)(keras.KerasTensor((2, *shape))).shape:
-        pytest.skip("this Keras forgets the lengths (3.12 does)")
+    if equation.startswith("...") and keras.__version__.startswith("3.12."):
+        pytest.skip("Keras 3.12 forgets the lengths behind an ellipsis")
     spec = described(layers.EinsumDense(equation, output), shape)
     (dense, *rest) = simple(spec.nodes)
     assert (dense.op.reads, dense.op.makes) == (reads, makes)
