@@ -1,13 +1,15 @@
-"""The rules, found by being there: ``rules/`` judge a probe, ``run_rules/`` a watched training.
+"""The rules, found by being there: ``rules/`` judge a probe, ``run_rules/`` a watched training, ``fact_rules/``
+what was seen of the script's own loop, in a check or in a run.
 
-A rule is one file with CODE, SICK and HEALTHY (what it must and must not fire on), check(evidence) or
-check(run), and a docstring that ``evengrad explain CODE`` prints. Its first line is its title.
+A rule is one file with CODE, SICK and HEALTHY (what it must and must not fire on), check(evidence),
+check(run) or check(facts, frontend), and a docstring that ``evengrad explain CODE`` prints. Its first line is
+its title. One for facts also has FACT, the kind that it judges.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -15,10 +17,13 @@ from typing import Any, Generic, TypeVar
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
+from evengrad.diagnosis.examples.program import Program
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.errors import DefinitionError
 from evengrad.values.discovery import expect, modules
+from evengrad.values.fact import Fact
 from evengrad.values.finding import Finding
+from evengrad.values.probe import Frontend
 from evengrad.values.run import Run
 
 Judged = TypeVar("Judged")
@@ -37,6 +42,19 @@ class Rule(Generic[Judged, Example]):
     check: Callable[[Judged], Iterable[Finding]]
 
 
+@dataclass(frozen=True, slots=True)
+class FactRule:
+    """A fact rule's file, read. fact: the kind of facts that it judges; all of them are given to it at once."""
+
+    code: str
+    name: str
+    explanation: str
+    sick: tuple[Program, ...]
+    healthy: tuple[Program, ...]
+    fact: str
+    check: Callable[[Sequence[Fact], Frontend], Iterable[Finding]]
+
+
 @cache
 def all_rules() -> tuple[Rule[Evidence, NetworkCase], ...]:
     """The rules for a probe, in the order of their codes. Raises DefinitionError on a file that is none."""
@@ -50,14 +68,36 @@ def all_run_rules() -> tuple[Rule[Run, Scenario], ...]:
 
 
 @cache
+def all_fact_rules() -> tuple[FactRule, ...]:
+    """The rules for facts, in the order of their codes. Raises DefinitionError on a file that is none."""
+    found = []
+    for module in modules("evengrad.diagnosis.fact_rules"):
+        rule = _read(module, Program)
+        expect(module.__file__, module, "a fact rule", FACT=str)
+        found.append(
+            FactRule(
+                rule.code,
+                rule.name,
+                rule.explanation,
+                rule.sick,
+                rule.healthy,
+                module.FACT,
+                module.check,
+            )
+        )
+    return tuple(sorted(found, key=lambda rule: (rule.code, rule.name)))
+
+
+@cache
 def explanations() -> dict[str, str]:
     """What each finding means, by its code.
 
     Raises:
         DefinitionError: a file is no rule, or two have the same code.
     """
-    every: tuple[Rule[Any, Any], ...] = (*all_rules(), *all_run_rules())
-    found: dict[str, Rule[Any, Any]] = {}
+    every: tuple[Rule[Any, Any] | FactRule, ...]
+    every = (*all_rules(), *all_run_rules(), *all_fact_rules())
+    found: dict[str, Rule[Any, Any] | FactRule] = {}
     for rule in every:
         if rule.code in found:
             raise DefinitionError(

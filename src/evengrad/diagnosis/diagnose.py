@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from evengrad.diagnosis.catalogue import all_rules, all_run_rules
+from evengrad.diagnosis.catalogue import all_fact_rules, all_rules, all_run_rules
 from evengrad.diagnosis.evidence import evidence
 from evengrad.errors import EvengradError
-from evengrad.values.finding import Cause, Finding
-from evengrad.values.probe import Probe
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Frontend, Probe
 from evengrad.values.run import Run
 
 _UPSTREAM = (
@@ -53,29 +54,45 @@ def diagnose_probe(probe: Probe, *, still: bool = False) -> tuple[Finding, ...]:
     fall.
     """
     seen = evidence(probe, still=still)
-    return fold([finding for rule in all_rules() for finding in rule.check(seen)])
+    found = [finding for rule in all_rules() for finding in rule.check(seen)]
+    return fold([*found, *_of_facts(probe.facts, probe.frontend)])
 
 
 def diagnose_run(run: Run) -> tuple[Finding, ...]:
     """The findings of every rule of a watched training, ranked and folded; also while it goes on."""
     if not len(run.steps["step"]):
         return ()
-    return fold([finding for rule in all_run_rules() for finding in rule.check(run)])
+    found = [finding for rule in all_run_rules() for finding in rule.check(run)]
+    return fold([*found, *_of_facts(run.facts, run.subject.frontend)])
+
+
+def _of_facts(facts: Sequence[Fact], frontend: Frontend) -> Iterator[Finding]:
+    for rule in all_fact_rules():
+        own = [fact for fact in facts if fact.kind == rule.fact]
+        if own:
+            yield from rule.check(own, frontend)
 
 
 def fold(found: list[Finding]) -> tuple[Finding, ...]:
-    """Rank findings, and fold each one that another explains into that one."""
+    """Rank findings, and fold each one that another explains into that one; beside a mistake that is an
+    error, all that was measured folds into it.
+    """
     ranked = sorted(found, key=_rank)
     causes = {finding.cause for finding in ranked if not finding.explained_by}
     roots = [f for f in ranked if not causes.intersection(f.explained_by)]
+    mistakes = [f for f in roots if f.mistake and f.severity is Severity.ERROR]
+    roots = [f for f in roots if f.mistake] if mistakes else roots
     echoes: dict[int, list[Finding]] = {index: [] for index in range(len(roots))}
     for finding in ranked:
         if finding in roots:
             continue
         home = next(
-            index
-            for index, root in enumerate(roots)
-            if not root.explained_by and root.cause in finding.explained_by
+            (
+                index
+                for index, root in enumerate(roots)
+                if not root.explained_by and root.cause in finding.explained_by
+            ),
+            0,  # a mistake
         )
         echoes[home].append(finding)
     folded = [_with_echoes(root, tuple(echoes[index])) for index, root in enumerate(roots)]
@@ -92,5 +109,10 @@ def _with_echoes(root: Finding, echoes: tuple[Finding, ...]) -> Finding:
     return replace(root, severity=severity, echoes=echoes)
 
 
-def _rank(finding: Finding) -> tuple[int, int, str]:
-    return (-finding.severity, _UPSTREAM.index(finding.cause), finding.code)
+def _rank(finding: Finding) -> tuple[int, bool, int, str]:
+    return (
+        -finding.severity,
+        not finding.mistake,
+        _UPSTREAM.index(finding.cause),
+        finding.code,
+    )

@@ -28,6 +28,7 @@ from evengrad.recording.loss_scaler import ScalerWatch
 from evengrad.recording.monitor import Monitor, gradient_rms
 from evengrad.recording.settings import Settings
 from evengrad.recording.writer import Writer
+from evengrad.values.fact import Fact, Where
 from evengrad.values.run import Detail, Event, EventKind, Floats, RunStatus, Step, Subject
 
 log = logging.getLogger("evengrad")
@@ -88,6 +89,7 @@ class Watching:
         self._recent: deque[tuple[int, Floats]] = deque(maxlen=64)
         self._written = -1
         self._boxes = 0
+        self._facts: set[tuple[str, Where | None]] = set()
         self._started = time.monotonic()
         self._ended = False
         self._open()
@@ -180,6 +182,20 @@ class Watching:
     def note(self, step: int, text: str) -> None:
         """Something that the user should know, such as what cannot be watched."""
         self._event(Event(step, EventKind.NOTE, text))
+
+    @_safely
+    def fact(self, fact: Fact) -> None:
+        """Something that was seen of the script's loop; each kind and line of a run once."""
+        key = (fact.kind, fact.where)
+        if key in self._facts:
+            return
+        self._facts.add(key)
+        text = fact.kind.replace("_", " ") + (f" at {fact.where}" if fact.where else "")
+        step = 0 if fact.step is None else fact.step
+        event = Event(step, EventKind.FACT, text, values=fact.to_values())
+        if self._writer is not None:
+            self._writer.event(event)
+        self._listener.call("event", event)
 
     def trouble(self, error: BaseException) -> None:
         """An error of our own: said once; the watch goes off and the training goes on."""

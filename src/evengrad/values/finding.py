@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
+from evengrad.values.fact import Where
 from evengrad.values.wording import layers
 
 
@@ -79,6 +80,9 @@ class Finding:
         symptom: how it shows, for the remedies.
         unhealthy: with it a training is not healthy whatever its loss does: gradients explode, vanish or are
             not finite, weights are overwritten, the loss diverges.
+        where: the line of the user's script that it comes from; None where it comes from none.
+        mistake: something in the script itself that was seen exactly, not concluded from figures. What else is
+            measured beside a mistake that is an error is an echo of it: it was measured under that mistake.
     """
 
     code: str
@@ -92,6 +96,8 @@ class Finding:
     echoes: tuple[Finding, ...] = field(default=())
     symptom: Symptom | None = None
     unhealthy: bool = False
+    where: Where | None = None
+    mistake: bool = False
 
     def __str__(self) -> str:
         """Code, title and layers, in one line."""

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from evengrad.values.fact import Fact
 from evengrad.values.spec import Kind, ModelSpec
 from evengrad.values.summary import Summary, root_sum_squares
 from evengrad.values.wording import count
@@ -164,6 +165,7 @@ class Targets:
     non_finite: float  # share
 
 
+Frontend = Literal["keras", "torch"]
 Reads = Literal["logits", "probabilities", "log_probabilities", "values", "unknown"]
 Family = Literal["sparse_categorical", "categorical", "binary", "regression", "other"]
 
@@ -275,9 +277,10 @@ class Probe:
             not be made.
         rate: the present learning rate against the largest stable one; None where not asked for or not known.
         loss_scale: of the training's own loss scaling; all gradients here are divided by it.
+        facts: what was seen of the script's loop, for the rules in ``diagnosis/fact_rules``.
     """
 
-    frontend: Literal["keras", "torch"]
+    frontend: Frontend
     backend: Literal["tensorflow", "jax", "torch"]
     versions: tuple[str, ...]
     model: str
@@ -292,6 +295,7 @@ class Probe:
     spec: ModelSpec | None = None
     rate: Rate | None = None
     loss_scale: float = 1.0
+    facts: tuple[Fact, ...] = ()
 
     def __repr__(self) -> str:
         parts = [count(len(self.operations), "operation"), count(len(self.weights), "weight")]

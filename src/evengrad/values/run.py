@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from evengrad.errors import EvengradError
 from evengrad.values.display import Displayed, Headline
+from evengrad.values.fact import Fact
 from evengrad.values.wording import count
 
 Floats = npt.NDArray[np.float64]
@@ -134,6 +135,7 @@ class EventKind(StrEnum):
     DIVERGENCE = "divergence"
     SCALER = "scaler"
     NOTE = "note"
+    FACT = "fact"
 
 
 BAD_EVENTS = {EventKind.NON_FINITE, EventKind.OVERWRITE, EventKind.STOP, EventKind.DIVERGENCE}
@@ -234,6 +236,12 @@ class Run(Displayed):
         if "layer" in found:
             found["layer"] = [self.layers[i] for i in found["layer"]]
         return found
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What was seen of the script's loop, for the rules in ``diagnosis/fact_rules``."""
+        facts = (e for e in self.events if e.kind is EventKind.FACT)
+        return tuple(Fact.from_values(event.values) for event in facts)
 
     @property
     def failure(self) -> Event | None:

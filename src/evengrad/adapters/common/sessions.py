@@ -10,6 +10,7 @@ from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
 from evengrad.values.change import Change
+from evengrad.values.fact import Fact
 from evengrad.values.probe import Probe
 from evengrad.values.run import Subject
 
@@ -101,6 +102,25 @@ class TrialSession(Protocol):
 
     def over(self) -> NoReturn:
         """Stops the script."""
+
+
+class InquirySession(Protocol):
+    """What an adapter that looks for where a NaN or an infinity was born reports to (inquiry.py).
+
+    The script runs again from its start, in a process of its own, unwatched and unguarded, for this alone.
+
+    Attributes:
+        step: the first step, 0-based and counted over all optimizers, whose every operation is looked at:
+            before it nothing is, so that it costs nothing; from it on each step, until one goes wrong.
+    """
+
+    step: int
+
+    def born(self, fact: Fact) -> NoReturn:
+        """Found: a fact of kind "born". Stops the script."""
+
+    def trouble(self, error: Exception) -> NoReturn:
+        """Could not look, by a fault of our own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import libcst as cst
 
@@ -15,8 +14,8 @@ from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.script.wrap import wrapped
 from evengrad.values.change import Change
+from evengrad.values.probe import Frontend
 
-Frontend = Literal["keras", "torch"]
 _BOM = "\ufeff"
 
 

@@ -1,0 +1,1 @@
+"""The rules for facts of a script's loop: one file each, found by being there (see ``diagnosis.catalogue``)."""

@@ -1,0 +1,24 @@
+"""Each fact rule on its own sick and healthy torch scripts."""
+
+import pytest
+from programs import codes
+
+from evengrad.diagnosis.catalogue import all_fact_rules
+
+OURS = [(rule, p) for rule in all_fact_rules() for p in rule.sick if p.framework == "torch"]
+HEALTHY = [(rule, p) for rule in all_fact_rules() for p in rule.healthy if p.framework == "torch"]
+
+
+def name(value):
+    return getattr(value, "code", "")
+
+
+@pytest.mark.parametrize(("rule", "program"), OURS, ids=name)
+def test_fires_on_its_sick_scripts(rule, program, tmp_path, monkeypatch):
+    found = codes(program, tmp_path, monkeypatch)
+    assert rule.code in found
+
+
+@pytest.mark.parametrize(("rule", "program"), HEALTHY, ids=name)
+def test_is_silent_on_its_healthy_scripts(rule, program, tmp_path, monkeypatch):
+    assert codes(program, tmp_path, monkeypatch) == []
