@@ -11,6 +11,9 @@ import numpy.typing as npt
 from evengrad.values.run import Event, EventKind, Floats, Run
 
 StepNumbers = npt.NDArray[np.int64]
+ENOUGH = 40
+"""Steps of which a loss must be known before anything is said of whether it falls: ten at either end make a
+mean, and as many again lie between."""
 
 
 def events_of_kind(run: Run, *kinds: EventKind) -> list[Event]:

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from evengrad.diagnosis.evidence import evidence
+from evengrad.report import words
 from evengrad.report.expected import is_forecast, outside
 from evengrad.theory.stability import largest_stable, verdict
 from evengrad.values.finding import Finding
@@ -39,6 +40,8 @@ def to_dict(check: Check) -> dict[str, Any]:
             "schema": SCHEMA,
             "evengrad": __version__,
             "healthy": check.healthy,
+            "verdict": words.verdict(check),
+            "unseen": words.unseen(check),
             "findings": [finding(one) for one in check.findings],
             "budget": asdict(measured.budget),
             "causes": measured.shares.by_cause,
@@ -59,6 +62,8 @@ def finding(found: Finding) -> dict[str, Any]:
         "layers": found.layers,
         "evidence": found.evidence,
         "advice": found.advice,
+        "where": None if found.where is None else asdict(found.where),
+        "mistake": found.mistake,
         "echoes": [finding(echo) for echo in found.echoes],
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from evengrad.diagnosis.readings import by_layer, gradient_profile, layer_figure, medians, ratios
 from evengrad.report.json import finding, plain
-from evengrad.report.run_words import figures
+from evengrad.report.run_words import figures, outcome, unseen
 from evengrad.values.finding import Finding
 from evengrad.values.run import Event, Run
 from evengrad.values.version import __version__
@@ -34,6 +34,8 @@ def to_dict(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
             "status": run.status,
             "started": run.started,
             "healthy": not findings,
+            "verdict": outcome(run, findings),
+            "unseen": unseen(run),
             "findings": [finding(one) for one in findings],
             "subject": subject,
             "figures": asdict(figures(run)),

@@ -21,7 +21,6 @@ from evengrad.values.wording import factor
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ROWS = 12
 _EVENTS = 6
-_MATTERS = {"error": "bold red", "warning": "bold yellow", "healthy": "bold green"}
 
 
 def panel(run: Run, findings: Sequence[Finding]) -> RenderableType:
@@ -63,7 +62,7 @@ class _RunScreen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         run, glyphs = self.run, text.ASCII if options.ascii_only else text.UNICODE
-        style = _MATTERS[run_words.level(run, self.findings)]
+        style = text.HOW[run_words.level(run, self.findings)]
         yield Text(run_words.outcome(run, self.findings), style=style)
         yield Text(glyphs.dot.join(run_words.setting(run)), style="dim")
         yield Text()

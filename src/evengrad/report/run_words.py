@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evengrad.diagnosis.readings import events_of_kind, losses
+from evengrad.diagnosis.readings import ENOUGH, events_of_kind, losses
 from evengrad.report.words import counted, number
 from evengrad.values.finding import Finding, Severity
 from evengrad.values.run import EventKind, Run
@@ -68,8 +68,28 @@ def outcome(run: Run, findings: Sequence[Finding]) -> str:
         "failed": f"The script failed after step {last:,}: {found}",
         "interrupted": f"Interrupted after step {last:,}: {found}",
     }
-    healthy = "Finished, healthy: nothing found"
-    return ends.get(run.status, f"Finished, not healthy: {found}" if findings else healthy)
+    if run.status in ends:
+        return ends[run.status]
+    if findings:
+        return f"Finished, not healthy: {found}"
+    missing = unseen(run)
+    return (
+        f"Finished: nothing found; {'; '.join(missing)}"
+        if missing
+        else "Finished, healthy: nothing found"
+    )
+
+
+def unseen(run: Run) -> tuple[str, ...]:
+    """What could not be judged, and why."""
+    steps, loss = len(run.steps["step"]), losses(run)[1]
+    if not len(loss):
+        return ("its loss was not seen, so that nobody can say whether it learns",)
+    if steps < ENOUGH:
+        return (
+            f"{_count(steps)} {'is' if steps == 1 else 'are'} too few to say whether it learns",
+        )
+    return ()
 
 
 def level(run: Run, findings: Sequence[Finding]) -> str:
@@ -77,7 +97,9 @@ def level(run: Run, findings: Sequence[Finding]) -> str:
     worst = max((finding.severity for finding in findings), default=None)
     if worst is Severity.ERROR or run.status in ("stopped", "failed"):
         return "error"
-    return "healthy" if worst is None else "warning"
+    if worst is None:
+        return "partly" if run.status == "finished" and unseen(run) else "healthy"
+    return "warning"
 
 
 def setting(run: Run) -> tuple[str, ...]:

@@ -19,8 +19,10 @@ from evengrad.values.finding import Finding, Severity
 from evengrad.verbs.check import Check
 
 STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
+HOW = {"error": "bold red", "warning": "bold yellow", "partly": "bold", "healthy": "bold green"}
 _FACTS = 3
 _FULL = 3  # findings told in full; the others get a line each
+_ECHOES = 3
 
 
 def panel(check: Check, more: Sequence[str] = ()) -> RenderableType:
@@ -77,8 +79,7 @@ class _CheckScreen:
 
 
 def _verdict(check: Check) -> Text:
-    style = "bold green" if check.healthy else STYLE[max(f.severity for f in check.findings)]
-    return Text(words.verdict(check), style=style)
+    return Text(words.verdict(check), style=HOW[words.level(check)])
 
 
 def _bars(rows: tuple[LayerRow, ...], glyphs: Glyphs, width: int) -> RenderableType:
@@ -133,17 +134,22 @@ def _headline(rank: int, finding: Finding, glyphs: Glyphs) -> RenderableType:
 def _details(finding: Finding) -> RenderableType:
     where = f", in {wording.layers(finding.layers)}" if finding.layers else ""
     lines = [("cause", words.cause(finding.cause) + where)]
-    lines += [("seen" if i == 0 else "", fact) for i, fact in enumerate(finding.evidence[:_FACTS])]
-    if len(finding.evidence) > _FACTS:
-        lines.append(("", f"... and {len(finding.evidence) - _FACTS} more"))
-    lines += [("change" if i == 0 else "", step) for i, step in enumerate(finding.advice)]
-    lines += [
-        ("also" if i == 0 else "", f"{echo.code} {echo.title}")
-        for i, echo in enumerate(finding.echoes)
-    ]
+    if finding.where is not None:
+        lines.append(("line", str(finding.where)))
+    lines += _labelled("seen", words.facts(finding), _FACTS)
+    lines += _labelled("change", finding.advice, len(finding.advice))
+    lines += _labelled(
+        words.echoing(finding), [f"{e.code} {e.title}" for e in finding.echoes], _ECHOES
+    )
     table = Table.grid(padding=(0, 1))
-    table.add_column(style="dim", width=6)
+    table.add_column(style="dim", width=max(6, *(len(label) for label, _ in lines)))
     table.add_column()
     for label, line in lines:
         table.add_row(label, Text(line))
     return table
+
+
+def _labelled(label: str, lines: Sequence[str], most: int) -> list[tuple[str, str]]:
+    """The first lines, the label before the first of them, and how many more there are."""
+    shown = [*lines[:most], *([f"... and {len(lines) - most} more"] if len(lines) > most else [])]
+    return [(label if i == 0 else "", line) for i, line in enumerate(shown)]

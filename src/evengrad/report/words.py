@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from evengrad.diagnosis.budget import Budget
@@ -17,6 +18,8 @@ EVEN = math.log(2.0)
 """Growth below a factor of two in either direction reads as "even"; wording only, no rule."""
 
 _NEGLIGIBLE = 0.01
+_MISSING = re.compile(r"could not|not known|unknown")
+_OF_RATE = re.compile(r"learning rate|updates? ")
 
 
 def number(value: float | None) -> str:
@@ -56,8 +59,42 @@ def growth(probe: Probe, split: Budget) -> str:
 
 
 def verdict(check: Check) -> str:
-    """Healthy, or how many findings of which severity."""
-    return "Healthy: nothing found" if check.healthy else f"Not healthy: {counted(check.findings)}"
+    """Healthy, or how many findings of which severity; without findings, what was not looked at."""
+    if not check.healthy:
+        return f"Not healthy: {counted(check.findings)}"
+    missing = unseen(check)
+    if not missing:
+        return "Healthy: nothing found"
+    return f"Nothing found in this first batch; {'; '.join(missing)}"
+
+
+def level(check: Check) -> str:
+    """The word for it: error, warning, "partly" where nothing was found but not all was looked at, healthy."""
+    if not check.healthy:
+        return severity(max(finding.severity for finding in check.findings))
+    return "partly" if unseen(check) else "healthy"
+
+
+def unseen(check: Check) -> tuple[str, ...]:
+    """What a check could not look at, each with its reason; empty for a forecast, which looks at nothing."""
+    probe = check.probe
+    if check.forecast is not None:
+        return ()
+    failed = [note for note in probe.notes if _MISSING.search(note) and "forecast" not in note]
+    of_rate = [note for note in failed if _OF_RATE.search(note)] if probe.rate is None else []
+    told = [f"the learning rate was not checked: {note}" for note in of_rate[:1]]
+    return (*told, *(note for note in failed if note not in of_rate))
+
+
+def facts(finding: Finding) -> tuple[str, ...]:
+    """Its evidence, without the user's line, which stands apart."""
+    line = "" if finding.where is None else str(finding.where)
+    return tuple(fact for fact in finding.evidence if fact != line)
+
+
+def echoing(finding: Finding) -> str:
+    """The label of its echoes: what is measured beside a mistake says nothing of its own."""
+    return "measured under it" if finding.mistake else "also"
 
 
 def counted(findings: Sequence[Finding]) -> str:
