@@ -1,0 +1,87 @@
+"""Words of what an operation was given where a NaN or an infinity was born, for the catalogue of operations."""
+
+from __future__ import annotations
+
+import math
+
+from evengrad.values.fact import Fact
+
+_LONGEST = 60
+
+
+def operand(fact: Fact, other: str = "x") -> str:
+    """The user's own expression of the operand where it is short enough to be written again; else ``other``."""
+    text = str(fact.values.get("operand") or "")
+    return text if text and len(text) <= _LONGEST and "\n" not in text else other
+
+
+def atom(fact: Fact, other: str = "x") -> str:
+    """The same, in brackets where a method call could not be hung on it."""
+    text = operand(fact, other)
+    simple = text.replace(".", "").replace("_", "").isalnum() or text.endswith((")", "]"))
+    return text if simple and not _joined(text) else f"({text})"
+
+
+def epsilon(fact: Fact) -> str:
+    """A number that is not lost beside 1 in the operand's type: 1e-4 in half precision, else 1e-8."""
+    return "1e-4" if half(fact) else "1e-8"
+
+
+def half(fact: Fact) -> bool:
+    """Whether the result had half precision."""
+    return str(fact.values.get("dtype")) in ("float16", "half")
+
+
+def low(fact: Fact) -> float:
+    """The operand's smallest finite value; NaN where not known."""
+    return _figure(fact, "low")
+
+
+def high(fact: Fact) -> float:
+    """The operand's largest finite value; NaN where not known."""
+    return _figure(fact, "high")
+
+
+def zeros(fact: Fact) -> float:
+    """Share of the operand that is exactly 0."""
+    found = _figure(fact, "zeros")
+    return 0.0 if math.isnan(found) else found
+
+
+def backward(fact: Fact) -> bool:
+    """Whether it was born in the backward pass."""
+    return fact.values.get("direction") == "backward"
+
+
+def hidden_torch(fact: Fact) -> tuple[str, ...]:
+    """What to say to PyTorch users where a ``where`` discards the branch; nothing elsewhere."""
+    return _hidden(fact, "torch.where", "torch.where(mask, x, torch.ones_like(x))")
+
+
+def hidden_keras(fact: Fact) -> tuple[str, ...]:
+    """The same in the words of Keras."""
+    return _hidden(fact, "where", "ops.where(mask, x, 1.0)")
+
+
+def _hidden(fact: Fact, name: str, code: str) -> tuple[str, ...]:
+    if not fact.values.get("hidden"):
+        return ()
+    return (
+        f"{name} does not help: it computes both branches, and the gradient of the discarded one is "
+        f"0 * inf = NaN; make the operand harmless before the operation: {code}",
+    )
+
+
+def _figure(fact: Fact, name: str) -> float:
+    found = fact.values.get(name)
+    return math.nan if found is None else float(found)
+
+
+def _joined(text: str) -> bool:
+    """Whether a binary operation stands outside all brackets."""
+    depth = 0
+    for sign in text:
+        depth += (sign in "([{") - (sign in ")]}")
+        if depth == 0 and sign in "+-*/ @%<>":
+            return True
+    return False

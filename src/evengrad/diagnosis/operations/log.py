@@ -1,0 +1,39 @@
+"""Logarithm: minus infinity at 0, where its slope is infinite, and NaN below."""
+
+from __future__ import annotations
+
+from evengrad.diagnosis.operands import (
+    atom,
+    epsilon,
+    hidden_keras,
+    hidden_torch,
+    low,
+    operand,
+)
+from evengrad.values.fact import Fact
+from evengrad.values.probe import Frontend
+
+
+def why(fact: Fact) -> str:
+    """Below 0, or at 0."""
+    if low(fact) < 0:
+        return "the logarithm of a negative number is NaN"
+    return "the logarithm of 0 is -inf, and its slope there is infinite"
+
+
+def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
+    """From logits where it is a probability, else a clamp."""
+    eps = epsilon(fact)
+    if frontend == "keras":
+        return (
+            f"keep its argument above 0: ops.log(ops.maximum({operand(fact)}, {eps}))",
+            "where it is the logarithm of a softmax or sigmoid, take it from the logits: "
+            "ops.log_softmax(logits), ops.log_sigmoid(logits), or a loss with from_logits=True",
+            *hidden_keras(fact),
+        )
+    return (
+        f"keep its argument above 0: torch.log({atom(fact)}.clamp(min={eps}))",
+        "where it is the logarithm of a softmax or sigmoid, take it from the logits: "
+        "F.log_softmax(logits, -1), F.logsigmoid(logits), F.cross_entropy(logits, y)",
+        *hidden_torch(fact),
+    )

@@ -1,0 +1,26 @@
+"""Any operation that has no entry of its own."""
+
+from __future__ import annotations
+
+from evengrad.diagnosis.operands import backward, hidden_keras, hidden_torch
+from evengrad.values.fact import Fact
+from evengrad.values.probe import Frontend
+
+
+def why(fact: Fact) -> str:
+    """What is known without knowing the operation."""
+    if fact.values.get("overflow"):
+        return "its result is larger than its type can hold"
+    if backward(fact):
+        return "its slope is infinite or undefined for what it was given"
+    return "it is not defined for what it was given"
+
+
+def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
+    """Keep the argument inside."""
+    hidden = hidden_keras(fact) if frontend == "keras" else hidden_torch(fact)
+    clamp = "ops.clip" if frontend == "keras" else ".clamp(min=..., max=...)"
+    return (
+        f"keep its argument where the operation and its slope are finite: {clamp}, or an epsilon",
+        *hidden,
+    )

@@ -1,0 +1,33 @@
+"""Square root: NaN below 0, and an infinite slope at 0."""
+
+from __future__ import annotations
+
+from evengrad.diagnosis.operands import (
+    atom,
+    epsilon,
+    hidden_keras,
+    hidden_torch,
+    low,
+    operand,
+)
+from evengrad.values.fact import Fact
+from evengrad.values.probe import Frontend
+
+
+def why(fact: Fact) -> str:
+    """Below 0, or at 0."""
+    if low(fact) < 0:
+        return "the square root of a negative number is NaN"
+    return "the slope of a square root at 0 is infinite, and inf * 0 is NaN"
+
+
+def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
+    """Clamp below 0, else add an epsilon inside the root."""
+    eps, x = epsilon(fact), operand(fact)
+    if frontend == "keras":
+        code = f"ops.sqrt(ops.maximum({x}, {eps}))"
+        return (f"keep its argument above 0 (a clamp or an epsilon): {code}", *hidden_keras(fact))
+    code = f"torch.sqrt({atom(fact)}.clamp(min={eps}))"
+    if low(fact) >= 0:
+        code = f"torch.sqrt({x} + {eps})"
+    return (f"keep its argument above 0 (a clamp or an epsilon): {code}", *hidden_torch(fact))
