@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from evengrad.adapters.common.sessions import Armed
 from evengrad.errors import EvengradError, ScriptError
 from evengrad.recording import failure
 from evengrad.values.probe import Probe
+from evengrad.verbs.follow import Processes, following
 from evengrad.verbs.host import EXTRAS, armed, as_main, execute, expect, own_frames
 
 _DOING = "measuring this script"
@@ -74,8 +76,13 @@ def probe_script(
         KeyboardInterrupt: Ctrl-C.
     """
     session = _ProbeSession(starting, precise)
+    task = _CheckTask(precise)
     try:
-        with as_main(target, arguments, module), armed(session):
+        with (
+            as_main(target, arguments, module),
+            armed(session),
+            following(task, session.close, until_told=True) as session.processes,
+        ):
             expect(target, module)
             execute(target, module, function=function)
             session.flush()
@@ -84,20 +91,45 @@ def probe_script(
     except ScriptError:
         raise
     except SystemExit as exit_:
-        if session.result is None:
+        if not session.has_result:
             raise ScriptExitedError(exit_.code) from None
     except Exception as error:
-        if session.result is None:
+        if not session.has_result:
             if failure.is_own(error):
                 raise failure.internal(_DOING, error) from error
             raise ScriptFailedError(error) from None
     if session.result is not None:
         return session.result.result()
+    if session.has_result:
+        assert session.processes is not None
+        return _Stopped(*session.processes.found[0]).result()
     raise ScriptError(
         f"{target} ran to its end without a training step that evengrad can see. Expected Keras "
         "`model.fit(...)`, or `loss.backward()` and `optimizer.step()` in PyTorch. For another kind of "
         "loop call `evengrad.check(model, loss=..., batch=(x, y))` in the script."
     )
+
+
+@dataclass(frozen=True)
+class _CheckTask:
+    """The first process that a script starts is probed as the script would be; the others go their way."""
+
+    precise: bool
+
+    def __call__(self, number: int, body: Callable[[], None], tell: Callable[[Any], None]) -> None:
+        if number:
+            body()
+            return
+        session = _ProbeSession(lambda: None, self.precise)
+        try:
+            with armed(session):
+                body()
+                session.flush()
+        except _Stopped as stopped:
+            error = stopped.error
+            if isinstance(error, ScriptFailedError):
+                raise error.cause from None
+            tell((stopped.probe, error))
 
 
 class _Stopped(BaseException):
@@ -128,6 +160,12 @@ class _ProbeSession:
         self.armed: dict[str, Armed] = {}
         self.open = True
         self.result: _Stopped | None = None
+        self.processes: Processes | None = None
+
+    @property
+    def has_result(self) -> bool:
+        """Whether it was measured, here or in a process that the script started."""
+        return self.result is not None or bool(self.processes and self.processes.found)
 
     def starting(self) -> None:
         self._starting()

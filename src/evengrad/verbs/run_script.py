@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.errors import EvengradError, InternalError
@@ -16,6 +16,7 @@ from evengrad.recording.listener import RunListener
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
 from evengrad.values.run import RunStatus, Subject
+from evengrad.verbs.follow import Processes, following
 from evengrad.verbs.host import armed, as_main, execute, expect, own_frames
 
 
@@ -42,6 +43,27 @@ class Outcome:
     error: BaseException | None = None
     code: object = None
     failure: InternalError | None = None
+
+
+@dataclass(frozen=True)
+class _WatchTask:
+    """A process that the script starts is watched and guarded as the script; the first one's run is kept."""
+
+    settings: Settings
+    script: str
+
+    def __call__(self, number: int, body: Callable[[], None], tell: Callable[[Any], None]) -> None:
+        settings = self.settings if number == 0 else replace(self.settings, folder=None)
+        session = _WatchSession(settings, self.script, None, None, failure.log_it)
+        status: RunStatus = "failed"
+        try:
+            with failure.listening(session.failed), armed(session):
+                body()
+            status = "finished"
+        finally:
+            outcome = session.outcome(status)
+            stopped = session.stopped
+            tell((outcome.runs, outcome.watched, None if stopped is None else str(stopped)))
 
 
 class _RefusedError(BaseException):
@@ -83,7 +105,13 @@ def run_script(
     name = target.rpartition(".")[2] if module else Path(target).stem
     chosen = replace(settings or Settings(), name=name)
     session = _WatchSession(chosen, target, listener, trial, failed)
-    with as_main(target, arguments, module), failure.listening(session.failed), armed(session):
+    watching = _WatchTask(chosen, target)
+    with (
+        as_main(target, arguments, module),
+        failure.listening(session.failed),
+        armed(session),
+        following(watching, session.close, until_told=False) as session.processes,
+    ):
         expect(target, module)
         try:
             execute(target, module, source, function)
@@ -131,6 +159,7 @@ class _WatchSession:
         self._armed: dict[str, Armed] = {}
         self._trying: list[Armed] = []
         self._runs: list[Watching] = []
+        self.processes: Processes | None = None
 
     @property
     def closed(self) -> bool:
@@ -192,9 +221,14 @@ class _WatchSession:
         error: BaseException | None = None,
         code: object = None,
     ) -> Outcome:
-        """End every run."""
+        """End every run, and take those of the processes that the script started."""
         self.close()
         for watching in self._runs:
             watching.end(status)
         paths = tuple(w.path for w in self._runs if w.path is not None)
-        return Outcome(paths, len(self._runs), stopped, error, code, self.failure)
+        watched = len(self._runs)
+        for runs, count, text in [] if self.processes is None else self.processes.told():
+            paths, watched = paths + runs, watched + count
+            if text is not None:  # what the script raised then is an echo of it
+                stopped, error = stopped or GuardStopError(text), None
+        return Outcome(paths, watched, stopped, error, code, self.failure)

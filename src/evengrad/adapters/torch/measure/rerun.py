@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from evengrad.adapters.torch.compat import tree_leaves, tree_map
 from evengrad.adapters.torch.record.graph import RecordedCall
@@ -34,6 +35,9 @@ def rerun(
     if len(calls) != 1:
         raise CannotRerunError(f"the step calls {len(calls)} models")
     call = calls[0]
+    model = call.module
+    if isinstance(model, DistributedDataParallel):
+        model = model.module  # the other processes do not go along
     tail = [node for node in nodes if not node.inside]
     if any(node.tail is None for node in tail):
         raise CannotRerunError("a call on the way to the loss writes in place")
@@ -43,21 +47,19 @@ def rerun(
         state = torch.get_rng_state()
         torch.set_rng_state(call.noise)
         with recorder.paused():
-            call.module.train(call.training)
-            found = dict(
-                zip(call.returned, _floats(call.module(*call.args, **call.kwargs)), strict=True)
-            )
+            model.train(call.training)
+            found = dict(zip(call.returned, _floats(model(*call.args, **call.kwargs)), strict=True))
             for node in tail:
                 _repeat(node, found, recorder)
         torch.set_rng_state(state)
         return found[wanted] / recorder.scale
 
     was = float(loss.detach()) / recorder.scale
-    with torch.no_grad(), untouched(call.module):
+    with torch.no_grad(), untouched(model):
         now = float(again())
     if not math.isclose(was, now, rel_tol=_CLOSE, abs_tol=1e-7):
         raise CannotRerunError(f"run again, its loss is {now:.6g} and not {was:.6g}")
-    return call.module, again
+    return model, again
 
 
 def _repeat(node: RecordedCall, found: dict[Any, Any], recorder: Recorder) -> None:
