@@ -76,6 +76,10 @@ OF_BACKEND = {
     "GlobalOpDispatcher": "tensorflow",
     "_create_op_internal": "tensorflow",
     "optimization_barrier": "tensorflow",
+    "add_op_callback": "tensorflow",
+    "remove_op_callback": "tensorflow",
+    "_gradient_function": "tensorflow",
+    "_id": "tensorflow",
     "_C": "torch",
     "_len_torch_function_stack": "torch",
     "_pop_torch_function_stack": "torch",
@@ -131,7 +135,7 @@ def owners(net, *more):
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        found += [tf, tf.__internal__, tf.__internal__.dispatch, tf.Graph()]
+        found += [tf, tf.__internal__, tf.__internal__.dispatch, tf.Graph(), tf.constant(1.0)]
     return found
 
 

@@ -713,3 +713,31 @@ def torch_dtype(name: str) -> Any:
 
     known = _imported("keras.src.backend.torch.core", "to_torch_dtype")
     return getattr(torch, name) if known is None else known(name)
+
+
+def add_op_callback(callback: Callable[..., None]) -> None:
+    """TensorFlow: called behind each operation of this thread, as ``enable_check_numerics`` is. Without: no
+    operation can be seen.
+    """
+    module = "tensorflow.python.framework.op_callbacks"
+    _needed("op_callbacks", _imported(module, "add_op_callback"))(callback)
+
+
+def remove_op_callback(callback: Callable[..., None]) -> None:
+    """Take it off again."""
+    module = "tensorflow.python.framework.op_callbacks"
+    _needed("op_callbacks", _imported(module, "remove_op_callback"))(callback)
+
+
+def eager_number(tensor: Any) -> int:
+    """TensorFlow: of an eager tensor, which no other has. Without: Python's, which another may get later."""
+    found = _private(tensor, "_id")
+    return id(tensor) if found is None else int(found)
+
+
+def gradient_code() -> Any:
+    """TensorFlow: the code of the function that computes one operation's gradient, to be known on the stack.
+    Without: gradients are told by the user's line alone.
+    """
+    function = _imported("tensorflow.python.eager.backprop", "_gradient_function")
+    return getattr(function, "__code__", None)
