@@ -85,7 +85,7 @@ SEARCHES: dict[str, Callable[[Case, FixPlan], Search]] = {"random": AtRandom, "w
 
 def main(name: str, script: str, file: str) -> None:
     """Fix a script by one of them, and write what came of it."""
-    found = fix_script(FixPlan(script), Silent(), search=SEARCHES[name])
+    found = fix_script(FixPlan(script, reference=False), Silent(), search=SEARCHES[name])
     Path(file).write_text(fix_json.dumps(found), encoding="utf-8")
 
 

@@ -29,12 +29,13 @@ from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Result, Trial, stored_result
 from evengrad.fixing.trials import Silent
 from evengrad.recording import failure
+from evengrad.report.fix_text import render
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from bench.fixes import searches
 
-fix_module = sys.modules["evengrad.fixing.fix"]
+sight_module = sys.modules["evengrad.fixing.sight"]
 LOOP = """
     import torch
     from torch import nn
@@ -70,7 +71,7 @@ def run(path, world, tmp_path, monkeypatch, search=None, **plan):
 
     monkeypatch.setattr(trials, "execute", execute)
     with ThreadPoolExecutor(2) as pool:
-        given = {"steps": 100, "folder": tmp_path / "fixes", **plan}
+        given = {"steps": 100, "folder": tmp_path / "fixes", "reference": False, **plan}
         return fix_script(FixPlan(str(path), **given), Silent(), pool, **more), made
 
 
@@ -122,11 +123,22 @@ def test_a_fault_that_the_losses_hide(tmp_path, monkeypatch):
     assert found.status == "fixed"
     assert found.chosen.remedy == "loss_head"
     assert "EG501" in {finding.code for finding in found.findings}
-    same, made = run(path, learns, tmp_path, monkeypatch)
-    assert same.status == "healthy"
-    assert same.patch is None
-    assert "as it is" in same.attempts[0].verdict.why
-    assert not any(trial.early for trial in made)
+
+
+def test_what_a_check_calls_an_error_is_neither_healthy_nor_fixed(tmp_path, monkeypatch):
+    """Whatever the losses say; and a patch with which the error stays is none."""
+    twice = LOOP.replace("nn.Linear(32, 4))", "nn.Linear(32, 4), nn.Softmax(1))")
+    path = script(tmp_path, loop=twice)
+
+    def world(trial):
+        wrong = ("EG501 softmax twice",) if trial.check else ()
+        return replace(learns(trial), unhealthy=wrong, end="finished" if trial.check else "budget")
+
+    found, _ = run(path, world, tmp_path, monkeypatch)
+    assert found.status == "not_fixed"
+    assert any("a check finds EG501" in attempt.verdict.why for attempt in found.attempts)
+    (finding,) = [f for f in found.findings if f.code == "EG501"]
+    assert finding.advice[0] in render(found)
 
 
 def test_where_nothing_is_found_the_rate_is_tried(tmp_path, monkeypatch):
@@ -234,7 +246,7 @@ def broken(*_args, **_kwargs):
 
 @pytest.mark.parametrize("world", [learns, stays])
 def test_a_probe_that_fails_by_our_fault_calls_nothing_sick(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(fix_module, "probe_script", broken)
+    monkeypatch.setattr(sight_module, "probe_script", broken)
     found, made = run(script(tmp_path), world, tmp_path, monkeypatch)
     assert found.status == "internal_error"
     assert "a name is missing" in found.message
@@ -243,7 +255,7 @@ def test_a_probe_that_fails_by_our_fault_calls_nothing_sick(world, tmp_path, mon
 
 
 def test_the_command_says_its_own_failure_in_one_line(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(fix_module, "probe_script", broken)
+    monkeypatch.setattr(sight_module, "probe_script", broken)
     monkeypatch.setattr(trials, "execute", lambda trial, *_: stays(trial))
     monkeypatch.chdir(tmp_path)
     script(tmp_path)
@@ -292,14 +304,14 @@ def test_what_is_clear_ends_early_but_one_proof_does_not(tmp_path, monkeypatch):
 
     path = script(tmp_path, rate=300.0)
     _, made = run(path, world, tmp_path, monkeypatch, only=("learning_rate",))
-    assert [(t.seed, bool(t.source), t.early) for t in made] == [
-        (0, False, False),
-        (0, False, True),
-        (1, True, False),
-        (2, True, True),
+    assert [(t.seed, bool(t.source), t.early, t.hopeless, t.seconds) for t in made] == [
+        (0, False, False, False, None),
+        (0, False, False, True, None),
+        (1, True, False, False, 60.0),
+        (2, True, True, False, None),
     ]
     _, made = run(path, world, tmp_path, monkeypatch, only=("warm_up",))
-    assert not any(trial.early for trial in made)
+    assert not any(trial.early or trial.hopeless for trial in made)
 
 
 # --- searches to compare with ------------------------------------------------------------------------
@@ -546,3 +558,60 @@ def test_every_sick_script_names_the_call_that_cures_it(path):
         else:
             assert option == "--only"
             assert value in {remedy.name for remedy in all_remedies()}
+
+
+# --- the reference -----------------------------------------------------------------------------------
+
+
+def ends(level, seed):
+    """Losses from the baseline down to a level."""
+    rng = np.random.default_rng(seed)
+    losses = 1.39 - np.linspace(0, (1.39 - level) / 0.875, 100) + 0.02 * rng.normal(size=100)
+    return Result("budget", tuple(losses), (1.0,) * 100, baseline=1.39, floor=0.0)
+
+
+def against(reference, rate, both):
+    """A world in which the recipe comes to one level, a lower rate alone to another."""
+
+    def world(trial):
+        kinds = {type(change) for change in trial.changes}
+        text = trial.source or ""
+        if UseOptimizer in kinds or "Adam(" in text:
+            level = reference if trial.source or len(kinds) == 1 else both
+        else:
+            level = rate if SetRate in kinds or (text and "lr=300.0" not in text) else 1.39
+        return ends(level, trial.seed)
+
+    return world
+
+
+def test_what_only_beats_the_constant_answer_is_no_cure(tmp_path, monkeypatch):
+    """The rate alone learns, a tenth of the way; the recipe is offered at last, and nothing else does it."""
+    path = script(tmp_path, rate=300.0)
+    given = {"reference": True, "budget": 3}
+    found, _ = run(path, against(0.3, 1.28, 0.3), tmp_path, monkeypatch, **given)
+    assert found.status == "fixed"
+    assert "torch.optim.Adam" in found.diff
+    assert found.reference is not None
+    assert all(a.verdict.level < 0.5 for a in found.proof)
+    enough, _ = run(path, against(0.3, 0.32, 0.3), tmp_path, monkeypatch, **given)
+    assert enough.chosen.remedy == "learning_rate"
+
+
+def test_a_training_that_ends_far_behind_the_recipe_is_not_healthy(tmp_path, monkeypatch):
+    """Its own length counts, where that could be run to its end."""
+
+    def world(trial):
+        if trial.changes or trial.source:
+            return ends(0.2, trial.seed)
+        end = "finished" if trial.seconds else "budget"
+        return replace(ends(level, trial.seed), end=end)
+
+    path = script(tmp_path, rate=0.001)
+    level = 1.1
+    found, _ = run(path, world, tmp_path, monkeypatch, reference=True)
+    assert found.status == "fixed"
+    assert "the standard recipe comes to" in found.plain[-1].verdict.why
+    level = 0.75
+    slow, _ = run(path, world, tmp_path, monkeypatch, reference=True)
+    assert slow.status == "healthy"

@@ -274,3 +274,23 @@ def test_better_than_as_it_is():
     short = result(lower[0].losses[:40])
     assert is_better(short, plain[0])
     assert not is_better(result(plain[0].losses[:40]), plain[0])
+
+
+def test_few_held_out_losses_that_fall_with_the_others_are_no_objection():
+    """Single withheld examples: too noisy for a test, and their mean falls as the training's own losses do."""
+    held = [noise(i, level=2.0, spread=1.2, steps=40, fall=1.2) for i in range(3)]
+    learnt = [result(noise(i, steps=60, fall=1.2), withheld=h) for i, h in enumerate(held)]
+    assert objection(learnt) is None
+    flat = [noise(i, level=2.3, spread=0.3, steps=150) for i in range(3)]
+    assert (
+        objection([result(noise(i, fall=1.2), withheld=h) for i, h in enumerate(flat)]) is not None
+    )
+
+
+def test_a_loss_below_what_is_possible_is_sick():
+    """Labels of 255 under a binary cross-entropy: it falls for ever, and says nothing."""
+    falling = tuple(0.6 - 2.0 * step for step in range(60))
+    found = judge(Result("budget", falling, (1.0,) * 60, baseline=None, floor=0.0))
+    assert not found.healthy
+    assert "below 0" in found.why
+    assert judge(Result("budget", falling, (1.0,) * 60)).healthy

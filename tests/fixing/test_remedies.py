@@ -74,6 +74,13 @@ def test_what_hardly_moves_gets_a_larger_rate(symptom):
     assert rates(case(symptom, rate=1e-5, optimizer=torch.optim.Adam)) == [1e-3, 1e-4]
 
 
+def test_no_rate_is_tried_that_is_the_present_one():
+    """Keras keeps 0.001 in float32."""
+    now = 0.0010000000474974513
+    found = rates(case(Symptom.STANDING_STILL, rate=now, optimizer=torch.optim.Adam))
+    assert found == [0.1, 0.01]
+
+
 @pytest.mark.parametrize(
     "symptom", [Symptom.FIRST_UPDATE_TOO_LARGE, Symptom.RATE_TOO_LARGE, Symptom.OVERWRITING]
 )

@@ -49,6 +49,12 @@ def fix(
         Path | None,
         typer.Option(help="Weights to try: a safetensors, Keras or PyTorch state file."),
     ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(
+            min=1, help="Seconds of training after which a run to SCRIPT's end is cut off."
+        ),
+    ] = 60.0,
     dask: Annotated[
         str | None,
         typer.Option(help="Run the trials on a Dask cluster: its scheduler's address."),
@@ -68,10 +74,10 @@ def fix(
 ) -> None:
     """Find the change that makes a training healthy, and prove it.
 
-    Runs SCRIPT as it is for some steps, looks for what is wrong, tries remedies for it, each in a process of
-    its own with the same data and seed, and keeps the least invasive one with which the training is healthy
-    and learns. Shows it as a patch, and runs the patched script with several seeds. Changes nothing without
-    --apply.
+    Runs SCRIPT as it is for some steps, and looks for what is wrong. Mistakes in the code are repaired first;
+    then remedies are tried, each in a process of its own with the same data and seed, until one trains as well
+    as the standard recipe does beside it. Shows it as a patch, and runs the patched script with several seeds,
+    once to its own end. Changes nothing without --apply.
 
     Examples:
     - evengrad fix train.py
@@ -105,6 +111,7 @@ def fix(
         jobs=jobs,
         only=tuple(only or ()),
         pretrained=None if pretrained is None else str(pretrained.resolve()),
+        patience=patience,
         folder=home(folder, script),
     )
     try:

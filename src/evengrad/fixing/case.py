@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from evengrad.diagnosis.branches import Branch, branches
 from evengrad.diagnosis.even import Even, even_initialisation
 from evengrad.fixing.trial import Result
+from evengrad.recording.reader import load
 from evengrad.theory.activations import canonical
 from evengrad.theory.stability import largest_stable
 from evengrad.values.change import Change
 from evengrad.values.finding import Cause, Finding, Symptom, with_echoes
-from evengrad.values.probe import Probe
+from evengrad.values.probe import Frontend, Probe
 from evengrad.values.spec import Kind
 
 _BOUNDED = ("sigmoid", "tanh", "softsign", "hard_sigmoid", "hardtanh", "hard_tanh")
@@ -30,6 +32,8 @@ class Candidate:
         reason: one line, what it is for.
         alternative: 0 for the first choice, more for what is tried only when no first choice has worked, nor
             two of them together.
+        source: the script with its mistakes out of it, on which the changes are made; None for the script as it
+            is.
     """
 
     remedy: str
@@ -38,6 +42,7 @@ class Candidate:
     invasiveness: int
     reason: str
     alternative: int = 0
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,14 @@ class Case:
     result: Result
     steps: int
     pretrained: str | None = None
+
+    @property
+    def frontend(self) -> Frontend:
+        """Whose vocabulary the script uses."""
+        if self.probe is not None:
+            return self.probe.frontend
+        run = None if self.result.run is None else load(Path(self.result.run))
+        return "keras" if run is not None and run.subject.frontend == "keras" else "torch"
 
     @cached_property
     def causes(self) -> tuple[Cause, ...]:

@@ -34,6 +34,8 @@ class FixPlan:
         jobs: trials side by side.
         only: names of remedies, all by default.
         pretrained: a file of weights to try.
+        patience: seconds of training after which a run over the script's own length is cut off.
+        reference: whether the standard recipe is run beside the remedies, to say what "well" is.
         folder: where trials are kept; the next call takes up from there.
         function: of the target, called without arguments, where the target alone does not train.
     """
@@ -47,6 +49,8 @@ class FixPlan:
     jobs: int = 1
     only: tuple[str, ...] = ()
     pretrained: str | None = None
+    patience: float = 60.0
+    reference: bool = True
     folder: Path = Path("runs/fix")
     function: str | None = None
 
@@ -84,6 +88,8 @@ class Fixing(Displayed):
         patch: how to write it into the script.
         proof: trials of the patched script (of the live change where ``patch.manual`` is not empty).
         message: why there is no more than this.
+        reference: a trial of the recipe that is known to train, which says what "well" is; None where it was
+            not needed, or nothing is known of the network.
     """
 
     plan: FixPlan
@@ -95,6 +101,7 @@ class Fixing(Displayed):
     patch: Patch | None = None
     proof: tuple[Attempt, ...] = ()
     message: str = ""
+    reference: Attempt | None = None
 
     def headline(self) -> Headline:
         """In a few lines."""

@@ -32,7 +32,10 @@ class Trial:
         steps: how many updates are made before it ends.
         source: instead of the script's, if it is patched.
         early: it may end before, once its outcome is clear.
+        hopeless: it may end before, once it is clear that it does not learn.
         function: of the script, called without arguments, where the script alone does not train.
+        seconds: of training, after which it ends, too; None for no limit.
+        check: nothing is trained: the first step is probed, and its errors are what is unhealthy.
     """
 
     target: str
@@ -43,7 +46,10 @@ class Trial:
     steps: int = 200
     source: str | None = None
     early: bool = False
+    hopeless: bool = False
     function: str | None = None
+    seconds: float | None = None
+    check: bool = False
 
     def key(self, content: str) -> str:
         """A name for what this trial does, given the script's content: the same for the same."""
@@ -81,13 +87,15 @@ class Result:
         epoch: how many steps show every example once: up to there each loss is of examples not trained on
             before; None where that did not end.
         baseline: the constant baseline; None where not known.
+        floor: what no loss of this kind can be below, where every loss function in it has such a bound.
         symptoms: of the findings of the run and of the last probe.
-        unhealthy: titles of those of them with which no training is healthy.
+        unhealthy: titles of those of them with which no training is healthy, mistakes in the script among them.
         profile_at_start: rms of the gradient by layer in the first step.
         profile: the same at the end.
         message: what the script or the guard said.
         notes: what a change did (which weights were matched).
         run: its file.
+        optimizers: how many were stepped.
     """
 
     end: End
@@ -97,6 +105,7 @@ class Result:
     withheld: tuple[float, ...] = ()
     epoch: int | None = None
     baseline: float | None = None
+    floor: float | None = None
     symptoms: tuple[Symptom, ...] = ()
     unhealthy: tuple[str, ...] = ()
     profile_at_start: tuple[tuple[str, float], ...] = field(default=())
@@ -104,6 +113,7 @@ class Result:
     message: str = ""
     notes: tuple[str, ...] = ()
     run: str | None = None
+    optimizers: int = 1
 
     @property
     def held_out(self) -> tuple[float, ...]:

@@ -19,6 +19,9 @@ from evengrad.fixing.trial import Result, Trial
 from evengrad.fixing.verdict import is_better, judge
 from evengrad.values.finding import Finding
 
+_ENDLESS = 10**9
+"""More updates than any script makes."""
+
 
 class FixListener(Protocol):
     """Who wants to see it going on."""
@@ -69,18 +72,43 @@ class Trials:
         source: str | None = None,
         *,
         early: bool = False,
+        whole: bool = False,
     ) -> Attempt:
-        """One trial: of the script as it is, with a live change, or of another source with nothing changed."""
+        """One trial: of the script as it is, with a change, or of a patched source with nothing changed.
+
+        Args:
+            candidate: the change; None for the script as it is.
+            seed: added to the script's own.
+            source: the patched script.
+            early: it may end before, once its outcome is clear.
+            whole: over the script's own length, as far as the plan's patience goes.
+        """
         self._listener.trying(candidate, seed, source is not None)
-        result = self._submit(candidate, seed, source, early).result()
-        return self._done(candidate, seed, source, result)
+        trial = self._trial(candidate, seed, source, early, whole)
+        return self._done(candidate, seed, source, self._submit(trial).result())
+
+    def check(self, source: str) -> Result:
+        """What a check finds in a patched script, in a process of its own: its errors are what is unhealthy."""
+        plan = self._plan
+        return self._submit(
+            Trial(
+                plan.target,
+                arguments=plan.arguments,
+                module=plan.module,
+                source=source,
+                function=plan.function,
+                check=True,
+            )
+        ).result()
 
     def side_by_side(self, chosen: Sequence[Candidate]) -> Iterator[Attempt]:
         """Live changes with the first seed, in order."""
         waiting = []
         for candidate in chosen:
             self._listener.trying(candidate, 0, False)
-            waiting.append((candidate, self._submit(candidate, 0, None, early=True)))
+            trial = self._trial(candidate, 0, None, False, False)
+            trial = replace(trial, hopeless=not _is_scheduled(candidate) and not self.to_beat)
+            waiting.append((candidate, self._submit(trial)))
         for candidate, future in waiting:
             yield self._done(candidate, 0, None, future.result())
 
@@ -89,23 +117,26 @@ class Trials:
         changes = () if candidate is None else candidate.changes
         return self._plain if any(c.trained for c in changes) else None
 
-    def _submit(
-        self, candidate: Candidate | None, seed: int, source: str | None, early: bool
-    ) -> Future[Result]:
+    def _trial(
+        self, candidate: Candidate | None, seed: int, source: str | None, early: bool, whole: bool
+    ) -> Trial:
         plan = self._plan
         changes = () if candidate is None else candidate.changes
-        scheduled = any(change.scheduled for change in changes)
-        trial = Trial(
+        repaired = None if candidate is None else candidate.source
+        return Trial(
             plan.target,
             arguments=plan.arguments,
             module=plan.module,
             changes=changes if source is None else (),
             seed=seed,
-            steps=plan.steps,
-            source=source,
-            early=early and not scheduled and not self.to_beat,
+            steps=_ENDLESS if whole else plan.steps,
+            source=source or repaired,
+            early=early and not _is_scheduled(candidate) and not self.to_beat,
             function=plan.function,
+            seconds=plan.patience if whole else None,
         )
+
+    def _submit(self, trial: Trial) -> Future[Result]:
         folder = (self.folder / trial.key(self.source)).resolve()
         return self._executor.submit(execute, trial, folder, os.getcwd())
 
@@ -121,6 +152,11 @@ class Trials:
         attempt = Attempt(candidate, seed, source is not None, result, verdict)
         self._listener.tried(attempt)
         return attempt
+
+
+def _is_scheduled(candidate: Candidate | None) -> bool:
+    """Whether its effect depends on how many steps there are."""
+    return candidate is not None and any(change.scheduled for change in candidate.changes)
 
 
 def home(folder: Path, target: str) -> Path:

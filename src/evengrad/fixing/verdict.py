@@ -13,6 +13,8 @@ from evengrad.fixing.trial import Result
 _NORMAL_99 = 2.326
 _NORMAL_999 = 3.090
 _FEWEST = 8
+_FOLLOWS = 0.5
+"""Of what the training's own losses gain held-out ones gain so much, unless it was learnt by heart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,9 @@ def judge(result: Result, start: Result | None = None) -> Verdict:
     below the mean of as many first ones, by a one-sided t-test at 99% each; and if the same holds for the
     means of the held-out losses, those of examples that were not trained on (``objection`` tests these).
     Where baseline is not known the first losses must do.
+
+    Few held-out losses say little: what they do not show speaks against a training only where they surely gain
+    less than half of what the training's own losses do.
     """
     level = _mean(result.losses[-max(len(result.losses) // 4, 1) :])
     if result.end in ("failed", "refused", "unseen", "internal"):
@@ -52,6 +57,9 @@ def judge(result: Result, start: Result | None = None) -> Verdict:
         return Verdict(False, False, level, f"stopped by the guard: {_first(result.message)}")
     if not all(math.isfinite(v) for v in result.losses):
         return Verdict(False, False, math.nan, "a loss is not finite")
+    if result.floor is not None and any(v < result.floor for v in result.losses):
+        words = f"its loss falls to {min(result.losses):.4g}, where no such loss can be below {result.floor:g}"
+        return Verdict(False, False, level, f"{words}: targets out of its range")
     if result.unhealthy:
         return Verdict(False, False, level, result.unhealthy[0])
     return _learning(result, start or result)
@@ -92,23 +100,30 @@ def is_clear(losses: Sequence[float], held: Sequence[float], baseline: float | N
 
 def objection(results: Sequence[Result], start: Result | None = None) -> str | None:
     """What speaks against trials that each learn, with several seeds: their held-out losses taken together
-    are not below the constant baseline, or not below where they began, by the test of ``judge``. None where
-    nothing does. start: see ``judge``.
+    are not below the constant baseline, or not below where they began, by the test of ``judge``, and surely
+    gain less than half of what the training's own losses do. None where nothing does. start: see ``judge``.
     """
-    pairs = [_ends(result.held_out) for result in results if len(result.held_out) >= _FEWEST]
-    if not pairs:
+    known = [result for result in results if len(result.held_out) >= _FEWEST]
+    if not known:
         return None
+    pairs = [_ends(result.held_out) for result in known]
+    own = np.concatenate([_ends(result.losses)[1] for result in known])
     first = (
         np.concatenate([one for one, _ in pairs]) if start is None else _first_of(start.held_out)
     )
+    begun = _begun([result.losses for result in known] if start is None else [start.losses])
     last = np.concatenate([two for _, two in pairs])
-    baselines = [result.baseline for result in results]
-    if all(baseline is not None for baseline in baselines):
-        excess = [two - baseline for (_, two), baseline in zip(pairs, baselines, strict=False)]
-        if not _below(np.concatenate(excess), 0.0):
+    baselines = [result.baseline for result in known if result.baseline is not None]
+    if len(baselines) == len(known):
+        excess = [two - baseline for (_, two), baseline in zip(pairs, baselines, strict=True)]
+        above = np.concatenate(excess)
+        gained = float(np.mean(baselines)) - float(own.mean())
+        if not _below(above, 0.0) and _below(-_FOLLOWS * gained - above, 0.0):
             return f"the held-out loss {last.mean():.4g} is not below the constant baseline"
     if len(first) > 1 and not _falls(first, last):
-        return f"the held-out loss {last.mean():.4g} is not below where it began"
+        gained = begun - float(own.mean())
+        if _falls(last + _FOLLOWS * gained, first):
+            return f"the held-out loss {last.mean():.4g} is not below where it began"
     return None
 
 
@@ -129,7 +144,7 @@ def _learning(result: Result, start: Result) -> Verdict:
     if held is None:
         return Verdict(True, True, level, f"its loss fell to {level:.4g}{against}")
     bound = math.inf if result.baseline is None else result.baseline
-    if not held[1] < min(held[0], bound):
+    if not held[1] < min(held[0], bound) and _lags(result, start):
         words = f"its loss fell to {level:.4g}, but the held-out loss is {held[1]:.4g}{against}"
         return Verdict(True, False, level, words)
     if result.held_out == result.losses:
@@ -144,6 +159,25 @@ def _held_out_means(result: Result, start: Result) -> tuple[float, float] | None
         return None
     first, last = _first_of(start.held_out), _ends(result.held_out)[1]
     return float(first.mean()) if len(first) else math.inf, float(last.mean())
+
+
+def _lags(result: Result, start: Result) -> bool:
+    """Whether held-out losses surely gain less than half of what the training's own do."""
+    own, last = _ends(result.losses)[1], _ends(result.held_out)[1]
+    if result.baseline is not None:
+        gained = result.baseline - float(own.mean())
+        if _below(result.baseline - last - _FOLLOWS * gained, 0.0):
+            return True
+    first = _first_of(start.held_out)
+    if len(first) < 2:
+        return False
+    gained = _begun([start.losses]) - float(own.mean())
+    return _falls(last + _FOLLOWS * gained, first)
+
+
+def _begun(losses: Sequence[Sequence[float]]) -> float:
+    """Where trainings began: the mean of their first losses, as far as they are finite."""
+    return float(np.mean(np.concatenate([_first_of(one) for one in losses])))
 
 
 def _ends(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

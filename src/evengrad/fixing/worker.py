@@ -26,18 +26,23 @@ from evengrad.fixing.trial import End, Result, Trial, held_out
 from evengrad.recording import failure
 from evengrad.recording.reader import load
 from evengrad.recording.settings import Settings
-from evengrad.values.finding import with_echoes
+from evengrad.values.finding import Finding, Severity, with_echoes
 from evengrad.values.probe import Probe
 from evengrad.values.run import Detail, Event, Run, RunStatus, Step, Subject
+from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
 from evengrad.verbs.run_script import Outcome, TrialOverError, run_script
 
 _EVERY = 10
 _WITHHELD = 10
 """One example in so many is kept out of the loss, to judge by."""
+_NEVER_NEGATIVE = {"crossentropy", "binary_crossentropy", "mse"}
+"""Loss functions that are at least 0, whatever the network says, where their targets are in range."""
 
 
 def perform(trial: Trial, folder: Path) -> Result:
     """Perform it in this process, which must have imported no framework yet."""
+    if trial.check:
+        return _checked(trial)
     session = _TrialRun(trial)
     settings = Settings(every=_EVERY, folder=folder / "runs")
     for change in trial.changes:
@@ -60,6 +65,23 @@ def perform(trial: Trial, folder: Path) -> Result:
     return replace(found, seconds=time.monotonic() - start)
 
 
+def _checked(trial: Trial) -> Result:
+    """The errors that a check of the script finds before its first step."""
+    try:
+        with _seeded(trial.seed):
+            probe = probe_script(
+                trial.target,
+                trial.arguments,
+                module=trial.module,
+                function=trial.function,
+                source=trial.source,
+            )
+    except (ScriptFailedError, ScriptExitedError) as error:
+        return Result("failed", message=str(error))
+    found = [f for f in diagnose_probe(probe) if f.severity is Severity.ERROR]
+    return Result("finished", unhealthy=tuple(f"{f.code} {f.title}" for f in found))
+
+
 class _TrialRun:
     """What the adapters report to (adapters.TrialSession), and the watch (watching.Listener)."""
 
@@ -76,10 +98,14 @@ class _TrialRun:
         self._epoch: int | None = None
         self._notes: list[str] = []
         self._baseline = Baseline()
+        self._kinds: set[str] = set()
+        self._begun: float | None = None
+        self._spent = False
         self._refused: CannotChangeError | None = None
         self._probe: Probe | None = None
 
-    def started(self) -> None: ...
+    def started(self) -> None:
+        self._begun = time.monotonic()
 
     def refuse(self, error: CannotChangeError) -> NoReturn:
         self._refused = error
@@ -89,6 +115,7 @@ class _TrialRun:
         self._notes.append(text)
 
     def targets(self, loss: str, values: Any, place: int = 0) -> None:
+        self._kinds.add(loss)
         self._baseline.targets(loss, values, place)
 
     def backpropagated(self, loss: float, own: tuple[float, ...]) -> None:
@@ -106,9 +133,15 @@ class _TrialRun:
             losses, counts = zip(*self._of_this_step, strict=True)
             self._held.append(float(np.average(losses, weights=counts)))
             self._of_this_step.clear()
-        if self._trial.early and not self._clear:
+        if (self._trial.early or self._trial.hopeless) and not self._clear:
             self._clear = self._is_clear()
-        return self._clear or self._steps >= self._trial.steps
+        self._spent = self._spent or self._is_over()
+        return self._clear or self._spent
+
+    def _is_over(self) -> bool:
+        limit, begun = self._trial.seconds, self._begun
+        late = limit is not None and begun is not None and time.monotonic() - begun > limit
+        return late or self._steps >= self._trial.steps
 
     def _is_clear(self) -> bool:
         """Whether the outcome is clear, asked at each tenth of the steps: from the first third on whether it
@@ -118,7 +151,7 @@ class _TrialRun:
         if self._steps % max(steps // 10, 1) or self._steps * 3 < steps:
             return False
         held = held_out(self._losses, self._withheld(), self._epoch)
-        if learning.is_clear(self._losses, held, self._baseline.loss):
+        if self._trial.early and learning.is_clear(self._losses, held, self._baseline.loss):
             return True
         return self._steps * 2 >= steps and learning.is_hopeless(self._losses)
 
@@ -158,14 +191,21 @@ class _TrialRun:
             withheld=self._withheld(),
             epoch=self._epoch,
             baseline=self._baseline.loss,
+            floor=self._floor(),
             symptoms=tuple(dict.fromkeys(f.symptom for f in findings if f.symptom)),
-            unhealthy=tuple(f.title for f in findings if f.unhealthy),
+            unhealthy=tuple(f.title for f in findings if f.unhealthy or _is_wrong(f)),
             profile_at_start=_profile(run, min),
             profile=_profile(run, max),
             message=message,
             notes=tuple(self._notes),
             run=str(run.path),
+            optimizers=len(runs),
         )
+
+    def _floor(self) -> float | None:
+        """0 where the loss is a multiple of functions that are never below it."""
+        known = bool(self._kinds) and self._kinds <= _NEVER_NEGATIVE
+        return 0.0 if known and self._baseline.ratio is not None else None
 
     def _withheld(self) -> tuple[float, ...]:
         """Losses of the withheld examples, as multiples of the functions' mean as the training's own are."""
@@ -187,9 +227,14 @@ class _TrialRun:
             return "failed", f"the script left by sys.exit({outcome.code!r})"
         if run is None:
             return "unseen", "no training step was seen"
-        if self._steps >= self._trial.steps:
+        if self._spent:
             return "budget", ""
         return ("clear" if self._clear else "finished"), ""
+
+
+def _is_wrong(finding: Finding) -> bool:
+    """Whether it is a mistake in the script with which no training works."""
+    return finding.mistake and finding.severity is Severity.ERROR
 
 
 def _loaded(path: Path) -> Run | None:

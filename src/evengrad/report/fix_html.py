@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evengrad.fixing.outcome import Fixing
 from evengrad.report import page
-from evengrad.report.fix_text import closest, headline
+from evengrad.report.fix_text import closest, headline, reference
 from evengrad.report.page import Figure
 
 _GOOD = ("healthy", "fixed")
@@ -36,6 +36,7 @@ def render(found: Fixing) -> str:
         found=found,
         headline=headline(found),
         closest=closest(found),
+        reference=reference(found),
         level="good" if found.status in _GOOD else "error",
         diff="" if found.patch is None else found.patch.diff(found.plan.target),
     )

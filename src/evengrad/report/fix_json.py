@@ -32,6 +32,7 @@ def dumps(found: Fixing) -> str:
         "notes": list(found.notes),
         "diff": None if patch is None else patch.diff(found.plan.target),
         "manual": [] if patch is None else list(patch.manual),
+        "reference": None if found.reference is None else _attempt(found.reference),
         "closest": None if near is None else _attempt(near),
         "cost": found.cost,
         "message": found.message,

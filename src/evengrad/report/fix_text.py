@@ -6,6 +6,7 @@ import numpy as np
 
 from evengrad.fixing.outcome import Attempt, Fixing
 from evengrad.report.run_text import sparkline
+from evengrad.values.finding import Finding
 
 
 def attempt_line(attempt: Attempt) -> str:
@@ -76,7 +77,7 @@ def _fixed(found: Fixing) -> list[str]:
         lines += [found.patch.diff(found.plan.target).rstrip("\n")]
     what = "live change" if found.patch.manual else "patched script"
     lines += ["", f"Proof: the {what} is healthy and learns with each of {_seeds(found)} seeds."]
-    return [*lines, _cost(found)]
+    return [*lines, *filter(None, [reference(found)]), _cost(found)]
 
 
 def _seeds(found: Fixing) -> int:
@@ -86,10 +87,24 @@ def _seeds(found: Fixing) -> int:
 
 
 def _not_fixed(found: Fixing) -> list[str]:
-    lines = [f"{headline(found)}.", ""]
-    lines += [f"{f.code} {f.title}" for f in found.findings]
+    lines = [f"{headline(found)}."]
+    for finding in found.findings:
+        lines += ["", *_with_advice(finding)]
     lines += ["", "Tried:", *(f"  {attempt_line(a)}" for a in found.attempts)]
-    return [*lines, *filter(None, [closest(found)]), _cost(found)]
+    return [*lines, *filter(None, [closest(found), reference(found)]), _cost(found)]
+
+
+def _with_advice(finding: Finding) -> list[str]:
+    """A finding with the line that it comes from, and what is to be done by hand."""
+    where = [] if finding.where is None else [f"  {finding.where}"]
+    return [f"{finding.code} {finding.title}", *where, *(f"  > {step}" for step in finding.advice)]
+
+
+def reference(found: Fixing) -> str:
+    """What the reference came to, in a sentence; nothing where it was not run."""
+    if found.reference is None:
+        return ""
+    return f"The standard recipe, {found.plan.steps} steps: {found.reference.verdict.why}."
 
 
 def _cannot_run(found: Fixing) -> list[str]:

@@ -48,6 +48,7 @@ def probe_script(
     precise: bool = False,
     starting: Callable[[], None] = lambda: None,
     function: str | None = None,
+    source: str | None = None,
 ) -> Probe:
     """Run a script and probe its first step.
 
@@ -62,6 +63,7 @@ def probe_script(
         precise: the largest stable learning rate from the Hessian.
         starting: called when measuring begins.
         function: see ``execute``.
+        source: run instead of the script's own, under its name.
 
     Returns:
         What was measured.
@@ -84,7 +86,7 @@ def probe_script(
             following(task, session.close, until_told=True) as session.processes,
         ):
             expect(target, module)
-            execute(target, module, function=function)
+            execute(target, module, source, function)
             session.flush()
     except _Stopped as stopped:
         return stopped.result()

@@ -27,6 +27,7 @@ _LARGE = {
     Symptom.DIVERGING,
 }
 _SMALL = {Symptom.RATE_TOO_SMALL, Symptom.STANDING_STILL}
+_SAME = 0.05  # Keras keeps rates in float32, and nobody sees less
 _USUAL = 1e-3  # of Adam and RMSprop (1412.6980, and both frameworks' default)
 
 
@@ -44,7 +45,7 @@ def propose(case: Case) -> Iterable[Candidate]:
         found += [r for r in (*usual, *known, _rounded(now * 100), _rounded(now * 10)) if r > now]
     if large or nothing or (not found and Cause.LEARNING_RATE in case.causes):
         found += [r for r in (*known, *usual, _rounded(now / 10), _rounded(now / 100)) if r < now]
-    for rate in dict.fromkeys(found):
+    for rate in dict.fromkeys(r for r in found if abs(r / now - 1) > _SAME):
         words = f"a learning rate of {rate:g} for {now:g}"
         yield Candidate("learning_rate", (SetRate(rate),), Cause.LEARNING_RATE, 1, words)
 

@@ -26,20 +26,25 @@ _TREATED = {
     Symptom.WEIGHT_SCALE,
     Symptom.FADING,
 }
-_DEEPEST, _SMALL_BATCH = 20, 16
+DEEPEST = 20  # layers: deeper stacks of it explode by themselves (1902.08129)
+_SMALL_BATCH = 16
 
 
 def propose(case: Case) -> Iterable[Candidate]:
     """Behind all weighted layers but the last."""
     hidden = case.weighted[:-1]
     wanted = case.symptoms & _TREATED
-    if not wanted or not hidden or case.normalised or len(hidden) > _DEEPEST:
+    if not wanted or not hidden or case.normalised or len(hidden) > DEEPEST:
         return
-    small = case.probe is not None and case.probe.batch_size < _SMALL_BATCH
-    kind: NormKind = "batch"
-    if small:
-        kind = "group" if case.convolutional else "layer"
     cause = next((c for c in case.causes if c is not Cause.LEARNING_RATE), Cause.ARCHITECTURE)
+    norm = kind(case)
     yield Candidate(
-        "normalisation", (AddNormalisation(kind, hidden),), cause, 6, f"{kind} normalisation"
+        "normalisation", (AddNormalisation(norm, hidden),), cause, 6, f"{norm} normalisation"
     )
+
+
+def kind(case: Case) -> NormKind:
+    """Which one suits the batches and the layers."""
+    if case.probe is None or case.probe.batch_size >= _SMALL_BATCH:
+        return "batch"
+    return "group" if case.convolutional else "layer"

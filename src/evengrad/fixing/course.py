@@ -1,0 +1,321 @@
+"""The course of a fix: the script as it is, its mistakes repaired, the reference, remedies, the proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from evengrad.errors import InternalError
+from evengrad.fixing import repairs
+from evengrad.fixing.case import Candidate, Case
+from evengrad.fixing.outcome import Attempt, Fixing, FixPlan
+from evengrad.fixing.reference import references
+from evengrad.fixing.search import Search
+from evengrad.fixing.sight import Sight, look
+from evengrad.fixing.trials import FixListener, Trials
+from evengrad.fixing.verdict import objection
+from evengrad.fixing.yardstick import (
+    HELD_BACK,
+    MARGIN,
+    PROVED,
+    Yardstick,
+    by_rank,
+    is_plain_success,
+    yardstick,
+)
+
+if TYPE_CHECKING:
+    from evengrad.fixing.patch import Patch
+
+_FOR_A_HIDDEN_FAULT = 2
+"""Remedies that are tried, each alone, on a training that is healthy and learns in spite of a fault."""
+_MISTAKES = 4
+"""Mistakes that are repaired one after another, at most."""
+
+Proved = tuple[Candidate, "Patch", tuple[Attempt, ...]]
+
+
+class Course:
+    """One fix, from the script as it is to the proof.
+
+    Args:
+        plan: what to fix and at what cost.
+        trials: performs them.
+        listener: told of each.
+        search: makes what says which remedies are tried, and in which order.
+    """
+
+    def __init__(
+        self,
+        plan: FixPlan,
+        trials: Trials,
+        listener: FixListener,
+        search: Callable[[Case, FixPlan], Search],
+    ) -> None:
+        self.plan, self.trials, self.listener = plan, trials, listener
+        self._search = search
+        self._attempts: list[Attempt] = []
+        self._reference: Attempt | None = None
+        self._measure: Yardstick | None = None
+
+    def run(self) -> Fixing:
+        """From the script as it is to the proof."""
+        first = self.trials.one(None, 0)
+        if first.result.end == "internal":
+            return self._internal(first.result.message, plain=(first,))
+        if first.result.end in ("failed", "unseen"):
+            return Fixing(self.plan, "cannot_run", plain=(first,), message=first.result.message)
+        plain = self._plain(first)
+        worst = next((a for a in plain if not a.verdict.good), first)
+        try:
+            sight = look(self.plan, worst, self.trials.folder)
+        except InternalError as error:
+            return self._internal(str(error), plain=tuple(plain))
+        well = worst.verdict.good and not sight.errors
+        if well and self._is_held_back(plain, sight):
+            well, words = False, self._short_of(plain[-1])
+            plain[-1] = _refused(plain[-1], words)
+        findings = sight.faults if well else sight.findings
+        found = Fixing(self.plan, "healthy" if well else "not_fixed", findings, tuple(plain))
+        if well and not findings:
+            return replace(found, reference=self._reference)
+        self.listener.found(findings)
+        proved = self._beyond(plain, sight) if well else self._cured(sight)
+        return self._ended(found, proved, well)
+
+    # --- the script as it is ---------------------------------------------------------------------------
+
+    def _plain(self, first: Attempt) -> list[Attempt]:
+        """Its trials: the first seed alone where it is sick with that; one over its own length."""
+        plain = [first]
+        if first.verdict.good:
+            plain += [
+                self.trials.one(None, seed, whole=seed == 1) for seed in range(1, self.plan.seeds)
+            ]
+        if all(a.verdict.good for a in plain):
+            against = objection([a.result for a in plain])
+            if against is not None:
+                plain[-1] = _refused(plain[-1], against)
+        return plain
+
+    def _is_held_back(self, plain: Sequence[Attempt], sight: Sight) -> bool:
+        """Whether it comes less than half as far as the reference does in fewer steps, at its own end."""
+        whole = [a for a in plain if a.result.end == "finished"]
+        if self.plan.only or not whole or any(map(is_plain_success, (plain[0], whole[-1]))):
+            return False
+        if plain[0].result.optimizers > 1:
+            return False
+        self._refer(sight.case(self.plan), None)
+        return (
+            self._measure is not None and self._measure.share(whole[-1].verdict.level) < HELD_BACK
+        )
+
+    def _short_of(self, attempt: Attempt) -> str:
+        assert self._measure is not None
+        return (
+            f"its loss ends at {attempt.verdict.level:.4g}, where the standard recipe comes to "
+            f"{self._measure.goal:.4g} in {self.plan.steps} steps"
+        )
+
+    def _beyond(self, plain: Sequence[Attempt], sight: Sight) -> Proved | None:
+        """What ends lower than a training that is well in spite of a fault."""
+        self.trials.to_beat = {a.seed: a.result for a in plain if a.result.end != "finished"}
+        case = sight.case(self.plan)
+        for attempt in self._promising(case, None, min(self.plan.budget, _FOR_A_HIDDEN_FAULT)):
+            if attempt.verdict.good and (proved := self._prove(attempt, case)) is not None:
+                return proved
+        return None
+
+    # --- what is sick ----------------------------------------------------------------------------------
+
+    def _cured(self, sight: Sight) -> Proved | None:
+        """The change that makes it train well."""
+        base = None if self.plan.only else self._repaired(sight)
+        if base is not None:
+            sight = look(self.plan, base, self.trials.folder)
+        case, upon = sight.case(self.plan), None if base is None else base.candidate
+        if self._reference is None:
+            self._refer(case, upon)
+        if base is not None and self._cures(base):
+            proved = self._prove(base, case)
+            if proved is not None:
+                return proved
+        for attempt in self._promising(case, upon, self.plan.budget):
+            if self._cures(attempt) and (proved := self._prove(attempt, case)) is not None:
+                return proved
+        for attempt in self._left():
+            proved = self._prove(attempt, case)
+            if proved is not None:
+                return proved
+        return None
+
+    def _repaired(self, sight: Sight) -> Attempt | None:
+        """A trial of the script without its mistakes, as far as they could be repaired; None if none could."""
+        best: Attempt | None = None
+        for _ in range(_MISTAKES):
+            done = self._without_one(best, sight)
+            if done is None:
+                break
+            best = done
+            sight = look(self.plan, best, self.trials.folder, probed=False)
+        return best
+
+    def _without_one(self, best: Attempt | None, sight: Sight) -> Attempt | None:
+        before = None if best is None else best.candidate
+        source = self.trials.source if before is None or before.source is None else before.source
+        for fact in sight.facts:
+            for candidate in repairs.candidates(source, fact, self.plan.target, before):
+                attempt = self.trials.one(candidate, 0)
+                self._attempts.append(attempt)
+                if _is_without(attempt, fact.kind, self.plan, self.trials):
+                    return attempt
+        return None
+
+    def _refer(self, case: Case, upon: Candidate | None) -> None:
+        """Run the reference beside what is tried, at the same budget."""
+        for candidate in references(case) if self.plan.reference and not self.plan.only else ():
+            attempt = self.trials.one(_upon(upon, candidate), 0)
+            self._attempts.append(attempt)
+            if attempt.result.end not in ("refused", "failed"):
+                self._reference, self._measure = attempt, yardstick(attempt)
+                return
+
+    def _promising(self, case: Case, upon: Candidate | None, left: int) -> Iterator[Attempt]:
+        """Every trial of a remedy, upon the repaired script where it was, as the search orders them."""
+        search = self._search(case, self.plan)
+        while chosen := search.take(min(self.plan.jobs, left)):
+            left -= len(chosen)
+            tried = [_upon(upon, candidate) for candidate in chosen]
+            for own, attempt in zip(chosen, self.trials.side_by_side(tried), strict=True):
+                self._attempts.append(attempt)
+                yield attempt
+                search.learn(replace(attempt, candidate=own))
+
+    def _cures(self, attempt: Attempt) -> bool:
+        """Whether a trial trains well: as the reference does, where that trains."""
+        if self._measure is not None:
+            share = self._measure.share(attempt.verdict.level)
+            return attempt.verdict.good and share >= MARGIN
+        return _accepted(attempt) and (self._reference is None or _is_repair(attempt))
+
+    def _left(self) -> list[Attempt]:
+        """What is offered where nothing came as far as the reference: the reference itself; where that does not
+        train, whatever learns, by rank.
+        """
+        if self._measure is not None and self._reference is not None:
+            return [self._reference]
+        return by_rank(self._attempts, None)
+
+    # --- the proof -------------------------------------------------------------------------------------
+
+    def _prove(self, tried: Attempt, case: Case) -> Proved | None:
+        """The patch, if the patched script works with every seed, over its own length with one of them, and a
+        check finds no error in it.
+        """
+        from evengrad.fixing.patch import (
+            Patch,
+            write,  # LibCST takes a fifth of a second, which only a fix needs
+        )
+
+        candidate, before = tried.candidate, self.trials.source
+        assert candidate is not None
+        patch = write(
+            candidate.source or before, candidate.changes, case.frontend, self.plan.target
+        )
+        patch = Patch(before, patch.after, patch.manual)
+        source = None if patch.manual else patch.after
+        if source is not None and not self.plan.only and self._is_wrong(tried, source):
+            return None
+        proof: list[Attempt] = []
+        # The first seed has been tried on the live training, unless there is no other.
+        # One trial is made to its end: what is clear early may still come to grief later.
+        first = 1 if self.plan.seeds > 1 else 0
+        for seed in range(first, self.plan.seeds):
+            whole = seed == first
+            proof.append(self.trials.one(candidate, seed, source, early=not whole, whole=whole))
+            if not self._holds(proof[-1]):
+                self._attempts.extend(proof)
+                return None
+        results = [tried.result, *(attempt.result for attempt in proof)]
+        against = objection(results, self.trials.start(candidate))
+        if against is not None and not _is_adversarial(tried):
+            self._attempts.extend([*proof[:-1], _refused(proof[-1], against)])
+            return None
+        return candidate, patch, tuple(proof)
+
+    def _is_wrong(self, tried: Attempt, source: str) -> bool:
+        """Whether a check still finds an error in the patched script; it is told as an attempt that failed."""
+        result = self.trials.check(source)
+        if result.end != "finished" or not result.unhealthy:
+            return False
+        verdict = replace(
+            tried.verdict, healthy=False, why=f"it learns, but a check finds {result.unhealthy[0]}"
+        )
+        self._attempts.append(replace(tried, patched=True, verdict=verdict))
+        self.listener.tried(self._attempts[-1])
+        return True
+
+    def _holds(self, attempt: Attempt) -> bool:
+        if not _accepted(attempt):
+            return False
+        level = attempt.verdict.level
+        return self._measure is None or self._measure.share(level) >= PROVED
+
+    def _ended(self, found: Fixing, proved: Proved | None, well: bool) -> Fixing:
+        found = replace(found, attempts=tuple(self._attempts), reference=self._reference)
+        if proved is not None:
+            candidate, patch, proof = proved
+            return replace(found, status="fixed", chosen=candidate, patch=patch, proof=proof)
+        untried = [a.result.message for a in self._attempts if a.result.end == "internal"]
+        if untried and not well:
+            found = replace(found, status="internal_error", message=untried[0])
+        return found
+
+    def _internal(self, message: str, **known: Any) -> Fixing:
+        """A fault of our own has kept us from finding out."""
+        return Fixing(self.plan, "internal_error", message=message, **known)
+
+
+def _upon(base: Candidate | None, candidate: Candidate) -> Candidate:
+    """A remedy on top of a repaired script."""
+    if base is None:
+        return candidate
+    return replace(
+        candidate,
+        remedy=f"{base.remedy} + {candidate.remedy}",
+        invasiveness=base.invasiveness + candidate.invasiveness,
+        reason=f"{base.reason}; {candidate.reason}",
+        source=base.source,
+    )
+
+
+def _is_repair(attempt: Attempt) -> bool:
+    """Whether mistakes were repaired and nothing else was done."""
+    return (
+        attempt.candidate is not None
+        and attempt.candidate.source is not None
+        and not attempt.candidate.changes
+    )
+
+
+def _is_adversarial(attempt: Attempt) -> bool:
+    """Whether several optimizers train against one another, so that no loss need fall."""
+    return _is_repair(attempt) and attempt.result.optimizers > 1
+
+
+def _accepted(attempt: Attempt) -> bool:
+    return attempt.verdict.good or (_is_adversarial(attempt) and attempt.verdict.healthy)
+
+
+def _is_without(attempt: Attempt, kind: str, plan: FixPlan, trials: Trials) -> bool:
+    """Whether a repaired script runs, and does not make that mistake."""
+    if attempt.result.end in ("failed", "unseen", "internal", "refused"):
+        return False
+    after = look(plan, attempt, trials.folder, probed=False)
+    return all(fact.kind != kind for fact in after.facts)
+
+
+def _refused(attempt: Attempt, against: str) -> Attempt:
+    """An attempt that is good by itself, and not together with those of the other seeds."""
+    return replace(attempt, verdict=replace(attempt.verdict, learning=False, why=against))

@@ -1,0 +1,133 @@
+"""What is seen of a training before its first step and in a trial: findings, and the facts behind them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run, fold, upstream
+from evengrad.errors import EvengradError, InternalError
+from evengrad.fixing.case import Case
+from evengrad.fixing.outcome import Attempt, FixPlan
+from evengrad.recording.reader import load
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Probe
+from evengrad.values.run import Run
+from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
+
+_HIDDEN = (Cause.LOSS_HEAD, Cause.INPUT_DATA, Cause.INITIALISATION)
+"""Causes that hold a training back without a trace in its losses."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is known of a training.
+
+    Attributes:
+        attempt: a trial of it.
+        probe: before its first step; None where it could not be taken.
+        run: of the trial.
+    """
+
+    attempt: Attempt
+    probe: Probe | None
+    run: Run | None
+
+    @cached_property
+    def facts(self) -> tuple[Fact, ...]:
+        """Of the probe and of the run, each kind once at a line."""
+        seen = [*(self.probe.facts if self.probe else ()), *(self.run.facts if self.run else ())]
+        return tuple({(fact.kind, fact.where): fact for fact in seen}.values())
+
+    @cached_property
+    def errors(self) -> tuple[Finding, ...]:
+        """What a check calls an error."""
+        found = () if self.probe is None else diagnose_probe(self.probe)
+        return tuple(f for f in found if f.severity is Severity.ERROR)
+
+    @cached_property
+    def faults(self) -> tuple[Finding, ...]:
+        """What is wrong whatever the losses say: a training may learn in spite of it."""
+        found = () if self.probe is None else diagnose_probe(self.probe)
+        return upstream(f for f in found if f.cause in _HIDDEN)
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """Of the check, and of the run, in the order in which they are to be fixed; mistakes first."""
+        verdict = self.attempt.verdict
+        still = verdict.healthy and not verdict.learning
+        found = [] if self.probe is None else list(diagnose_probe(self.probe, still=still))
+        known = {f.code for f in found if f.mistake}
+        if self.run is not None:
+            found += [f for f in diagnose_run(self.run) if f.code not in known]
+        ordered = upstream(fold(found))
+        return tuple(sorted(ordered, key=lambda f: not f.mistake))
+
+    def case(self, plan: FixPlan) -> Case:
+        """For the remedies."""
+        return Case(self.probe, self.findings, self.attempt.result, plan.steps, plan.pretrained)
+
+
+def look(plan: FixPlan, attempt: Attempt, folder: Path, *, probed: bool = True) -> Sight:
+    """See a training, as it is or as it was repaired in a trial.
+
+    Args:
+        plan: what to fix.
+        attempt: a trial of it.
+        folder: of the trials.
+        probed: whether to take a probe, which takes as long as the script to its first step.
+
+    Returns:
+        What is seen.
+
+    Raises:
+        InternalError: the fault is ours.
+    """
+    path = attempt.result.run
+    run = None if path is None else load(Path(path))
+    source = None if attempt.candidate is None else attempt.candidate.source
+    probe = _probe(plan, folder, source) if probed else None
+    return Sight(attempt, probe, run)
+
+
+def _probe(plan: FixPlan, folder: Path, source: str | None) -> Probe | None:
+    """Before the first step, in this process; what the script prints goes into a file."""
+    try:
+        with _printing_into(folder / "check.txt"):
+            return probe_script(
+                plan.target,
+                plan.arguments,
+                module=plan.module,
+                function=plan.function,
+                source=source,
+            )
+    except InternalError:
+        raise
+    except (EvengradError, ScriptFailedError, ScriptExitedError):
+        return None  # what the trials show must do
+
+
+@contextmanager
+def _printing_into(file: Path) -> Iterator[None]:
+    """Standard output and error of this process, also of what is not Python's."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with file.open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, one in enumerate(kept, start=1):
+                os.dup2(one, number)
+                os.close(one)
