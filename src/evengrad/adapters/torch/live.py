@@ -12,10 +12,13 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
+from evengrad.adapters.torch.loop.followed import Followed
+from evengrad.adapters.torch.loop.loop import Loop
 from evengrad.adapters.torch.tap import patches
 from evengrad.adapters.torch.tap.models import find_roots, note_modules
 from evengrad.adapters.torch.tap.tap import OptimizerTap
 from evengrad.recording.session import Watching
+from evengrad.values.fact import Fact, Where
 from evengrad.values.run import Subject
 
 
@@ -32,14 +35,17 @@ class _Optimizers:
         self.session = session
         self.taps = WeakValueDictionary[int, OptimizerTap]()  # end with their optimizers
         self.begun: list[OptimizerTap] = []
+        self.seen: list[tuple[Any, Fact]] = []
         self.patches = Patches()
         note_modules(self.patches)
+        self.loop = Loop(self._seen, session.trouble)
         hook = register_optimizer_step_pre_hook(lambda optimizer, *_: self._tap(optimizer))
         self.patches.on_undo(hook.remove)
         self.patches.wrap(torch.optim.Optimizer, "__init__", self._init)
 
     def disarm(self) -> None:
         """Take everything off."""
+        self.loop.end()
         self.patches.undo()
         for tap in list(self.taps.values()):
             patches.discard(tap)
@@ -49,6 +55,7 @@ class _Optimizers:
         def init(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
             original(optimizer, *args, **kwargs)
             self._tap(optimizer)
+            self.loop.made(optimizer)
 
         return init
 
@@ -68,5 +75,29 @@ class _Optimizers:
 
     def _begin(self, key: int, subject: Subject) -> Watching:
         """An optimizer steps: its tap is kept to the end, whatever becomes of the optimizer."""
-        self.begun.append(self.taps[key])
-        return self.session.watching(subject)
+        tap = self.taps[key]
+        self.begun.append(tap)
+        self.loop.begins(tap.optimizer)
+        watching = self.session.watching(subject)
+        waiting, self.seen = self.seen, []
+        for optimizer, fact in waiting:
+            self._tell(optimizer, fact, watching)
+        return watching
+
+    def _seen(
+        self, one: Followed | None, kind: str, place: Where | None, values: dict[str, Any]
+    ) -> None:
+        """A fact of the loop goes into the run that it is about, and into the script's first one."""
+        optimizer = None if one is None else one.optimizer
+        tap = self.taps.get(id(optimizer))
+        fact = Fact(kind, place, 0 if tap is None else tap.training.step, values)
+        self._tell(optimizer, fact, None)
+
+    def _tell(self, optimizer: Any, fact: Fact, beginning: Watching | None) -> None:
+        own = [tap.watching for tap in self.begun if tap.optimizer is optimizer]
+        first = [tap.watching for tap in self.begun[:1]]
+        told = {id(w): w for w in [*own[-1:], *first, beginning] if w is not None}
+        for watching in told.values():
+            watching.fact(fact)
+        if not told:
+            self.seen.append((optimizer, fact))

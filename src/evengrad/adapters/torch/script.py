@@ -12,13 +12,17 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, Session
 from evengrad.adapters.torch.compat import run_eagerly
+from evengrad.adapters.torch.loop.followed import Followed
+from evengrad.adapters.torch.loop.loop import Loop
 from evengrad.adapters.torch.measure.measure import Measurement
 from evengrad.adapters.torch.measure.rate import with_rate
 from evengrad.adapters.torch.measure.rerun import rerun
 from evengrad.adapters.torch.measure.update import coming_update, describe
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.state import untouched
+from evengrad.adapters.torch.tap.models import note_modules
 from evengrad.errors import CannotCheckError, EvengradError
+from evengrad.values.fact import Fact, Where
 from evengrad.values.probe import Optimizer, Probe
 
 
@@ -40,7 +44,12 @@ class _FirstStep:
         self.active = True
         self.copying = False
         self.eager = False
+        self.facts: list[Fact] = []
         self.patches = Patches()
+        note_modules(self.patches)
+        self.loop = Loop(self._seen, lambda _: None)
+        self.patches.on_undo(self.loop.off)
+        self.patches.wrap(torch.optim.Optimizer, "__init__", self._making)
         self.recorder = Recorder(on_backward=self._backward)
         self.recorder.enter()
         self.patches.on_undo(self.recorder.leave)
@@ -76,6 +85,22 @@ class _FirstStep:
             self.session.failed(fault)
 
     # --- patches --------------------------------------------------------------------------------
+
+    def _making(self, original: Callable[..., None]) -> Callable[..., None]:
+        """Each optimizer is known from its line on."""
+
+        def init(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
+            original(optimizer, *args, **kwargs)
+            if not self.copying:
+                self.loop.made(optimizer)
+
+        return init
+
+    def _seen(
+        self, _one: Followed | None, kind: str, place: Where | None, values: dict[str, Any]
+    ) -> None:
+        """A fact of the loop, for the probe."""
+        self.facts.append(Fact(kind, place, 0, values))
 
     def _compile_later(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Compiled code hides its calls: until the probe is taken the same model runs eagerly."""
@@ -151,6 +176,7 @@ class _FirstStep:
             else:
                 self._give_up()
             return
+        self.loop.only_step(optimizer)
         self.copying = True  # the copy's own step comes through this hook, too
         notes: tuple[str, ...] = ()
         updates: dict[int, float] = {}
@@ -173,6 +199,7 @@ class _FirstStep:
                 probe = self.measurement.assemble(updates, described, notes)
                 if optimizer is not None:
                     probe = self._with_rate(probe, optimizer)
+                probe = replace(probe, facts=(*probe.facts, *self.facts))
         except Exception as error:
             self.session.trouble(error)
         self.session.deliver(probe)

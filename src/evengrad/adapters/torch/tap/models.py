@@ -8,6 +8,7 @@ and from a module that is known the collector is asked for its owners alone.
 from __future__ import annotations
 
 import gc
+import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from torch import nn
 from evengrad.adapters.common.patching import Patches
 
 _made: dict[int, weakref.ref[nn.Module]] = {}
+_stamps: dict[int, int] = {}
+_count = itertools.count(1)
 
 
 def note_modules(patches: Patches) -> None:
@@ -28,10 +31,31 @@ def note_modules(patches: Patches) -> None:
 def _noting(original: Callable[..., Any]) -> Callable[..., Any]:
     def method(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         key = id(module)
-        _made[key] = weakref.ref(module, lambda _: _made.pop(key, None))
+        _made[key] = weakref.ref(module, lambda _: _forget(key))
+        _stamps[key] = next(_count)
         return original(module, *args, **kwargs)
 
     return method
+
+
+def _forget(key: int) -> None:
+    _made.pop(key, None)
+    _stamps.pop(key, None)
+
+
+def made_modules() -> list[nn.Module]:
+    """Those that were noted and are still there."""
+    return [module for ref in list(_made.values()) if (module := ref()) is not None]
+
+
+def stamp() -> int:
+    """A number above those of all modules that were made so far, and below those of all that will be."""
+    return next(_count)
+
+
+def stamp_of(module: nn.Module) -> int:
+    """When it was made, against other modules and ``stamp``; 0 where it was not noted."""
+    return _stamps.get(id(module), 0)
 
 
 def find_roots(parameters: Iterable[Any], known: Iterable[nn.Module] = ()) -> list[nn.Module]:
@@ -56,7 +80,7 @@ def find_roots(parameters: Iterable[Any], known: Iterable[nn.Module] = ()) -> li
 
 
 def _candidates(known: Iterable[nn.Module]) -> Sequence[nn.Module]:
-    found = {id(m): m for ref in list(_made.values()) if (m := ref()) is not None}
+    found = {id(m): m for m in made_modules()}
     left = [module for module in known if id(module) not in found]
     while left:
         module = left.pop()

@@ -1,0 +1,272 @@
+"""Follows a script's training loop through its first steps, and reports the mistakes that it sees there."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grad
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.overrides import has_torch_function
+
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.torch.compat import as_list, holders
+from evengrad.adapters.torch.loop.followed import Followed, Report, Watcher
+from evengrad.adapters.torch.loop.held import Holding
+from evengrad.adapters.torch.loop.kept import Zeroing
+from evengrad.adapters.torch.loop.scaled import ScaledLoss
+from evengrad.adapters.torch.tap.models import stamp
+
+_FIRST = 10
+"""Steps of each optimizer that are looked at; after that nothing is patched, and nothing costs."""
+
+
+class Loop:
+    """What is patched while the first steps are made. Changes no value.
+
+    Args:
+        report: takes what was seen.
+        trouble: takes an error of our own; the loop is then followed no more.
+    """
+
+    def __init__(self, report: Report, trouble: Callable[[Exception], object]) -> None:
+        self._trouble = trouble
+        self._known: dict[int, Followed] = {}
+        self._zeroing = Zeroing(report)
+        self._scaling = ScaledLoss(report)
+        self._holding = Holding(report)
+        self._watchers: tuple[Watcher, ...] = (self._zeroing, self._scaling, self._holding)
+        self._patches = Patches()
+        self._on = False
+        self._broken = False
+        self._inside = False
+        self._resume()
+
+    def made(self, optimizer: Any) -> None:
+        """One more optimizer. Called on the user's line."""
+        with _Safe(self):
+            self._know(optimizer)
+            self._resume()
+
+    def begins(self, optimizer: Any) -> None:
+        """It makes its first step: look again, if its steps are the first ones of a later training."""
+        with _Safe(self):
+            self._know(optimizer)
+            self._resume()
+
+    def only_step(self, optimizer: Any) -> None:
+        """Before the one step that is looked at: judge by it alone, and take everything off."""
+        with _Safe(self):
+            one = self._know(optimizer)
+            one.look_up()
+            one.steps = 1
+            if self._zeroing.empties(one):
+                self._zeroing.tell_emptied(one)
+            self._holding.stepped(one, self._living())
+        self.end()
+
+    def end(self) -> None:
+        """The script is over, or what is looked at of it: judge, and take everything off."""
+        with _Safe(self):
+            if not self._broken:
+                known = list(self._known.values())
+                for watcher in self._watchers:
+                    watcher.ended(known)
+        self.off()
+
+    def break_off(self, error: Exception) -> None:
+        """Something of ours went wrong."""
+        self._broken = True
+        self.off()
+        self._trouble(error)
+
+    def off(self) -> None:
+        """Take every patch off."""
+        self._on = False
+        self._patches.undo()
+
+    def _step_begins(self, optimizer: Any) -> None:
+        with _Safe(self):
+            one = self._know(optimizer)
+            one.look_up()
+            for watcher in self._watchers:
+                watcher.step_begins(one)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _know(self, optimizer: Any) -> Followed:
+        key = id(optimizer)
+        if key not in self._known or self._known[key].optimizer is not optimizer:
+            one = self._known[key] = Followed(optimizer, stamp())
+            one.look_up()
+            for watcher in self._watchers:
+                watcher.made(one)
+        return self._known[key]
+
+    def _living(self) -> list[Followed]:
+        return [one for one in self._known.values() if one.optimizer is not None]
+
+    def _resume(self) -> None:
+        if self._on or self._broken:
+            return
+        self._on = True
+        wrap = self._patches.wrap
+        wrap(torch.Tensor, "backward", self._backward)
+        wrap(torch.autograd, "backward", self._several)
+        wrap(torch.optim.Optimizer, "zero_grad", self._zero)
+        wrap(torch.nn.Module, "zero_grad", self._zero)
+        wrap(torch.nn.Module, "load_state_dict", self._load)
+        wrap(torch.nn.Module, "__setattr__", self._replace)
+        wrap(torch.amp.GradScaler, "scale", self._scale)
+        wrap(torch.amp.GradScaler, "unscale_", self._unscale)
+        wrap(torch.amp.GradScaler, "step", self._scaler_step)
+        for function in (clip_grad.clip_grad_norm_, clip_grad.clip_grad_value_):
+            for place, name in holders(function):
+                wrap(place, name, self._clip)
+        hooks = (
+            register_optimizer_step_pre_hook(lambda optimizer, *_: self._step_begins(optimizer)),
+            register_optimizer_step_post_hook(lambda optimizer, *_: self._stepped(optimizer)),
+        )
+        for hook in hooks:
+            self._patches.on_undo(hook.remove)
+
+    def _around(self, loss: Any, call: Callable[[], Any]) -> Any:
+        """A backward pass."""
+        if self._inside:
+            return call()
+        self._inside = True
+        try:
+            with _Safe(self):
+                for watcher in self._watchers:
+                    watcher.backward_begins(loss, self._living())
+            result = call()
+        finally:
+            self._inside = False
+        with _Safe(self):
+            for watcher in self._watchers:
+                watcher.backward_ended(loss, self._living())
+        return result
+
+    def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+            if has_torch_function((tensor,)):  # it comes here once more, behind what has one
+                return original(tensor, *args, **kwargs)
+            return self._around(tensor, lambda: original(tensor, *args, **kwargs))
+
+        return backward
+
+    def _several(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            several = isinstance(tensors, tuple | list)
+            loss = tensors[0] if several and len(tensors) else tensors
+            return self._around(loss, lambda: original(tensors, *args, **kwargs))
+
+        return backward
+
+    def _zero(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def zero_grad(owner: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(owner, *args, **kwargs)
+            with _Safe(self):
+                whose = [one for one in self._living() if _touches(owner, one)]
+                for watcher in self._watchers:
+                    watcher.zeroed(whose)
+            return result
+
+        return zero_grad
+
+    def _load(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def load_state_dict(module: Any, *args: Any, **kwargs: Any) -> Any:
+            with _Safe(self):
+                self._holding.loads(module)
+            return original(module, *args, **kwargs)
+
+        return load_state_dict
+
+    def _replace(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def setattr_(owner: Any, name: str, value: Any) -> None:
+            if isinstance(value, torch.nn.Module):
+                with _Safe(self):
+                    children = dict(owner.named_children()) if hasattr(owner, "training") else {}
+                    if children.get(name, value) is not value:
+                        self._holding.replaces(name, value)
+            original(owner, name, value)
+
+        return setattr_
+
+    def _scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def scale(scaler: Any, outputs: Any) -> Any:
+            result = original(scaler, outputs)
+            with _Safe(self):
+                self._scaling.scales(scaler, result)
+            return result
+
+        return scale
+
+    def _unscale(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def unscale_(scaler: Any, optimizer: Any) -> Any:
+            with _Safe(self):
+                self._scaling.unscales(optimizer)
+            return original(scaler, optimizer)
+
+        return unscale_
+
+    def _scaler_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+            with _Safe(self):
+                one = self._know(optimizer)
+                self._scaling.scaler_steps(scaler, one)
+            result = original(scaler, optimizer, *args, **kwargs)
+            with _Safe(self):
+                self._scaling.over(one)
+            return result
+
+        return step
+
+    def _clip(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def clip(parameters: Any, *args: Any, **kwargs: Any) -> Any:
+            given = as_list(parameters)
+            with _Safe(self):
+                bound = args[0] if args else kwargs.get("max_norm", kwargs.get("clip_value"))
+                self._scaling.clips(given, None if bound is None else float(bound), self._living())
+            return original(given, *args, **kwargs)
+
+        return clip
+
+    def _stepped(self, optimizer: Any) -> None:
+        with _Safe(self):
+            one = self._know(optimizer)
+            one.steps += 1
+            for watcher in self._watchers:
+                watcher.stepped(one, self._living())
+            if all(other.steps >= _FIRST for other in self._living() if other.steps):
+                self.off()
+
+
+class _Safe:
+    """What goes wrong inside is ours: said once, and the loop is followed no more."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = weakref.ref(loop)
+
+    def __enter__(self) -> None:
+        """Nothing to begin."""
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        loop = self._loop()
+        if error is None or not isinstance(error, Exception) or loop is None:
+            return False
+        loop.break_off(error)
+        return True
+
+
+def _touches(owner: Any, one: Followed) -> bool:
+    """Whether an optimizer or module is that optimizer, or holds parameters of it."""
+    if isinstance(owner, torch.optim.Optimizer):
+        return owner is one.optimizer
+    own = {id(p) for p in owner.parameters()}
+    return any(id(p) in own for p in one.parameters)

@@ -1,0 +1,33 @@
+"""What the script calls its own objects."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from evengrad.adapters.common.source import own_frame
+
+_OWNERS = ("self", "trainer", "args")
+
+
+def name_of(value: Any) -> str | None:
+    """The variable that holds it in a frame of the user's, or the attribute of his ``self``; None elsewhere."""
+    frame = own_frame(sys._getframe(1))
+    while frame is not None:
+        spaces = (frame.f_locals, frame.f_globals)
+        for space in spaces:
+            for name, other in list(space.items()):
+                if other is value and not name.startswith("_"):
+                    return str(name)
+        for owner in _OWNERS:
+            holder = frame.f_locals.get(owner)
+            for name, other in list(getattr(holder, "__dict__", {}).items()):
+                if other is value:
+                    return f"{owner}.{name}"
+        frame = own_frame(frame.f_back) if frame.f_back is not None else None
+    return None
+
+
+def shown(value: Any) -> str:
+    """The variable's name, or the class."""
+    return name_of(value) or type(value).__name__

@@ -1,0 +1,103 @@
+"""Gradients under a loss scale: clipped while they still are, or never scaled though they are divided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from evengrad.adapters.common.source import where
+from evengrad.adapters.torch.loop.followed import Followed, Report, Watcher, gradients
+from evengrad.adapters.torch.loop.names import shown
+from evengrad.values.fact import Where
+
+_OWN_SCALE = 0.05  # a bound above this share of the scale was scaled by the user himself
+
+
+class ScaledLoss(Watcher):
+    """Knows which gradients are scaled, and by how much."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report)
+        self._made: list[Any] = []  # where the graphs of scaled losses end
+        self._factor = 1.0
+        self._scaled: dict[int, tuple[float, dict[int, float]]] = {}  # optimizer -> scale, norms
+        self._plain: dict[int, Where | None] = {}  # optimizer -> the line of its unscaled backward
+
+    def scales(self, scaler: Any, output: Any) -> None:
+        """GradScaler.scale gave this output."""
+        if scaler.is_enabled() and getattr(output, "grad_fn", None) is not None:
+            self._made = [*self._made[-15:], output.grad_fn]
+            self._factor = float(scaler.get_scale())
+
+    def unscales(self, optimizer: Any) -> None:
+        """GradScaler.unscale_ divided this optimizer's gradients."""
+        self._scaled.pop(id(optimizer), None)
+
+    def backward_ended(self, loss: Any, known: Sequence[Followed]) -> None:
+        """Whose gradients it has made."""
+        scaled = _comes_from(loss, self._made)
+        for one in known:
+            key = id(one.optimizer)
+            now = gradients(one.parameters)
+            if not any(now.values()):
+                continue
+            if scaled:
+                self._scaled[key] = self._factor, now
+                self._plain.pop(key, None)
+            elif key not in self._scaled:
+                self._plain[key] = where()
+
+    def clips(
+        self, parameters: Sequence[Any], bound: float | None, known: Sequence[Followed]
+    ) -> None:
+        """The script clips these, by that bound."""
+        own = {id(p) for p in parameters}
+        for one in known:
+            scale, then = self._scaled.get(id(one.optimizer), (1.0, {}))
+            held = [p for p in one.parameters if id(p) in own]
+            if scale == 1.0 or not held or bound is None or bound > _OWN_SCALE * scale:
+                continue
+            now = gradients(held)
+            if not now or any(now[k] != then.get(k) for k in now):
+                continue  # divided by hand
+            norm = sum(v * v for v in now.values()) ** 0.5
+            values = {
+                "optimizer": one.name,
+                "bound": bound,
+                "scale": scale,
+                "norm": norm,
+                "unscaled": norm / scale,
+            }
+            self.report(one, "clipped_scaled", where(), values)
+
+    def scaler_steps(self, scaler: Any, one: Followed) -> None:
+        """GradScaler.step is called with this optimizer."""
+        key = id(one.optimizer)
+        if scaler.is_enabled() and key in self._plain and key not in self._scaled:
+            place = self._plain[key]
+            values = {
+                "optimizer": one.name,
+                "scaler": shown(scaler),
+                "step": str(where() or ""),
+                "scale": self._factor,
+            }
+            self.report(one, "loss_unscaled", place, values)
+
+    def over(self, one: Followed) -> None:
+        """The scaler has made, or skipped, this optimizer's step."""
+        self._scaled.pop(id(one.optimizer), None)
+        self._plain.pop(id(one.optimizer), None)
+
+
+def _comes_from(loss: Any, made: Sequence[Any]) -> bool:
+    """Whether a graph has one of these nodes in it, near its end."""
+    left, seen = [getattr(loss, "grad_fn", None)], set[Any]()
+    while left and len(seen) < 1000:
+        node = left.pop(0)
+        if node is None or node in seen:
+            continue
+        if any(node is one for one in made):
+            return True
+        seen.add(node)
+        left += [child for child, _ in node.next_functions]
+    return False

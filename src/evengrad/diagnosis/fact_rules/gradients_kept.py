@@ -1,0 +1,113 @@
+"""EG910 gradients kept: they are never set back to zero, or they are set back before they are used.
+
+What it finds: a step that still contains the gradients of the steps before it, or one before which they were
+set to zero after the backward pass had made them.
+
+Why it matters: `backward()` adds to what is there. Without `zero_grad()` each step goes along the sum of all
+gradients so far, which grows as the training goes on: it overshoots, oscillates and diverges. Set back between
+`backward()` and `step()`, there is nothing left to step along, and the weights stay as they are.
+
+How it decides: exactly, in the first steps: the gradients that the next backward pass finds are those that the
+step before has used, unchanged, and no one has emptied them by the next step. Several backward passes to one
+step are no mistake.
+
+What to do: call `optimizer.zero_grad()` once for each step, before `loss.backward()`.
+
+References: PyTorch documentation, torch.optim: taking an optimization step; pytorch#47175.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Frontend
+from evengrad.values.wording import count
+
+CODE = "EG910"
+FACT = "gradients_kept"
+_LOOP = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(64, 8)
+y = (x[:, 0] > 0).long()
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+other = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+for step in range(12):
+    {first}
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    {second}
+    optimizer.step()
+    {third}
+"""
+
+
+def _loop(first: str = "pass", second: str = "pass", third: str = "pass") -> Program:
+    return Program("torch", _LOOP.format(first=first, second=second, third=third))
+
+
+SICK = (
+    _loop(),
+    _loop("other.zero_grad()"),
+    _loop("model.zero_grad() if step % 8 == 7 else None"),
+    _loop(second="optimizer.zero_grad()"),
+    _loop(second="model.zero_grad(set_to_none=False)"),
+)
+HEALTHY = (
+    _loop("optimizer.zero_grad()"),
+    _loop("model.zero_grad(set_to_none=False)"),
+    _loop(third="optimizer.zero_grad()"),
+    _loop("[p.grad.data.zero_() for p in model.parameters() if p.grad is not None]"),
+    _loop("optimizer.zero_grad(); (0.5 * nn.functional.cross_entropy(model(x), y)).backward()"),
+)
+
+
+def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+    """Fire on each optimizer that it was seen of."""
+    for fact in facts:
+        yield _emptied(fact) if fact.values["how"] == "zeroed" else _kept(fact)
+
+
+def _kept(fact: Fact) -> Finding:
+    optimizer = fact.values["optimizer"]
+    steps = count(fact.values["steps"], "step")
+    return Finding(
+        CODE,
+        f"the gradients are never set back to zero: {optimizer} steps along the sum of all so far",
+        Cause.LEARNING_RATE,
+        Severity.ERROR,
+        evidence=(
+            f"{fact.where or 'backward()'} adds to gradients that {optimizer}.step() has already used",
+            f"in {steps} of {steps}, no zero_grad() came between a step and the next backward()",
+        ),
+        advice=(f"call {optimizer}.zero_grad() before loss.backward(), once for each step",),
+        unhealthy=True,
+        where=fact.where,
+        mistake=True,
+    )
+
+
+def _emptied(fact: Fact) -> Finding:
+    optimizer = fact.values["optimizer"]
+    made = fact.values["backward"]
+    return Finding(
+        CODE,
+        f"the gradients are set to zero before {optimizer} steps: nothing is learnt",
+        Cause.LEARNING_RATE,
+        Severity.ERROR,
+        evidence=(
+            f"{fact.where or 'zero_grad()'} empties the gradients",
+            f"they were made at {made or 'backward()'}, and {optimizer}.step() comes after both",
+        ),
+        advice=(
+            f"move {optimizer}.zero_grad() before loss.backward(), or behind {optimizer}.step()",
+        ),
+        unhealthy=True,
+        where=fact.where,
+        mistake=True,
+    )

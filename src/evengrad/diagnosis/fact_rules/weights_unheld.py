@@ -1,0 +1,136 @@
+"""EG912 weights that no optimizer holds: they get gradients, and nothing moves them.
+
+What it finds: parameters that the loss depends on and that no optimizer of the script has.
+
+Why it matters: an optimizer has the parameters that it was given when it was made. A layer that is put in
+later, a model that is made anew, layers in a plain list (which `parameters()` does not see), a second network
+that was forgotten: they keep their random initial values, and what is trained around them can make up for
+little of that.
+
+How it decides: in the first steps, by looking: they have gradients at the step, are part of a module, and no
+optimizer that the script has made, before or later, holds them. Not meant to be trained, and so no finding:
+what `requires_grad=False` freezes, what was loaded, what is in `eval()`, what was trained by an earlier
+optimizer, what the script moves by itself, and single vectors (biases, scales) of a model whose matrices are
+held.
+
+What to do: make the optimizer after the last change of the model; keep layers in `nn.ModuleList`; give the
+optimizer all networks that are to be trained.
+
+References: PyTorch documentation, torch.optim: constructing it; pytorch#54765.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Frontend
+from evengrad.values.wording import count, layers, percent
+
+CODE = "EG912"
+FACT = "weights_unheld"
+_LOOP = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(64, 8)
+y = (x[:, 0] > 0).long()
+{model}
+for step in range(12):
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+"""
+_NET = "model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))\n"
+_ADAM = "optimizer = torch.optim.Adam(model.parameters(), lr=0.01)\n"
+_FROZEN = "for p in model[0].parameters():\n    p.requires_grad = False\n"
+_LIST = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = {kind}([nn.Linear(8, 8) for _ in range(3)])
+        self.out = nn.Linear(8, 2)
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return self.out(x)
+model = Net()
+"""
+
+
+def _loop(*lines: str, verb: str = "run") -> Program:
+    return Program(
+        "torch", _LOOP.format(model="".join(lines)), "check" if verb == "check" else "run"
+    )
+
+
+SICK = (
+    _loop(_NET, _ADAM, "model[2] = nn.Linear(16, 2)\n"),
+    _loop(_NET, _ADAM, "model[2] = nn.Linear(16, 2)\n", verb="check"),
+    _loop(_NET, _FROZEN, _ADAM, "model[2] = nn.Linear(16, 2)\n"),
+    _loop(_NET, _ADAM, _NET),
+    _loop(_NET, _ADAM, "import copy\nmodel = copy.deepcopy(model)\n"),
+    _loop(_LIST.format(kind="list"), _ADAM),
+)
+HEALTHY = (
+    _loop(_NET, _ADAM),
+    _loop(_NET, "model[2] = nn.Linear(16, 2)\n", _ADAM),
+    _loop(_NET, _FROZEN, _ADAM),
+    _loop(_LIST.format(kind="nn.ModuleList"), _ADAM),
+    _loop(
+        _NET,
+        "model[0].load_state_dict(nn.Linear(8, 16).state_dict())\n",
+        "optimizer = torch.optim.Adam(model[2].parameters(), lr=0.01)\n",
+    ),
+)
+
+
+def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+    """Fire on what was left over."""
+    for fact in facts:
+        values = fact.values
+        part = values["how"] == "part" and not values["none"]
+        yield Finding(
+            CODE,
+            _title(values),
+            Cause.ARCHITECTURE,
+            Severity.WARNING if part else Severity.ERROR,
+            layers=tuple(values["layers"]),
+            evidence=tuple(_evidence(fact)),
+            advice=(_advice(values),),
+            where=fact.where,
+            mistake=True,
+        )
+
+
+def _title(values: Any) -> str:
+    optimizer, share = values["optimizer"], percent(values["share"])
+    if values["none"]:
+        return f"{optimizer} holds none of the weights that the loss depends on: nothing is trained"
+    return f"no optimizer holds {share} of the weights that the loss depends on; {optimizer} lacks them"
+
+
+def _evidence(fact: Fact) -> Iterable[str]:
+    values = fact.values
+    yield f"{fact.where or values['optimizer']} made the optimizer"
+    if values["replaced_at"]:
+        yield f"{values['replaced']} was put in at {values['replaced_at']}"
+    tensors, weights = count(values["tensors"], "tensor"), count(values["weights"], "weight")
+    yield f"{tensors} with {weights} have gradients and are not moved: {layers(values['layers'])}"
+
+
+def _advice(values: Any) -> str:
+    optimizer, names = values["optimizer"], layers(values["layers"])
+    if values["how"] in ("replaced", "later"):
+        return f"make {optimizer} after the last change of the model ({names}), from its parameters() of then"
+    freeze = "freeze by requires_grad = False what is not to be trained"
+    if values["how"] == "apart":
+        return (
+            f"give {optimizer} the parameters of {names}, too; layers in a plain list or dict belong into "
+            f"nn.ModuleList or nn.ModuleDict, so that parameters() finds them; {freeze}"
+        )
+    return f"give {optimizer} the parameters of {names}, too; {freeze}"
