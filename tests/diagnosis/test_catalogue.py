@@ -8,7 +8,7 @@ import pytest
 
 from evengrad.cli import COMMANDS, load
 from evengrad.diagnosis import catalogue
-from evengrad.diagnosis.catalogue import all_rules, all_run_rules, explanations
+from evengrad.diagnosis.catalogue import all_fact_rules, all_rules, all_run_rules, explanations
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.errors import DefinitionError
 
@@ -40,9 +40,10 @@ def rules():
 
 
 def test_every_code_has_one_explanation_in_order():
-    codes = [rule.code for rule in (*all_rules(), *all_run_rules())]
+    catalogues = (all_rules(), all_run_rules(), all_fact_rules())
+    codes = [rule.code for rules in catalogues for rule in rules]
     assert len(set(codes)) == len(codes) == len(explanations())
-    assert codes == [*sorted(r.code for r in all_rules()), *sorted(r.code for r in all_run_rules())]
+    assert codes == [code for rules in catalogues for code in sorted(rule.code for rule in rules)]
 
 
 def test_a_file_is_a_rule_by_being_there(folder):

@@ -1,7 +1,7 @@
 """EG602 labels out of range or of a wrong kind: the loss is asked for classes that do not exist.
 
 What it finds: class numbers below 0 or not below the number of outputs, fractions where whole class
-numbers are due, and targets outside [0, 1] for a cross-entropy on probabilities or on yes and no.
+numbers are due, and (EG931 says more of them) targets outside [0, 1] of other cross-entropies.
 
 Why it matters: PyTorch and TensorFlow on a CPU stop with an error; on a GPU or on JAX the loss is
 NaN or quietly wrong. Labels of 1..10 for 10 outputs are the usual slip.
@@ -32,7 +32,9 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     loss = evidence.probe.loss
     if loss.targets is None or loss.targets.non_finite:
         return
-    wrong = _wrong(loss, loss.targets)
+    judged = evidence.probe.frontend == "torch"  # each loss call, with its line and weights
+    judged = judged or any(fact.kind == "targets_outside" for fact in evidence.probe.facts)
+    wrong = _numbers(loss, loss.targets) or (None if judged else _range(loss, loss.targets))
     if wrong is not None:
         what, advice = wrong
         seen = f"labels from {loss.targets.min:g} to {loss.targets.max:g} ({loss.targets.dtype})"
@@ -41,7 +43,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         )
 
 
-def _wrong(loss: Loss, targets: Targets) -> tuple[str, str] | None:
+def _numbers(loss: Loss, targets: Targets) -> tuple[str, str] | None:
     if loss.family == "sparse_categorical" and loss.classes is not None:
         if not targets.integral:
             return (
@@ -55,6 +57,10 @@ def _wrong(loss: Loss, targets: Targets) -> tuple[str, str] | None:
                 f"{loss.classes} classes, numbered 0 to {loss.classes - 1}",
                 "number the classes from 0, or give the last layer one output a class",
             )
+    return None
+
+
+def _range(loss: Loss, targets: Targets) -> tuple[str, str] | None:
     outside = targets.min < 0 or targets.max > 1
     if loss.family in {"categorical", "binary"} and outside:
         return (

@@ -124,6 +124,7 @@ class Measurement:
             notes=notes + why,
             spec=spec,
             loss_scale=recorder.scale,
+            facts=recorder.losses.take(),
         )
 
     def _spec(self, outputs: list[int]) -> tuple[ModelSpec | None, tuple[str, ...]]:

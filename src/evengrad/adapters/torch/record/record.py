@@ -22,6 +22,7 @@ from evengrad.adapters.common.health import activation_health
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import tensor_table, tree_leaves, tree_map
 from evengrad.adapters.torch.laws.laws import measured
+from evengrad.adapters.torch.losses.listener import LossListener
 from evengrad.adapters.torch.ops.calls import (
     PASSED,
     SUMS,
@@ -68,6 +69,7 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         self.scale = 1.0
         self.trouble: Exception | None = None
         self.modules = ModuleStack(self)
+        self.losses = LossListener()
         self._derived: Any = tensor_table()  # made of parameters alone -> which
         self._moved: Any = tensor_table()  # a parameter transposed or reshaped -> it
         self._constants: Any = tensor_table()
@@ -152,6 +154,8 @@ class Recorder(TensorNumbers, TorchFunctionMode):
                 return func(*args, **kwargs)
         elif name in PASSED:
             return func(*args, **kwargs)
+        if not self.idle:
+            self.losses.before(name, args, kwargs)
         return self.call(func, name, args, kwargs)
 
     def call(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:

@@ -21,6 +21,7 @@ class ActivationListener:
     """Hears the activation functions of the given modules while it is on; changes no value.
 
     Names: the module's path, and the function's name behind it where the module calls functions itself.
+    deaf: something was compiled, and nothing is heard.
     """
 
     def __init__(self, roots: Sequence[Any]) -> None:
@@ -32,16 +33,16 @@ class ActivationListener:
         self._activity = Activity()
         self._names: dict[tuple[int, str], str] = {}
         self._hearing: ThreadMode | None = None
-        self._deaf = any(compiled(root) or wrapped_by_compile(root) for root in roots)
+        self.deaf = any(compiled(root) or wrapped_by_compile(root) for root in roots)
 
     def silence(self) -> None:
         """Something was compiled: never again, for a function mode would have it compiled once more."""
         self.stop()
-        self._deaf = True
+        self.deaf = True
 
     def listen(self) -> None:
         """From now on, until ``take``; not where any code of this process was compiled."""
-        if self._hearing is None and not self._deaf and not anything_compiled():
+        if self._hearing is None and not self.deaf and not anything_compiled():
             self._heard = {}
             self._hearing = hearing()
             self._hearing.add(self)

@@ -10,7 +10,7 @@ import sys
 import threading
 import weakref
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -19,6 +19,8 @@ from evengrad.adapters.torch.compat import under
 from evengrad.adapters.torch.ops.calls import PASSED
 from evengrad.adapters.torch.ops.kinds import kind_of
 from evengrad.values.spec import Kind
+
+T = TypeVar("T")
 
 
 class ActivationHearer(Protocol):
@@ -30,9 +32,16 @@ class ActivationHearer(Protocol):
         """One was called, from this frame, with gradients enabled."""
 
 
+class LossHearer(Protocol):
+    """Told of every call, and looks for those of a loss."""
+
+    def before(self, function: str, args: Any, kwargs: Any) -> None:
+        """One is about to be made."""
+
+
 class ThreadMode(TorchFunctionMode):
-    """Tells its listeners of activation functions; changes no value. Listeners are held weakly: they end with
-    their optimizers. on: whether the mode was begun.
+    """Tells its listeners of activation functions, and one of those that hear losses of every call; changes no
+    value. Listeners are held weakly: they end with their optimizers. on: whether the mode was begun.
     """
 
     def __init__(self) -> None:
@@ -40,46 +49,56 @@ class ThreadMode(TorchFunctionMode):
         self.on = False
         self._thread = threading.get_ident()
         self._listeners: tuple[weakref.ref[ActivationHearer], ...] = ()
+        self._losses: tuple[weakref.ref[LossHearer], ...] = ()
         self._lock = threading.RLock()
         self._inside = 0  # calls that it is off for, till torch puts it back
 
     def add(self, listener: ActivationHearer) -> None:
         """In this mode's own thread."""
         with self._lock:
-            self._listeners = (*self._others(listener), weakref.ref(listener))
-        if not self.on:
-            self.on = True
-            self.__enter__()
+            self._listeners = (*_others(self._listeners, listener), weakref.ref(listener))
+        self._begin()
 
-    def drop(self, listener: ActivationHearer | None) -> None:
+    def add_losses(self, listener: LossHearer) -> None:
+        """In this mode's own thread."""
+        with self._lock:
+            self._losses = (*_others(self._losses, listener), weakref.ref(listener))
+        self._begin()
+
+    def drop(self, listener: ActivationHearer | LossHearer | None) -> None:
         """From any thread."""
         with self._lock:
-            self._listeners = self._others(listener)
+            self._listeners = _others(self._listeners, listener)
+            self._losses = _others(self._losses, listener)
 
     def rest(self) -> None:
         """End the mode if nobody listens; from another thread, or inside a call, it goes on for nobody."""
-        if self._listeners:
+        if self._listeners or self._losses:
             self.drop(None)  # those that are gone
         here = threading.get_ident() == self._thread
-        if self.on and here and not self._inside and not self._listeners:
+        heard = self._listeners or self._losses
+        if self.on and here and not self._inside and not heard:
             with under(self) as above:
                 above[:] = [mode for mode in above if mode is not self]
             self.on = False
 
-    def _others(
-        self, listener: ActivationHearer | None
-    ) -> tuple[weakref.ref[ActivationHearer], ...]:
-        return tuple(ref for ref in self._listeners if ref() not in (None, listener))
+    def _begin(self) -> None:
+        if not self.on:
+            self.on = True
+            self.__enter__()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Every torch call comes through here, the highest-level one of each."""
         kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        for hearer in self._losses[:1]:
+            if (loss := hearer()) is not None:
+                loss.before(name, args, kwargs)
         self._inside += 1
         try:
             result = func(*args, **kwargs)
         finally:
             self._inside -= 1
-        name = getattr(func, "__name__", "")
         if name in PASSED or not self._listeners or not torch.is_grad_enabled():
             return result
         if kind_of(name, weighted=False, inputs=1) is Kind.ACTIVATION:
@@ -88,6 +107,10 @@ class ThreadMode(TorchFunctionMode):
                 if (listener := ref()) is not None:
                     listener.hear(name, args, kwargs, result, frame)
         return result
+
+
+def _others(refs: tuple[weakref.ref[T], ...], listener: Any) -> tuple[weakref.ref[T], ...]:
+    return tuple(ref for ref in refs if ref() not in (None, listener))
 
 
 _here = threading.local()

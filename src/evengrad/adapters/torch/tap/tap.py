@@ -17,6 +17,7 @@ import torch
 from evengrad.adapters.torch.compat import notes, scaled_still, takes_scale
 from evengrad.adapters.torch.tap.capture import Capture
 from evengrad.adapters.torch.tap.clipping import release
+from evengrad.adapters.torch.tap.loss_calls import LossCalls
 from evengrad.adapters.torch.tap.on_device import DeviceTap, suits
 from evengrad.adapters.torch.tap.on_host import HostTap
 from evengrad.adapters.torch.tap.reading import NormPlan
@@ -64,6 +65,8 @@ class OptimizerTap:
             optimizer.register_step_post_hook(self._after),
         ]
         weakref.finalize(self, self.training.capture.end).atexit = False
+        self._calls = LossCalls(deaf=self.training.listener.deaf)
+        self._calls.listen()
         if self.training.observed:
             self.training.listener.listen()
 
@@ -85,6 +88,7 @@ class OptimizerTap:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        self._calls.silence()
         self.training.listener.take()
         if self._way is not None and self._watching():
             with self._safely():
@@ -93,6 +97,7 @@ class OptimizerTap:
 
     def rewire(self, roots: Sequence[Any]) -> None:
         """Something was compiled: hooks inside would be compiled with it, so they go to these modules."""
+        self._calls.silence()
         self.training.listener.silence()
         self.training.capture.remove()
         self.training.capture = Capture(roots)
@@ -143,8 +148,10 @@ class OptimizerTap:
     def _before(self, _optimizer: Any, args: Any, kwargs: Any) -> Any:
         if not self._alive():
             return None
-        self.training.listener.stop()
         closures = [a for a in [*args[1:], *kwargs.values()] if callable(a)]
+        if not closures:
+            self._calls.stop()
+        self.training.listener.stop()
         if closures:
             return _with_closure(self._decide, args, kwargs)
         self._decide(folding=True)
@@ -155,6 +162,7 @@ class OptimizerTap:
         with self._safely():
             if self._now is not None and self._now.folded:
                 release(self.optimizer)
+            self._calls.tell(self.training.watching)
             self._look(folding)
         watching = self.training.watching
         if watching.stopped is not None and not watching.off:
@@ -179,6 +187,7 @@ class OptimizerTap:
     def _after(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
         pending, self._now = self._now, None
         if pending is None or self._way is None or not self._watching():
+            self._calls.silence()
             return
         with self._safely():
             if pending.folded:
@@ -186,6 +195,7 @@ class OptimizerTap:
             pending.give_back()
             self._way.finish(pending)
             self.training.ready_for_next(self._way.kept)
+            self._calls.stepped()
 
     # --- whatever happens ------------------------------------------------------------------------
 
@@ -199,6 +209,7 @@ class OptimizerTap:
                 self.start()
             except Exception as error:
                 self._failed = True
+                self._calls.silence()
                 self.training.listener.silence()
                 self.training.capture.remove()
                 failure.tell(error)

@@ -1,0 +1,61 @@
+"""Hears the calls of a training's loss, and keeps the mistakes that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from evengrad.adapters.common.source import where
+from evengrad.adapters.torch.compat import unseen
+from evengrad.adapters.torch.losses.ctc import judge_lengths
+from evengrad.adapters.torch.losses.given import LossCall, loss_call
+from evengrad.adapters.torch.losses.shapes import judge_shapes
+from evengrad.adapters.torch.losses.targets import judge_targets
+from evengrad.adapters.torch.ops.kinds import LOSSES
+from evengrad.values.fact import Fact
+
+_KINDS: dict[str, Callable[[LossCall], dict[str, Any] | None]] = {
+    "shapes_broadcast": judge_shapes,
+    "targets_outside": judge_targets,
+    "targets_too_long": judge_lengths,
+}
+
+
+class LossListener:
+    """Told of every torch call that may be one of a loss, before it is made; changes no value.
+
+    trouble: the first error of our own.
+    """
+
+    def __init__(self) -> None:
+        self.trouble: Exception | None = None
+        self._facts: list[Fact] = []
+
+    def take(self) -> tuple[Fact, ...]:
+        """What was seen since the last time."""
+        found = tuple(self._facts)
+        self._facts.clear()
+        return found
+
+    def before(self, function: str, args: Any, kwargs: Any) -> None:
+        """A call that is about to be made."""
+        if function in LOSSES and torch.is_grad_enabled():
+            self._safely(self._judge, function, args, kwargs)
+
+    def _judge(self, function: str, args: Any, kwargs: Any) -> None:
+        call = loss_call(function, args, kwargs)
+        if call is None:
+            return
+        for kind, judge in _KINDS.items():
+            values = judge(call)
+            if values is not None:
+                self._facts.append(Fact(kind, where(), None, values))
+
+    def _safely(self, judge: Callable[..., None], *args: Any) -> None:
+        try:
+            with unseen(), torch.no_grad():
+                judge(*args)
+        except Exception as error:
+            self.trouble = self.trouble or error

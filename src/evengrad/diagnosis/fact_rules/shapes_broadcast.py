@@ -1,0 +1,102 @@
+"""EG930 shapes that broadcast: the loss compares every output with every target.
+
+What it finds: a loss of an output of shape (N, 1) against targets of shape (N,), or the other way round, as a
+loss function or by hand.
+
+Why it matters: the two are broadcast to (N, N): each output is compared with the targets of all samples. What
+minimises that is the mean of the targets for every input: the loss falls to their variance and stays there.
+
+How it decides: exactly. One side comes from the model; both have the same axes but for axes of one, not the
+same number of axes, and together make more elements than either has. Who pairs on purpose, as in
+x[:, None] - y[None, :], writes the same number of axes.
+
+What to do: give both one shape: target.unsqueeze(1), or output.squeeze(1).
+
+References: the warning of torch.nn.functional.mse_loss; NumPy's rules of broadcasting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Frontend
+
+CODE = "EG930"
+FACT = "shapes_broadcast"
+
+_TORCH = """\
+import torch
+torch.manual_seed(0)
+x = torch.randn(64, 4)
+y = x @ torch.tensor([1.0, -2.0, 0.5, 0.0])
+model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 1))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+for step in range(20):
+    optimizer.zero_grad()
+    out = model(x)
+    loss = {loss}
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def _torch(loss: str) -> tuple[Program, ...]:
+    source = _TORCH.format(loss=loss)
+    return Program("torch", source), Program("torch", source, "check")
+
+
+SICK = (
+    *_torch("torch.nn.MSELoss()(out, y)"),
+    *_torch("torch.nn.functional.smooth_l1_loss(out.squeeze(1), y.unsqueeze(1))"),
+)
+HEALTHY = (
+    *_torch("torch.nn.functional.mse_loss(out.squeeze(1), y)"),
+    *_torch("torch.nn.functional.mse_loss(out - out.T, y[:, None] - y[None, :])"),
+)
+
+
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
+    """One finding a line."""
+    for fact in facts:
+        output, target, result = (_shape(fact.values[k]) for k in ("output", "target", "result"))
+        yield Finding(
+            CODE,
+            f"an output of shape {output} and targets of shape {target} broadcast to {result}",
+            Cause.LOSS_HEAD,
+            Severity.ERROR,
+            evidence=(
+                *([str(fact.where)] if fact.where else []),
+                f"{fact.values['function']} compares every output with the targets of all samples",
+                "what minimises that is one answer for every input: the mean of the targets",
+            ),
+            advice=(_advice(fact, frontend),),
+            where=fact.where,
+            mistake=True,
+        )
+
+
+def _shape(sizes: Sequence[int]) -> str:
+    return str(tuple(sizes))
+
+
+def _advice(fact: Fact, frontend: Frontend) -> str:
+    output, target = fact.values["output"], fact.values["target"]
+    more = len(output) > len(target)
+    longer, shorter = (output, target) if more else (target, output)
+    axis = _axis(longer, shorter)
+    names = ("target", "output") if more else ("output", "target")
+    if frontend == "keras":
+        expand, squeeze = f"keras.ops.expand_dims({{}}, {axis})", f"keras.ops.squeeze({{}}, {axis})"
+    else:
+        expand, squeeze = f"{{}}.unsqueeze({axis})", f"{{}}.squeeze({axis})"
+    return f"give both one shape: {expand.format(names[0])}, or {squeeze.format(names[1])}"
+
+
+def _axis(longer: Sequence[int], shorter: Sequence[int]) -> int:
+    """Where the shorter one misses the axis of one."""
+    places = [i for i, n in enumerate(longer) if n == 1]
+    fits = [i for i in places if [*longer[:i], *longer[i + 1 :]] == [*shorter]]
+    return (fits or places)[-1]

@@ -1,0 +1,154 @@
+"""EG931 targets outside what the loss expects: it measures something else, and often falls without bound.
+
+What it finds: targets of a binary or categorical cross-entropy outside [0, 1] (masks of 0 and 255, labels of -1
+and 1, class numbers, prices), negative counts of a Poisson loss, targets or inputs of a divergence that are
+no (log-)probabilities, an nll_loss that is not given log-probabilities, labels of 0 and 1 for a loss that reads
+-1 and 1, and squared errors whose targets the output's sigmoid, softmax or tanh cannot reach.
+
+Why it matters: with a target above 1 or below 0 the cross-entropy has no minimum: it falls below zero for ever,
+and the outputs saturate. What a squashed output cannot reach it does not learn either: it sits at the end of
+its range, where its slope is 0.
+
+How it decides: exactly, from the values that the loss was given, where the loss has no minimum. For squashed
+outputs: where what is out of reach costs more than a quarter of the targets' variance, the loss of the best
+constant answer (a choice). Elements of weight 0 do not count.
+
+What to do: scale or encode the targets as the loss expects them, or take the loss that fits them.
+
+References: torch.nn.functional and keras.losses, what each says of its targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Frontend
+
+CODE = "EG931"
+FACT = "targets_outside"
+
+_TORCH = """\
+import torch
+import torch.nn.functional as F
+torch.manual_seed(0)
+x = torch.randn(64, 4)
+yes = (x[:, :1] > 0).float()
+kind = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, {units}))
+optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+for step in range(20):
+    optimizer.zero_grad()
+    out = model(x)
+    loss = {loss}
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def _torch(loss: str, units: int = 1) -> tuple[Program, ...]:
+    source = _TORCH.format(loss=loss, units=units)
+    return Program("torch", source), Program("torch", source, "check")
+
+
+SICK = (
+    *_torch("F.binary_cross_entropy_with_logits(out, 255 * yes)"),
+    *_torch("torch.nn.BCEWithLogitsLoss()(out, 2 * yes - 1)"),
+    *_torch("F.mse_loss(out.sigmoid(), 255 * yes)"),
+    *_torch("F.nll_loss(out, kind)", 3),
+    *_torch("F.kl_div(out.softmax(1), F.one_hot(kind, 3).float(), reduction='batchmean')", 3),
+    *_torch("F.poisson_nll_loss(out, x[:, :1])"),
+    *_torch("F.soft_margin_loss(out, yes)"),
+)
+HEALTHY = (
+    *_torch("F.binary_cross_entropy_with_logits(out, 0.9 * yes + 0.05)"),
+    *_torch(
+        "F.binary_cross_entropy_with_logits(out, torch.where(x[:, 1:2] > 0, yes, -1.0), "
+        "weight=(x[:, 1:2] > 0).float())"
+    ),
+    *_torch("F.mse_loss(out.sigmoid(), 0.8 * yes + 0.1)"),
+    *_torch("F.cross_entropy(out, kind, label_smoothing=0.1)", 3),
+    *_torch("F.nll_loss(out.log_softmax(1), kind)", 3),
+    *_torch("F.kl_div(out.log_softmax(1), F.one_hot(kind, 3).float(), reduction='batchmean')", 3),
+    *_torch("F.soft_margin_loss(out, 2 * yes - 1)"),
+)
+
+_KINDS = {
+    "probability": "targets in [0, 1]",
+    "count": "targets that count, from 0 up",
+    "log_probability": "log-probabilities",
+    "sign": "targets of -1 and 1",
+}
+
+
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
+    """One finding a line."""
+    for fact in facts:
+        v = fact.values
+        seen = f"{v['side']}s from {v['low']:g} to {v['high']:g}"
+        yield Finding(
+            CODE,
+            _title(fact, seen),
+            Cause.LOSS_HEAD if v["side"] == "input" else Cause.INPUT_DATA,
+            Severity.ERROR,
+            evidence=(*([str(fact.where)] if fact.where else []), f"{seen} here", _why(fact)),
+            advice=(_advice(fact, frontend),),
+            where=fact.where,
+            mistake=True,
+        )
+
+
+def _title(fact: Fact, seen: str) -> str:
+    v = fact.values
+    if v["kind"] == "reach":
+        ends = f"{v['least']:g} and {v['most']:g}"
+        return f"{seen} are out of reach of a {v['head']} output, which ends at {ends}"
+    return f"{v['function']} reads {_KINDS[v['kind']]}, but is given {seen}"
+
+
+def _why(fact: Fact) -> str:
+    v = fact.values
+    if v["kind"] == "reach":
+        return (
+            f"what cannot be reached keeps the squared error above {v['floor']:.3g}; the targets' variance, "
+            f"which a constant answer has, is {v['spread']:.3g}"
+        )
+    if v["kind"] == "sign":
+        return "a label of 0 has no meaning there, and gives no gradient or a wrong one"
+    return "such a loss has no minimum: it falls below zero without bound as the outputs grow"
+
+
+def _advice(fact: Fact, frontend: Frontend) -> str:
+    v = fact.values
+    torch = frontend == "torch"
+    if v["side"] == "input":
+        if v["function"] == "nll_loss":
+            return "use F.cross_entropy on the logits, or give it F.log_softmax(logits, dim=1)"
+        return "give its first argument as log-probabilities: F.log_softmax(logits, dim=-1), or p.log()"
+    if v["kind"] == "sign":
+        return "encode the labels as -1 and 1: target * 2 - 1"
+    if v["kind"] == "count":
+        return "use a loss for targets of any sign (mean squared error), or undo what made the counts negative"
+    if v["kind"] == "log_probability":
+        return "give the targets as log-probabilities, or leave log_target=True out"
+    return _probabilities(fact, torch)
+
+
+def _probabilities(fact: Fact, torch: bool) -> str:
+    """What makes targets fit that should be in a bounded range."""
+    v = fact.values
+    low, high = v["low"], v["high"]
+    if v["integral"] and (low, high) == (-1, 1) and v["least"] == 0:
+        return "encode the labels as 0 and 1: target = (target + 1) / 2"
+    if low >= 0 and high == 255:
+        return "scale the targets to 0 to 1: target / 255"
+    if v["kind"] == "reach":
+        ends = f"[{v['least']:g}, {v['most']:g}]"
+        return f"scale the targets into {ends}, or end in a linear layer without the {v['head']}"
+    if v["integral"] and low >= 0 and high < 1000 and v["function"] != "cross_entropy":
+        many = "F.cross_entropy with one output a class" if torch else "a sparse categorical one"
+        return f"encode yes and no as targets of 0 and 1 (a mask: target > 0); for class labels use {many}"
+    mean = "F.mse_loss" if torch else '"mean_squared_error"'
+    return f"scale the targets to [0, 1]; for targets that are measured values use {mean} and a linear output"
