@@ -7,7 +7,9 @@ import os
 from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run
 from evengrad.recording.reader import load
 from evengrad.recording.settings import Settings
+from evengrad.verbs.births import Script, add_birth, with_birth
 from evengrad.verbs.check_script import probe_script
+from evengrad.verbs.inquire import Beginnings
 from evengrad.verbs.run_script import run_script
 
 
@@ -21,9 +23,11 @@ def codes(program, folder, monkeypatch):
 
 def findings(program, script):
     name = os.path.basename(script)
+    again = Script(name, [], False, Beginnings())
     if program.verb == "check":
-        return list(diagnose_probe(probe_script(name)))
+        return list(diagnose_probe(with_birth(probe_script(name), again, 1.0)))
     outcome = run_script(name, settings=Settings(folder=script.parent / "runs"))
     assert outcome.error is None, outcome.error
     assert outcome.runs, "nothing was watched"
+    add_birth(outcome, again)
     return [finding for path in outcome.runs for finding in diagnose_run(load(path))]

@@ -21,6 +21,7 @@ DOORS = {  # door: what the stages above call, the same in each adapter: functio
     "describe": {"describe": ["model", "inputs"], "abstract": ["factory"]},
     "watch": {"watch": ["model", "optimizer", "settings"]},
     "live": {"arm": ["session"]},
+    "inquiry": {"arm": ["session"]},
     "trying": {"arm": ["session"]},
 }
 

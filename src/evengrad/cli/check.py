@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,11 @@ from rich.console import Console
 from evengrad.cli import files
 from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say
 from evengrad.values.probe import Probe
+from evengrad.verbs.births import Script, with_birth
 from evengrad.verbs.check import check_probe
 from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
 from evengrad.verbs.host import own_frames
+from evengrad.verbs.inquire import Beginnings
 
 OPTIONS = {"cls": ScriptCommand, "no_args_is_help": True}
 
@@ -42,6 +45,14 @@ def check(
             "passes) instead of 10 forward passes along the coming update.",
         ),
     ] = False,
+    rerun: Annotated[
+        bool | None,
+        typer.Option(
+            "--rerun/--no-rerun",
+            help="Where something is not finite, run SCRIPT once more to find the operation where that began. "
+            "By default only where that takes less than two minutes.",
+        ),
+    ] = None,
     module: Annotated[
         bool, typer.Option("-m", help="SCRIPT is a module's dotted name, as in python -m.")
     ] = False,
@@ -49,7 +60,9 @@ def check(
     """Probe a training script's gradients before anything is trained.
 
     Runs SCRIPT unchanged until its first training step, measures one forward and backward pass on its
-    own model, loss, optimizer and first batch, says what is wrong, and stops the script there.
+    own model, loss, optimizer and first batch, says what is wrong, and stops the script there. Where something
+    is not finite, SCRIPT is run once more up to there, without its output, to find the operation and the line
+    where that was born.
 
     Examples:
     - evengrad check train.py
@@ -62,7 +75,9 @@ def check(
     """
     page = None if no_html else html or folder / f"check-{_stem(script, module)}" / "report.html"
     files.expect_writable(page, json)
-    result = check_probe(_probe(script, arguments or [], module, precise))
+    again = Script(script, arguments or [], module, Beginnings(), rerun, say)
+    probe = _probe(script, arguments or [], module, precise)
+    result = check_probe(with_birth(probe, again, time.time() - again.beginnings.time))
     from evengrad.report import html as pages
     from evengrad.report import json as machine
     from evengrad.report import text

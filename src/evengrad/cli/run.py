@@ -18,7 +18,9 @@ from evengrad.recording.reader import load
 from evengrad.recording.settings import settings_of
 from evengrad.values.finding import Finding
 from evengrad.values.run import Run
+from evengrad.verbs.births import Script, add_birth
 from evengrad.verbs.host import own_frames
+from evengrad.verbs.inquire import Beginnings
 from evengrad.verbs.run_script import Outcome, run_script
 
 OPTIONS = {"cls": ScriptCommand, "no_args_is_help": True}
@@ -54,6 +56,14 @@ def run(
     ] = None,
     no_html: Annotated[bool, typer.Option("--no-html", help="Write no HTML report.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the result for machines here.")] = None,
+    rerun: Annotated[
+        bool | None,
+        typer.Option(
+            "--rerun/--no-rerun",
+            help="Where something is not finite, run SCRIPT once more to find the operation where that began. "
+            "By default only where that takes less than two minutes.",
+        ),
+    ] = None,
     module: Annotated[
         bool, typer.Option("-m", help="SCRIPT is a module's dotted name, as in python -m.")
     ] = False,
@@ -62,7 +72,8 @@ def run(
 
     Runs SCRIPT unchanged, records every step in runs/TIME-SCRIPT/run.sqlite, shows the gradients while it
     trains, and says at the end what went wrong. A step with NaN, or one that would overwrite the weights, is
-    refused before it reaches them.
+    refused before it reaches them. After a NaN or an infinity SCRIPT is run once more up to that step, in the
+    background and without its output, to find the operation and the line where it was born.
 
     Examples:
     - evengrad run train.py
@@ -76,6 +87,7 @@ def run(
     """
     files.expect_writable(html, json)
     chosen = settings_of(clip, None if no_guard else guard, every, folder, "run")
+    again = Script(script, arguments or [], module, Beginnings(), rerun, say)
     with viewing() as view:
         outcome = run_script(
             script,
@@ -86,6 +98,8 @@ def run(
             failed=lambda failure: say(str(failure)),
         )
     _own_words(outcome)
+    if not isinstance(outcome.error, KeyboardInterrupt):
+        add_birth(outcome, again)
     found = _judged(outcome)
     written = _show_and_write(found, html, json, no_html)
     if outcome.stopped is not None:

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +28,7 @@ from evengrad.values.finding import Finding, Severity, with_echoes
 from evengrad.values.probe import Probe
 from evengrad.values.run import Detail, Event, Run, RunStatus, Step, Subject
 from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
+from evengrad.verbs.children import end_with_parent
 from evengrad.verbs.run_script import Outcome, TrialOverError, run_script
 
 _EVERY = 10
@@ -283,23 +282,6 @@ class _seeded:
             return original(self.seed if moved is None else moved, *args, **kwargs)
 
         return seed
-
-
-def end_with_parent() -> None:
-    """Ends this process when the one that began it is gone: its end of our standard input is closed then. The
-    script gets an empty standard input.
-    """
-    mine = os.dup(0)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-
-    def wait() -> None:
-        while os.read(mine, 1):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def main(folder: Path) -> None:

@@ -29,7 +29,7 @@ from evengrad.recording.monitor import Monitor, gradient_rms
 from evengrad.recording.settings import Settings
 from evengrad.recording.writer import Writer
 from evengrad.values.fact import Fact, Where
-from evengrad.values.run import Detail, Event, EventKind, Floats, RunStatus, Step, Subject
+from evengrad.values.run import Detail, Event, EventKind, Floats, RunStatus, Step, Subject, event_of
 
 log = logging.getLogger("evengrad")
 _BOXES = 3  # black boxes a run keeps; the first ones, nearest to the cause
@@ -190,9 +190,7 @@ class Watching:
         if key in self._facts:
             return
         self._facts.add(key)
-        text = fact.kind.replace("_", " ") + (f" at {fact.where}" if fact.where else "")
-        step = 0 if fact.step is None else fact.step
-        event = Event(step, EventKind.FACT, text, values=fact.to_values())
+        event = event_of(fact)
         if self._writer is not None:
             self._writer.event(event)
         self._listener.call("event", event)

@@ -78,13 +78,7 @@ class Writer:
 
     def event(self, event: Event) -> None:
         """Append an event."""
-        row = (event.step, event.kind, event.layer, event.message, _json(dict(event.values)))
-        self._put(
-            lambda c: c.execute(
-                'INSERT INTO events (step, kind, layer, message, "values") VALUES (?, ?, ?, ?, ?)',
-                row,
-            )
-        )
+        self._put(lambda c: _insert_event(c, event))
 
     def about(self, name: str, value: Any) -> None:
         """Set a fact of the run, such as its status."""
@@ -159,6 +153,19 @@ class Writer:
             connection, "details", _rows(detail.step, range(len(detail.tensors)), detail.tensors)
         )
         _insert(connection, "samples", _rows(detail.step, at, detail.layers))
+
+
+def append_event(path: Path, event: Event) -> None:
+    """Append an event to a run file that is complete. Raises sqlite3.Error where it cannot be written."""
+    with contextlib.closing(_connect(path)) as connection, connection:
+        _insert_event(connection, event)
+
+
+def _insert_event(connection: sqlite3.Connection, event: Event) -> None:
+    row = (event.step, event.kind, event.layer, event.message, _json(dict(event.values)))
+    connection.execute(
+        'INSERT INTO events (step, kind, layer, message, "values") VALUES (?, ?, ?, ?, ?)', row
+    )
 
 
 def _rows(step: int, indices: Sequence[int], values: Floats) -> list[tuple[Any, ...]]:

@@ -160,6 +160,13 @@ class Event:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+def event_of(fact: Fact) -> Event:
+    """A fact as it stands in a run; ``Run.facts`` gives it back."""
+    text = fact.kind.replace("_", " ") + (f" at {fact.where}" if fact.where else "")
+    step = 0 if fact.step is None else fact.step
+    return Event(step, EventKind.FACT, text, values=fact.to_values())
+
+
 RunStatus = Literal["running", "finished", "stopped", "failed", "interrupted"]
 
 

@@ -8,8 +8,10 @@ import os
 import site
 import sys
 import sysconfig
+from dataclasses import dataclass
 from functools import cache
-from types import FrameType
+from types import CodeType, FrameType
+from typing import Any
 
 from evengrad.values.fact import Where
 
@@ -53,10 +55,38 @@ def where(frame: FrameType | None = None) -> Where | None:
     Args:
         frame: where to begin to look, outwards; the caller's by default.
     """
+    found = spot(sys._getframe(1) if frame is None else frame)
+    return None if found is None else found.where()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spot:
+    """A place in the user's code that is being executed, kept without its frame.
+
+    Attributes:
+        code: of the function.
+        instruction: index in its bytecode, in bytes.
+        line: from 1.
+        names: the module's globals.
+    """
+
+    code: CodeType
+    instruction: int
+    line: int
+    names: dict[str, Any]
+
+    def where(self) -> Where:
+        """For the user to read."""
+        file = self.code.co_filename
+        return Where(shown(file), self.line, _expression(self.code, self.instruction, self.line))
+
+
+def spot(frame: FrameType | None = None) -> Spot | None:
+    """Where the user's code is now; None outside of any. frame: as for ``where``."""
     found = own_frame(sys._getframe(1) if frame is None else frame)
     if found is None:
         return None
-    return Where(shown(found.f_code.co_filename), found.f_lineno, _expression(found))
+    return Spot(found.f_code, found.f_lasti, found.f_lineno, found.f_globals)
 
 
 def shown(file: str) -> str:
@@ -67,11 +97,11 @@ def shown(file: str) -> str:
     return file if relative.startswith(os.pardir) else relative
 
 
-def _expression(frame: FrameType) -> str:
+def _expression(code: CodeType, instruction: int, number: int) -> str:
     """What is being called or computed, by the positions that Python keeps of its bytecode; else the line."""
-    code, file = frame.f_code, frame.f_code.co_filename
-    line = linecache.getline(file, frame.f_lineno).strip()
-    place = next(itertools.islice(code.co_positions(), frame.f_lasti // 2, None), None)
+    file = code.co_filename
+    line = linecache.getline(file, number).strip()
+    place = next(itertools.islice(code.co_positions(), instruction // 2, None), None)
     if place is None or None in place:
         return line[:_LONGEST]
     first, last, begin, end = place

@@ -66,6 +66,7 @@ NAMES = (
     PrivateName(
         "torch.multiprocessing.reductions.StorageWeakRef", "memory is forgotten with its model"
     ),
+    PrivateName("_version", "whether a tensor was written in place", of=lambda: torch.zeros(1)),
     PrivateName("_cdata", "which memory a tensor is of", of=lambda: _weight().untyped_storage()),
     PrivateName(
         "torch.utils._python_dispatch.TorchDispatchMode",
@@ -212,6 +213,14 @@ def tensor_table() -> MutableMapping[Any, Any]:
     weak = _attribute(_module("torch.utils.weak"), "WeakTensorKeyDictionary", TensorTable)
     table: MutableMapping[Any, Any] = weak()
     return table
+
+
+def version(tensor: torch.Tensor) -> int:
+    """Counts the writes in place; 0 where that is not counted."""
+    try:
+        return int(_attribute(tensor, "_version", 0))
+    except RuntimeError:  # made under inference_mode
+        return 0
 
 
 def storage_key(tensor: torch.Tensor) -> int:

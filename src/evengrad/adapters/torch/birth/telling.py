@@ -1,0 +1,124 @@
+"""A beginning as the fact that the rules judge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from evengrad.adapters.common.expressions import argument
+from evengrad.adapters.torch.birth import names
+from evengrad.adapters.torch.birth.heard import Beginning, HeardCall, HeardTensor
+from evengrad.values.fact import Fact, Where
+
+KIND = "born"
+_UNBOUNDED = {"log", "log1p", "divide", "rsqrt", "atan2"}
+"""What gives an infinity for a finite argument that is not large."""
+
+
+def fact_of(found: Beginning, step: int, roots: Sequence[Any], batch_high: float) -> Fact:
+    """The fact.
+
+    Args:
+        found: where it began.
+        step: in which step.
+        roots: the outermost modules, for the names of layers and weights.
+        batch_high: the largest magnitude in what they were given.
+    """
+    told = _given(found) if found.direction == "given" else _made(found, roots)
+    values = {
+        "direction": found.direction,
+        "what": "nan" if found.nan else "inf",
+        "share": found.share,
+        "dtype": found.dtype,
+        "hidden": found.hidden,
+        "batch_high": batch_high,
+    }
+    return Fact(KIND, _where(found.call), step, values | told)
+
+
+def _given(found: Beginning) -> dict[str, Any]:
+    tensor, call = found.tensor, found.call
+    assert tensor is not None
+    return {
+        "operation": "other",
+        "call": "" if call is None else call.name,
+        "role": tensor.role or "batch",
+        "operand": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": list(tensor.shape),
+        **_range(tensor),
+    }
+
+
+def _made(found: Beginning, roots: Sequence[Any]) -> dict[str, Any]:
+    call = found.call
+    if call is None:
+        return {"operation": "other", "call": "", "role": "activation", "operand": ""}
+    outermost, told = _chain(call)
+    operation = names.canonical(told.name)
+    place = _at_fault(told)
+    operand = told.operands[place] if place < len(told.operands) else None
+    own = told is outermost and told.spot is not None
+    text = argument(told.spot, told.name, place) if own and told.spot is not None else ""
+    infinite = found.direction == "forward" and not found.nan
+    large = operation not in _UNBOUNDED or (operand is not None and not operand.zeros)
+    return {
+        "operation": operation,
+        "call": names.shown(told.function, told.name),
+        "role": _role(operand, outermost),
+        "operand": text or ("" if operand is None else operand.name),
+        "name": _module(outermost, roots),
+        "overflow": infinite and large and operation != "log",
+        **({} if operand is None else {"shape": list(operand.shape), **_range(operand)}),
+    }
+
+
+def _chain(call: HeardCall) -> tuple[HeardCall, HeardCall]:
+    """The outermost call around it, and the first one from there inwards that the catalogue has."""
+    chain = [call]
+    while chain[-1].parent is not None:
+        chain.append(chain[-1].parent)
+    outwards = reversed(chain)
+    known = (one for one in outwards if names.canonical(one.name) != names.OTHER)
+    return chain[-1], next(known, call)
+
+
+def _at_fault(call: HeardCall) -> int:
+    """Index of the operand that is to blame: the largest of a product, else as the operation has it."""
+    place = names.at_fault(call.name)
+    if names.canonical(call.name) in ("matmul", names.OTHER):
+        sizes = [max(abs(o.low), abs(o.high)) for o in call.operands]
+        sizes = [math.inf if o.bad else s for o, s in zip(call.operands, sizes, strict=True)]
+        known = [n for n, size in enumerate(sizes) if not math.isnan(size)]
+        return max(known, key=lambda n: sizes[n], default=0)
+    return place if place < len(call.operands) else 0
+
+
+def _role(operand: HeardTensor | None, call: HeardCall) -> str:
+    if operand is not None and operand.role is not None:
+        return operand.role
+    return "activation" if call.module is not None else "output"
+
+
+def _range(tensor: HeardTensor) -> dict[str, Any]:
+    low, high = tensor.low, tensor.high
+    known = math.isfinite(low) and math.isfinite(high)
+    return {"low": low if known else None, "high": high if known else None, "zeros": tensor.zeros}
+
+
+def _module(call: HeardCall, roots: Sequence[Any]) -> str:
+    if call.module is None:
+        return ""
+    for root in roots:
+        for name, module in root.named_modules():
+            if module is call.module:
+                return name or type(root).__name__
+    return type(call.module).__name__
+
+
+def _where(call: HeardCall | None) -> Where | None:
+    if call is None:
+        return None
+    outermost = _chain(call)[0]
+    return None if outermost.spot is None else outermost.spot.where()
