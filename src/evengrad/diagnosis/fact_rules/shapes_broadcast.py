@@ -51,10 +51,16 @@ def _torch(loss: str) -> tuple[Program, ...]:
 SICK = (
     *_torch("torch.nn.MSELoss()(out, y)"),
     *_torch("torch.nn.functional.smooth_l1_loss(out.squeeze(1), y.unsqueeze(1))"),
+    *_torch("((out - y) ** 2).mean()"),
+    *_torch("torch.abs(y - out).sum(1).mean()"),
+    *_torch("-(torch.nn.functional.logsigmoid(out) * (y > 0)).mean()"),
 )
 HEALTHY = (
     *_torch("torch.nn.functional.mse_loss(out.squeeze(1), y)"),
     *_torch("torch.nn.functional.mse_loss(out - out.T, y[:, None] - y[None, :])"),
+    *_torch("(out - out.T - (y[:, None] - y[None, :])).square().mean()"),
+    *_torch("(2 * (out - y[:, None]).abs() - (out - out.T).abs()).mean()"),
+    *_torch("((out - y.unsqueeze(1)) ** 2 * torch.ones(1, 1)).mean()"),
 )
 
 

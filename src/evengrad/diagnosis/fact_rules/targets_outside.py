@@ -61,6 +61,8 @@ SICK = (
     *_torch("F.kl_div(out.softmax(1), F.one_hot(kind, 3).float(), reduction='batchmean')", 3),
     *_torch("F.poisson_nll_loss(out, x[:, :1])"),
     *_torch("F.soft_margin_loss(out, yes)"),
+    *_torch("F.binary_cross_entropy_with_logits(out, 255 * yes, reduction='none').mean()"),
+    *_torch("1 - 2 * (out.sigmoid() * (255 * yes)).sum() / (out.sigmoid() + 255 * yes).sum()"),
 )
 HEALTHY = (
     *_torch("F.binary_cross_entropy_with_logits(out, 0.9 * yes + 0.05)"),
@@ -68,6 +70,15 @@ HEALTHY = (
         "F.binary_cross_entropy_with_logits(out, torch.where(x[:, 1:2] > 0, yes, -1.0), "
         "weight=(x[:, 1:2] > 0).float())"
     ),
+    *_torch(
+        "(F.binary_cross_entropy_with_logits(out, torch.where(x[:, 1:2] > 0, yes, -1.0), "
+        "reduction='none') * (x[:, 1:2] > 0)).mean()"
+    ),
+    *_torch(
+        "F.binary_cross_entropy_with_logits(out, torch.where(x[:, 1:2] > 0, yes, 255.0), "
+        "reduction='none')[x[:, 1:2] > 0].mean()"
+    ),
+    *_torch("1 - 2 * (out.sigmoid() * yes).sum() / (out.sigmoid() + yes).sum()"),
     *_torch("F.mse_loss(out.sigmoid(), 0.8 * yes + 0.1)"),
     *_torch("F.cross_entropy(out, kind, label_smoothing=0.1)", 3),
     *_torch("F.nll_loss(out.log_softmax(1), kind)", 3),

@@ -67,7 +67,8 @@ _Misfit = tuple[str, Severity, tuple[str, ...], str]
 
 def _verdict(probe: Probe) -> _Misfit | None:
     loss = probe.loss
-    if loss.head == "softmax" and loss.classes == 1:
+    seen = any(fact.kind == "one_unit_softmax" for fact in probe.facts)
+    if loss.head == "softmax" and loss.classes == 1 and not seen:
         advice = "end in one linear unit and a binary cross-entropy on logits"
         return "softmax over one unit is always 1", Severity.ERROR, (), advice
     if loss.reads == "logits" and loss.head in {"softmax", "sigmoid"}:

@@ -11,20 +11,23 @@ from evengrad.adapters.common.source import where
 from evengrad.adapters.torch.compat import unseen
 from evengrad.adapters.torch.losses.ctc import judge_lengths
 from evengrad.adapters.torch.losses.given import LossCall, loss_call
+from evengrad.adapters.torch.losses.marks import Mark, Marks
 from evengrad.adapters.torch.losses.shapes import judge_shapes
-from evengrad.adapters.torch.losses.targets import judge_targets
+from evengrad.adapters.torch.losses.softmax import judge_softmax
+from evengrad.adapters.torch.losses.targets import judge_targets, where_outside
 from evengrad.adapters.torch.ops.kinds import LOSSES
 from evengrad.values.fact import Fact
 
 _KINDS: dict[str, Callable[[LossCall], dict[str, Any] | None]] = {
     "shapes_broadcast": judge_shapes,
     "targets_outside": judge_targets,
+    "one_unit_softmax": judge_softmax,
     "targets_too_long": judge_lengths,
 }
 
 
 class LossListener:
-    """Told of every torch call that may be one of a loss, before it is made; changes no value.
+    """Told of every torch call, for it may be one of a loss; changes no value.
 
     trouble: the first error of our own.
     """
@@ -32,6 +35,8 @@ class LossListener:
     def __init__(self) -> None:
         self.trouble: Exception | None = None
         self._facts: list[Fact] = []
+        self._marks = Marks()
+        self._coming: Mark | None = None  # of the result of the call that is being made
 
     def take(self) -> tuple[Fact, ...]:
         """What was seen since the last time."""
@@ -44,14 +49,33 @@ class LossListener:
         if function in LOSSES and torch.is_grad_enabled():
             self._safely(self._judge, function, args, kwargs)
 
+    def after(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        """It was made."""
+        coming, self._coming = self._coming, None
+        if coming is not None and isinstance(result, torch.Tensor):
+            self._marks.put(result, coming)
+        elif self._marks.concerns(function) and torch.is_grad_enabled():
+            self._safely(self._follow, function, args, kwargs, result)
+
+    def _follow(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        fact = self._marks.follow(function, args, kwargs, result)
+        if fact is not None:
+            self._facts.append(fact)
+
     def _judge(self, function: str, args: Any, kwargs: Any) -> None:
+        self._coming = None
         call = loss_call(function, args, kwargs)
         if call is None:
             return
         for kind, judge in _KINDS.items():
             values = judge(call)
-            if values is not None:
+            if values is None:
+                continue
+            bad = where_outside(call) if kind == "targets_outside" else None
+            if bad is None:
                 self._facts.append(Fact(kind, where(), None, values))
+            else:
+                self._coming = Mark(kind, where(), values, bad)
 
     def _safely(self, judge: Callable[..., None], *args: Any) -> None:
         try:

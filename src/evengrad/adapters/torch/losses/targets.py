@@ -22,6 +22,26 @@ def judge_targets(call: LossCall) -> dict[str, Any] | None:
     return None if found is None else {"function": call.function, **found}
 
 
+def where_outside(call: LossCall) -> Any:
+    """Which elements of a binary cross-entropy without a reduction are wrong: the script may mask them out yet.
+    None of any other.
+    """
+    if _JUDGES.get(call.function) is not _binary or call.reduction != "none":
+        return None
+    return (call.target < -_SLACK) | (call.target > 1 + _SLACK)
+
+
+def outside_mask(values: Any) -> dict[str, Any] | None:
+    """Of a mask whose two values are 0 and something above 1; None of anything else."""
+    high = values.max()
+    if float(values.min()) != 0 or float(high) <= 1 + _SLACK:
+        return None
+    if not bool(((values == 0) | (values == high)).all()):
+        return None
+    name = "the sum of output times target"
+    return {"function": name, **_range(values, "target", 0.0, 1.0, "probability")}
+
+
 def _binary(call: LossCall) -> dict[str, Any] | None:
     """Any target outside [0, 1] makes the loss fall without bound."""
     weight = call.options.get("weight")

@@ -154,9 +154,12 @@ class Recorder(TensorNumbers, TorchFunctionMode):
                 return func(*args, **kwargs)
         elif name in PASSED:
             return func(*args, **kwargs)
-        if not self.idle:
-            self.losses.before(name, args, kwargs)
-        return self.call(func, name, args, kwargs)
+        if self.idle:
+            return func(*args, **kwargs)
+        self.losses.before(name, args, kwargs)
+        result = self.call(func, name, args, kwargs)
+        self.losses.after(name, args, kwargs, result)
+        return result
 
     def call(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         """One call: recorded if a gradient will come through it on its way to the data."""

@@ -38,6 +38,9 @@ class LossHearer(Protocol):
     def before(self, function: str, args: Any, kwargs: Any) -> None:
         """One is about to be made."""
 
+    def after(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        """It was made."""
+
 
 class ThreadMode(TorchFunctionMode):
     """Tells its listeners of activation functions, and one of those that hear losses of every call; changes no
@@ -91,14 +94,16 @@ class ThreadMode(TorchFunctionMode):
         """Every torch call comes through here, the highest-level one of each."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        for hearer in self._losses[:1]:
-            if (loss := hearer()) is not None:
-                loss.before(name, args, kwargs)
+        loss = next((one for ref in self._losses if (one := ref()) is not None), None)
+        if loss is not None:
+            loss.before(name, args, kwargs)
         self._inside += 1
         try:
             result = func(*args, **kwargs)
         finally:
             self._inside -= 1
+        if loss is not None:
+            loss.after(name, args, kwargs, result)
         if name in PASSED or not self._listeners or not torch.is_grad_enabled():
             return result
         if kind_of(name, weighted=False, inputs=1) is Kind.ACTIVATION:

@@ -47,6 +47,10 @@ class LossCalls:
         """A torch call that is about to be made."""
         _listener.before(function, args, kwargs)
 
+    def after(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        """It was made."""
+        _listener.after(function, args, kwargs, result)
+
     def tell(self, watching: Watching) -> None:
         """The optimizer steps: what was heard is of its run."""
         for fact in _listener.take():
