@@ -95,8 +95,8 @@ def _one(fact: Fact, frontend: Frontend) -> tuple[str, str, str]:
     )
     if frontend == "keras":
         advice = (
-            'for yes and no: Dense(1, activation="sigmoid") and "binary_crossentropy"; for classes give the last '
-            "layer one unit a class"
+            'for yes and no: Dense(1, activation="sigmoid") and "binary_crossentropy"; for classes give the '
+            "last layer one unit a class"
         )
     name = "the softmax of cross_entropy" if v["function"] == "cross_entropy" else v["function"]
     always = "0" if v["function"] in ("log_softmax", "cross_entropy") else "1"
