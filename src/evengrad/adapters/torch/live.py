@@ -12,8 +12,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
-from evengrad.adapters.torch.loop.followed import Followed
 from evengrad.adapters.torch.loop.loop import Loop
+from evengrad.adapters.torch.loop.stepper import Stepper
 from evengrad.adapters.torch.tap import patches
 from evengrad.adapters.torch.tap.models import find_roots, note_modules
 from evengrad.adapters.torch.tap.tap import OptimizerTap
@@ -85,7 +85,7 @@ class _Optimizers:
         return watching
 
     def _seen(
-        self, one: Followed | None, kind: str, place: Where | None, values: dict[str, Any]
+        self, one: Stepper | None, kind: str, place: Where | None, values: dict[str, Any]
     ) -> None:
         """A fact of the loop goes into the run that it is about, and into the script's first one."""
         optimizer = None if one is None else one.optimizer

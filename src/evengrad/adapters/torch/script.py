@@ -12,8 +12,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, Session
 from evengrad.adapters.torch.compat import run_eagerly
-from evengrad.adapters.torch.loop.followed import Followed
 from evengrad.adapters.torch.loop.loop import Loop
+from evengrad.adapters.torch.loop.stepper import Stepper
 from evengrad.adapters.torch.measure.measure import Measurement
 from evengrad.adapters.torch.measure.rate import with_rate
 from evengrad.adapters.torch.measure.rerun import rerun
@@ -97,7 +97,7 @@ class _FirstStep:
         return init
 
     def _seen(
-        self, _one: Followed | None, kind: str, place: Where | None, values: dict[str, Any]
+        self, _one: Stepper | None, kind: str, place: Where | None, values: dict[str, Any]
     ) -> None:
         """A fact of the loop, for the probe."""
         self.facts.append(Fact(kind, place, 0, values))

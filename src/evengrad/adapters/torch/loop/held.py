@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from evengrad.adapters.common.source import where
-from evengrad.adapters.torch.loop.followed import Followed, Report, Watcher, gradients, sharded
 from evengrad.adapters.torch.loop.names import name_of
+from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher, gradients, sharded
 from evengrad.adapters.torch.tap.models import made_modules, stamp, stamp_of
 from evengrad.values.fact import Where
 
@@ -51,10 +51,10 @@ class Holding(Watcher):
         self._loaded = weakref.WeakSet[Any]()
         self._replaced: dict[int, tuple[weakref.ref[Any], str, Where | None]] = {}
         self._told = False
-        self._verdict: tuple[Followed, list[Any], dict[str, Any]] | None = None
+        self._verdict: tuple[Stepper, list[Any], dict[str, Any]] | None = None
         self._since = stamp()
 
-    def made(self, one: Followed) -> None:
+    def made(self, one: Stepper) -> None:
         """Its parameters are held for good."""
         self._hold(one)
 
@@ -66,7 +66,7 @@ class Holding(Watcher):
         """A layer was put where another one was."""
         self._replaced[id(module)] = weakref.ref(module), name, where()
 
-    def stepped(self, one: Followed, known: Sequence[Followed]) -> None:
+    def stepped(self, one: Stepper, known: Sequence[Stepper]) -> None:
         """Note who has a gradient."""
         for other in known:
             self._hold(other)
@@ -83,7 +83,7 @@ class Holding(Watcher):
         if found := self._left():
             self._judge(found, [other for other in known if other.steps])
 
-    def ended(self, known: Sequence[Followed]) -> None:
+    def ended(self, known: Sequence[Stepper]) -> None:
         """What is still loose now no later optimizer has taken."""
         for one in known:
             self._hold(one)
@@ -96,7 +96,7 @@ class Holding(Watcher):
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _hold(self, one: Followed) -> None:
+    def _hold(self, one: Stepper) -> None:
         for parameter in one.parameters:
             if id(parameter) not in self._ever:
                 self._ever[id(parameter)] = weakref.ref(parameter)
@@ -113,7 +113,7 @@ class Holding(Watcher):
         sizes = gradients(own)
         return [p for p in own if not self._is_held(p) and sizes.get(id(p), 0.0) > 0]
 
-    def _judge(self, loose: list[Any], steps: Sequence[Followed]) -> None:
+    def _judge(self, loose: list[Any], steps: Sequence[Stepper]) -> None:
         places = _places(self._modules())
         fresh = [p for p in loose if not self._meant(p, places)]
         one = steps[0]
@@ -160,7 +160,7 @@ class Holding(Watcher):
         places: dict[int, tuple[Any, str, Any]],
         orphans: list[Any],
         none: bool,
-        steps: Sequence[Followed],
+        steps: Sequence[Stepper],
     ) -> str | None:
         modules = [places[id(p)][0] for p in fresh if id(p) in places]
         if orphans:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evengrad.adapters.common.source import where
-from evengrad.adapters.torch.loop.followed import Followed, Report, Watcher, gradients, sharded
+from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher, gradients, sharded
 from evengrad.values.fact import Where
 
 _ENOUGH = 3  # steps in a row; two where the script makes no more
@@ -45,7 +45,7 @@ class Zeroing(Watcher):
         self._between: dict[int, _Between] = {}
         self._told: set[int] = set()
 
-    def backward_begins(self, _loss: Any, known: Sequence[Followed]) -> None:
+    def backward_begins(self, _loss: Any, known: Sequence[Stepper]) -> None:
         """What is there was kept, if it is what the step left."""
         for one in known:
             between = self._of(one)
@@ -59,7 +59,7 @@ class Zeroing(Watcher):
                 else {k: v for k, v in before.items() if now.get(k, 0.0) > 0}
             )
 
-    def backward_ended(self, _loss: Any, known: Sequence[Followed]) -> None:
+    def backward_ended(self, _loss: Any, known: Sequence[Stepper]) -> None:
         """Where the gradients come from."""
         place = where()
         for one in known:
@@ -70,14 +70,14 @@ class Zeroing(Watcher):
                     between.backward, between.zeroed = place, None
                 between.reached = reached
 
-    def zeroed(self, whose: Sequence[Followed]) -> None:
+    def zeroed(self, whose: Sequence[Stepper]) -> None:
         """Remember the line."""
         place = where()
         for one in whose:
             if (between := self._between.get(id(one))) is not None:
                 between.zeroed = between.zeroed or place
 
-    def stepped(self, one: Followed, _known: Sequence[Followed]) -> None:
+    def stepped(self, one: Stepper, _known: Sequence[Stepper]) -> None:
         """Judge the step."""
         between = self._of(one)
         if between is None:
@@ -91,32 +91,32 @@ class Zeroing(Watcher):
         self._judge(one, between, _ENOUGH)
         between.left, between.kept, between.reached = left, None, {}
 
-    def ended(self, known: Sequence[Followed]) -> None:
+    def ended(self, known: Sequence[Stepper]) -> None:
         """Of a script that made few steps."""
         for one in known:
             between = self._between.get(id(one))
             if between is not None:
                 self._judge(one, between, _LEAST)
 
-    def empties(self, one: Followed) -> bool:
+    def empties(self, one: Stepper) -> bool:
         """Whether this optimizer is about to step on gradients that were there and are gone."""
         between = self._of(one)
         if between is None or not any(between.reached.values()):
             return False
         return not any(gradients(one.parameters).values())
 
-    def tell_emptied(self, one: Followed) -> None:
+    def tell_emptied(self, one: Stepper) -> None:
         """Report it."""
         between = self._between[id(one)]
         self._tell(one, between.zeroed or between.backward, "zeroed", between)
 
-    def _judge(self, one: Followed, between: _Between, enough: int) -> None:
+    def _judge(self, one: Stepper, between: _Between, enough: int) -> None:
         if between.carried >= enough and between.carried == one.steps - 1:
             self._tell(one, between.backward, "kept", between)
         elif between.emptied >= enough and between.emptied == one.steps:
             self.tell_emptied(one)
 
-    def _tell(self, one: Followed, place: Where | None, how: str, between: _Between) -> None:
+    def _tell(self, one: Stepper, place: Where | None, how: str, between: _Between) -> None:
         if id(one) in self._told:
             return
         self._told.add(id(one))
@@ -129,7 +129,7 @@ class Zeroing(Watcher):
         }
         self.report(one, "gradients_kept", place, values)
 
-    def _of(self, one: Followed) -> _Between | None:
+    def _of(self, one: Stepper) -> _Between | None:
         if id(one) in self._told or sharded(one.parameters):
             return None
         return self._between.setdefault(id(one), _Between())

@@ -16,10 +16,11 @@ from torch.overrides import has_torch_function
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import as_list, holders
-from evengrad.adapters.torch.loop.followed import Followed, Report, Watcher
 from evengrad.adapters.torch.loop.held import Holding
 from evengrad.adapters.torch.loop.kept import Zeroing
+from evengrad.adapters.torch.loop.reached import Reaching
 from evengrad.adapters.torch.loop.scaled import ScaledLoss
+from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher
 from evengrad.adapters.torch.tap.models import stamp
 
 _FIRST = 10
@@ -36,11 +37,17 @@ class Loop:
 
     def __init__(self, report: Report, trouble: Callable[[Exception], object]) -> None:
         self._trouble = trouble
-        self._known: dict[int, Followed] = {}
+        self._known: dict[int, Stepper] = {}
         self._zeroing = Zeroing(report)
         self._scaling = ScaledLoss(report)
         self._holding = Holding(report)
-        self._watchers: tuple[Watcher, ...] = (self._zeroing, self._scaling, self._holding)
+        self._reaching = Reaching(report)
+        self._watchers: tuple[Watcher, ...] = (
+            self._zeroing,
+            self._scaling,
+            self._holding,
+            self._reaching,
+        )
         self._patches = Patches()
         self._on = False
         self._broken = False
@@ -68,6 +75,7 @@ class Loop:
             if self._zeroing.empties(one):
                 self._zeroing.tell_emptied(one)
             self._holding.stepped(one, self._living())
+            self._reaching.only(one)
         self.end()
 
     def end(self) -> None:
@@ -88,6 +96,7 @@ class Loop:
     def off(self) -> None:
         """Take every patch off."""
         self._on = False
+        self._reaching.close()
         self._patches.undo()
 
     def _step_begins(self, optimizer: Any) -> None:
@@ -99,16 +108,16 @@ class Loop:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _know(self, optimizer: Any) -> Followed:
+    def _know(self, optimizer: Any) -> Stepper:
         key = id(optimizer)
         if key not in self._known or self._known[key].optimizer is not optimizer:
-            one = self._known[key] = Followed(optimizer, stamp())
+            one = self._known[key] = Stepper(optimizer, stamp())
             one.look_up()
             for watcher in self._watchers:
                 watcher.made(one)
         return self._known[key]
 
-    def _living(self) -> list[Followed]:
+    def _living(self) -> list[Stepper]:
         return [one for one in self._known.values() if one.optimizer is not None]
 
     def _resume(self) -> None:
@@ -264,7 +273,7 @@ class _Safe:
         return True
 
 
-def _touches(owner: Any, one: Followed) -> bool:
+def _touches(owner: Any, one: Stepper) -> bool:
     """Whether an optimizer or module is that optimizer, or holds parameters of it."""
     if isinstance(owner, torch.optim.Optimizer):
         return owner is one.optimizer

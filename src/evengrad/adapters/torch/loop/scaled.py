@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from evengrad.adapters.common.source import where
-from evengrad.adapters.torch.loop.followed import Followed, Report, Watcher, gradients
 from evengrad.adapters.torch.loop.names import shown
+from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher, gradients
 from evengrad.values.fact import Where
 
 _OWN_SCALE = 0.05  # a bound above this share of the scale was scaled by the user himself
@@ -19,7 +19,7 @@ class ScaledLoss(Watcher):
     def __init__(self, report: Report) -> None:
         super().__init__(report)
         self._made: list[Any] = []  # where the graphs of scaled losses end
-        self._factor = 1.0
+        self._factor = 65536.0
         self._scaled: dict[int, tuple[float, dict[int, float]]] = {}  # optimizer -> scale, norms
         self._plain: dict[int, Where | None] = {}  # optimizer -> the line of its unscaled backward
 
@@ -33,7 +33,7 @@ class ScaledLoss(Watcher):
         """GradScaler.unscale_ divided this optimizer's gradients."""
         self._scaled.pop(id(optimizer), None)
 
-    def backward_ended(self, loss: Any, known: Sequence[Followed]) -> None:
+    def backward_ended(self, loss: Any, known: Sequence[Stepper]) -> None:
         """Whose gradients it has made."""
         scaled = _comes_from(loss, self._made)
         for one in known:
@@ -48,7 +48,7 @@ class ScaledLoss(Watcher):
                 self._plain[key] = where()
 
     def clips(
-        self, parameters: Sequence[Any], bound: float | None, known: Sequence[Followed]
+        self, parameters: Sequence[Any], bound: float | None, known: Sequence[Stepper]
     ) -> None:
         """The script clips these, by that bound."""
         own = {id(p) for p in parameters}
@@ -70,7 +70,7 @@ class ScaledLoss(Watcher):
             }
             self.report(one, "clipped_scaled", where(), values)
 
-    def scaler_steps(self, scaler: Any, one: Followed) -> None:
+    def scaler_steps(self, scaler: Any, one: Stepper) -> None:
         """GradScaler.step is called with this optimizer."""
         key = id(one.optimizer)
         if scaler.is_enabled() and key in self._plain and key not in self._scaled:
@@ -83,7 +83,7 @@ class ScaledLoss(Watcher):
             }
             self.report(one, "loss_unscaled", place, values)
 
-    def over(self, one: Followed) -> None:
+    def over(self, one: Stepper) -> None:
         """The scaler has made, or skipped, this optimizer's step."""
         self._scaled.pop(id(one.optimizer), None)
         self._plain.pop(id(one.optimizer), None)

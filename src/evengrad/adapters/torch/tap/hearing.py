@@ -42,8 +42,15 @@ class LossHearer(Protocol):
         """It was made."""
 
 
+class CallHearer(Protocol):
+    """Told of every call."""
+
+    def hear_call(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """One was made."""
+
+
 class ThreadMode(TorchFunctionMode):
-    """Tells its listeners of activation functions, and one of those that hear losses of every call; changes no
+    """Tells its listeners of activation functions, and one each of the two other kinds of every call; changes no
     value. Listeners are held weakly: they end with their optimizers. on: whether the mode was begun.
     """
 
@@ -53,6 +60,7 @@ class ThreadMode(TorchFunctionMode):
         self._thread = threading.get_ident()
         self._listeners: tuple[weakref.ref[ActivationHearer], ...] = ()
         self._losses: tuple[weakref.ref[LossHearer], ...] = ()
+        self._all: weakref.ref[CallHearer] | None = None
         self._lock = threading.RLock()
         self._inside = 0  # calls that it is off for, till torch puts it back
 
@@ -61,6 +69,12 @@ class ThreadMode(TorchFunctionMode):
         with self._lock:
             self._listeners = (*_others(self._listeners, listener), weakref.ref(listener))
         self._begin()
+
+    def tell_all(self, listener: CallHearer | None) -> None:
+        """Of every call in this mode's own thread, from now on; None: of none any more."""
+        self._all = None if listener is None else weakref.ref(listener)
+        if listener is not None:
+            self._begin()
 
     def add_losses(self, listener: LossHearer) -> None:
         """In this mode's own thread."""
@@ -79,7 +93,7 @@ class ThreadMode(TorchFunctionMode):
         if self._listeners or self._losses:
             self.drop(None)  # those that are gone
         here = threading.get_ident() == self._thread
-        heard = self._listeners or self._losses
+        heard = self._listeners or self._losses or self._all is not None
         if self.on and here and not self._inside and not heard:
             with under(self) as above:
                 above[:] = [mode for mode in above if mode is not self]
@@ -104,6 +118,8 @@ class ThreadMode(TorchFunctionMode):
             self._inside -= 1
         if loss is not None:
             loss.after(name, args, kwargs, result)
+        if self._all is not None and (hearer := self._all()) is not None:
+            hearer.hear_call(func, args, kwargs, result)
         if name in PASSED or not self._listeners or not torch.is_grad_enabled():
             return result
         if kind_of(name, weighted=False, inputs=1) is Kind.ACTIVATION:

@@ -14,7 +14,7 @@ from evengrad.adapters.torch.tap.reading import as_host, norms
 from evengrad.values.fact import Where
 
 
-class Followed:
+class Stepper:
     """An optimizer that the script has made.
 
     Args:
@@ -59,7 +59,7 @@ class Followed:
             self._name = name_of(optimizer)
 
 
-Report = Callable[[Followed | None, str, Where | None, dict[str, Any]], None]
+Report = Callable[[Stepper | None, str, Where | None, dict[str, Any]], None]
 """Takes what was seen: of which optimizer, and the kind, place and values of a ``Fact``."""
 
 
@@ -69,25 +69,25 @@ class Watcher:
     def __init__(self, report: Report) -> None:
         self.report = report
 
-    def made(self, one: Followed) -> None:
+    def made(self, one: Stepper) -> None:
         """An optimizer was."""
 
-    def backward_begins(self, loss: Any, known: Sequence[Followed]) -> None:
+    def backward_begins(self, loss: Any, known: Sequence[Stepper]) -> None:
         """At a loss."""
 
-    def backward_ended(self, loss: Any, known: Sequence[Followed]) -> None:
+    def backward_ended(self, loss: Any, known: Sequence[Stepper]) -> None:
         """And the gradients are there."""
 
-    def zeroed(self, whose: Sequence[Followed]) -> None:
+    def zeroed(self, whose: Sequence[Stepper]) -> None:
         """By an optimizer's or a module's ``zero_grad``, after it. whose: the optimizers that hold those."""
 
-    def step_begins(self, one: Followed) -> None:
+    def step_begins(self, one: Stepper) -> None:
         """With the gradients that it will use; those of a closure are not there yet."""
 
-    def stepped(self, one: Followed, known: Sequence[Followed]) -> None:
+    def stepped(self, one: Stepper, known: Sequence[Stepper]) -> None:
         """The weights are moved; the gradients are still there."""
 
-    def ended(self, known: Sequence[Followed]) -> None:
+    def ended(self, known: Sequence[Stepper]) -> None:
         """Of the script, or of what is looked at."""
 
 

@@ -1,0 +1,149 @@
+"""Where a gradient's way from the loss to a weight is cut: detach, no_grad, argmax, a tensor made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from evengrad.adapters.common.source import where
+from evengrad.adapters.torch.compat import anything_compiled, tensor_table, unseen
+from evengrad.adapters.torch.tap.hearing import ThreadMode, hearing
+from evengrad.values.fact import Where
+
+_MOST = 256  # different places that are remembered of one step
+_LEAVES = {"item", "tolist", "numpy", "__array__", "__float__", "__int__"}
+_OTHERS = {
+    torch.Tensor.grad.__get__: "grad",
+    torch.Tensor.shape.__get__: "shape",
+}
+_DATA = torch.Tensor.data.__get__
+
+
+@dataclass(eq=False)
+class Cut:
+    """A call whose result carries no gradient though what it was given does.
+
+    Attributes:
+        kind: what cuts: "detach", ".data", "no_grad", or the function's name.
+        place: the user's line.
+        behind: ids of the weights that no gradient reaches by this way.
+    """
+
+    kind: str
+    place: Where | None
+    behind: frozenset[int]
+
+
+class CutHearer:
+    """Follows values from call to call while it is on; changes none. left: the last value that left torch, as
+    a number or an array, though a gradient could have come through it.
+    """
+
+    def __init__(self) -> None:
+        self.left: Cut | None = None
+        self._on: ThreadMode | None = None
+        self._cuts: dict[tuple[str, Where | None], Cut] = {}
+        self._table: MutableMapping[Any, Any] = tensor_table()
+
+    def start(self) -> None:
+        """In this thread; not where code was compiled, which a function mode would have compiled again."""
+        if self._on is None and not anything_compiled():
+            self._on = hearing()
+            self._on.tell_all(self)
+
+    def stop(self) -> None:
+        """Hear no more."""
+        if self._on is not None:
+            self._on.tell_all(None)
+            self._on.rest()
+            self._on = None
+        self.forget()
+
+    def forget(self) -> None:
+        """A step is over: nothing of it is followed any more."""
+        self._cuts, self._table = {}, tensor_table()
+
+    def before(self, loss: Any) -> frozenset[Cut]:
+        """The cuts that this value has come through."""
+        found: frozenset[Cut] = self._table.get(loss, frozenset())
+        return found
+
+    def hear_call(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """A call was made."""
+        if self._on is None:
+            return
+        with unseen():
+            given = list(_tensors((args, kwargs)))
+            if given:
+                self._follow(function, given, result)
+
+    def _follow(self, function: Any, given: list[Any], result: Any) -> None:
+        name = getattr(function, "__name__", "")
+        alive = [t for t in given if t.requires_grad]
+        come: frozenset[Cut] = frozenset().union(*(self._table.get(t, ()) for t in given))
+        if name in _LEAVES:
+            if alive:
+                self.left = Cut(name, where(), leaves(alive))
+            return
+        if (
+            function in _OTHERS
+            or name.rpartition("_")[2] == "like"
+            or name.startswith(("new_", "requires_"))
+        ):
+            return
+        for out in _tensors(result):
+            found = come
+            if alive and not out.requires_grad and (cut := self._cut(function, name, alive)):
+                found = come | {cut}
+            if found:
+                self._table[out] = found
+
+    def _cut(self, function: Any, name: str, alive: list[Any]) -> Cut | None:
+        kind = ".data" if function == _DATA else name
+        if not torch.is_grad_enabled() and kind not in (".data", "detach"):
+            kind = "no_grad"
+        place = where()
+        known = self._cuts.get((kind, place))
+        if known is not None and kind == "no_grad":
+            own = frozenset(id(t) for t in alive if t.is_leaf)
+            if own <= known.behind:
+                return known
+        behind = leaves(alive) | (known.behind if known is not None else frozenset())
+        if known is None and len(self._cuts) >= _MOST:
+            return None
+        if known is None:
+            known = self._cuts[kind, place] = Cut(kind, place, behind)
+        known.behind = behind
+        return known
+
+
+def leaves(tensors: list[Any]) -> frozenset[int]:
+    """Ids of the leaf tensors that a gradient of these reaches."""
+    found = {id(t) for t in tensors if t.grad_fn is None and t.requires_grad}
+    left = [t.grad_fn for t in tensors if t.grad_fn is not None]
+    seen: set[Any] = set()
+    while left:
+        node = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            found.add(id(variable))
+        left += [child for child, _ in node.next_functions]
+    return frozenset(found)
+
+
+def _tensors(value: Any, depth: int = 3) -> Iterator[Any]:
+    """In containers of Python's."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif depth and isinstance(value, tuple | list):
+        for one in value:
+            yield from _tensors(one, depth - 1)
+    elif depth and isinstance(value, dict):
+        for one in value.values():
+            yield from _tensors(one, depth - 1)

@@ -1,0 +1,79 @@
+"""EG915 loss not scaled: a GradScaler divides gradients that it has never multiplied.
+
+What it finds: `scaler.step(optimizer)` after `backward()` of a loss that did not come out of `scaler.scale`.
+
+Why it matters: the scaler divides the gradients by its scale, 65,536 at first. Gradients that were not scaled
+are next to nothing after that: with SGD the training stands still, with Adam the smaller ones fall below its
+epsilon. In half precision they underflow, which is what the scale is there against.
+
+How it decides: exactly, in the first steps: no loss that reached the optimizer's weights since its last step
+was scaled.
+
+What to do: `scaler.scale(loss).backward()`.
+
+References: PyTorch documentation, automatic mixed precision examples: typical mixed precision training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Frontend
+
+CODE = "EG915"
+FACT = "loss_unscaled"
+_LOOP = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(64, 8)
+y = (x[:, 0] > 0).long()
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scaler = torch.amp.GradScaler("cpu")
+for step in range(12):
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(x), y)
+    {backward}
+    scaler.step(optimizer)
+    scaler.update()
+"""
+
+
+def _loop(backward: str, verb: str = "run") -> Program:
+    return Program("torch", _LOOP.format(backward=backward), "check" if verb == "check" else "run")
+
+
+SICK = (
+    _loop("scaler.scale(loss); loss.backward()"),
+    _loop("scaler.scale(loss); loss.backward()", "check"),
+)
+HEALTHY = (
+    _loop("scaler.scale(loss).backward()"),
+    _loop("scaler.scale(loss).backward()", "check"),
+    _loop("scaled = scaler.scale(loss) / 2; scaled.backward()"),
+    _loop("for part in (loss, 0.1 * loss): scaler.scale(part).backward(retain_graph=True)"),
+)
+
+
+def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+    """Fire on each optimizer that it was seen of."""
+    for fact in facts:
+        values = fact.values
+        optimizer, scaler = values["optimizer"], values["scaler"]
+        yield Finding(
+            CODE,
+            f"{scaler}.step divides the gradients by {values['scale']:g}, and the loss was never scaled",
+            Cause.PRECISION,
+            Severity.ERROR,
+            evidence=(
+                f"{fact.where or 'backward()'} is called on the loss itself",
+                f"{values['step'] or scaler + '.step'} divides what it made for {optimizer}",
+            ),
+            advice=(f"{scaler}.scale(loss).backward() instead of loss.backward()",),
+            where=fact.where,
+            mistake=True,
+        )

@@ -1,0 +1,147 @@
+"""EG913 weights that no gradient reaches: the way from the loss to them is cut.
+
+What it finds: an optimizer none of whose weights gets a gradient at any step, and the line at which the way
+from its loss to them ends.
+
+Why it matters: its steps do nothing. `detach()`, `.data`, `torch.no_grad()`, `.item()`, `argmax` and
+`torch.tensor(...)` of a model's output give values that no longer know where they come from; a loss of them
+trains nothing behind them. A generator whose own loss reads the detached fakes never learns.
+
+How it decides: in the first steps, by looking: the gradients are missing at every one, none of the script's
+backward passes has made any, and there are none at the end. The line: every call of the first two steps is
+followed from the weights to the loss.
+
+What to do: let the loss read the value itself, and cut only where that is meant (`fake.detach()` in the
+discriminator's step alone).
+
+References: PyTorch documentation, autograd mechanics: locally disabling gradient computation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Frontend
+from evengrad.values.wording import count
+
+CODE = "EG913"
+FACT = "weights_unreached"
+_GAN = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+netG = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 8))
+netD = nn.Sequential(nn.Linear(8, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+optimizerG = torch.optim.Adam(netG.parameters(), lr=1e-3)
+optimizerD = torch.optim.Adam(netD.parameters(), lr=1e-3)
+bce = nn.functional.binary_cross_entropy_with_logits
+for step in range(12):
+    real = torch.randn(32, 8) + 1
+    optimizerD.zero_grad()
+    fake = netG(torch.randn(32, 4))
+    {before}
+    bce(netD(real), torch.ones(32, 1)).backward()
+    bce(netD(fake.detach()), torch.zeros(32, 1)).backward()
+    optimizerD.step()
+    optimizerG.zero_grad()
+    bce(netD({fake}), torch.ones(32, 1)).backward()
+    optimizerG.step()
+"""
+_POLICY = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+policy = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2))
+value = nn.Linear(4, 1)
+actor = torch.optim.Adam(policy.parameters(), lr=1e-3)
+critic = torch.optim.Adam(value.parameters(), lr=1e-3)
+for step in range(12):
+    state = torch.randn(32, 4)
+    choice = torch.distributions.Categorical(logits=policy(state))
+    action = choice.sample()
+    gain = (action == (state[:, 0] > 0)).float()
+    advantage = gain - value(state).squeeze(1)
+    loss = -(choice.log_prob(action){cut} * advantage.detach()).mean()
+    total = loss + advantage.pow(2).mean()
+    actor.zero_grad()
+    critic.zero_grad()
+    total.backward()
+    actor.step()
+    critic.step()
+"""
+
+
+def _gan(before: str = "pass", fake: str = "fake") -> Program:
+    return Program("torch", _GAN.format(before=before, fake=fake))
+
+
+SICK = (
+    _gan("fake = fake.detach()"),
+    _gan(fake="fake.data"),
+    _gan("with torch.no_grad(): fake = netG(torch.randn(32, 4))"),
+    Program("torch", _POLICY.format(cut=".detach()")),
+)
+HEALTHY = (_gan(), Program("torch", _POLICY.format(cut="")))
+
+_WORDS = {
+    "item": ".item() makes a plain number of it",
+    "numpy": ".numpy() makes an array of it",
+    "tolist": ".tolist() makes plain numbers of it",
+    "no_grad": "torch.no_grad() is on",
+    "tensor": "torch.tensor(...) makes a new tensor of it",
+    "as_tensor": "torch.as_tensor(...) makes a new tensor of it",
+    "argmax": "argmax has no gradient",
+}
+
+
+def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+    """Fire on each optimizer that it was seen of."""
+    for fact in facts:
+        values = fact.values
+        whose = values["model"] or f"the weights of {values['optimizer']}"
+        gone = "is None" if values["none"] else "is zero or None"
+        yield Finding(
+            CODE,
+            f"no gradient reaches {whose}: {_what(values)}, and {values['optimizer']} moves nothing",
+            Cause.ARCHITECTURE,
+            Severity.ERROR,
+            evidence=tuple(_evidence(fact, gone)),
+            advice=tuple(_advice(values, whose)),
+            unhealthy=True,
+            where=fact.where,
+            mistake=True,
+        )
+
+
+def _what(values: Any) -> str:
+    if values["kind"] in ("", "detach"):
+        return "its way is cut (detach)" if values["kind"] else "its loss is detached from them"
+    return f"its way is cut ({values['kind']}, which detaches)"
+
+
+def _evidence(fact: Fact, gone: str) -> Iterable[str]:
+    values = fact.values
+    if values["cut"]:
+        why = _WORDS.get(values["kind"], f"{values['kind']} gives a value without its gradient")
+        yield f"{values['cut']}: {why}"
+    steps = count(values["steps"], "step")
+    yield f"the gradient of every weight {gone} in each of {steps} of {values['optimizer']}"
+    if values["backward"]:
+        yield f"the backward pass before it: {values['backward']}"
+
+
+def _advice(values: Any, whose: str) -> Iterable[str]:
+    if values["kind"] == "no_grad":
+        yield f"call {whose} outside of torch.no_grad() where its own loss is made"
+    elif values["kind"]:
+        yield (
+            f"give the loss of {values['optimizer']} the value itself: no detach(), .data, .item() or new "
+            f"tensor between {whose} and it"
+        )
+    else:
+        yield f"make the loss of {values['optimizer']} from the output of {whose}, not detached"
+    yield f"if {whose} is not to be trained, take {values['optimizer']} out"
