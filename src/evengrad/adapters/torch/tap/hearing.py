@@ -50,8 +50,8 @@ class CallHearer(Protocol):
 
 
 class ThreadMode(TorchFunctionMode):
-    """Tells its listeners of activation functions, and one each of the two other kinds of every call; changes no
-    value. Listeners are held weakly: they end with their optimizers. on: whether the mode was begun.
+    """Tells its listeners of activation functions, and one each of the two other kinds of every call; changes
+    no value. Listeners are held weakly: they end with their optimizers. on: whether the mode was begun.
     """
 
     def __init__(self) -> None:
