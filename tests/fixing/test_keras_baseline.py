@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from evengrad.adapters.keras import trying
-from evengrad.fixing.baseline import Baseline
+from evengrad.recording.baseline import Baseline
 
 pytestmark = pytest.mark.keras
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evengrad.fixing.baseline import Baseline
 from evengrad.fixing.trial import Result, Trial, stored_result
 from evengrad.fixing.verdict import _student, is_better, is_clear, is_hopeless, judge, objection
+from evengrad.recording.baseline import Baseline
 from evengrad.values.finding import Symptom
 
 RNG = np.random.default_rng

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from evengrad.adapters.torch import trying
-from evengrad.fixing.baseline import Baseline
 from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Trial
 from evengrad.fixing.verdict import judge
+from evengrad.recording.baseline import Baseline
 
 SCRIPT = """
     import torch

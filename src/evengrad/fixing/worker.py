@@ -19,9 +19,9 @@ import numpy as np
 from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.fixing import verdict as learning
-from evengrad.fixing.baseline import Baseline
 from evengrad.fixing.trial import End, Result, Trial, held_out
 from evengrad.recording import failure
+from evengrad.recording.baseline import Baseline
 from evengrad.recording.reader import load
 from evengrad.recording.settings import Settings
 from evengrad.values.finding import Finding, Severity, with_echoes

@@ -96,6 +96,7 @@ def _read(path: Path, connection: sqlite3.Connection) -> Run:
         samples=_columns(connection, "samples", ("step", "layer", *LAYER_FIGURES)),
         recent=_columns(connection, "recent", ("step", "tensor", "gradient_rms")),
         events=events,
+        seen=about.get("seen", {}),
     )
 
 

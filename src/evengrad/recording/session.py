@@ -90,6 +90,7 @@ class Watching:
         self._written = -1
         self._boxes = 0
         self._facts: set[tuple[str, Where | None]] = set()
+        self._seen: dict[str, Any] = {}
         self._started = time.monotonic()
         self._ended = False
         self._open()
@@ -194,6 +195,13 @@ class Watching:
         if self._writer is not None:
             self._writer.event(event)
         self._listener.call("event", event)
+
+    @_safely
+    def seen(self, /, **values: Any) -> None:
+        """What the training is to learn, as far as it is known by now; see ``recording.lesson``."""
+        self._seen |= values
+        if self._writer is not None:
+            self._writer.about("seen", self._seen)
 
     def trouble(self, error: BaseException) -> None:
         """An error of our own: said once; the watch goes off and the training goes on."""

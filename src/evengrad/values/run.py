@@ -188,6 +188,7 @@ class Run(Displayed):
         samples: a row an observed step and activation: "step", "layer" and LAYER_FIGURES.
         recent: "step", "tensor", "gradient_rms" of the steps before each thing that happened.
         events: what happened, in order.
+        seen: what its first steps showed of what it is to learn, by name; see ``recording.lesson``.
     """
 
     path: Path
@@ -200,6 +201,7 @@ class Run(Displayed):
     samples: Mapping[str, npt.NDArray[Any]]
     recent: Mapping[str, npt.NDArray[Any]]
     events: tuple[Event, ...]
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         steps, events = count(len(self.steps["step"]), "step"), count(len(self.events), "event")

@@ -55,7 +55,20 @@ class LiveSession(Protocol):
         """Something of ours went wrong before there was a run: said once."""
 
 
-class TrialSession(Protocol):
+class LossSession(Protocol):
+    """What is told of the losses that a script backpropagates."""
+
+    def targets(self, loss: str, values: Any, place: int = 0) -> None:
+        """What a loss function compares with, as an array: "crossentropy" (class numbers or one-hot rows),
+        "binary_crossentropy", "mse", "mae" or another name, whose constant baseline is then not known. place:
+        of the function among those of one backward pass.
+        """
+
+    def backpropagated(self, loss: float, own: tuple[float, ...]) -> None:
+        """A backward pass. own: the plain mean over its examples of each loss function in it."""
+
+
+class TrialSession(LossSession, Protocol):
     """What an adapter that changes a script's training and counts its steps reports to (trying.py).
 
     Attributes:
@@ -76,15 +89,6 @@ class TrialSession(Protocol):
 
     def note(self, text: str) -> None:
         """What a change did in this training, one line for the user."""
-
-    def targets(self, loss: str, values: Any, place: int = 0) -> None:
-        """What a loss function compares with, as an array: "crossentropy" (class numbers or one-hot rows),
-        "binary_crossentropy", "mse" or another name, whose constant baseline is then not known. place: of the
-        function among those of one backward pass.
-        """
-
-    def backpropagated(self, loss: float, own: tuple[float, ...]) -> None:
-        """A backward pass. own: the plain mean over its examples of each loss function in it."""
 
     def held_out(self, loss: float, examples: int) -> None:
         """Mean loss of so many withheld examples, in the step that is being made."""

@@ -29,6 +29,7 @@ class _KerasLive:
         self.session = session
         self._watched: list[Watched] = []
         self._now: list[DeferredWatch] = []
+        self._turns: list[Any] = []  # models that were trained by batches, the last one last
 
     def begin(self, model: Any) -> None:
         """Watch this model's training function."""
@@ -65,7 +66,19 @@ class _KerasLive:
         if not self.watches(model) and model.compiled:
             model.make_train_function()
             self.begin(model)
+        self._turn(model)
         return go_on()
+
+    def _turn(self, model: Any) -> None:
+        """Models whose batches take turns train against or upon one another."""
+        if self._turns and self._turns[-1] is not model:
+            if any(model is other for other in self._turns):
+                for deferred in self._now:
+                    if deferred.watched is not None and deferred.watched.watching is not None:
+                        deferred.watched.watching.seen(interleaved=True)
+            self._turns = [other for other in self._turns if other is not model]
+        if not self._turns or self._turns[-1] is not model:
+            self._turns.append(model)
 
     def watches(self, model: Any) -> bool:
         """Whether it is watched now."""

@@ -8,13 +8,17 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.torch.loop.loop import Loop
 from evengrad.adapters.torch.loop.stepper import Stepper
 from evengrad.adapters.torch.tap import patches
+from evengrad.adapters.torch.tap.lessons import Lessons
 from evengrad.adapters.torch.tap.models import find_roots, note_modules
 from evengrad.adapters.torch.tap.tap import OptimizerTap
 from evengrad.recording.session import Watching
@@ -41,12 +45,16 @@ class _Optimizers:
         self.loop = Loop(self._seen, session.trouble)
         hook = register_optimizer_step_pre_hook(lambda optimizer, *_: self._tap(optimizer))
         self.patches.on_undo(hook.remove)
+        self.lessons = Lessons(self.patches)
+        after = register_optimizer_step_post_hook(self._stepped)
+        self.patches.on_undo(after.remove)
         self.patches.wrap(torch.optim.Optimizer, "__init__", self._init)
 
     def disarm(self) -> None:
         """Take everything off."""
         self.loop.end()
         self.patches.undo()
+        self.lessons.close()
         for tap in list(self.taps.values()):
             patches.discard(tap)
             tap.remove()
@@ -70,8 +78,12 @@ class _Optimizers:
             tap = OptimizerTap(optimizer, roots, session.settings, begin, session.script)
             self.taps[id(optimizer)] = tap
             patches.add(tap)
+            self.lessons.open(tap)
         except Exception as error:
             session.trouble(error)
+
+    def _stepped(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self.lessons.stepped(self.taps.get(id(optimizer)))
 
     def _begin(self, key: int, subject: Subject) -> Watching:
         """An optimizer steps: its tap is kept to the end, whatever becomes of the optimizer."""

@@ -14,11 +14,11 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.adapters.torch import script
 from evengrad.adapters.torch.change.change import apply
-from evengrad.adapters.torch.change.loss_terms import LOSSES, LossTerms
 from evengrad.adapters.torch.change.model import LiveTraining
 from evengrad.adapters.torch.change.substitute import Substitute
 from evengrad.adapters.torch.change.withholding import REGRESSIONS, TorchWithholding
 from evengrad.adapters.torch.compat import run_eagerly, under
+from evengrad.adapters.torch.record.loss_terms import LOSSES, LossTerms
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.recording import failure
 from evengrad.values.probe import Probe

@@ -44,7 +44,7 @@ class Scenario:
         seed: of the noise.
         optimizer: its class.
         rate: the learning rate.
-        loss: how it goes, from ``first_loss``.
+        loss: how it goes, from ``first_loss``; one that collapses lies at three tenths of that before.
         first_loss: its median at the start.
         noise: standard deviation of log(loss) and log(norm) from step to step.
         norm: of all gradients, its median.
@@ -65,6 +65,11 @@ class Scenario:
         skips: steps that a loss scaler skipped.
         scale: of that scaler.
         status: how it ended.
+        baseline: the loss of the best constant answer, where it is known.
+        objective: the kind of its loss function.
+        inputs: root mean square of what the first trained layer is given.
+        targets: the largest one.
+        interleaved: another training takes turns with it.
     """
 
     steps: int = 600
@@ -73,7 +78,7 @@ class Scenario:
     seed: int = 0
     optimizer: str = "SGD"
     rate: float = 0.1
-    loss: Literal["falls", "flat", "rises", "nan"] = "falls"
+    loss: Literal["falls", "flat", "rises", "nan", "collapses", "unbounded"] = "falls"
     first_loss: float = 2.3
     noise: float = 0.1
     norm: float = 1.0
@@ -94,6 +99,11 @@ class Scenario:
     skips: tuple[int, ...] = ()
     scale: float = 65536.0
     status: RunStatus = "finished"
+    baseline: float | None = None
+    objective: str | None = None
+    inputs: float | None = None
+    targets: float | None = None
+    interleaved: bool = False
 
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -186,7 +196,19 @@ class Scenario:
             samples=_table(samples, ("step", "layer", *LAYER_FIGURES)),
             recent=_table(recent, ("step", "tensor", "gradient_rms")),
             events=tuple(events),
+            seen=self._seen(),
         )
+
+    def _seen(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "baseline": self.baseline,
+            "target_high": self.targets,
+            "input_rms": self.inputs,
+            "input_largest": None if self.inputs is None else 3 * self.inputs,
+            "objective": None if self.objective is None else [self.objective],
+        }
+        found = {name: value for name, value in found.items() if value is not None}
+        return found | ({"interleaved": True} if self.interleaved else {})
 
     def observed(self, number: int) -> bool:
         """Whether this step is read in full."""
@@ -199,6 +221,8 @@ class Scenario:
             "flat": 1.0,
             "rises": 1.0 + 9 * done,
             "nan": math.nan if done > 0.5 else 1.0,
+            "collapses": 0.3 if done < 0.3 else 1.0,
+            "unbounded": 1.0 - math.expm1(12 * done),
         }[self.loss]
         spiked = bool(self.spikes) and number > self.spikes[0]
         return self.first_loss * level * (self.after_spike if spiked else 1.0)

@@ -5,9 +5,11 @@ What it finds: a loss that has grown instead of falling, and has not come back.
 Why it matters: the weights are worse than untrained ones, and every further step is wasted.
 
 How it decides: the median of 20 losses in a row came to twice that of the first 20 (measured choice: wide
-enough for a catapult, which returns), and the last 20 still are above it. Only for losses that are positive.
+enough for a catapult, which returns), and the last 20 still are above it. Only for losses that are positive,
+and not where two trainings take turns (a GAN's).
 
-What to do: lower the learning rate, to what `evengrad check` gives as the largest stable one, or warm it up:
+What to do: normalise inputs of a root mean square above 10. Else lower the learning rate, to what `evengrad
+check` gives as the largest stable one, or warm it up:
 warm-up alone stabilises as much as normalisation does.
 
 References: Lewkowycz 2020 (2003.02218); Gilmer 2021 (2110.04369).
@@ -20,34 +22,39 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import events_of_kind, losses
+from evengrad.diagnosis.learning import collapsed, judged, raw_inputs, too_fast
+from evengrad.diagnosis.readings import events_of_kind
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
 
 CODE = "EG807"
 SICK = (Scenario(loss="rises"), Scenario(spikes=(100,), spike=5.0, loss="flat", after_spike=4.0))
-HEALTHY = (Scenario(), Scenario(loss="flat"), Scenario(spikes=(30,), after_spike=2.5))
+HEALTHY = (
+    Scenario(),
+    Scenario(loss="flat"),
+    Scenario(spikes=(30,), after_spike=2.5),
+    Scenario(loss="rises", interleaved=True),
+)
 
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire where the monitor saw it and it has not come back."""
     events = events_of_kind(run, EventKind.DIVERGENCE)
-    loss = losses(run)[1]
-    if not events or len(loss) < 40:
+    loss = judged(run)
+    if not events or loss is None or collapsed(run) is not None:
         return
     first, last = float(np.median(loss[:20])), float(np.median(loss[-20:]))
     if last <= 2 * first:
         return
+    why = raw_inputs(run) or too_fast(run)
     yield Finding(
         CODE,
         f"the loss diverges: {last:.3g} now, {first:.3g} at the start",
-        Cause.LEARNING_RATE,
+        why.cause,
         Severity.ERROR,
         symptom=Symptom.DIVERGING,
         unhealthy=True,
-        evidence=(f"step {events[0].step}: {events[0].message}",),
-        advice=(
-            "lower the learning rate (evengrad check measures the largest stable one), or warm it up",
-        ),
+        evidence=(*why.facts, f"step {events[0].step}: {events[0].message}"),
+        advice=why.advice,
         explained_by=tuple(cause for cause in Cause),
     )

@@ -9,6 +9,10 @@ How it decides: more than half of the units of the sampled activation are zero t
 at the start (measured choice; 1/2 is what symmetry explains in a deep ReLU net), and they still are when
 observed last. Units that come back give no finding.
 
+A training whose loss surely ends well below that of a constant answer (three quarters of it; where that is not
+known, of what it began with) does without them, and so does one that takes turns with another (a GAN's) as long
+as a hundredth of the units lives.
+
 What to do: a step that was too large usually pushed their biases down: lower the rate or warm it up; or use
 LeakyReLU, ELU or GELU, which have no zero region.
 
@@ -20,14 +24,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.learning import does_well, too_fast
 from evengrad.diagnosis.readings import events_of_kind, layer_figure, medians
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import layers, percent
 
 CODE = "EG805"
-SICK = (Scenario(dead=0.95), Scenario(dead=0.7, depth=8))
-HEALTHY = (Scenario(), Scenario(dead=0.4))
+SICK = (
+    Scenario(dead=0.95, loss="flat"),
+    Scenario(dead=0.7, depth=8, loss="flat"),
+    Scenario(dead=1.0, loss="flat", noise=0.01, baseline=2.3),
+)
+HEALTHY = (
+    Scenario(),
+    Scenario(dead=0.4, loss="flat"),
+    Scenario(dead=0.7),
+    Scenario(dead=0.95, baseline=2.3),
+    Scenario(dead=0.7, loss="flat", interleaved=True),
+)
+_ALL = 0.99
 
 
 def check(run: Run) -> Iterable[Finding]:
@@ -38,15 +54,16 @@ def check(run: Run) -> Iterable[Finding]:
         if event.layer in run.layers
     }
     now = dict(zip(run.layers, medians(layer_figure(run, "dead")[1][-3:]).tolist(), strict=True))
-    dead = [name for name in run.layers if name in seen and now[name] > 0.5]
-    if not dead:
+    least = _ALL if run.seen.get("interleaved") else 0.5
+    dead = [name for name in run.layers if name in seen and now[name] > least]
+    if not dead or does_well(run):
         return
     worst = max(dead, key=lambda name: now[name])
     yield Finding(
         CODE,
         f"{percent(now[worst])} of the units of {worst} have died while training",
         Cause.LEARNING_RATE,
-        Severity.ERROR if now[worst] > 0.99 else Severity.WARNING,
+        Severity.ERROR if now[worst] > _ALL else Severity.WARNING,
         symptom=Symptom.DYING_UNITS,
         layers=tuple(dead),
         evidence=(
@@ -54,7 +71,7 @@ def check(run: Run) -> Iterable[Finding]:
             *([f"dead by more than half: {layers(dead)}"] if dead[1:] else []),
         ),
         advice=(
-            "lower the learning rate or warm it up",
+            *too_fast(run).advice,
             "or use LeakyReLU, ELU or GELU, which have no zero region",
         ),
         explained_by=_explained(run, seen[worst].step),

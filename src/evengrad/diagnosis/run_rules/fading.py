@@ -8,6 +8,8 @@ Why it matters: the first layers stop learning, and the loss may look as if it h
 How it decides: relative to the last matrix, never by an absolute size: the ratio is below 1e-3 (AutoTrainer's
 figure) in the last five observed steps, and either it fell by as much since the first five (an onset) or was
 below in them.
+A training whose loss surely ends well below that of a constant answer, or of its beginning where that is not
+known, does well with it: no finding.
 A gradient that shrinks everywhere, as in every training that converges, does not count. What was well in
 the first one and is not now was driven there by the steps: the cause is the rate, whatever has no slope now.
 
@@ -24,6 +26,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.learning import does_well
 from evengrad.diagnosis.readings import (
     events_of_kind,
     first_to_last,
@@ -38,12 +41,17 @@ from evengrad.values.wording import percent
 
 CODE = "EG806"
 SICK = (
-    Scenario(vanishing=1e8),
-    Scenario(vanishing=1e8, saturated=0.9),
-    Scenario(vanished=1e6),
-    Scenario(vanished=1e6, vanished_at=5),
+    Scenario(vanishing=1e8, loss="flat"),
+    Scenario(vanishing=1e8, saturated=0.9, loss="flat"),
+    Scenario(vanished=1e6, loss="flat"),
+    Scenario(vanished=1e6, vanished_at=5, loss="flat"),
 )
-HEALTHY = (Scenario(), Scenario(vanishing=100.0), Scenario(norm=1e-6))
+HEALTHY = (
+    Scenario(),
+    Scenario(vanishing=100.0, loss="flat"),
+    Scenario(norm=1e-6),
+    Scenario(vanished=1e6),
+)
 _LOW = 1e-3
 _SOON = "it was well before the first update, and gone a few steps later"
 
@@ -52,7 +60,7 @@ def check(run: Run) -> Iterable[Finding]:
     """Fire where it is so at the end, and the monitor saw it begin or it was so from the start."""
     events = events_of_kind(run, EventKind.VANISHING)
     own = matrices(run)
-    if len(own) < 2:
+    if len(own) < 2 or does_well(run):
         return
     gradients = tensor_figure(run, "gradient_rms")[1]
     now = first_to_last(gradients[-5:], own)

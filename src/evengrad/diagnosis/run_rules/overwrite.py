@@ -7,11 +7,13 @@ Why it matters: whatever the matrix had learnt, or its careful initialisation, i
 gradient is taken somewhere else entirely, and usually grows further.
 
 How it decides: rate * norm(gradient after the clip) / norm(weights) above 1 in a matrix, by definition of
-overwriting, as in EG701. Adam and its kin bound their own steps, so it is not asked of them.
+overwriting, as in EG701. Adam and its kin bound their own steps, so it is not asked of them. Where the first
+trained layer is given values of a root mean square above 10 (as in EG601), these are the cause: the gradient of
+its weights is the input times the error.
 
 What to do: lower the learning rate so that the ratio comes to the usual 1e-4 to 1e-1 (TheDeepChecker,
-2204.00694), warm it up, or clip the norm. Where `evengrad check` reports an exploding gradient, fix that
-first.
+2204.00694), warm it up, or clip the norm. Raw inputs: normalise them. Where `evengrad check` reports
+an exploding gradient, fix that first.
 
 References: TheDeepChecker (2204.00694); Gilmer 2021 (2110.04369).
 """
@@ -24,6 +26,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.learning import raw_inputs
 from evengrad.diagnosis.readings import events_of_kind, matrices, rate_at, tensor_figure
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
@@ -32,8 +35,11 @@ CODE = "EG802"
 SICK = (
     Scenario(refused=EventKind.OVERWRITE, layer="layer0", status="stopped"),
     Scenario(steps=3, refused=EventKind.OVERWRITE, action=EventKind.ROLLBACK, rate=40.0, norm=90.0),
+    Scenario(steps=1, refused=EventKind.OVERWRITE, layer="layer0", inputs=170.0, status="stopped"),
 )
 HEALTHY = (Scenario(), Scenario(refused=EventKind.NON_FINITE, status="stopped"))
+_USABLE = 1e-6
+"""A rate below this is no advice: something else is wrong."""
 
 
 def check(run: Run) -> Iterable[Finding]:
@@ -53,12 +59,17 @@ def check(run: Run) -> Iterable[Finding]:
         layers = (layer,)
         title = f"the update of step {first.step} is {ratio:.3g} times the weights of {layer}"
         if math.isfinite(rate) and rate > 0:
-            lower = f"{rate / ratio * 0.01:.1g}"
-            advice[0] = f"lower the learning rate from {rate:g} to about {lower}, or clip the norm"
+            lower = rate / ratio * 0.01
+            if lower >= _USABLE:
+                advice[0] = (
+                    f"lower the learning rate from {rate:g} to about {lower:.1g}, or clip the norm"
+                )
+    if (raw := raw_inputs(run)) is not None:
+        evidence, advice = [*raw.facts, *evidence], list(raw.advice)
     yield Finding(
         CODE,
         title,
-        Cause.LEARNING_RATE,
+        Cause.LEARNING_RATE if raw is None else raw.cause,
         Severity.ERROR,
         symptom=Symptom.OVERWRITING,
         unhealthy=True,

@@ -22,6 +22,7 @@ _LOSSES = {
     "categorical_crossentropy": "crossentropy",
     "binary_crossentropy": "binary_crossentropy",
     "mean_squared_error": "mse",
+    "mean_absolute_error": "mae",
 }
 _FEW = 8
 """Batches of a dataset whose targets are looked at."""

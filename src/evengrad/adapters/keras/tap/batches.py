@@ -11,6 +11,8 @@ import numpy as np
 from keras import ops
 
 _FROM = 10
+_FIRST = 4
+"""So many first batches are handed over by a TensorFlow graph, for what they tell of the training."""
 
 
 def sampled(step: int, every: int) -> bool:
@@ -20,11 +22,12 @@ def sampled(step: int, every: int) -> bool:
 
 class Batches:
     """By step. Where the host sees each batch (JAX, PyTorch) a reference to the last ones is kept; inside a
-    TensorFlow graph only those that the graph hands over.
+    TensorFlow graph only those that the graph hands over. told: called with each that is kept.
     """
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, told: Callable[[Any], None]) -> None:
         self._depth = depth
+        self._told = told
         self._kept: OrderedDict[int, Any] = OrderedDict()
 
     def keep(self, step: int, data: Any) -> None:
@@ -32,6 +35,7 @@ class Batches:
         self._kept[step] = data
         while len(self._kept) > self._depth:
             self._kept.popitem(last=False)
+        self._told(data)
 
     def of(self, step: int) -> tuple[Any, Any, Any] | None:
         """(x, y, sample_weight) as NumPy arrays."""
@@ -80,8 +84,8 @@ def in_graph(batches: Batches, status: Any, every: int) -> Callable[..., Any]:
                 return tf.constant(0)
 
             now = tf.identity(status.value)
-            wanted = now[1] > now[3]
             begun = now[0] - 1
+            wanted = (now[1] > now[3]) | (begun < _FIRST)
             wanted = wanted | (begun >= _FROM) & tf.equal(tf.math.mod(begun, float(every)), 0)
             tf.cond(wanted, hand_over, lambda: tf.constant(0))
             return result

@@ -16,6 +16,7 @@ from evengrad.adapters.keras.tap.access import InState, access_to
 from evengrad.adapters.keras.tap.activations import Sampler
 from evengrad.adapters.keras.tap.batches import Batches, sampled
 from evengrad.adapters.keras.tap.fitting import Fitting
+from evengrad.adapters.keras.tap.lesson import KerasLesson
 from evengrad.adapters.keras.tap.ring import AnyRing, HostRing, Ring, RingRow, RingStatus
 from evengrad.adapters.keras.tap.snapshot import KerasSnapshot, figures, small_rest
 from evengrad.adapters.keras.tap.subject import box_of, subject_of, watched_variables
@@ -72,7 +73,7 @@ class Watched:
             self.ring, kind = HostRing(count, size, settings, corruptible), TorchTap
         else:
             self.ring = Ring(self.inner, count, size, settings, corruptible)
-        self.batches = Batches(max(3, self._per_call))
+        self.batches = Batches(max(3, self._per_call), self._told)
         self.tap = kind(
             self.optimizer,
             self.variables,
@@ -95,6 +96,7 @@ class Watched:
         self._snapshot: KerasSnapshot | None = None
         self._reach: Floats = np.zeros(len(self.tensors))
         self._new = True
+        self._lesson = KerasLesson(self.model)
 
     # --- on and off ----------------------------------------------------------------------------
 
@@ -132,6 +134,8 @@ class Watched:
         self.on = False
         if flush:
             self._flush()
+        if self.watching is not None:
+            self.watching.seen(**self._lesson.values())
         self.fitting.take_off()
         self.tap.take_off()
         self._show()
@@ -193,6 +197,11 @@ class Watched:
                 self._deliver()
         except Exception as error:
             self._trouble(error)
+
+    def _told(self, data: Any) -> None:
+        """A batch was kept."""
+        if self.watching is not None and self._lesson.take(data):
+            self.watching.seen(**self._lesson.values())
 
     @property
     def _watching(self) -> Watching:

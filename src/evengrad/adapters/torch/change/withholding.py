@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from evengrad.adapters.common.sessions import TrialSession
-from evengrad.adapters.torch.change.loss_terms import LossTerms
+from evengrad.adapters.torch.record.loss_terms import LossTerms
 
 REGRESSIONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 """Of ``torch.nn.functional``, those that compare values."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.common.sessions import TrialSession
+from evengrad.adapters.common.sessions import LossSession
 
 LOSSES = {
     "cross_entropy": "crossentropy",
@@ -18,6 +18,7 @@ LOSSES = {
     "binary_cross_entropy": "binary_crossentropy",
     "binary_cross_entropy_with_logits": "binary_crossentropy",
     "mse_loss": "mse",
+    "l1_loss": "mae",
 }
 """Of ``torch.nn.functional``, by the names that a session knows them by."""
 _PLAIN: dict[str, Any] = {
@@ -47,7 +48,7 @@ class LossTerm:
 class LossTerms:
     """Tells a session of each backward pass, and of the loss functions in it. on: while the training runs."""
 
-    def __init__(self, session: TrialSession) -> None:
+    def __init__(self, session: LossSession) -> None:
         self.on = False
         self._session = session
         self._calls = 0
@@ -82,7 +83,7 @@ class LossTerms:
 
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             if self.on:
-                self._tell(tensors)
+                self.tell(tensors)
             return original(tensors, *args, **kwargs)
 
         return backward
@@ -97,7 +98,8 @@ class LossTerms:
                 self._session.backpropagated(math.nan, ())
             self._backwards, self._others = 0, False
 
-    def _tell(self, tensors: Any) -> None:
+    def tell(self, tensors: Any) -> None:
+        """A backward pass begins."""
         self._backwards += 1
         single = isinstance(tensors, tuple | list) and len(tensors) == 1
         loss = tensors[0] if single else tensors

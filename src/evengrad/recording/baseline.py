@@ -11,6 +11,8 @@ import numpy as np
 _ENOUGH = 20_000
 _EQUAL = 1e-3
 """By so much a ratio may vary, relative to itself: the baseline is off by no more."""
+_ALIKE = 0.8
+"""Of the whole's baseline the two halves' own ones must make so much, on average."""
 _FEWEST = 8
 """Backward passes that a ratio other than 1 must hold for."""
 
@@ -34,7 +36,7 @@ class Baseline:
         """Take the targets of a batch, or of all.
 
         Args:
-            kind: "crossentropy", "binary_crossentropy", "mse"; of any other nothing is known.
+            kind: "crossentropy", "binary_crossentropy", "mse", "mae"; of any other nothing is known.
             values: (samples, ...).
             place: of the loss function among those of one backward pass.
         """
@@ -73,6 +75,13 @@ class Baseline:
         return ratio if len(self._ratios) >= _FEWEST else None
 
     @property
+    def steady(self) -> bool:
+        """Whether the later targets are like the earlier ones; those that come sorted are not, and what is seen
+        of them first says nothing of the rest.
+        """
+        return all(sample.steady for sample in self._samples.values())
+
+    @property
     def loss(self) -> float | None:
         """The baseline of what was backpropagated, in nats or squared units; None where it is not known."""
         ratio = self.ratio
@@ -87,8 +96,8 @@ class _Sample:
     """Targets of one loss function, and the loss of the best constant answer to them.
 
     Cross-entropy: the entropy of the classes' shares (for soft labels of their mean). Binary: the same for each
-    output, on average. Squared error: the variance, on average over outputs. Examples that are not finite do
-    not count.
+    output, on average. Squared error: the variance, on average over outputs; absolute error: the mean distance
+    from the median. Examples that are not finite do not count.
     """
 
     def __init__(self, kind: str) -> None:
@@ -107,10 +116,20 @@ class _Sample:
 
     @property
     def loss(self) -> float | None:
-        if not self._values or self._kind not in _BY_KIND:
+        return self._of(self._values)
+
+    @property
+    def steady(self) -> bool:
+        half = len(self._values) // 2
+        parts = [self._of(self._values[:half]), self._of(self._values[half:])] if half >= 2 else []
+        whole, known = self.loss, [part for part in parts if part is not None]
+        return whole is None or not known or sum(known) / len(known) >= _ALIKE * whole
+
+    def _of(self, batches: list[Any]) -> float | None:
+        if not batches or self._kind not in _BY_KIND:
             return None
         try:
-            values = np.concatenate(self._values).astype(np.float64)
+            values = np.concatenate(batches).astype(np.float64)
             values = values[np.isfinite(values.reshape(len(values), -1)).all(1)]
             found = float(_BY_KIND[self._kind](values)) if len(values) else math.nan
         except (ValueError, TypeError):
@@ -139,4 +158,14 @@ def _squared(values: Any) -> float:
     return float(values.reshape(len(values), -1).var(0).mean())
 
 
-_BY_KIND = {"crossentropy": _categorical, "binary_crossentropy": _binary, "mse": _squared}
+def _absolute(values: Any) -> float:
+    rows = values.reshape(len(values), -1)
+    return float(np.abs(rows - np.median(rows, 0)).mean())
+
+
+_BY_KIND = {
+    "crossentropy": _categorical,
+    "binary_crossentropy": _binary,
+    "mse": _squared,
+    "mae": _absolute,
+}

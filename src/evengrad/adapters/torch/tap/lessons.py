@@ -1,0 +1,194 @@
+"""What each optimizer of a script is to learn: heard from its losses and first layers, in its first steps."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.torch.compat import anything_compiled
+from evengrad.adapters.torch.record.loss_terms import LOSSES, LossTerms
+from evengrad.adapters.torch.tap.tap import OptimizerTap
+from evengrad.recording.lesson import Lesson
+
+log = logging.getLogger("evengrad")
+_TOLD = (16, 64)
+"""Passes after which the run file is told, for whoever reads it while the training goes on."""
+
+
+@dataclass(slots=True)
+class _BackwardPass:
+    """One backward pass. targets: (kind, values, place) of each loss function in it."""
+
+    loss: float
+    own: tuple[float, ...]
+    targets: list[tuple[str, Any, int]] = field(default_factory=list)
+
+
+class Lessons:
+    """Of all optimizers of a script, from now until the patches are undone; changes no value.
+
+    A loss belongs to the optimizer that steps next; where several step on one backward pass, to each of them.
+    """
+
+    def __init__(self, patches: Patches) -> None:
+        self._lessons: WeakKeyDictionary[OptimizerTap, Lesson] = WeakKeyDictionary()
+        self._terms = LossTerms(self)
+        self._targets: list[tuple[str, Any, int]] = []
+        self._waiting: list[_BackwardPass] = []
+        self._last: list[_BackwardPass] = []
+        self._before: OptimizerTap | None = None
+        self._hook: Any = None
+        for name in LOSSES:
+            patches.wrap(F, name, self._hearing)
+        patches.wrap(torch.amp.GradScaler, "scale", self._terms.scaling)
+        patches.wrap(torch.autograd, "backward", self._backward)
+        for place in (torch, nn.Module):
+            patches.wrap(place, "compile", self._compiling)
+        patches.on_undo(self._stop_looking)
+
+    # --- optimizers --------------------------------------------------------------------------------
+
+    def open(self, tap: OptimizerTap) -> None:
+        """An optimizer is there."""
+        self._lessons[tap] = Lesson()
+        self._terms.on = True
+        if self._hook is None and not anything_compiled():
+            self._hook = register_module_forward_pre_hook(self._given)
+
+    def stepped(self, tap: OptimizerTap | None) -> None:
+        """It made a step, on the backward passes since the last step of any."""
+        new, self._waiting = self._waiting, []
+        self._last = new or self._last
+        lesson = None if tap is None else self._lessons.get(tap)
+        if tap is None or lesson is None or tap.watching is None:
+            return
+        if new and self._before not in (None, tap) and lesson.passes:
+            for one in (tap, self._before):
+                if one is not None and one.watching is not None:
+                    one.watching.seen(interleaved=True)
+        self._before = tap
+        if lesson.full:
+            return
+        for one_pass in self._last:
+            for kind, values, place in one_pass.targets:
+                lesson.targets(kind, values, place)
+            lesson.backpropagated(one_pass.loss, one_pass.own)
+        if lesson.full or lesson.passes in _TOLD:
+            tap.watching.seen(**lesson.values())
+        if lesson.full:
+            self._terms.on = any(not other.full for other in self._lessons.values())
+
+    def close(self) -> None:
+        """The script is over: the runs are told what was seen."""
+        for tap, lesson in self._lessons.items():
+            if tap.watching is not None:
+                tap.watching.seen(**lesson.values())
+
+    # --- losses, as a session of ``LossTerms`` -------------------------------------------------------
+
+    def targets(self, loss: str, values: Any, place: int = 0) -> None:
+        """Of the backward pass that is being told."""
+        self._targets.append((loss, values, place))
+
+    def backpropagated(self, loss: float, own: tuple[float, ...]) -> None:
+        """It is told."""
+        targets, self._targets = self._targets, []
+        self._waiting.append(_BackwardPass(loss, own, targets))
+
+    def _hearing(self, original: Any) -> Callable[..., Any]:
+        def loss(*args: Any, **kwargs: Any) -> Any:
+            value = original(*args, **kwargs)
+            if self._terms.on and _plain(value):
+                with torch.no_grad():
+                    self._safely(self._made, original, args, kwargs, value)
+            return value
+
+        return loss
+
+    def _made(self, original: Any, args: Any, kwargs: Any, value: Any) -> None:
+        given = dict(_signature(original).bind(*args, **kwargs).arguments)
+        if isinstance(given.get("target"), torch.Tensor):
+            self._terms.made(original, given, value)
+
+    def _backward(self, original: Any) -> Callable[..., Any]:
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._terms.on and not _busy():
+                self._safely(self._terms.tell, tensors)
+            return original(tensors, *args, **kwargs)
+
+        return backward
+
+    def _safely(self, function: Callable[..., None], *args: Any) -> None:
+        """The baseline is then not known; the training goes on."""
+        try:
+            function(*args)
+        except Exception as error:
+            log.info("the constant baseline is not known: %s", error)
+            self._terms.on = False
+
+    # --- inputs ------------------------------------------------------------------------------------
+
+    def _given(self, module: Any, args: Any) -> None:
+        """A module is called: the first one that has trained weights of its own, beside embeddings, counts."""
+        if not torch.is_grad_enabled() or isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            return
+        own = [p for p in module.parameters(recurse=False) if p.ndim >= 2]
+        if not own or not args or not isinstance(args[0], torch.Tensor) or _busy():
+            return
+        for tap, lesson in list(self._lessons.items()):
+            if not lesson.inputs and tap.owns(own):
+                self._look(lesson, module, args[0].detach())
+        if all(lesson.inputs for lesson in self._lessons.values()):
+            self._stop_looking()
+
+    def _look(self, lesson: Lesson, module: Any, values: Any) -> None:
+        if not values.is_floating_point() or not values.numel():
+            lesson.given(type(module).__name__, float("nan"), float("nan"))
+            return
+        size = values.float()
+        rms, largest = size.square().mean().sqrt(), size.abs().max()
+        lesson.given(type(module).__name__, float(rms), float(largest))
+
+    def _compiling(self, original: Any) -> Callable[..., Any]:
+        """What is compiled must not have a hook inside."""
+
+        def compile_(*args: Any, **kwargs: Any) -> Any:
+            self._stop_looking()
+            return original(*args, **kwargs)
+
+        return compile_
+
+    def _stop_looking(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+
+def _busy() -> bool:
+    """Whether torch is tracing or capturing, so that nothing may be read."""
+    if torch.compiler.is_compiling():
+        return True
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def _plain(value: Any) -> bool:
+    """Whether it can be looked at: a tensor of this process, that is trained on, not traced or captured."""
+    if torch.compiler.is_compiling() or type(value) is not torch.Tensor:
+        return False
+    return value.requires_grad and not _busy()
+
+
+@cache
+def _signature(function: Any) -> inspect.Signature:
+    return inspect.signature(function)

@@ -1,0 +1,253 @@
+"""Whether a watched training learns, and what keeps it from it: the tests that the rules of a run share.
+
+The scatter from step to step is measured in the run itself, so that silence needs no proof but a finding does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evengrad.diagnosis.readings import (
+    ENOUGH,
+    first_to_last,
+    losses,
+    matrices,
+    medians,
+    ratios,
+    tensor_figure,
+)
+from evengrad.values.finding import Cause
+from evengrad.values.run import Floats, Run
+
+Z99 = 2.33
+UNEXPLAINED = 200
+"""Steps from which a loss that does not fall is a finding although nothing says why; measured choice."""
+RAW = 10.0
+"""Root mean square of inputs from which they count as not normalised, as for EG601."""
+_STRETCH, _SURELY, _BETTER, _MARGIN = 5, 5.0, 0.8, 0.98  # of ``collapsed``: see EG811
+_WELL = 0.75  # of the baseline, or of the first losses: below it a training does well
+_FASTEST, _SLOWEST = 0.1, 1e-5  # rms(update) / rms(weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Where a stretch of losses lies. error: the standard error of the mean, over the noise as it lasts."""
+
+    mean: float
+    error: float
+
+    @property
+    def low(self) -> float:
+        """The lower 99% limit."""
+        return self.mean - Z99 * self.error
+
+    @property
+    def high(self) -> float:
+        """The upper 99% limit."""
+        return self.mean + Z99 * self.error
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a training does not learn.
+
+    Attributes:
+        cause: of the nine.
+        facts: what was measured of it.
+        advice: what to change.
+        known: whether anything speaks for it; else it is only where to look.
+    """
+
+    cause: Cause
+    facts: tuple[str, ...]
+    advice: tuple[str, ...]
+    known: bool = True
+
+
+def level(values: Floats) -> Level:
+    """Of a stretch of losses: its noise from one step to the next (a trend is none), or of the means of ten
+    blocks, whichever is larger, so that noise that lasts over many steps counts.
+
+    References:
+        von Neumann 1941, The mean square successive difference.
+    """
+    steps = np.diff(values)
+    noise = math.sqrt(float(np.mean(steps**2)) / 2) if len(steps) else 0.0
+    error = noise / math.sqrt(len(values))
+    if len(values) >= 2 * ENOUGH:
+        blocks = np.array([block.mean() for block in np.array_split(values, 10)])
+        error = max(error, math.sqrt(float(np.mean(np.diff(blocks) ** 2)) / 2 / 10))
+    return Level(float(values.mean()), error)
+
+
+def judged(run: Run) -> Floats | None:
+    """The losses, where they can say whether the training learns: enough of them, of one training that is not
+    set against another. Penalties that are known are not counted.
+    """
+    loss = losses(run)[1]
+    if len(loss) < ENOUGH or run.seen.get("interleaved"):
+        return None
+    return loss - float(run.seen.get("penalty") or 0.0)
+
+
+def baseline(run: Run) -> float | None:
+    """The loss of the best constant answer; None where it is not known, or 0, which nothing is below."""
+    found = run.seen.get("baseline")
+    if found is None or run.seen.get("interleaved") or not found > 1e-9:
+        return None
+    return float(found)
+
+
+def end(loss: Floats) -> Level:
+    """Of the last quarter."""
+    return level(loss[-max(len(loss) // 4, 10) :])
+
+
+def still_falling(loss: Floats) -> bool:
+    """Whether the last quarter lies below the one before it, at 99%."""
+    part = max(len(loss) // 4, 10)
+    before, last = level(loss[-2 * part : -part]), level(loss[-part:])
+    return before.mean - last.mean > Z99 * math.hypot(before.error, last.error)
+
+
+def collapsed(run: Run) -> tuple[int, float] | None:
+    """Where the loss had been surely better than it is now that it rests at the baseline, and how much it was;
+    None where it had not been. Where no baseline is known, what it rests at must be twice that, and flat.
+    """
+    loss = judged(run)
+    if loss is None or not loss[-1] > 0:
+        return None
+    last, bound = end(loss), baseline(run)
+    before = loss[: -max(len(loss) // 4, 10)]
+    runs = np.convolve(before, np.ones(_STRETCH) / _STRETCH, "valid")
+    at = int(runs.argmin())
+    best, place = float(runs[at]), at + _STRETCH // 2
+    if before[0] < best:
+        best, place = float(before[0]), 0
+    noise = last.error * math.sqrt(max(len(loss) // 4, 10))
+    if best > last.mean - _SURELY * noise:
+        return None
+    if bound is not None:
+        return (place, best) if best < _BETTER * bound and last.low > _MARGIN * bound else None
+    jumped = float(before[place:].max()) > 2 * last.mean
+    flat = not still_falling(loss) and last.mean > 2 * best > 0
+    return (place, best) if jumped and flat else None
+
+
+def does_well(run: Run) -> bool:
+    """Whether the loss surely ends well below the baseline, or where that is not known below where it began."""
+    loss = judged(run)
+    if loss is None or loss[0] <= 0:
+        return False
+    bound, last = baseline(run), end(loss)
+    if bound is not None:
+        return last.high < _WELL * bound
+    first = float(np.median(loss[: max(len(loss) // 10, 5)]))
+    return last.high < _WELL * first
+
+
+def reason(run: Run) -> Reason:
+    """By what is left of the gradient, then by the inputs, then by the size of the updates, at the start and
+    the last ten times that they were observed.
+    """
+    if (flat := _flat(run)) is not None:
+        return flat
+    if (raw := raw_inputs(run)) is not None:
+        return raw
+    steps, found = ratios(run)
+    own = matrices(run)
+    early, late = _typical(found[steps < 5][:, own]), _typical(found[-10:][:, own])
+    if early > _FASTEST or late > _FASTEST:
+        return too_fast(
+            run, f"an update is {max(early, late):.2g} of its weights (usual: 1e-4 to 1e-1)"
+        )
+    fact = (f"an update is {late:.2g} of its weights (usual: 1e-4 to 1e-1)",) if late >= 0 else ()
+    if (faded := _faded(run, own)) is not None:
+        words = "evengrad check the script: it names why the gradient fades"
+        return Reason(Cause.ACTIVATION, (*fact, faded), (words,))
+    if 0 <= late < _SLOWEST:
+        rate = _rate(run)
+        more = "" if math.isnan(rate) else f" from {rate:g} to {10 * rate:g}"
+        return Reason(Cause.LEARNING_RATE, fact, (f"raise the learning rate{more}, and see",))
+    return Reason(Cause.INPUT_DATA, fact, _look(), known=False)
+
+
+def raw_inputs(run: Run) -> Reason | None:
+    """Inputs that are not normalised."""
+    rms = run.seen.get("input_rms")
+    if rms is None or not rms > RAW:
+        return None
+    largest = float(run.seen["input_largest"])
+    what = f"the inputs are not normalised: rms {rms:.3g}, up to {largest:.4g}"
+    high, kinds = run.seen.get("target_high"), set(run.seen.get("objective", ()))
+    targets = ""
+    if high is not None and high > RAW and kinds & {"mse", "mae"}:
+        targets = ", and the targets alike"
+    how = "subtract the training set's mean and divide by its standard deviation"
+    return Reason(Cause.INPUT_DATA, (what,), (f"normalise the inputs{targets}: {how}",))
+
+
+def too_fast(run: Run, *facts: str) -> Reason:
+    """A learning rate that is too large."""
+    rate = _rate(run)
+    step = "tenfold" if math.isnan(rate) else f"from {rate:g} to about {rate / 10:.1g}"
+    return Reason(Cause.LEARNING_RATE, facts, (f"lower the learning rate {step}, or warm it up",))
+
+
+def _flat(run: Run) -> Reason | None:
+    """No gradient at all, ever or in the last fifth."""
+    norms = run.steps["norm"]
+    if not len(norms) or not (norms[-max(len(norms) // 5, 1) :] == 0).all():
+        return None
+    moved = np.flatnonzero(norms > 0)
+    if not len(moved):
+        words = "evengrad check the script: it names where the gradient ends"
+        return Reason(
+            Cause.LOSS_HEAD, ("no gradient left the loss in any step: it is exactly 0",), (words,)
+        )
+    last = int(run.steps["step"][moved[-1]])
+    fact = f"since step {last + 1} the gradient is exactly 0: nothing can change any more"
+    raw = raw_inputs(run)
+    if raw is not None:
+        return Reason(raw.cause, (*raw.facts, fact), raw.advice)
+    found = too_fast(run, fact)
+    why = (
+        f"start anew: the steps up to {last} drove the model where its outputs are saturated or its units dead",
+        "evengrad check the script: weights that are too large at the start do the same",
+    )
+    return Reason(found.cause, found.facts, (*found.advice, *why))
+
+
+def _faded(run: Run, own: Sequence[int]) -> str | None:
+    if len(own) < 2:
+        return None
+    left = first_to_last(tensor_figure(run, "gradient_rms")[1][-10:], list(own))
+    return (
+        f"the first layer's gradient is {left:.2g} of the last one's: it vanishes"
+        if left < 1e-3
+        else None
+    )
+
+
+def _typical(found: Floats) -> float:
+    """Median over the matrices; -1 where nothing is known."""
+    values = medians(found)
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if len(values) else -1.0
+
+
+def _rate(run: Run) -> float:
+    """The largest one of the run; NaN where none is known."""
+    rates = run.steps["rate"][np.isfinite(run.steps["rate"])]
+    return float(rates.max()) if len(rates) and rates.max() > 0 else math.nan
+
+
+def _look() -> tuple[str, ...]:
+    return (
+        "try to overfit one single batch; if that works, check whether labels belong to their inputs",
+        "evengrad check the script: it finds dead units, loss heads and inputs that do not fit",
+    )

@@ -1,0 +1,75 @@
+"""EG811 collapse: the loss had been better, and has been no better than a constant answer since.
+
+What it finds: a training, or the fine-tuning of weights that were trained before, that was better than the best
+constant answer at its first step or later, and then fell back on that and stayed there.
+
+Why it matters: what had been learnt is gone, and it does not come back: the outputs are the same for all
+inputs, or the units before them dead.
+
+How it decides: the last quarter of the losses is not below the baseline of EG810, by the same test, while the
+first loss, or the mean of five in a row, lay below four fifths of it and by more than five standard deviations
+of the run's own noise. Where no baseline is known: the last half of a positive loss lies flat, at twice or more
+of what it had been, with a jump to twice that in between. The cause is the learning rate where the loss or an
+update jumped just before; a bad batch where only the gradient did.
+
+What to do: lower the learning rate tenfold, or warm it up. Weights that were trained before take a tenth to a
+hundredth of the rate that trained them.
+
+References: Mosbach 2021, On the stability of fine-tuning BERT (2006.04884).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.learning import baseline, collapsed, end, judged, raw_inputs, too_fast
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.run import Run
+
+CODE = "EG811"
+SICK = (
+    Scenario(loss="collapses", noise=0.02, baseline=2.3),
+    Scenario(loss="collapses", noise=0.02, baseline=2.3, steps=60),
+)
+HEALTHY = (
+    Scenario(baseline=2.3),
+    Scenario(loss="flat", noise=0.5, baseline=2.3),
+    Scenario(loss="collapses", noise=0.02, baseline=9.0),
+    Scenario(loss="rises", noise=0.02, baseline=2.3),
+)
+_FIRST = 3
+
+
+def check(run: Run) -> Iterable[Finding]:
+    """Fire where it had been surely better."""
+    loss, found = judged(run), collapsed(run)
+    if loss is None or found is None:
+        return
+    at, best = found
+    last, bound = end(loss), baseline(run)
+    step = int(run.steps["step"][at])
+    constant = "" if bound is None else f", no better than a constant answer, {bound:.4g}"
+    soon = at < _FIRST
+    why = raw_inputs(run) or too_fast(run)
+    advice = list(why.advice)
+    if soon and why.cause is Cause.LEARNING_RATE:
+        advice.append(
+            "weights that are trained already take a tenth to a hundredth of the rate that trained them"
+        )
+    peak = float(loss[at:].max())
+    yield Finding(
+        CODE,
+        f"the loss collapsed after step {step}: from {best:.3g} to {last.mean:.4g}{constant}",
+        why.cause,
+        Severity.ERROR,
+        symptom=Symptom.DIVERGING,
+        unhealthy=True,
+        evidence=(
+            *why.facts,
+            f"it had been {best:.3g} {'at its first step' if soon else f'around step {step}'}, rose to "
+            f"{peak:.3g} and came to rest at {last.mean:.4g}",
+        ),
+        advice=tuple(advice),
+        explained_by=tuple(c for c in Cause if c not in (Cause.LEARNING_RATE, why.cause)),
+    )

@@ -1,0 +1,56 @@
+"""EG813 no gradient at any step: the loss never told the weights anything.
+
+What it finds: an optimizer whose gradients were exactly zero, or missing, in every step of the run.
+
+Why it matters: nothing was trained. The script ran to its end, and the weights are those of its start (or of
+what weight decay and momentum made of them).
+
+How it decides: the norm of all gradients was exactly 0 at each of at least ten steps; there is no threshold.
+
+What to do: look for what cuts the loss off from these weights: .detach(), .item(), .numpy(), torch.no_grad() or
+stop_gradient between them; argmax, rounding or a comparison in the forward pass; an optimizer that was given
+other weights than the loss depends on; an activation or a loss that is flat where it is (a closing ReLU, a
+clipped or saturated output).
+
+References: docs.pytorch.org/docs/stable/notes/autograd.html (locally disabling gradient computation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.run import Run
+
+CODE = "EG813"
+SICK = (
+    Scenario(loss="flat", norm=0.0, steps=12),
+    Scenario(loss="flat", norm=0.0, noise=0.5, interleaved=True),
+)
+HEALTHY = (Scenario(), Scenario(norm=1e-12), Scenario(steps=3, norm=0.0))
+_ENOUGH = 10
+
+
+def check(run: Run) -> Iterable[Finding]:
+    """Fire where it is so at every step."""
+    norms = run.steps["norm"]
+    if len(norms) < _ENOUGH or not (norms == 0).all():
+        return
+    torch = run.subject.frontend == "torch"
+    cuts = ".detach(), .item() or torch.no_grad()" if torch else "stop_gradient, argmax or NumPy"
+    yield Finding(
+        CODE,
+        f"no gradient reached the weights in any of {len(norms)} steps: all are exactly zero",
+        Cause.ARCHITECTURE,
+        Severity.ERROR,
+        unhealthy=True,
+        evidence=(
+            f"{run.subject.model} was trained by {run.subject.optimizer}, and nothing changed it",
+        ),
+        advice=(
+            f"let the loss depend on these weights: no {cuts} between them and the loss, and no output that is "
+            "flat there (a closing ReLU, a saturated or clipped one)",
+            "give the optimizer the weights that the loss depends on: make it after the model was changed",
+        ),
+    )

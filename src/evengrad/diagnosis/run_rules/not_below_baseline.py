@@ -1,0 +1,81 @@
+"""EG810 no better than a constant: the loss ends where the best constant answer would have it, or above.
+
+What it finds: a training whose last losses are not below those of a model that gives every input one and the
+same answer, the best there is.
+
+Why it matters: whatever the loss did on the way, nothing was learnt from the inputs. A loss of 2.30 for ten
+classes, or of the variance of the targets, looks like a beginning and is the end.
+
+How it decides: the baseline is the entropy of the classes' shares (cross-entropy), the variance (squared
+error) or the mean distance from the median (absolute error) of the targets that were seen in the first
+steps; it is known of these losses alone, where they are what is minimised, or a fixed multiple of it. As a
+test of equivalence: the lower 99% limit of the mean of the last quarter is above 98% of the baseline (a
+measured choice), by the noise of the run itself, and the loss is not falling any more. From 40 steps on where
+inputs, updates or gradients say why, else from 200. Two trainings that take turns (a GAN's) are not judged.
+
+What to do: inputs of a root mean square above 10: normalise them. Updates of more than a tenth of the weights:
+lower the learning rate, tenfold at first; far below 1e-4: raise it. No gradient, or a vanishing one: `evengrad
+check` says where it ends. Else look whether labels belong to their inputs, and overfit one single batch.
+
+References: Karpathy 2019, A recipe for training neural networks (the input-independent baseline);
+TheDeepChecker (2204.00694).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.learning import (
+    UNEXPLAINED,
+    baseline,
+    collapsed,
+    end,
+    judged,
+    reason,
+    still_falling,
+)
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.run import Run
+
+CODE = "EG810"
+SICK = (
+    Scenario(loss="flat", noise=0.01, baseline=2.3, ratio=0.5, steps=60),
+    Scenario(loss="flat", noise=0.01, baseline=2.3, inputs=150.0, steps=60),
+    Scenario(loss="flat", noise=0.05, baseline=2.3),
+    Scenario(loss="rises", noise=0.05, baseline=2.3),
+)
+HEALTHY = (
+    Scenario(baseline=2.3),
+    Scenario(baseline=2.3, steps=60),
+    Scenario(loss="flat", noise=0.01, baseline=2.3, steps=60),
+    Scenario(loss="flat", noise=0.05, baseline=2.5),
+    Scenario(loss="flat", noise=0.05, baseline=2.3, interleaved=True),
+    Scenario(loss="flat", first_loss=0.7, noise=0.01, baseline=0.0),
+)
+_MARGIN = 0.98
+
+
+def check(run: Run) -> Iterable[Finding]:
+    """Fire where the loss is surely not below it."""
+    loss, bound = judged(run), baseline(run)
+    if loss is None or bound is None or collapsed(run) is not None:
+        return
+    last = end(loss)
+    if last.low < _MARGIN * bound or still_falling(loss):
+        return
+    why = reason(run)
+    if not why.known and len(loss) < UNEXPLAINED:
+        return
+    first = float(loss[: max(len(loss) // 10, 5)].mean())
+    yield Finding(
+        CODE,
+        f"the loss ends at {last.mean:.4g}, no better than a constant answer, {bound:.4g}",
+        why.cause,
+        Severity.ERROR,
+        symptom=Symptom.STANDING_STILL,
+        unhealthy=True,
+        evidence=(f"it began at {first:.4g}; {len(loss)} steps were made", *why.facts),
+        advice=why.advice,
+        explained_by=tuple(cause for cause in Cause if cause is not Cause.PRECISION),
+    )
