@@ -52,6 +52,8 @@ class Loop:
         self._on = False
         self._broken = False
         self._inside = False
+        self._hooks: list[Any] = []
+        self._in_hook = False
         self._resume()
 
     def made(self, optimizer: Any) -> None:
@@ -94,10 +96,25 @@ class Loop:
         self._trouble(error)
 
     def off(self) -> None:
-        """Take every patch off."""
+        """Take every patch off; not the hooks where one of them is being called: torch goes through all of
+        them then, ours and others'.
+        """
         self._on = False
         self._reaching.close()
         self._patches.undo()
+        while self._hooks and not self._in_hook:
+            self._hooks.pop().remove()
+
+    def _hooked(self, call: Callable[[Any], None]) -> Callable[..., None]:
+        def hook(optimizer: Any, *_: Any) -> None:
+            if self._on:
+                self._in_hook = True
+                try:
+                    call(optimizer)
+                finally:
+                    self._in_hook = False
+
+        return hook
 
     def _step_begins(self, optimizer: Any) -> None:
         with _Safe(self):
@@ -137,12 +154,11 @@ class Loop:
         for function in (clip_grad.clip_grad_norm_, clip_grad.clip_grad_value_):
             for place, name in holders(function):
                 wrap(place, name, self._clip)
-        hooks = (
-            register_optimizer_step_pre_hook(lambda optimizer, *_: self._step_begins(optimizer)),
-            register_optimizer_step_post_hook(lambda optimizer, *_: self._stepped(optimizer)),
-        )
-        for hook in hooks:
-            self._patches.on_undo(hook.remove)
+        if not self._hooks:
+            self._hooks = [
+                register_optimizer_step_pre_hook(self._hooked(self._step_begins)),
+                register_optimizer_step_post_hook(self._hooked(self._stepped)),
+            ]
 
     def _around(self, loss: Any, call: Callable[[], Any]) -> Any:
         """A backward pass."""

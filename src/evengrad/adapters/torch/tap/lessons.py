@@ -73,24 +73,28 @@ class Lessons:
         lesson = None if tap is None else self._lessons.get(tap)
         if tap is None or lesson is None or tap.watching is None:
             return
-        if new and self._before not in (None, tap) and lesson.passes:
-            for one in (tap, self._before):
-                if one is not None and one.watching is not None:
-                    one.watching.seen(interleaved=True)
-        self._before = tap
+        if new:
+            self._turn(tap, lesson)
         if lesson.full:
             return
-        for one_pass in self._last:
-            for kind, values, place in one_pass.targets:
-                lesson.targets(kind, values, place)
-            lesson.backpropagated(one_pass.loss, one_pass.own)
+        _take(lesson, self._last)
         if lesson.full or lesson.passes in _TOLD:
             tap.watching.seen(**lesson.values())
         if lesson.full:
             self._terms.on = any(not other.full for other in self._lessons.values())
 
+    def _turn(self, tap: OptimizerTap, lesson: Lesson) -> None:
+        """One that has losses of its own steps: does another one do so in between?"""
+        before, self._before = self._before, tap
+        if before is not None and before is not tap and lesson.passes:
+            for one in (tap, before):
+                if one.watching is not None:
+                    one.watching.seen(interleaved=True)
+
     def close(self) -> None:
-        """The script is over: the runs are told what was seen."""
+        """The script is over: the runs are told what was seen, of a first step that was not made, too."""
+        if len(self._lessons) == 1:
+            _take(next(iter(self._lessons.values())), self._waiting)
         for tap, lesson in self._lessons.items():
             if tap.watching is not None:
                 tap.watching.seen(**lesson.values())
@@ -173,6 +177,13 @@ class Lessons:
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
+
+
+def _take(lesson: Lesson, passes: list[_BackwardPass]) -> None:
+    for one in passes:
+        for kind, values, place in one.targets:
+            lesson.targets(kind, values, place)
+        lesson.backpropagated(one.loss, one.own)
 
 
 def _busy() -> bool:
