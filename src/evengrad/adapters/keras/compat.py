@@ -741,3 +741,26 @@ def gradient_code() -> Any:
     """
     function = _imported("tensorflow.python.eager.backprop", "_gradient_function")
     return getattr(function, "__code__", None)
+
+
+def leave_unconverted(function: Any) -> None:
+    """TensorFlow: AutoGraph takes this function as it is, also in a ``tf.function`` of the script's. Without:
+    it converts it, and the training is the same.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        marked = vars(tf.autograph.experimental.do_not_convert(lambda: None))
+        function.__dict__.update({k: v for k, v in marked.items() if k.startswith("autograph")})
+
+
+def function_class() -> Any:
+    """TensorFlow: what ``tf.function`` makes."""
+    import tensorflow as tf
+
+    return type(tf.function(lambda: None))
+
+
+def compiles_by_xla(function: Any) -> bool:
+    """TensorFlow: whether a ``tf.function`` was made with jit_compile. Without: it was not."""
+    return bool(_private(function, "_jit_compile"))

@@ -11,6 +11,8 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.keras.intercept import callbacks_of, called_back, intercept
 from evengrad.adapters.keras.tap.deferred import DeferredWatch
+from evengrad.adapters.keras.tap.listening import Listening
+from evengrad.adapters.keras.tap.loops import Loops
 from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.adapters.keras.watch import Watch
 from evengrad.values.run import RunStatus
@@ -18,26 +20,28 @@ from evengrad.values.run import RunStatus
 
 def arm(session: LiveSession) -> Armed:
     """From now on: each model is watched from its first training step on, one run for each optimizer."""
-    live, patches = _KerasLive(session), Patches()
+    patches = Patches()
+    live = _KerasLive(session, Loops(session, Listening(patches), patches))
     intercept(patches, {"fit": live.fit, "train_on_batch": live.train_on_batch})
     patches.on_undo(live.remove)
     return Armed(disarm=patches.undo, flush=lambda: None)
 
 
 class _KerasLive:
-    def __init__(self, session: LiveSession) -> None:
-        self.session = session
+    def __init__(self, session: LiveSession, loops: Loops) -> None:
+        self.session, self._loops = session, loops
         self._watched: list[Watched] = []
         self._now: list[DeferredWatch] = []
         self._turns: list[Any] = []  # models that were trained by batches, the last one last
 
     def begin(self, model: Any) -> None:
         """Watch this model's training function."""
-        if self.session.closed or model.optimizer is None:
+        if self.session.closed or model.optimizer is None or _steps_itself(model):
             return
         session = self.session
 
         def start() -> tuple[Watched, Any]:
+            self._loops.leave(model.optimizer)
             same = [w for w in self._watched if w.optimizer is model.optimizer]
             last = same[-1] if same else None
             if last is not None and last.fits(model, session.settings):
@@ -93,6 +97,13 @@ class _KerasLive:
 
     def _ended(self, _status: RunStatus) -> None:
         """The session says how the runs ended, when the script is over."""
+
+
+def _steps_itself(model: Any) -> bool:
+    """Whether its ``train_step`` is the user's own, in which optimizers may be stepped that Keras does not know
+    of; these are watched one by one. (JAX hands their state round where only ``fit`` reaches it.)
+    """
+    return keras.backend.backend() != "jax" and type(model).train_step is not keras.Model.train_step
 
 
 class _Begin(keras.callbacks.Callback):

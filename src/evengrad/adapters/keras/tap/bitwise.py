@@ -170,6 +170,8 @@ def _again(value: Any, jit: bool, depth: int) -> Any:
     """
     import tensorflow as tf
 
+    if isinstance(value, tf.Variable):  # in which a loop sums gradients up
+        return tf.identity(value)
     if tf.executing_eagerly():
         return value
     operation = value.op

@@ -119,9 +119,7 @@ class Ring:
 
         def add(name: str, value: Any) -> Any:
             value = np.asarray(value, dtype=np.float32)
-            variable = optimizer.add_variable(
-                value.shape, "zeros", "float32", name=f"evengrad_{name}"
-            )
+            variable = self._made(name, value.shape)
             variable.assign(value)
             self.variables.append(variable)
             self._starts.append(value)
@@ -135,6 +133,9 @@ class Ring:
         start = clip.start(tensors) if isinstance(clip, NormClip) else {}
         self.memory = {name: add(name, value) for name, value in start.items()}
         self.before = [(v, add("before", np.zeros(tuple(v.shape)))) for v in corruptible]
+
+    def _made(self, name: str, shape: tuple[int, ...]) -> Any:
+        return self._optimizer.add_variable(shape, "zeros", "float32", name=f"evengrad_{name}")
 
     def restart(self) -> None:
         """As at the start of a run."""
@@ -210,6 +211,24 @@ class Ring:
         """For the steps to come; see ``guard``."""
         access.write(self.reach, reach.astype(np.float32))
         access.write(self.ceiling, np.float32(min(ceiling, NO_CEILING)))
+
+
+class LooseRing(Ring):
+    """The same for TensorFlow's own loops, which reach any variable: nothing is added to the optimizer."""
+
+    def _made(self, name: str, shape: tuple[int, ...]) -> Any:
+        return keras.Variable(np.zeros(shape, np.float32), trainable=False, name=f"evengrad_{name}")
+
+    def take_out(self) -> None:
+        """Nothing was put in."""
+
+    def put_in(self) -> None:
+        """Nothing needs to be."""
+
+    @contextmanager
+    def out(self) -> Iterator[None]:
+        """The optimizer is as if it were not watched."""
+        yield
 
 
 class HostRing:

@@ -11,6 +11,7 @@ from keras import ops
 
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.spec.specify import model_name, versions
+from evengrad.adapters.keras.tap.holders import Holders
 from evengrad.adapters.keras.tap.origin import arrays_of
 from evengrad.adapters.keras.trace.weights import fan_in, names_of, trainables
 from evengrad.recording import clip
@@ -28,9 +29,10 @@ def watched_variables(model: Any, optimizer: Any) -> list[Any]:
 def subject_of(
     model: Any, optimizer: Any, variables: Sequence[Any], settings: Settings, script: str
 ) -> Subject:
-    """The run's subject."""
+    """The run's subject. model: or Holders."""
     names = names_of(model, list(variables))
-    layers = {id(v): layer for v, layer in trainables(model)}
+    held = isinstance(model, Holders)
+    layers = model.layers() if held else {id(v): layer for v, layer in trainables(model)}
 
     def tensor(variable: Any) -> Tensor:
         name = names[id(variable)]
@@ -42,7 +44,7 @@ def subject_of(
     backend: Any = keras.backend.backend()
     return Subject(
         script=script,
-        model=model_name(model),
+        model=model.shown if held else model_name(model),
         optimizer=type(optimizer).__name__,
         frontend="keras",
         backend=backend,
@@ -86,7 +88,7 @@ def box_of(
             "rate": step.rate,
             "framework": "keras",
             "backend": keras.backend.backend(),
-            "models": [type(model).__name__],
+            "models": [model.shown if isinstance(model, Holders) else type(model).__name__],
             "training": [True],
         },
     )

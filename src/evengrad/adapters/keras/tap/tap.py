@@ -40,6 +40,7 @@ class KerasTap:
 
     Attributes:
         loss: set by whoever hears this step's loss.
+        then: called behind each look with whether the step passed; None: nothing.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class KerasTap:
         self.outer, self.optimizer = optimizer, unscaled(optimizer)
         self.ring: Any = ring
         self.loss: Any = None
+        self.then: Callable[[Any], None] | None = None
         self.jit = jit
         self.failed = failed
         self.settings = settings
@@ -96,6 +98,8 @@ class KerasTap:
             if not self.scaled:
                 self.ring.begin()
             grads, passed = self.look(whole, variables)
+            if self.then is not None:
+                self.then(passed)
         except Exception as error:  # of our own: the training goes on
             self.failed(error)
             self._apply(whole, own)

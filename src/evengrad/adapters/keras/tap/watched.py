@@ -42,7 +42,7 @@ class Watched:
     ) -> None:
         self.model, self.optimizer, self.settings = model, model.optimizer, settings
         self.inner = unscaled(self.optimizer)
-        _expect(self.inner, settings)
+        expect_clip(self.inner, settings)
         self._begin, self._script = begin, script
         self.variables = watched_variables(model, self.inner)
         self.subject = subject_of(model, self.inner, self.variables, settings, script)
@@ -337,7 +337,8 @@ class Watched:
             return box_of(self.model, self.inner, self.tensors, step, row.norms, kind, batch, found)
 
 
-def _expect(optimizer: Any, settings: Settings) -> None:
+def expect_clip(optimizer: Any, settings: Settings) -> None:
+    """Raise EvengradError for a clip that this optimizer has nothing for."""
     if isinstance(settings.clip, UpdateClip) and not (
         compat.keeps(optimizer, "velocities") and hasattr(optimizer, "beta_2")
     ):

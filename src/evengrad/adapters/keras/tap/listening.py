@@ -1,0 +1,162 @@
+"""Hears what a training does, whoever wrote the loop: what it differentiates, which optimizer it gives what.
+
+``Model.fit`` and loops of the script's own alike; a listener is called in the very moment, so that
+``source.where()`` in it gives the user's line. In a compiled step (``tf.function``, ``jax.jit``) that is while
+it is traced, and tensors are symbolic.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import keras
+
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.measure.update import is_copy
+from evengrad.adapters.keras.tap import native
+from evengrad.adapters.keras.tap.native import Differentiated
+from evengrad.recording import failure
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Applied:
+    """An optimizer was given gradients: its ``apply``, ``apply_gradients`` or ``stateless_apply``.
+
+    Attributes:
+        optimizer: the outer one, where there is a LossScaleOptimizer.
+        gradients: as it gets them, None where there is none.
+        variables: that they are of.
+    """
+
+    optimizer: Any
+    gradients: tuple[Any, ...]
+    variables: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchNormCalled:
+    """A BatchNormalization was called.
+
+    Attributes:
+        layer: itself.
+        training: whether it takes the batch's statistics, and so learns its moving ones.
+    """
+
+    layer: Any
+    training: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LossScaled:
+    """A loss was scaled by ``optimizer.scale_loss``.
+
+    Attributes:
+        optimizer: that scales.
+        loss: before.
+        scaled: what is to be differentiated.
+    """
+
+    optimizer: Any
+    loss: Any
+    scaled: Any
+
+
+class Listening:
+    """Tells listeners of a training, until the patches are undone. A listener that raises is not heard again.
+
+    Attributes:
+        differentiated: listeners.
+        applied: listeners, called before the update.
+        normalised: listeners.
+        scaled: listeners.
+    """
+
+    def __init__(self, patches: Patches) -> None:
+        self.differentiated: list[Callable[[Differentiated], None]] = []
+        self.applied: list[Callable[[Applied], None]] = []
+        self.normalised: list[Callable[[BatchNormCalled], None]] = []
+        self.scaled: list[Callable[[LossScaled], None]] = []
+        self._local = threading.local()
+        native.differentiating(patches, lambda found: self.hear("differentiated", found))
+        self._wrap(patches, keras.layers.BatchNormalization, "call", self._normalising)
+        for cls in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer):
+            self._wrap(patches, cls, "apply", self._applying)
+            self._wrap(patches, cls, "scale_loss", self._scaling)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While it lasts, nothing is heard in this thread: what happens is our own doing."""
+        before, self._local.paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._local.paused = before
+
+    def hear(self, kind: str, make: Callable[[], Any]) -> None:
+        """Tell the listeners of that kind. No error of theirs reaches the training."""
+        listeners = getattr(self, kind)
+        if self._paused or not listeners:
+            return
+        with self.paused():
+            try:
+                event = make()
+            except Exception as error:
+                failure.tell(error)
+                listeners.clear()
+                return
+            for listener in list(listeners):
+                try:
+                    listener(event)
+                except Exception as error:
+                    listeners.remove(listener)
+                    failure.tell(error)
+
+    @property
+    def _paused(self) -> bool:
+        return bool(getattr(self._local, "paused", False))
+
+    @staticmethod
+    def _wrap(patches: Patches, place: Any, name: str, make: Callable[[Any], Any]) -> None:
+        patches.wrap(place, name, make)
+        compat.leave_unconverted(vars(place)[name])
+
+    # --- on every backend ------------------------------------------------------------------------
+
+    def _applying(self, original: Any) -> Any:
+        def apply(optimizer: Any, grads: Any, trainable_variables: Any = None) -> Any:
+            if self._paused or is_copy(optimizer):
+                return original(optimizer, grads, trainable_variables)
+            given = list(grads)
+            own = None if trainable_variables is None else list(trainable_variables)
+            known = compat.trained_by(optimizer) if own is None else own
+            self.hear("applied", lambda: Applied(optimizer, tuple(given), tuple(known)))
+            if not hasattr(optimizer, "inner_optimizer"):
+                return original(optimizer, given, own)
+            with self.paused():  # the inner one's is the same step
+                return original(optimizer, given, own)
+
+        return apply
+
+    def _scaling(self, original: Any) -> Any:
+        def scale_loss(optimizer: Any, loss: Any) -> Any:
+            found = original(optimizer, loss)
+            self.hear("scaled", lambda: LossScaled(optimizer, loss, found))
+            return found
+
+        return scale_loss
+
+    def _normalising(self, original: Any) -> Any:
+        @wraps(original)
+        def call(layer: Any, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+            self.hear(
+                "normalised", lambda: BatchNormCalled(layer, bool(training) and layer.trainable)
+            )
+            return original(layer, inputs, training=training, **kwargs)
+
+        return call

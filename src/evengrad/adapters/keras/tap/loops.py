@@ -1,0 +1,141 @@
+"""Watches every optimizer that a loop of the script's own steps, one run for each."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import wraps
+from typing import Any
+
+import keras
+
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.common.sessions import LiveSession
+from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.measure.update import is_copy
+from evengrad.adapters.keras.tap import native
+from evengrad.adapters.keras.tap.listening import Listening, LossScaled
+from evengrad.adapters.keras.tap.loop import WatchedLoop
+from evengrad.adapters.keras.tap.native import Differentiated
+from evengrad.recording.guard import GuardStopError
+
+
+class Loops:
+    """Steps in where an optimizer is given its gradients; what ``fit`` is watched by goes first.
+
+    Args:
+        session: to report to.
+        hearing: of the script's losses.
+        patches: to be undone at the end.
+    """
+
+    def __init__(self, session: LiveSession, hearing: Listening, patches: Patches) -> None:
+        self.session, self._hearing = session, hearing
+        self.loops: dict[int, WatchedLoop] = {}
+        self._unwatched: dict[int, Any] = {}  # kept, so that an id is that optimizer's
+        self._recent: deque[Differentiated] = deque(maxlen=8)
+        self._scaled: deque[LossScaled] = deque(maxlen=8)
+        self._compiled: list[bool] = []
+        hearing.differentiated.append(self._differentiated)
+        hearing.scaled.append(self._scaled.append)
+        if keras.backend.backend() != "jax":
+            for cls in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer):
+                patches.wrap(cls, "apply", self._stepping)
+                compat.leave_unconverted(vars(cls)["apply"])
+        if keras.backend.backend() == "tensorflow":
+            patches.wrap(compat.function_class(), "__call__", self._calling)
+        patches.on_undo(self.remove)
+
+    def remove(self) -> None:
+        """Take every watch off."""
+        for loop in self.loops.values():
+            loop.take_off()
+
+    def leave(self, optimizer: Any) -> None:
+        """Leave an optimizer to ``fit``, which is watched by itself."""
+        loop = self.loops.pop(id(optimizer), None)
+        if loop is not None:
+            loop.take_off()
+
+    # --- what the script does --------------------------------------------------------------------
+
+    def _stepping(self, original: Any) -> Any:
+        @wraps(original)
+        def apply(optimizer: Any, grads: Any, trainable_variables: Any = None) -> Any:
+            if self._passes(optimizer):
+                return original(optimizer, grads, trainable_variables)
+            given = list(grads)
+            own = None if trainable_variables is None else list(trainable_variables)
+            try:
+                self._start(optimizer, own or compat.trained_by(optimizer))
+            except Exception as error:
+                self._unwatched[id(optimizer)] = optimizer
+                self.session.trouble(error)
+                return original(optimizer, given, own)
+            return optimizer.apply(given, own)
+
+        return apply
+
+    def _passes(self, optimizer: Any) -> bool:
+        """Whether it is watched already, by whomever, or never will be."""
+        mine = id(optimizer) in self._unwatched
+        return mine or is_copy(optimizer) or "apply" in vars(optimizer) or self.session.closed
+
+    def _start(self, optimizer: Any, variables: list[Any]) -> None:
+        session = self.session
+        with native.outside(), self._hearing.paused():
+            if not optimizer.built:
+                optimizer.build(variables)
+            loop = WatchedLoop(
+                optimizer, variables, session.settings, session.watching, session.script
+            )
+            before = self.loops.get(id(optimizer))
+            loop.put_on(None if before is None else before.watching)
+        self.loops[id(optimizer)] = loop
+        loop.tap.jit = any(self._compiled)
+        for event in self._recent:
+            loop.hear(self._unscaled(event))
+
+    def _differentiated(self, event: Differentiated) -> None:
+        self._recent.append(event)
+        for loop in self.loops.values():
+            if loop.on:
+                loop.tap.jit = any(self._compiled)
+                loop.hear(self._unscaled(event))
+
+    def _unscaled(self, event: Differentiated) -> Differentiated:
+        """With the loss that the script would print, where an optimizer has scaled it."""
+        for scaled in self._scaled:
+            if scaled.scaled is event.target:
+                return Differentiated(scaled.loss, event.sources, event.gradients)
+        return event
+
+    def _calling(self, original: Any) -> Any:
+        """A ``tf.function``: the host looks behind the outermost call of all."""
+
+        @wraps(original)
+        def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+            outermost = native.run_by_host() and not self._compiled
+            self._compiled.append(compat.compiles_by_xla(function))
+            loops = [loop for loop in self.loops.values() if loop.on] if outermost else []
+            for loop in loops:
+                loop.before()
+            try:
+                found = original(function, *args, **kwargs)
+            finally:
+                self._compiled.pop()
+            if outermost:
+                self._look()
+            return found
+
+        return call
+
+    def _look(self) -> None:
+        stopped: GuardStopError | None = None
+        for loop in list(self.loops.values()):
+            if loop.on:
+                try:
+                    loop.after()
+                except GuardStopError as error:
+                    stopped = stopped or error
+        if stopped is not None:
+            raise stopped

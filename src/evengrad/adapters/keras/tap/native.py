@@ -1,0 +1,140 @@
+"""What a loop of the script's own is made of on each backend: how it differentiates, and when it has values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import keras
+
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.keras import compat
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Differentiated:
+    """A loss was differentiated.
+
+    Attributes:
+        target: of ``GradientTape.gradient``, of ``backward()``, the value of ``value_and_grad``; None where JAX
+            gives the gradient alone.
+        sources: what it was differentiated by, flat: variables, or tensors; empty on PyTorch.
+        gradients: in the same order, None where no path leads to the target; empty on PyTorch.
+        function: of JAX, with the arguments that it was called with, to be called again; else None.
+        arguments: of the function.
+    """
+
+    target: Any
+    sources: tuple[Any, ...]
+    gradients: tuple[Any, ...]
+    function: Callable[..., Any] | None = None
+    arguments: tuple[Any, ...] = ()
+
+
+Heard = Callable[[Callable[[], Differentiated]], None]
+"""Is given what makes the event, for the case that somebody wants it."""
+
+
+def differentiating(patches: Patches, heard: Heard) -> None:
+    """Hear of every loss that is differentiated, until the patches are undone."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        _by_tape(patches, heard)
+    elif backend == "jax":
+        _by_function(patches, heard)
+    else:
+        from evengrad.adapters.keras.tap.tap_torch import before_backward
+
+        before_backward(patches, lambda loss: heard(lambda: Differentiated(loss, (), ())))
+
+
+def _by_tape(patches: Patches, heard: Heard) -> None:
+    import tensorflow as tf
+
+    def making(original: Any) -> Any:
+        @wraps(original)
+        def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
+            found = original(tape, target, sources, *args, **kwargs)
+            heard(lambda: Differentiated(target, _flat(sources), _flat(found)))
+            return found
+
+        return gradient
+
+    patches.wrap(tf.GradientTape, "gradient", making)
+    compat.leave_unconverted(tf.GradientTape.gradient)
+
+
+def _by_function(patches: Patches, heard: Heard) -> None:
+    import jax
+
+    def making(original: Any, valued: bool) -> Any:
+        @wraps(original)
+        def make(fun: Any, *args: Any, **kwargs: Any) -> Any:
+            inner = original(fun, *args, **kwargs)
+            chosen = kwargs.get("argnums", args[0] if args else 0)
+            auxiliary = kwargs.get("has_aux", args[1] if len(args) > 1 else False)
+
+            @wraps(inner)
+            def call(*given: Any, **named: Any) -> Any:
+                found = inner(*given, **named)
+
+                def event() -> Differentiated:
+                    value: Any = found[0] if valued else None
+                    gradients = found[1] if valued else found[0] if auxiliary else found
+                    if valued and auxiliary:
+                        value = value[0]
+                    numbers = (chosen,) if isinstance(chosen, int) else chosen
+                    sources = [given[n] for n in numbers if n < len(given)]
+                    again = wraps(fun)(lambda *args: fun(*args, **named))
+                    return Differentiated(value, _flat(sources), _flat(gradients), again, given)
+
+                heard(event)
+                return found
+
+            return call
+
+        return make
+
+    patches.wrap(jax, "value_and_grad", lambda original: making(original, True))
+    patches.wrap(jax, "grad", lambda original: making(original, False))
+
+
+def _flat(structure: Any) -> tuple[Any, ...]:
+    """Leaves, with Keras' variables whole and None counted."""
+    return tuple(keras.tree.flatten(structure))
+
+
+def run_by_host() -> bool:
+    """Whether operations have values now, and are not only traced."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.executing_eagerly())
+    return keras.backend.backend() == "torch"
+
+
+def outside() -> Any:
+    """Out of the function that TensorFlow is tracing, where variables have values."""
+    if keras.backend.backend() != "tensorflow":
+        return nullcontext()
+    import tensorflow as tf
+
+    return tf.init_scope()
+
+
+def reached(tensor: Any) -> bool:
+    """Whether a tensor has a value where we are: on TensorFlow not in another function's graph."""
+    if keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    if tf.executing_eagerly():
+        return not tf.is_symbolic_tensor(tensor)
+    graph: Any = tf.compat.v1.get_default_graph()
+    own = getattr(tensor, "graph", None)
+    while graph is not None and graph is not own:
+        graph = getattr(graph, "outer_graph", None)
+    return graph is not None
