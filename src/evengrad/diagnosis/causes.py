@@ -23,6 +23,7 @@ from evengrad.values.finding import Cause
 from evengrad.values.probe import Operation, Probe, Weight
 from evengrad.values.spec import Kind
 
+_JOINS = {"cat", "concat", "concatenate", "hstack", "dstack"}
 _TRANSPARENT = {Kind.RESHAPE, Kind.POOLING, Kind.DROPOUT}
 _HOMOGENEOUS = {"relu", "leaky_relu", "prelu", "linear", "identity"}
 _OF_KIND = {Kind.NORMALISATION: Cause.NORMALISATION, Kind.ACTIVATION: Cause.ACTIVATION}
@@ -77,11 +78,14 @@ class Shares:
         by_cause: cause -> its share, a natural logarithm.
         by_operation: operation -> cause -> its share.
         scales: the layers whose scale matters (no normalisation behind them), forward order.
+        absorbed: operations with weights whose scale a normalisation behind them takes out again: the loss is
+            the same whatever it is.
     """
 
     by_cause: dict[Cause, float]
     by_operation: dict[str, dict[Cause, float]]
     scales: tuple[Scale, ...]
+    absorbed: frozenset[str] = frozenset()
 
 
 def shares(probe: Probe, split: Budget | None = None) -> dict[Cause, float]:
@@ -118,7 +122,8 @@ def attribute(probe: Probe, split: Budget | None = None) -> Shares:
         for cause, part in parts.items():
             by_cause[cause] += part
     by_cause[Cause.ARCHITECTURE] += sum(block.branching for block in split.blocks)
-    return Shares(dict(by_cause), by_operation, tuple(scales.values()))
+    absorbed = frozenset(op.name for op in graph.path if op.weights and _absorbed(graph, op))
+    return Shares(dict(by_cause), by_operation, tuple(scales.values()), absorbed)
 
 
 class _Graph:
@@ -186,15 +191,30 @@ def _unpaired_before(graph: _Graph, op: Operation) -> Operation | None:
 
 
 def _absorbed(graph: _Graph, op: Operation) -> bool:
-    """Whether a normalisation that follows takes the scale of these weights out again."""
-    behind = graph.after(op)
-    if (
-        behind is not None
-        and behind.kind is Kind.ACTIVATION
-        and canonical(behind.type) in _HOMOGENEOUS
-    ):
-        behind = graph.after(behind)
-    return behind is not None and behind.kind is Kind.NORMALISATION
+    """Whether normalisations that follow, whatever the way, take the scale of these weights out again."""
+    if op.kind not in (Kind.WEIGHTS, Kind.EMBEDDING):
+        return False
+    waiting, found = [op], False
+    while waiting:
+        readers = [r for port in waiting.pop().outputs for r in graph.readers[port.tensor]]
+        if not readers:
+            return False
+        for reader in readers:
+            if reader.kind is Kind.NORMALISATION:
+                found = True
+            elif _keeps_scale(reader):
+                waiting.append(reader)
+            else:
+                return False
+    return found
+
+
+def _keeps_scale(op: Operation) -> bool:
+    """Whether twice its input is twice its output; of several that are joined, for each by itself."""
+    if op.kind is Kind.ACTIVATION:
+        return canonical(op.type) in _HOMOGENEOUS
+    joins = op.kind is Kind.MERGE and op.type.lower().strip("_") in _JOINS
+    return op.kind in _TRANSPARENT or joins
 
 
 def _normalised(graph: _Graph, op: Operation, paired: set[str | None]) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from evengrad.diagnosis.budget import Block, Budget, budget
+from evengrad.diagnosis.bypasses import bypassed
 from evengrad.diagnosis.causes import Shares, attribute
 from evengrad.values.finding import Cause
-from evengrad.values.probe import Probe
+from evengrad.values.probe import Operation, Probe, Weight
+from evengrad.values.spec import Kind
 
 DRIFT = math.log(1e3)
 """Three decades between one end of the network and the other. TheDeepChecker (2204.00694) calls
@@ -16,13 +19,22 @@ updates of 1e-4 to 1e-1 of the weights healthy: with a wider drift no single lea
 both ends inside that window. AutoTrainer's figure for vanishing, 1e-3, is the same."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
-    """A probe with its arithmetic. still: the loss of a run from there is known not to have fallen."""
+    """A probe with its arithmetic.
+
+    Attributes:
+        probe: what was measured.
+        budget: its total, split by operation.
+        shares: and by cause.
+        bypassed: the operations that a shorter path goes round.
+        still: the loss of a run from there is known not to have fallen.
+    """
 
     probe: Probe
     budget: Budget
     shares: Shares
+    bypassed: frozenset[str] = frozenset()
     still: bool = False
 
     @property
@@ -35,6 +47,72 @@ class Evidence:
         first = next((i for i, b in enumerate(found) if weighted & set(b.operations)), len(found))
         return found[first:]
 
+    @property
+    def levels(self) -> tuple[tuple[Block, float], ...]:
+        """Those blocks with the log of the gradient at their lower end against the outputs'.
+
+        Where a normalisation that nothing goes round lies above, the scale of the values there means nothing
+        (the loss is the same whatever it is), and the gradient is as much smaller as they are larger: it is
+        taken for values of rms 1. Between weights and the normalisation that takes their scale out there is no
+        level.
+        """
+        found: list[tuple[Block, float]] = []
+        absorbed = False
+        for block in reversed(self.blocks):
+            bottom = self._operations[block.operations[0]]
+            absorbed |= any(
+                self._operations[name].kind is Kind.NORMALISATION and name not in self.bypassed
+                for name in block.operations
+            )
+            between = bottom.kind is Kind.NORMALISATION and self._made_by_absorbed(bottom)
+            if not between:
+                size = self._rms_into(bottom) if absorbed else 1.0
+                found.append((block, block.bottom + (math.log(size) if size > 0 else 0.0)))
+        return tuple(reversed(found))
+
+    def operation(self, name: str) -> Operation:
+        """The one of that name."""
+        return self._operations[name]
+
+    def is_last(self, op: Operation) -> bool:
+        """Whether no weights lie between it and the outputs."""
+        return op.name in self._last
+
+    @cached_property
+    def _last(self) -> frozenset[str]:
+        wanted = {port.tensor for port in self.probe.outputs}
+        found = set()
+        for op in reversed(self.probe.operations):
+            if wanted.intersection(port.tensor for port in op.outputs):
+                if op.kind is Kind.WEIGHTS:
+                    found.add(op.name)
+                else:
+                    wanted.update(port.tensor for port in op.inputs)
+        return frozenset(found)
+
+    @cached_property
+    def _operations(self) -> dict[str, Operation]:
+        return {op.name: op for op in self.probe.operations}
+
+    @cached_property
+    def _makers(self) -> dict[int, Operation]:
+        return {port.tensor: op for op in self.probe.operations for port in op.outputs}
+
+    def _made_by_absorbed(self, op: Operation) -> bool:
+        makers = [self._makers.get(port.tensor) for port in op.inputs]
+        return any(maker is not None and maker.name in self.shares.absorbed for maker in makers)
+
+    def _rms_into(self, op: Operation) -> float:
+        """Root mean square of what an operation reads; 1 where it is not known."""
+        for port in op.inputs:
+            maker = self._makers.get(port.tensor)
+            if maker is not None:
+                return maker.forward.rms
+            for given in self.probe.inputs:
+                if given.port is not None and given.port.tensor == port.tensor:
+                    return given.value.rms
+        return 1.0
+
     def lowest_layer(self, block: Block) -> str:
         """The layer of a block that is nearest to the inputs."""
         return next(op.layer for op in self.probe.operations if op.name == block.operations[0])
@@ -42,6 +120,57 @@ class Evidence:
     def share(self, cause: Cause) -> float:
         """That cause's part of the total log growth, 0 if it has none."""
         return self.shares.by_cause.get(cause, 0.0)
+
+    def plain(self, cause: Cause) -> float:
+        """That cause's part of the growth in what no shorter path goes round."""
+        return sum(
+            parts.get(cause, 0.0)
+            for name, parts in self.shares.by_operation.items()
+            if name not in self.bypassed
+        )
+
+    def matrices(self, op: Operation) -> tuple[Weight, ...]:
+        """Its weights that have a fan-in: no biases, scales or embeddings."""
+        own = (self._weights[name] for name in op.weights if name in self._weights)
+        return tuple(weight for weight in own if weight.fan_in is not None)
+
+    @cached_property
+    def _weights(self) -> dict[str, Weight]:
+        return {weight.name: weight for weight in self.probe.weights}
+
+    def scale_taken_out(self, op: Operation) -> float:
+        """Of a normalisation: the log of the factor by which it enlarges its input; 0 where weights straight
+        before it made it so small.
+        """
+        before, after = self._rms_into(op), op.forward.rms
+        if self._made_by_absorbed(op) or not (before > 0 and after > 0):
+            return 0.0
+        return math.log(after / before)
+
+    def feels_scale(self, name: str) -> bool:
+        """Whether an operation has weights, and their scale is not taken out by a normalisation behind them."""
+        return (
+            bool(self._operations[name].weights)
+            and name not in self.shares.absorbed
+            and (self._operations[name].kind is not Kind.NORMALISATION)
+        )
+
+    def begins_at_zero(self, op: Operation) -> bool:
+        """Whether it passes no gradient yet, by design: what it multiplies by is zero, and has a gradient, so
+        that the first step makes it something else.
+        """
+        own = [self._weights[name] for name in op.weights if name in self._weights]
+        factors = self.matrices(op) or (own if op.forward.rms == 0 else ())
+        zero = [weight for weight in factors if weight.value.rms == 0]
+        return any(w.gradient is not None and w.gradient.rms > 0 for w in zero)
+
+    def hidden_by_zero(self, block: Block) -> bool:
+        """Whether nothing arrives at the lower end of a block as an operation there or above begins at zero."""
+        above = self.budget.blocks[self.budget.blocks.index(block) :]
+        names = [name for b in above for name in b.operations]
+        return block.bottom == -math.inf and any(
+            self.begins_at_zero(self._operations[name]) for name in names
+        )
 
     def causes(self, sign: float) -> tuple[Cause, ...]:
         """The cause with the largest share in the direction of that sign, then all others whose share
@@ -59,4 +188,4 @@ class Evidence:
 def evidence(probe: Probe, *, still: bool = False) -> Evidence:
     """Work out budget and causes of a probe."""
     split = budget(probe)
-    return Evidence(probe, split, attribute(probe, split), still)
+    return Evidence(probe, split, attribute(probe, split), bypassed(probe, split), still)

@@ -45,7 +45,7 @@ def activation_health(
         return None
     saturated = dead = 0.0
     if name in _FLAT:
-        low, high = _FLAT[name] if flat is None else flat
+        low, high = _FLAT[name] if flat is None or name in _ZERO_REGION else flat
         ends = output >= high
         if low is not None:
             ends |= output <= low

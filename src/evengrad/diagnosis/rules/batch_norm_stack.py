@@ -6,8 +6,10 @@ Why it matters: behind BatchNorm a ReLU layer multiplies the gradient by sqrt(pi
 whatever its weights: 45-fold over 20 layers, 14,000-fold over 50. The weights' scale cannot change it, so
 no initialiser cures it.
 
-How it decides: the share of weights, normalisation and the activations between them, above the drift
-of 10^3 (see EG101).
+How it decides: the share of weights, normalisation and the activations between them, above the drift of 10^3
+(see EG101). Only layers count that no shorter path goes round: a residual sum, a concatenation or a short
+branch beside them is a skip, however many weights it leaves out. A normalisation without weights before it (of
+embeddings, of a residual stream) counts without the scale that it takes out, which no training feels.
 
 What to do: skip connections (a pre-activation residual net grows only as a power of depth), fewer layers,
 an activation nearer to linear (SELU 1.035, tanh 1.085 a layer), or LayerNorm in front of ReLU, which is
@@ -37,12 +39,15 @@ HEALTHY = (
 
 def check(evidence: Evidence) -> Iterable[Finding]:
     """Fire where normalised layers' share of the growth exceeds the drift."""
-    share = evidence.share(Cause.NORMALISATION)
+    share = evidence.plain(Cause.NORMALISATION)
     layers = [
         op
         for op in evidence.probe.operations
-        if op.kind is Kind.NORMALISATION and op.name in evidence.shares.by_operation
+        if op.kind is Kind.NORMALISATION
+        and op.name in evidence.shares.by_operation
+        and op.name not in evidence.bypassed
     ]
+    share -= sum(evidence.scale_taken_out(op) for op in layers)
     if not share > DRIFT or not layers:
         return
     yield Finding(

@@ -1,26 +1,31 @@
 """EG101 exploding: the gradient grows from the output to the input.
 
-What it finds: at some depth the norm of the gradient is a thousand times its norm at the model's output.
+What it finds: at some depth the norm of the gradient is a thousand times its norm at the model's output, and
+weights at or below it feel that.
 
 Why it matters: a learning rate that suits the last layers tears up the first ones, or the reverse; the
 loss jumps, and soon a value overflows to inf and NaN.
 
 How it decides: by the budget, relative to the gradient at the output; never by an absolute size. The
 threshold is a drift of 10^3 at any cut point: with three decades between both ends no single rate keeps
-every layer's update in the healthy 1e-4 to 1e-1 of its weights (TheDeepChecker, 2204.00694). The cause is
+every layer's update in the healthy 1e-4 to 1e-1 of its weights (TheDeepChecker, 2204.00694). Below a
+normalisation the gradient is taken for values of rms 1: there the loss does not depend on their scale. Weights
+straight before a normalisation do not count: a step that is too large for them makes them longer, and so the
+next step smaller (Arora 2018); how far a plain stack of them may go is EG401's question. The cause is
 the one with the largest share of the growth: initialisation (weights above the variance-preserving scale),
 activation, normalisation (a plain BatchNorm stack grows by 1.21 a layer) or architecture (residual sums,
 1.41 a block).
 
 What to do: fix the named cause. Clipping bounds the update, not the growth: the layers stay uneven.
 
-References: He 2015 (1502.01852); Hanin 2018 (1801.03744); Yang 2019 (1902.08129).
+References: He 2015 (1502.01852); Hanin 2018 (1801.03744); Yang 2019 (1902.08129); Arora 2018 (1812.03981).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from evengrad.diagnosis.budget import Block
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
@@ -40,14 +45,15 @@ _ADVICE = {
 
 def check(evidence: Evidence) -> Iterable[Finding]:
     """Fire where a cut point's norm exceeds the output's a thousandfold."""
-    worst = max(evidence.blocks, key=lambda block: block.bottom, default=None)
-    if worst is None or not worst.bottom > DRIFT:
+    found = _worst(evidence)
+    if found is None or not found[1] > DRIFT:
         return
+    worst, level = found
     cause = evidence.main_cause(+1.0)
     layer = evidence.lowest_layer(worst)
     yield Finding(
         CODE,
-        f"the gradient grows {fold(worst.bottom)} from the output to the input of {layer}",
+        f"the gradient grows {fold(level)} from the output to the input of {layer}",
         cause,
         Severity.ERROR,
         symptom=Symptom.EXPLODING,
@@ -57,3 +63,13 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         advice=(_ADVICE.get(cause, _ADVICE[Cause.INITIALISATION]),),
         explained_by=(*evidence.causes(+1.0), Cause.INPUT_DATA),
     )
+
+
+def _worst(evidence: Evidence) -> tuple[Block, float] | None:
+    """The level that is highest, with weights at or below it whose scale no normalisation takes out."""
+    felt, own = [], False
+    for block, level in evidence.levels:
+        own |= any(evidence.feels_scale(name) for name in block.operations)
+        if own:
+            felt.append((block, level))
+    return max(felt, key=lambda pair: pair[1], default=None)

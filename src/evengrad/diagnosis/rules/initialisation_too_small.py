@@ -6,11 +6,13 @@ behind them, so far that together they shrink the gradient a thousandfold, or on
 Why it matters: signal and gradient fade by s / g a layer. PyTorch's default for Linear and Conv gives
 s = 0.577 where ReLU needs 1.414: 1.7e-8 over 20 layers.
 
-How it decides: as EG301, with the sign turned. Where the activation by itself lets the gradient vanish
-(EG203), this is an echo of it: another activation wants another scale.
+How it decides: as EG301, with the sign turned. Designs do not count: a layer that a shorter path goes round
+(under a residual stream std 0.02 is small and right); the last layer, which only makes the first answers alike;
+and weights that are all zero but have a gradient, so that the first step makes them something else. Where the
+activation by itself lets the gradient vanish (EG203), this is an echo of it: another activation wants another
+scale.
 
-What to do: the variance-preserving initialiser; a layer whose weights are all zero passes no gradient at all
-(fine at the end of a residual branch, where it does not count here).
+What to do: the variance-preserving initialiser. Two layers of zeros in a row never get a gradient.
 
 References: He 2015 (1502.01852); docs/theory.md, Closed forms.
 """
@@ -21,6 +23,7 @@ from collections.abc import Iterable
 from math import isfinite, log
 
 from evengrad.diagnosis.advice import initialiser
+from evengrad.diagnosis.causes import Scale
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
@@ -35,8 +38,9 @@ _ONE_LAYER = -DRIFT / 2
 
 def check(evidence: Evidence) -> Iterable[Finding]:
     """Fire where the scales of the weights together, or of one layer, are too small."""
-    small = [s for s in evidence.shares.scales if s.log_excess < -log(1.1)]
-    total = evidence.share(Cause.INITIALISATION)
+    counted = [s for s in evidence.shares.scales if not _designed(evidence, s)]
+    small = [s for s in counted if s.log_excess < -log(1.1)]
+    total = sum(s.log_excess for s in counted)
     if not (total < -DRIFT or any(s.log_excess < _ONE_LAYER for s in small)):
         return
     together = sum(s.log_excess for s in small)
@@ -56,3 +60,9 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         advice=tuple(initialiser(evidence.probe, kind) for kind in sorted(kinds, key=str)),
         explained_by=(Cause.ACTIVATION,) if echo else (),
     )
+
+
+def _designed(evidence: Evidence, scale: Scale) -> bool:
+    op = evidence.operation(scale.operation)
+    last = evidence.is_last(op) and scale.actual > 0
+    return last or scale.operation in evidence.bypassed or evidence.begins_at_zero(op)

@@ -5,17 +5,20 @@ What it finds: a learning rate far above the largest stable one for this model, 
 Why it matters: beyond the edge each step overshoots by more than the one before. A little beyond, training
 may catapult to a flatter region and recover; far beyond, the loss rises until it is NaN, or the units die.
 
-How it decides: by critical sharpness, the step along the actual coming update that leaves the loss where it
-was (at most 10 forward passes), or with --precise by the largest eigenvalue of the preconditioned Hessian;
-times a factor of the optimizer (a theorem for the Hessian, measured for the update; docs/learning-rate.md
-has how well that holds). Up to 6 times the edge, or where the coming step itself still lowers the loss,
-training often catapults: the report says so, and this finding does not. Where the update is unusable
-anyway (a gradient that explodes or does not arrive), that comes first.
+How it decides: by critical sharpness, the step along the actual coming update that leaves the loss where it was
+(at most 10 forward passes), or with --precise by the largest eigenvalue of the preconditioned Hessian; times a
+factor of the optimizer (a theorem for the Hessian, measured for the update; docs/learning-rate.md has how well
+that holds). Up to 6 times the edge, or where the coming step itself still lowers the loss, training often
+catapults: the report says so, and this finding does not. Where the update is unusable anyway (a gradient that
+explodes or does not arrive), that comes first. Nothing is said of optimizers whose factor is not known
+(Adadelta, whose rate is 1 by design; Rprop, LBFGS), nor where the weights that the update turns most lie
+straight before a normalisation: they grow with the first steps, and the edge with the square of their length
+(Arora 2018).
 
 What to do: set the rate given, or warm up from a small one to it over some hundred steps.
 
-References: Cohen 2021 (2103.00065); Cohen 2022 (2207.14484); Lewkowycz 2020 (2003.02218); critical sharpness
-(2601.16979); Gilmer 2021 (2110.04369).
+References: Cohen 2021 (2103.00065); Arora 2018 (1812.03981); Cohen 2022 (2207.14484); Lewkowycz 2020
+(2003.02218); critical sharpness (2601.16979); Gilmer 2021 (2110.04369).
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.theory.stability import CATAPULT, largest_stable, verdict
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.probe import Rate
 
 CODE = "EG702"
 SICK = (NetworkCase(learning_rate=1e4), NetworkCase(optimizer="adam", learning_rate=3.0))
@@ -48,7 +52,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     if rate is None or optimizer is None or verdict(rate) != "diverges":
         return
     stable = largest_stable(rate)
-    if not math.isfinite(stable) or stable <= 0.0:
+    if not math.isfinite(stable) or stable <= 0.0 or _unknown(evidence, rate):
         return
     how = "largest eigenvalue" if rate.sharpness is not None else f"{rate.passes} forward passes"
     yield Finding(
@@ -66,3 +70,16 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         advice=(f"set the learning rate to {stable / 2:.1g}, or warm it up from there",),
         explained_by=_ECHO_OF,
     )
+
+
+def _unknown(evidence: Evidence, rate: Rate) -> bool:
+    """Whether the edge at the start says nothing of the training."""
+    if rate.method.family == "other" and rate.sharpness is None:
+        return True
+    turned = {True: 0.0, False: 0.0}  # before a normalisation, and elsewhere
+    for op in evidence.probe.operations:
+        lengthens = op.name in evidence.shares.absorbed
+        for weight in evidence.matrices(op):
+            if weight.update is not None and weight.value.rms > 0:
+                turned[lengthens] = max(turned[lengthens], weight.update / weight.value.rms)
+    return turned[True] > turned[False]

@@ -7,21 +7,26 @@ batch; the next gradient has nothing to do with this one, and the loss jumps.
 
 How it decides: rms(update) / rms(weights) above 1, at which the new weights owe more to the update than to
 what they were (a bound by its meaning; TheDeepChecker warns from 0.1, which Adam's first step reaches on
-any wide layer at its default rate). Biases, scales and weights that are all zero do not count.
+any wide layer at its default rate). Weights below their variance-preserving scale count as if they had it: a
+head or a branch that begins at zero is to be overwritten. Weights whose scale a normalisation takes out do not
+count: a step only turns them, by a right angle at most, and makes them longer, so that the next one turns them
+less (Arora 2018). Nor do biases and scales.
 
 What to do: lower the learning rate by that ratio, or warm it up. Where the gradient explodes, this is an
 echo of that.
 
-References: TheDeepChecker (2204.00694); Gilmer 2021 (2110.04369) on warm-up.
+References: TheDeepChecker (2204.00694); Arora 2018 (1812.03981); Gilmer 2021 (2110.04369) on warm-up.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.probe import Weight
 
 CODE = "EG701"
 SICK = (NetworkCase(learning_rate=300.0), NetworkCase(optimizer="adam", learning_rate=1.0))
@@ -41,9 +46,11 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     """Compare each weight matrix with its coming update."""
     probe = evidence.probe
     ratios = {
-        w.name: w.update / w.value.rms
-        for w in probe.weights
-        if w.fan_in is not None and w.update is not None and w.value.rms > 0
+        weight.name: weight.update / max(weight.value.rms, _preserving(weight))
+        for op in probe.operations
+        if op.name not in evidence.shares.absorbed
+        for weight in evidence.matrices(op)
+        if weight.update is not None
     }
     sick = {name: ratio for name, ratio in ratios.items() if ratio > _WHOLE}
     if not sick or probe.optimizer is None:
@@ -65,3 +72,8 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         advice=(lower + f"at least {sick[worst]:.2g}-fold, or warm it up from there",),
         explained_by=_ECHO_OF,
     )
+
+
+def _preserving(weight: Weight) -> float:
+    """The rms that preserves the variance of what a layer sums."""
+    return 1 / math.sqrt(weight.fan_in) if weight.fan_in else 0.0

@@ -9,8 +9,10 @@ random as they were drawn, or does not learn at all.
 How it decides: by the budget of the data's loss alone, relative to the gradient at the output. An absolute
 threshold would miss it (a global norm of 0.49 with 5e-16 at the first layer), and so would the total
 loss: the gradient of an L2 penalty stays large where the data's is gone. Only cut points count, so a
-residual branch that starts at zero is healthy. The threshold, 1e-3, is AutoTrainer's (ICSE 2021), and the width
-of TheDeepChecker's window for updates (2204.00694). A gradient of exactly 0 at the output counts, too.
+residual branch that starts at zero is healthy, and so is a last layer that does: it has a gradient itself, and
+the first step opens the way. Below a normalisation the gradient is taken for values of rms 1, as in EG101. The
+threshold, 1e-3, is AutoTrainer's (ICSE 2021), and the width of TheDeepChecker's window for updates
+(2204.00694). A gradient of exactly 0 at the output counts, too.
 
 What to do: fix the cause with the largest share: the activation's slope, or the scale of the weights.
 
@@ -46,15 +48,16 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     if evidence.probe.outputs and all(port.norm == 0.0 for port in evidence.probe.outputs):
         yield _nothing(evidence)
         return
-    worst = min(evidence.blocks, key=lambda block: block.bottom, default=None)
-    if worst is None or not worst.bottom < -DRIFT:
+    levels = [pair for pair in evidence.levels if not evidence.hidden_by_zero(pair[0])]
+    worst, level = min(levels, key=lambda pair: pair[1], default=(None, 0.0))
+    if worst is None or not level < -DRIFT:
         return
     cause = evidence.main_cause(-1.0)
     layer = evidence.lowest_layer(worst)
     others = {Cause.ACTIVATION: (Cause.INITIALISATION, Cause.INPUT_DATA)}.get(cause, ())
     yield Finding(
         CODE,
-        f"the gradient fades {fold(worst.bottom)} from the output to the input of {layer}",
+        f"the gradient fades {fold(level)} from the output to the input of {layer}",
         cause,
         Severity.ERROR,
         symptom=Symptom.VANISHING,
