@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
@@ -16,6 +17,7 @@ from torch.optim.optimizer import (
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.torch.loop.loop import Loop
+from evengrad.adapters.torch.loop.names import name_of
 from evengrad.adapters.torch.loop.stepper import Stepper
 from evengrad.adapters.torch.tap import patches
 from evengrad.adapters.torch.tap.lessons import Lessons
@@ -42,7 +44,7 @@ class _Optimizers:
         self.seen: list[tuple[Any, Fact]] = []
         self.patches = Patches()
         note_modules(self.patches)
-        self.loop = Loop(self._seen, session.trouble)
+        self.loop = Loop(self._seen, session.trouble, self._wiped)
         hook = register_optimizer_step_pre_hook(lambda optimizer, *_: self._tap(optimizer))
         self.patches.on_undo(hook.remove)
         self.lessons = Lessons(self.patches)
@@ -90,11 +92,23 @@ class _Optimizers:
         tap = self.taps[key]
         self.begun.append(tap)
         self.loop.begins(tap.optimizer)
-        watching = self.session.watching(subject)
+        watching = self.session.watching(self._named(tap, subject))
         waiting, self.seen = self.seen, []
         for optimizer, fact in waiting:
             self._tell(optimizer, fact, watching)
         return watching
+
+    def _named(self, tap: OptimizerTap, subject: Subject) -> Subject:
+        """With the user's variables, where there are several optimizers."""
+        if len(self.taps) < 2:
+            return subject
+        models = [_called(root) for root in tap.training.roots] or [subject.model]
+        return replace(subject, model=", ".join(models), optimizer=_called(tap.optimizer))
+
+    def _wiped(self, known: list[Stepper]) -> None:
+        """Gradients were set to zero that were made for another one's step."""
+        for tap in patches.wiped([one.optimizer for one in known]):
+            self._tell(tap.optimizer, Fact("losses_opposed"), None)
 
     def _seen(
         self, one: Stepper | None, kind: str, place: Where | None, values: dict[str, Any]
@@ -113,3 +127,8 @@ class _Optimizers:
             watching.fact(fact)
         if not told:
             self.seen.append((optimizer, fact))
+
+
+def _called(value: Any) -> str:
+    name, kind = name_of(value), type(value).__name__
+    return kind if name is None else f"{name} ({kind})"

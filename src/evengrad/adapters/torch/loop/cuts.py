@@ -11,6 +11,7 @@ import torch
 from evengrad.adapters.common.source import where
 from evengrad.adapters.torch.compat import anything_compiled, tensor_table, unseen
 from evengrad.adapters.torch.tap.hearing import ThreadMode, hearing
+from evengrad.adapters.torch.tap.routes import leaves
 from evengrad.values.fact import Where
 
 _MOST = 256  # different places that are remembered of one step
@@ -118,23 +119,6 @@ class CutHearer:
             known = self._cuts[kind, place] = Cut(kind, place, behind)
         known.behind = behind
         return known
-
-
-def leaves(tensors: list[Any]) -> frozenset[int]:
-    """Ids of the leaf tensors that a gradient of these reaches."""
-    found = {id(t) for t in tensors if t.grad_fn is None and t.requires_grad}
-    left = [t.grad_fn for t in tensors if t.grad_fn is not None]
-    seen: set[Any] = set()
-    while left:
-        node = left.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        variable = getattr(node, "variable", None)
-        if variable is not None:
-            found.add(id(variable))
-        left += [child for child, _ in node.next_functions]
-    return frozenset(found)
 
 
 def _tensors(value: Any, depth: int = 3) -> Iterator[Any]:

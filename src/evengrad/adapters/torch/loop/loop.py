@@ -33,10 +33,17 @@ class Loop:
     Args:
         report: takes what was seen.
         trouble: takes an error of our own; the loop is then followed no more.
+        wiped: told of optimizers whose gradients were set to zero.
     """
 
-    def __init__(self, report: Report, trouble: Callable[[Exception], object]) -> None:
+    def __init__(
+        self,
+        report: Report,
+        trouble: Callable[[Exception], object],
+        wiped: Callable[[list[Stepper]], object] = lambda _: None,
+    ) -> None:
         self._trouble = trouble
+        self._wiped = wiped
         self._known: dict[int, Stepper] = {}
         self._zeroing = Zeroing(report)
         self._scaling = ScaledLoss(report)
@@ -200,6 +207,7 @@ class Loop:
                 whose = [one for one in self._living() if _touches(owner, one)]
                 for watcher in self._watchers:
                     watcher.zeroed(whose)
+                self._wiped(whose)
             return result
 
         return zero_grad

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evengrad.adapters.common.source import where
-from evengrad.adapters.torch.loop.cuts import Cut, CutHearer, leaves
+from evengrad.adapters.torch.loop.cuts import Cut, CutHearer
 from evengrad.adapters.torch.loop.names import name_of
 from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher, gradients, sharded
 from evengrad.adapters.torch.tap.models import find_roots
+from evengrad.adapters.torch.tap.routes import leaves
 from evengrad.values.fact import Where
 
 _ENOUGH = 3  # steps

@@ -180,7 +180,7 @@ class DeviceKernel:
         """A row for the host to read; its columns are those of ``read``."""
         zero = self._zero
         losses = [v.detach().float() for v in step.losses]
-        loss = torch.stack(losses).mean() if losses else zero + math.nan
+        loss = torch.stack(losses).sum() if losses else zero + math.nan
         rest = [*figures, loss.to(zero.device)]
         rest.append(zero + 1 if scale is None else scale.reshape(()).float())
         self._rows.append(torch.cat([norms.float(), torch.stack([r.float() for r in rest])]))

@@ -137,7 +137,7 @@ class HostTap:
         return Step(
             step=training.step,
             time=training.watching.now,
-            loss=sum(losses) / len(losses) if losses else math.nan,
+            loss=sum(losses) if losses else math.nan,
             rate=training.rate,
             norm=total,
             clipped=clipped,

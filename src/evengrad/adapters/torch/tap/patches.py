@@ -14,10 +14,12 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import as_list, holders, wrap_norm_clip
 from evengrad.adapters.torch.tap.capture import without_hooks
 from evengrad.adapters.torch.tap.models import find_roots
+from evengrad.adapters.torch.tap.routes import Routes
 from evengrad.adapters.torch.tap.tap import OptimizerTap
 
 _taps: list[weakref.ref[OptimizerTap]] = []
 _patches = Patches()
+_routes = Routes()
 
 
 def add(tap: OptimizerTap) -> None:
@@ -25,6 +27,7 @@ def add(tap: OptimizerTap) -> None:
     if not _taps:
         _patch()
     _taps.append(weakref.ref(tap))
+    _routes.clear()
 
 
 def discard(tap: OptimizerTap) -> None:
@@ -32,6 +35,22 @@ def discard(tap: OptimizerTap) -> None:
     _taps[:] = [ref for ref in _taps if ref() not in (None, tap)]
     if not _taps:
         _patches.undo()
+    _routes.clear()
+
+
+def wiped(optimizers: list[Any]) -> list[OptimizerTap]:
+    """The gradients of these were set to zero.
+
+    Returns:
+        Optimizers with losses that work against one another, as in a GAN: what one steps along was made for
+        another one's weights, too, and was thrown away there.
+    """
+    found: list[OptimizerTap] = []
+    for tap in _living():
+        if any(tap.optimizer is one for one in optimizers):
+            others = _routes.wiped(tap, tap.forget_losses())
+            found += [tap, *others] if others else []
+    return found
 
 
 def _living() -> list[OptimizerTap]:
@@ -53,19 +72,24 @@ def _patch() -> None:
     wrap(torch.nn.Module, "compile", _compile)
 
 
-def _note(loss: Any, scaled: dict[int, tuple[Any, Any]]) -> None:
+def _note(loss: Any, scaled: dict[int, tuple[Any, Any]], gradient: Any = None) -> None:
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
         return
     known = scaled.pop(id(loss), None)
     value = loss if known is None else known[1]
-    for tap in _living():
-        tap.note_loss(value)
+    if isinstance(gradient, torch.Tensor) and gradient.numel() == 1:
+        value = value.detach() * gradient.detach().reshape(value.shape)
+    taps, site = _living(), None
+    if len(taps) > 1:
+        site, taps = _routes.of(loss, taps)
+    for tap in taps:
+        tap.note_loss(value, site)
 
 
 def _backward(original: Any, scaled: dict[int, tuple[Any, Any]]) -> Any:
     def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
         if not has_torch_function((tensor,)):  # else it comes here once more, behind what has one
-            _note(tensor, scaled)
+            _note(tensor, scaled, args[0] if args else kwargs.get("gradient"))
         return original(tensor, *args, **kwargs)
 
     return backward

@@ -7,7 +7,7 @@ so ``look`` is called before it.)
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from evengrad.adapters.torch.tap.loss_calls import LossCalls
 from evengrad.adapters.torch.tap.on_device import DeviceTap, suits
 from evengrad.adapters.torch.tap.on_host import HostTap
 from evengrad.adapters.torch.tap.reading import NormPlan
+from evengrad.adapters.torch.tap.routes import Site
 from evengrad.adapters.torch.tap.training import Pending, Training
 from evengrad.recording import failure
 from evengrad.recording.session import Watching
@@ -60,6 +61,8 @@ class OptimizerTap:
         self._way: HostTap | DeviceTap | None = None
         self._now: Pending | None = None
         self._failed = False
+        self._closing = False  # a closure is making the gradients
+        self._first: list[Any] | None = None  # losses of its first call
         self._hooks = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
@@ -109,10 +112,28 @@ class OptimizerTap:
         own = self.training.index or {id(p): 0 for g in groups for p in g["params"]}
         return any(id(p) in own for p in parameters)
 
-    def note_loss(self, loss: Any) -> None:
-        """A loss whose backward pass begins."""
+    def holds(self, ids: Container[int]) -> bool:
+        """Whether any parameter of the optimizer has one of these ids."""
+        groups = self.optimizer.param_groups
+        return any(id(p) in ids for group in groups for p in group["params"])
+
+    def note_loss(self, loss: Any, site: Site | None = None) -> None:
+        """A loss whose backward pass begins. site: its line, where there are several optimizers."""
         self.training.losses.append(loss.detach())
         del self.training.losses[:-1024]
+        if site is not None:
+            self.training.sites.append(site)
+
+    def forget_losses(self) -> list[Site]:
+        """The gradients since the last step were set to zero: what they are of does not count. The lines of
+        those losses.
+        """
+        training = self.training
+        if self._closing:
+            return []
+        training.losses.clear()
+        sites, training.sites = training.sites, []
+        return sites
 
     def look(self, factor: Any) -> None:
         """The script is about to clip by that factor (a tensor) itself; what is there now is what counts."""
@@ -153,9 +174,17 @@ class OptimizerTap:
             self._calls.stop()
         self.training.listener.stop()
         if closures:
-            return _with_closure(self._decide, args, kwargs)
+            self._closing, self._first = True, None
+            return _with_closure(self._after_closure, args, kwargs)
         self._decide(folding=True)
         return None
+
+    def _after_closure(self) -> None:
+        """The loss of a step is that before it: of the closure's first call."""
+        if self._first is None:
+            self._first = list(self.training.losses)
+        self.training.losses[:] = self._first
+        self._decide(folding=False)
 
     def _decide(self, folding: bool) -> None:
         """Look, clip, and refuse the step if need be; raises GuardStopError alone."""
@@ -186,6 +215,7 @@ class OptimizerTap:
 
     def _after(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
         pending, self._now = self._now, None
+        self._closing = False
         if pending is None or self._way is None or not self._watching():
             self._calls.silence()
             return
@@ -229,7 +259,7 @@ class OptimizerTap:
             self.training.watching.trouble(error)
 
 
-def _with_closure(decide: Callable[..., None], args: Any, kwargs: Any) -> tuple[Any, Any]:
+def _with_closure(decide: Callable[[], None], args: Any, kwargs: Any) -> tuple[Any, Any]:
     """The closure that makes the gradients, with a look at them behind it."""
 
     def wrapped(closure: Any) -> Any:
@@ -238,7 +268,7 @@ def _with_closure(decide: Callable[..., None], args: Any, kwargs: Any) -> tuple[
 
         def look(*a: Any, **k: Any) -> Any:
             value = closure(*a, **k)
-            decide(folding=False)
+            decide()
             return value
 
         return look
