@@ -107,8 +107,7 @@ class _Optimizers:
 
     def _wiped(self, known: list[Stepper]) -> None:
         """Gradients were set to zero that were made for another one's step."""
-        for tap in patches.wiped([one.optimizer for one in known]):
-            self._tell(tap.optimizer, Fact("losses_opposed"), None)
+        patches.wiped([one.optimizer for one in known])
 
     def _seen(
         self, one: Stepper | None, kind: str, place: Where | None, values: dict[str, Any]

@@ -38,19 +38,11 @@ def discard(tap: OptimizerTap) -> None:
     _routes.clear()
 
 
-def wiped(optimizers: list[Any]) -> list[OptimizerTap]:
-    """The gradients of these were set to zero.
-
-    Returns:
-        Optimizers with losses that work against one another, as in a GAN: what one steps along was made for
-        another one's weights, too, and was thrown away there.
-    """
-    found: list[OptimizerTap] = []
+def wiped(optimizers: list[Any]) -> None:
+    """The gradients of these were set to zero: losses since their last steps are other optimizers' alone."""
     for tap in _living():
         if any(tap.optimizer is one for one in optimizers):
-            others = _routes.wiped(tap, tap.forget_losses())
-            found += [tap, *others] if others else []
-    return found
+            _routes.wiped(tap, tap.forget_losses())
 
 
 def _living() -> list[OptimizerTap]:

@@ -4,51 +4,51 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 from evengrad.adapters.common.source import own_frame
 
-if TYPE_CHECKING:
-    from evengrad.adapters.torch.tap.tap import OptimizerTap
-
-Site = tuple[tuple[CodeType, int], ...]
+T = TypeVar("T", bound="LossTaker")
+BackwardSite = tuple[tuple[CodeType, int], ...]
 _FRAMES = 3  # a script's own helper that calls backward() is called from several places
+
+
+class LossTaker(Protocol):
+    """Told of losses."""
+
+    def holds(self, ids: Container[int]) -> bool:
+        """Whether any parameter of its optimizer has one of these ids."""
 
 
 class Routes:
     """Learnt at the first backward pass of each line; later ones are looked up."""
 
     def __init__(self) -> None:
-        self._known: dict[Site, list[weakref.ref[OptimizerTap]]] = {}
+        self._known: dict[BackwardSite, list[weakref.ref[LossTaker]]] = {}
 
     def clear(self) -> None:
         """There are other optimizers now."""
         self._known.clear()
 
-    def of(self, loss: Any, taps: Sequence[OptimizerTap]) -> tuple[Site, list[OptimizerTap]]:
+    def of(self, loss: Any, taps: Sequence[T]) -> tuple[BackwardSite, list[T]]:
         """The line of this backward pass, and those whose weights it reaches; all where it reaches none."""
         site = _site()
         if site not in self._known:
             reached = leaves([loss])
             self._known[site] = [weakref.ref(tap) for tap in taps if tap.holds(reached)]
-        known = [tap for ref in self._known[site] if (tap := ref()) is not None]
-        return site, known or list(taps)
+        known = [ref() for ref in self._known[site]]
+        return site, [tap for tap in taps if any(tap is one for one in known)] or list(taps)
 
-    def wiped(self, tap: OptimizerTap, sites: Sequence[Site]) -> list[OptimizerTap]:
-        """What these lines gave an optimizer was set to zero before it stepped: they are not its own.
-
-        Returns:
-            The others that do use them.
+    def wiped(self, tap: LossTaker, sites: Sequence[BackwardSite]) -> None:
+        """What these lines gave an optimizer was set to zero before it stepped: they are others' where there
+        are others.
         """
-        found: list[OptimizerTap] = []
         for site in sites:
             others = [ref for ref in self._known.get(site, ()) if ref() not in (None, tap)]
             if others:
                 self._known[site] = others
-                found += [other for ref in others if (other := ref()) is not None]
-        return found
 
 
 def leaves(tensors: Sequence[Any]) -> frozenset[int]:
@@ -68,7 +68,7 @@ def leaves(tensors: Sequence[Any]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _site() -> Site:
+def _site() -> BackwardSite:
     frame: FrameType | None = own_frame(sys._getframe(1))
     found: list[tuple[CodeType, int]] = []
     while frame is not None and len(found) < _FRAMES:

@@ -21,7 +21,7 @@ from evengrad.adapters.torch.tap.loss_calls import LossCalls
 from evengrad.adapters.torch.tap.on_device import DeviceTap, suits
 from evengrad.adapters.torch.tap.on_host import HostTap
 from evengrad.adapters.torch.tap.reading import NormPlan
-from evengrad.adapters.torch.tap.routes import Site
+from evengrad.adapters.torch.tap.routes import BackwardSite
 from evengrad.adapters.torch.tap.training import Pending, Training
 from evengrad.recording import failure
 from evengrad.recording.session import Watching
@@ -117,14 +117,14 @@ class OptimizerTap:
         groups = self.optimizer.param_groups
         return any(id(p) in ids for group in groups for p in group["params"])
 
-    def note_loss(self, loss: Any, site: Site | None = None) -> None:
+    def note_loss(self, loss: Any, site: BackwardSite | None = None) -> None:
         """A loss whose backward pass begins. site: its line, where there are several optimizers."""
         self.training.losses.append(loss.detach())
         del self.training.losses[:-1024]
         if site is not None:
             self.training.sites.append(site)
 
-    def forget_losses(self) -> list[Site]:
+    def forget_losses(self) -> list[BackwardSite]:
         """The gradients since the last step were set to zero: what they are of does not count. The lines of
         those losses.
         """

@@ -17,7 +17,7 @@ from evengrad.adapters.torch.tap.capture import Capture, ForwardCall, arrays_of
 from evengrad.adapters.torch.tap.clipping import release
 from evengrad.adapters.torch.tap.origin import find
 from evengrad.adapters.torch.tap.reading import NormPlan, Observation, together
-from evengrad.adapters.torch.tap.routes import Site
+from evengrad.adapters.torch.tap.routes import BackwardSite
 from evengrad.adapters.torch.tap.subject import names_of, subject_of
 from evengrad.recording import guard as guards
 from evengrad.recording.blackbox import BlackBox
@@ -63,9 +63,9 @@ class Pending:
 
 
 class Training:
-    """What both ways of looking at a step share. step: its number. losses, sites, seen, user_factor: of this step
-    so far, sites being the lines of the losses, seen the norms before the script's own clip, and user_factor
-    what that multiplied by.
+    """What both ways of looking at a step share. step: its number. losses, sites, seen, user_factor: of this
+    step so far, sites being the lines of the losses, seen the norms before the script's own clip, and
+    user_factor what that multiplied by.
     """
 
     def __init__(self, optimizer: Any, roots: Sequence[Any], settings: Settings) -> None:
@@ -74,7 +74,7 @@ class Training:
         self.roots = list(roots)
         self.step = 0
         self.losses: list[Any] = []
-        self.sites: list[Site] = []
+        self.sites: list[BackwardSite] = []
         self.seen: Any = None
         self.user_factor: Any = 1.0
         self.index: dict[int, int] = {}
