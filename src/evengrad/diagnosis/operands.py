@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import math
+import re
 
 from evengrad.values.fact import Fact
+from evengrad.values.probe import Frontend
 
 _LONGEST = 60
+_TENSORFLOW = {
+    "log": "math.log",
+    "log1p": "math.log1p",
+    "rsqrt": "math.rsqrt",
+    "clip": "clip_by_value",
+    "sum": "reduce_sum",
+    "mean": "reduce_mean",
+    "var": "math.reduce_variance",
+    "arccos": "acos",
+    "arcsin": "asin",
+    "arctan2": "atan2",
+    "power": "pow",
+    "log_softmax": "nn.log_softmax",
+    "log_sigmoid": "math.log_sigmoid",
+    "logsumexp": "reduce_logsumexp",
+    "softplus": "math.softplus",
+    "softmax": "nn.softmax",
+}
+"""What TensorFlow calls differently from ``keras.ops``."""
+_JAX = {"log_softmax": "nn.log_softmax", "log_sigmoid": "nn.log_sigmoid", "rsqrt": "lax.rsqrt"}
+_JAX |= {"logsumexp": "nn.logsumexp", "softplus": "nn.softplus", "softmax": "nn.softmax"}
 
 
 def operand(fact: Fact, other: str = "x") -> str:
@@ -51,6 +74,28 @@ def zeros(fact: Fact) -> float:
 def backward(fact: Fact) -> bool:
     """Whether it was born in the backward pass."""
     return fact.values.get("direction") == "backward"
+
+
+def code(fact: Fact, frontend: Frontend, torch: str, keras: str) -> str:
+    """One of two, ``keras.ops`` in the words of what the user calls: tf.sqrt, jnp.sqrt."""
+    if frontend == "torch":
+        return torch
+    call = str(fact.values.get("call") or "")
+    if call.startswith("tf."):
+        return re.sub(r"\bops\.(\w+)", lambda m: f"tf.{_TENSORFLOW.get(m[1], m[1])}", keras)
+    if call.startswith(("jnp.", "jax.")):
+        return re.sub(r"\bops\.(\w+)", _in_jax, keras)
+    return keras
+
+
+def _in_jax(match: re.Match[str]) -> str:
+    name = match[1]
+    return f"jax.{_JAX[name]}" if name in _JAX else f"jnp.{name}"
+
+
+def hidden(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
+    """What to say where a ``where`` discards the branch; nothing elsewhere."""
+    return hidden_torch(fact) if frontend == "torch" else hidden_keras(fact)
 
 
 def hidden_torch(fact: Fact) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evengrad.diagnosis.operands import atom, epsilon, hidden_keras, hidden_torch, operand, zeros
+from evengrad.diagnosis.operands import atom, code, epsilon, hidden, low, operand, zeros
 from evengrad.values.fact import Fact
 from evengrad.values.probe import Frontend
 
@@ -15,15 +15,23 @@ def why(fact: Fact) -> str:
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
-    """An epsilon in the divisor."""
-    eps = epsilon(fact)
-    if frontend == "keras":
-        code = (
-            f"a / ({operand(fact, 'b')} + {eps}), or a / ops.maximum({operand(fact, 'b')}, {eps})"
-        )
-        return (
-            f"keep the divisor away from 0 (an epsilon or a clamp): {code}",
-            *hidden_keras(fact),
-        )
-    code = f"a / ({operand(fact, 'b')} + {eps}), or a / {atom(fact, 'b')}.clamp(min={eps})"
-    return (f"keep the divisor away from 0 (an epsilon or a clamp): {code}", *hidden_torch(fact))
+    """An epsilon in the divisor; of what counts at least 1."""
+    eps, b = epsilon(fact), operand(fact, "b")
+    added = f"a / ({b} + {eps})" if low(fact) >= 0 else ""
+    clamped = code(
+        fact, frontend, f"a / {atom(fact, 'b')}.clamp(min={eps})", f"a / ops.maximum({b}, {eps})"
+    )
+    signed = code(
+        fact,
+        frontend,
+        f"torch.where({b} == 0, torch.full_like({b}, {eps}), {b})",
+        f"ops.where({b} == 0, {eps}, {b})",
+    )
+    cure = f"{added}, or {clamped}" if added else f"a / {signed}"
+    one = code(fact, frontend, f"{atom(fact, 'b')}.clamp(min=1)", f"ops.maximum({b}, 1)")
+    counts = (f"where it counts elements (a mask's sum): a / {one}",) if "sum" in b else ()
+    return (
+        f"keep the divisor away from 0 (an epsilon or a clamp): {cure}",
+        *counts,
+        *hidden(fact, frontend),
+    )

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from evengrad.diagnosis.operands import (
-    atom,
-    epsilon,
-    hidden_keras,
-    hidden_torch,
-    low,
-    operand,
-)
+from evengrad.diagnosis.operands import atom, code, epsilon, hidden, low, operand
 from evengrad.values.fact import Fact
 from evengrad.values.probe import Frontend
 
@@ -22,18 +15,22 @@ def why(fact: Fact) -> str:
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
-    """From logits where it is a probability, else a clamp."""
+    """A clamp; from the logits where it is a probability."""
     eps = epsilon(fact)
-    if frontend == "keras":
-        return (
-            f"keep its argument above 0: ops.log(ops.maximum({operand(fact)}, {eps}))",
-            "where it is the logarithm of a softmax or sigmoid, take it from the logits: "
-            "ops.log_softmax(logits), ops.log_sigmoid(logits), or a loss with from_logits=True",
-            *hidden_keras(fact),
-        )
-    return (
-        f"keep its argument above 0: torch.log({atom(fact)}.clamp(min={eps}))",
-        "where it is the logarithm of a softmax or sigmoid, take it from the logits: "
+    cure = code(
+        fact,
+        frontend,
+        f"torch.log({atom(fact)}.clamp(min={eps}))",
+        f"ops.log(ops.maximum({operand(fact)}, {eps}))",
+    )
+    logits = code(
+        fact,
+        frontend,
         "F.log_softmax(logits, -1), F.logsigmoid(logits), F.cross_entropy(logits, y)",
-        *hidden_torch(fact),
+        "ops.log_softmax(logits), ops.log_sigmoid(logits), or a loss with from_logits=True",
+    )
+    return (
+        f"keep its argument above 0 (a clamp or an epsilon): {cure}",
+        f"where it is the logarithm of a softmax or sigmoid, take it from the logits: {logits}",
+        *hidden(fact, frontend),
     )

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from evengrad.diagnosis.operands import (
-    atom,
-    epsilon,
-    hidden_keras,
-    hidden_torch,
-    low,
-    operand,
-)
+from evengrad.diagnosis.operands import atom, code, epsilon, hidden, low, operand
 from evengrad.values.fact import Fact
 from evengrad.values.probe import Frontend
 
@@ -24,10 +17,8 @@ def why(fact: Fact) -> str:
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
     """Clamp below 0, else add an epsilon inside the root."""
     eps, x = epsilon(fact), operand(fact)
-    if frontend == "keras":
-        code = f"ops.sqrt(ops.maximum({x}, {eps}))"
-        return (f"keep its argument above 0 (a clamp or an epsilon): {code}", *hidden_keras(fact))
-    code = f"torch.sqrt({atom(fact)}.clamp(min={eps}))"
+    torch = f"torch.sqrt({atom(fact)}.clamp(min={eps}))"
     if low(fact) >= 0:
-        code = f"torch.sqrt({x} + {eps})"
-    return (f"keep its argument above 0 (a clamp or an epsilon): {code}", *hidden_torch(fact))
+        torch = f"torch.sqrt({x} + {eps})"
+    cure = code(fact, frontend, torch, f"ops.sqrt(ops.maximum({x}, {eps}))")
+    return (f"keep its argument above 0 (a clamp or an epsilon): {cure}", *hidden(fact, frontend))
