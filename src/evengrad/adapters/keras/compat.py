@@ -719,14 +719,14 @@ def add_op_callback(callback: Callable[..., None]) -> None:
     """TensorFlow: called behind each operation of this thread, as ``enable_check_numerics`` is. Without: no
     operation can be seen.
     """
-    module = "tensorflow.python.framework.op_callbacks"
-    _needed("op_callbacks", _imported(module, "add_op_callback"))(callback)
+    known = _imported("tensorflow.python.framework.op_callbacks", "add_op_callback")
+    _needed("op_callbacks", known)(callback)
 
 
 def remove_op_callback(callback: Callable[..., None]) -> None:
     """Take it off again."""
-    module = "tensorflow.python.framework.op_callbacks"
-    _needed("op_callbacks", _imported(module, "remove_op_callback"))(callback)
+    known = _imported("tensorflow.python.framework.op_callbacks", "remove_op_callback")
+    _needed("op_callbacks", known)(callback)
 
 
 def eager_number(tensor: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -13,6 +14,7 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, Session
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
+from evengrad.adapters.keras.facts.batch import facts_of
 from evengrad.adapters.keras.intercept import Handler, intercept
 from evengrad.adapters.keras.measure.update import is_copy
 from evengrad.adapters.keras.probe import probe
@@ -71,6 +73,7 @@ def _measuring(
                 warnings.simplefilter("ignore")
                 batch = _read(first_batch, given)
             found = probe(model, batch=batch, rate=True, precise=session.precise)
+            found = replace(found, facts=(*found.facts, *facts_of(model, batch)))
         except EvengradError as error:
             session.fail(error)
         except Exception as error:

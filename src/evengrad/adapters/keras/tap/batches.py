@@ -58,7 +58,8 @@ class Batches:
 
 def in_graph(batches: Batches, status: Any, every: int) -> Callable[..., Any]:
     """Instead of ``compat.STEP_WRAPPER`` of a TensorFlow model: outside of what is compiled by XLA, the
-    batch of a step that was refused since the host last looked is handed over, and of those that are sampled.
+    batches of the first steps, of those that are sampled, and of one that was refused since the host last
+    looked are handed over.
     """
     import tensorflow as tf
 

@@ -68,7 +68,7 @@ class WatchedLoop(Watched):
             self.ring, kind = HostRing(count, _ROWS, settings, corruptible), TorchTap
         else:
             self.ring = LooseRing(self.inner, count, _ROWS, settings, corruptible)
-        self.batches = Batches(1)  # the host sees none
+        self.batches = Batches(1, lambda _: None)  # the host sees none
         self.tap = kind(
             self.optimizer, self.variables, self.tensors, self.ring, settings, self._failed
         )

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.facts.batch import facts_of
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import origin, saving
 from evengrad.adapters.keras.tap.access import InState, access_to
@@ -97,6 +98,7 @@ class Watched:
         self._reach: Floats = np.zeros(len(self.tensors))
         self._new = True
         self._lesson = KerasLesson(self.model)
+        self._seen = False
 
     # --- on and off ----------------------------------------------------------------------------
 
@@ -182,12 +184,24 @@ class Watched:
         for step in range(self._begun, status.begun):
             self._times[step] = now
         self._begun = status.begun
+        self._see_losses()
         if status.refused > self._refused:
             self._refuse(status)
         elif any(map(self.settings.observed, range(self._read, status.begun))) or (
             status.begun - self._read >= _LATEST
         ):
             self._deliver()
+
+    def _see_losses(self) -> None:
+        """Once, what the losses are given of the first batch."""
+        if self._seen or not self._begun:
+            return
+        self._seen = True
+        batch = self.batches.of(0)
+        if batch is not None:
+            with self.access.filled():
+                for fact in facts_of(self.model, batch):
+                    self._watching.fact(fact)
 
     def _flush(self) -> None:
         try:

@@ -1,0 +1,56 @@
+"""What the losses of a model are given, from one batch: its own forward pass and loss, computed once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.backend.state import untouched
+from evengrad.adapters.keras.facts.calls import LossHeard, hearing_losses
+from evengrad.adapters.keras.facts.heads import judge_head
+from evengrad.adapters.keras.facts.targets import judge_targets
+from evengrad.values.fact import Fact
+
+_JUDGES = {"targets_outside": judge_targets, "one_unit_softmax": judge_head}
+
+
+class HeardLosses:
+    """Judges each call of a loss; ``facts`` are one a kind and line."""
+
+    def __init__(self) -> None:
+        self._found: dict[Any, Fact] = {}
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """So far. Of a loss of the user's own, what a loss of Keras in it says is the better word."""
+        own = [f for f in self._found.values() if f.values.get("kind") != "reach"]
+        told = {f.kind for f in own}
+        return (*own, *(f for f in self._found.values() if f not in own and f.kind not in told))
+
+    def __call__(self, call: LossHeard) -> None:
+        """One more call."""
+        for kind, judge in _JUDGES.items():
+            values = judge(call)
+            if values is not None:
+                self._found.setdefault((kind, call.where), Fact(kind, call.where, None, values))
+
+
+def facts_of(model: Any, batch: Any) -> tuple[Fact, ...]:
+    """Of a compiled model on (x, y, sample_weight); nothing of it is changed. Empty where the batch cannot be
+    given to it.
+    """
+    heard = HeardLosses()
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(tuple(batch))
+    x, y, weight = (keras.tree.map_structure(_tensor, part) for part in (x, y, weight))
+    try:
+        with untouched(model), keras.StatelessScope(), hearing_losses(heard):
+            compat.compute_loss(model, x, y, model(x, training=True), weight)
+    except Exception:  # what the loss cannot take was heard before it was called
+        return heard.facts
+    return heard.facts
+
+
+def _tensor(value: Any) -> Any:
+    return None if value is None else keras.ops.convert_to_tensor(value)

@@ -1,0 +1,178 @@
+"""Hears the calls of losses and of closing activations, however the script came by the functions."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+import textwrap
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import CodeType, FrameType
+from typing import Any
+
+import keras
+
+from evengrad.adapters.common.source import where
+from evengrad.values.fact import Where
+
+_LOSSES = (
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "dice",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "sparse_categorical_crossentropy",
+    "squared_hinge",
+    "tversky",
+)
+_OPERATIONS = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
+_OF_TENSORFLOW = (
+    "sigmoid_cross_entropy_with_logits",
+    "softmax_cross_entropy_with_logits",
+    "sparse_softmax_cross_entropy_with_logits",
+)
+_HEADS = ("sigmoid", "softmax", "tanh")
+_TARGETS = ("y_true", "target", "labels")
+_LARGE = 10  # no weight or epsilon of a loss, but what a range is divided by
+_OUTPUTS = ("y_pred", "output", "logits")
+
+
+@dataclass(frozen=True, slots=True)
+class LossHeard:
+    """A loss was called.
+
+    Attributes:
+        function: its name, as Keras or TensorFlow has it, or the user's own function's.
+        own: it is a function or class of the user's, which takes the targets as they are.
+        target: what it compares with.
+        output: what it compares.
+        logits: it takes the output for logits.
+        ignored: the class number that counts as no label.
+        head: the activation that made the output, None where it is none or not known.
+        where: the user's line.
+    """
+
+    function: str
+    own: bool
+    target: Any
+    output: Any
+    logits: bool
+    ignored: int | None
+    head: str | None
+    where: Where | None
+
+
+@contextmanager
+def hearing_losses(told: Callable[[LossHeard], None]) -> Iterator[None]:
+    """While it lasts, and in this thread, each call of a loss is told before it is made."""
+    ear, before = _Ear(told), sys.getprofile()
+    sys.setprofile(ear)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+class _Ear:
+    """A profile function: Python calls it at each call and return."""
+
+    def __init__(self, told: Callable[[LossHeard], None]) -> None:
+        self._told = told
+        self._inside: FrameType | None = None
+        self._heads: deque[tuple[Any, str]] = deque(maxlen=32)
+        self._losses, self._activations = _loss_codes(), _head_codes()
+        self._around = keras.losses.Loss.__call__.__code__
+
+    def __call__(self, frame: FrameType, event: str, given: Any) -> None:
+        code = frame.f_code
+        if event == "return":
+            if frame is self._inside:
+                self._inside = None
+            elif code in self._activations and given is not None:
+                self._heads.append((given, self._activations[code]))
+        elif event == "call" and self._inside is None:
+            if code in self._losses:
+                self._inside = frame
+                self._hear(self._losses[code], False, frame)
+            elif code is self._around:
+                self._hear_own(frame)
+
+    def _hear_own(self, frame: FrameType) -> None:
+        """A loss as an object: of interest where it is the user's own; Keras' functions speak themselves."""
+        loss = frame.f_locals["self"]
+        function = getattr(loss, "fn", None)
+        if function is None:
+            if type(loss).__module__.startswith("keras."):
+                return
+            function, name = type(loss).call, type(loss).__name__
+        else:
+            name = str(getattr(function, "__name__", type(function).__name__))
+        if getattr(function, "__code__", None) not in self._losses and not _scales(function):
+            self._hear(name, True, frame)
+
+    def _hear(self, function: str, own: bool, frame: FrameType) -> None:
+        given = frame.f_locals
+        target, output = (_first(given, names) for names in (_TARGETS, _OUTPUTS))
+        if target is None or output is None:
+            return
+        head = next((h for value, h in reversed(self._heads) if value is output), None)
+        logits = bool(given.get("from_logits", "logits" in given))
+        ignored = given.get("ignore_class")
+        self._told(LossHeard(function, own, target, output, logits, ignored, head, where(frame)))
+
+
+def _scales(function: Any) -> bool:
+    """Whether a loss of the user's may bring its targets into range itself: it compares something, or has a
+    number in it such as 255; or its source is not known.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return True
+    return any(
+        isinstance(n, ast.Compare)
+        or (isinstance(n, ast.Constant) and isinstance(n.value, int | float) and n.value >= _LARGE)
+        for n in ast.walk(tree)
+    )
+
+
+def _first(given: dict[str, Any], names: tuple[str, ...]) -> Any:
+    return next((given[n] for n in names if given.get(n) is not None), None)
+
+
+@cache
+def _loss_codes() -> dict[CodeType, str]:
+    found = {_code(getattr(keras.losses, n, None)): n for n in _LOSSES}
+    found |= {_code(getattr(keras.ops, n, None)): n for n in _OPERATIONS}
+    if keras.backend.backend() == "tensorflow":
+        nn = importlib.import_module("tensorflow").nn
+        found |= {_code(getattr(nn, n, None)): n for n in _OF_TENSORFLOW}
+    return {code: name for code, name in found.items() if code is not None}
+
+
+@cache
+def _head_codes() -> dict[CodeType, str]:
+    places: list[Any] = [keras.activations, keras.ops]
+    if keras.backend.backend() == "tensorflow":
+        places.append(importlib.import_module("tensorflow").nn)
+    found = {_code(getattr(place, n, None)): n for place in places for n in _HEADS}
+    return {code: name for code, name in found.items() if code is not None}
+
+
+def _code(function: Any) -> CodeType | None:
+    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    return code if isinstance(code, CodeType) else None
