@@ -14,7 +14,7 @@ import numpy.typing as npt
 from evengrad.errors import EvengradError
 from evengrad.values.wording import count
 
-Phase = Literal["batch", "weights", "forward", "backward"]
+Phase = Literal["batch", "weights", "forward", "backward", "update"]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -38,7 +38,7 @@ class Origin:
 
     Attributes:
         layer: the user's own name, "input", "labels" or "loss".
-        phase: in the forward or the backward pass, in the weights, or in the batch.
+        phase: in the forward or the backward pass, in the weights, in the batch, or in the optimizer's update.
         message: one line for people.
         operations: of a probe of that step, forward order.
     """

@@ -46,12 +46,14 @@ class RefusedStep:
         norms: of the gradients before the clip, (tensors,).
         kind: why it was refused.
         box: makes the black box, the origin with it; called at most once, with why the step was refused.
+        what: was wrong, in words; empty where norms and origin say it.
     """
 
     step: Step
     norms: Floats
     kind: EventKind
     box: Callable[[EventKind], BlackBox]
+    what: str = ""
 
 
 def _safely(
@@ -284,6 +286,8 @@ class Watching:
 
 
 def _in_words(refused: RefusedStep, origin: Origin | None, subject: Subject) -> str:
+    if refused.what:
+        return refused.what
     if refused.kind is EventKind.NON_FINITE:
         bad = [
             t for t, n in zip(subject.tensors, refused.norms, strict=True) if not math.isfinite(n)

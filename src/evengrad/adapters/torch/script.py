@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,10 @@ from evengrad.adapters.torch.measure.rerun import rerun
 from evengrad.adapters.torch.measure.update import coming_update, describe
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.state import untouched
-from evengrad.adapters.torch.tap.models import note_modules
+from evengrad.adapters.torch.tap.models import find_roots, note_modules
+from evengrad.adapters.torch.tap.reading import non_finite
+from evengrad.adapters.torch.tap.subject import names_of
+from evengrad.adapters.torch.tap.undo import update_fact
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.values.fact import Fact, Where
 from evengrad.values.probe import Optimizer, Probe
@@ -184,7 +188,16 @@ class _FirstStep:
             updates = coming_update(optimizer)
         except Exception as error:
             notes = (f"the coming update could not be worked out: {error}",)
+        self._spoiled(optimizer, updates)
         self._deliver(updates, describe(optimizer), notes, optimizer)
+
+    def _spoiled(self, optimizer: torch.optim.Optimizer, updates: dict[int, float]) -> None:
+        """Weights that finite gradients would make NaN or infinite."""
+        own = [p for group in optimizer.param_groups for p in group["params"]]
+        bad = [p for p in own if not math.isfinite(updates.get(id(p), 0.0))]
+        if bad and not any(non_finite(t) for p in bad for t in (p, p.grad)):
+            names = names_of(optimizer, find_roots(own))
+            self.facts.append(update_fact(optimizer, names, 0, bad, None)[0])
 
     def _deliver(
         self,

@@ -12,6 +12,7 @@ import torch
 from evengrad.adapters.torch.tap.device_kernel import DeviceKernel, DeviceStep, StepRow, fits
 from evengrad.adapters.torch.tap.reading import as_host, norms
 from evengrad.adapters.torch.tap.training import Pending, Training
+from evengrad.adapters.torch.tap.undo import fragile
 from evengrad.recording import guard as guards
 from evengrad.recording.guard import Action
 from evengrad.recording.session import RefusedStep
@@ -133,6 +134,8 @@ class DeviceTap:
 
 def suits(training: Training, wanted: bool | None) -> bool:
     """Whether to leave it to the device. wanted: None for "where that saves waiting", on an accelerator."""
+    if fragile(training.optimizer):
+        return False  # its updates are looked at one by one
     device = next(iter(training.names.values())).device
     chosen = device.type != "cpu" if wanted is None else wanted
     return chosen and fits(training.optimizer, training.settings.clip, device)

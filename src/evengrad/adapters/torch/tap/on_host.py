@@ -11,6 +11,7 @@ import numpy as np
 from evengrad.adapters.torch.tap.clipping import Clipper, UpdateClipper, multiply, total_norm
 from evengrad.adapters.torch.tap.reading import NormPlan, as_host, exact, non_finite
 from evengrad.adapters.torch.tap.training import Pending, Training
+from evengrad.adapters.torch.tap.undo import UpdateCheck, fragile, update_fact
 from evengrad.recording import guard as guards
 from evengrad.recording.clip import NormClip, OnHost, UpdateClip
 from evengrad.recording.guard import Action
@@ -34,6 +35,8 @@ class HostTap:
         self._update_clip = UpdateClipper(clip) if isinstance(clip, UpdateClip) else None
         self._reach: Floats = np.zeros(len(training.names))
         self._reaching = False
+        self._fragile = fragile(training.optimizer)
+        self._update: UpdateCheck | None = None
 
     def before_own_clip(self, factor: Any) -> None:
         """The script is about to multiply the gradients by that factor, a tensor."""
@@ -67,12 +70,19 @@ class HostTap:
         if training.settings.guard is None and not math.isfinite(total):
             self._report(pending, factors, total)
         self._clip(pending, factors, folding)
+        if self._fragile:
+            self._update = UpdateCheck(training.optimizer, pending.parameters)
 
     def finish(self, pending: Pending) -> None:
         """After the step."""
         training, step = self.training, pending.step
+        update, self._update = self._update, None
         if step is None or pending.refused:
             return
+        if update is not None and (bad := update.bad()):
+            self._take_back(pending, update, bad)
+            if pending.refused:
+                return
         if self._update_clip is not None:
             step = _clipped(step, step.norm * self._update_clip.after(training.optimizer))
         elif pending.clipped is not None:
@@ -175,6 +185,27 @@ class HostTap:
         for parameter in pending.parameters:
             parameter.grad = None
         self.training.roll_back(action)
+
+    def _take_back(self, pending: Pending, update: UpdateCheck, bad: list[Any]) -> None:
+        """The gradients were finite, and what the optimizer made of them is not."""
+        training, step = self.training, pending.step
+        assert step is not None
+        guarded = training.settings.guard is not None
+        fact, what = update_fact(training.optimizer, training.names, training.step, bad, guarded)
+        training.watching.fact(fact)
+        if guarded:
+            update.put_back()
+            training.buffers.put_back()
+        pending.refused = guarded
+        count = sum(non_finite(p) for p in bad)
+        step = replace(step, non_finite=0 if guarded else count, applied=not guarded)
+        pending.step = step
+        refused = RefusedStep(
+            step, pending.norms, EventKind.NON_FINITE, lambda why: training.box(pending, why), what
+        )
+        action = training.watching.refuse(refused)
+        if guarded and action is not Action.STOP:
+            training.roll_back(action)
 
     def _report(self, pending: Pending, factors: Floats, total: float) -> Action:
         training, step = self.training, pending.step

@@ -219,12 +219,18 @@ class OptimizerTap:
         if pending is None or self._way is None or not self._watching():
             self._calls.silence()
             return
+        taken_back = False
         with self._safely():
             if pending.folded:
                 release(optimizer)
             pending.give_back()
+            before = pending.refused
             self._way.finish(pending)
             self.training.ready_for_next(self._way.kept)
+            taken_back = pending.refused and not before
+        watching = self.training.watching
+        if taken_back and watching.stopped is not None and not watching.off:
+            raise watching.stopped
             self._calls.stepped()
 
     # --- whatever happens ------------------------------------------------------------------------
