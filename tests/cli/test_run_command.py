@@ -48,7 +48,9 @@ def test_healthy(run, tmp_path):
     done = run(arguments=("--epochs", "3"))
     assert done.exit_code == 0, done.output
     assert "arguments ['--epochs', '3']" in done.stdout
-    assert done.stdout.index("last line") < done.stdout.index("Finished, healthy")
+    assert done.stdout.index("last line") < done.stdout.index(
+        "Finished: nothing found; 30 steps are too few"
+    )
     (one,) = runs(tmp_path)
     assert (one.status, len(one.steps["step"])) == ("finished", 30)
     assert f"run:    {one.path.parent.relative_to(tmp_path)}" in done.stdout
@@ -142,9 +144,27 @@ def test_the_page_lies_beside_the_run(tmp_path, monkeypatch):
     assert str(page.relative_to(tmp_path)) in done.stdout.replace("\n", "")
 
 
+def test_the_worst_training_is_what_was_asked_for(run, tmp_path):
+    second = """
+weight = torch.zeros(3, requires_grad=True)
+cut = torch.optim.SGD([weight], lr=0.1)
+for number in range(20):
+    cut.zero_grad()
+    (weight * 0).sum().backward()
+    cut.step()
+"""
+    done = run("pass", "--json", "a.json", script=_SCRIPT.format(trouble="pass") + second)
+    assert done.exit_code == 1, done.output
+    told = json.loads((tmp_path / "a.json").read_text())
+    assert told["findings"][0]["severity"] == "error"
+    assert [one["healthy"] for one in told["trainings"]] == [True, False]
+    assert json.loads((tmp_path / "a-2.json").read_text())["healthy"]
+    assert "2 trainings:" in done.stdout
+
+
 def test_two_optimizers_are_two_runs(run, tmp_path):
     script = _SCRIPT.format(trouble="pass").replace(
-        "optimizer.step()", "optimizer.step(); other.step()"
+        "optimizer.step()", "optimizer.step(); other.step(); other.zero_grad()"
     )
     script = script.replace(
         "for number", "other = torch.optim.Adam([model[2].bias])\nfor number", 1

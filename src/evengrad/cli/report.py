@@ -52,13 +52,21 @@ def show(run: Run, findings: Sequence[Finding]) -> None:
     Console(highlight=False).print(run_text.panel(run, findings))
 
 
-def write(run: Run, findings: Sequence[Finding], page: Path | None, data: Path | None) -> bool:
-    """The HTML report and the JSON, where a path is given. Returns whether all of it was written."""
+def write(
+    run: Run,
+    findings: Sequence[Finding],
+    page: Path | None,
+    data: Path | None,
+    script: Sequence[tuple[Run, Sequence[Finding]]] = (),
+) -> bool:
+    """The HTML report and the JSON, where a path is given. script: all of its trainings, where they are known.
+    Returns whether all of it was written.
+    """
     from evengrad.report import run_html, run_json
 
     return files.write_results(
         page,
         lambda: run_html.render(run, findings),
         data,
-        lambda: run_json.dumps(run, findings),
+        lambda: run_json.dumps(run, findings, script),
     )

@@ -137,18 +137,36 @@ def _show_and_write(
     json: Path | None,
     no_html: bool,
 ) -> bool:
-    """Returns whether all was written."""
+    """In the script's order; the paths that were asked for are those of the one that is worst. Returns whether
+    all was written.
+    """
     written = True
-    for number, (one, findings) in enumerate(found, start=1):
+    numbers = _by_weight(found)
+    for (one, findings), number in zip(found, numbers, strict=True):
         show(one, findings)
         page = None if no_html else _numbered(html, number) or one.path.parent / "report.html"
-        written &= write(one, findings, page, _numbered(json, number))
+        written &= write(one, findings, page, _numbered(json, number), found)
         print(f"run:    {one.path.parent}")
+    if found[1:]:
+        from evengrad.report.run_words import trainings
+
+        print("\n".join(["", *trainings(found)]))
     return written
 
 
+def _by_weight(found: list[tuple[Run, tuple[Finding, ...]]]) -> list[int]:
+    """The place of each, from 1, the one with the worst first finding first."""
+
+    def weight(index: int) -> tuple[int, bool]:
+        findings = found[index][1]
+        return (-findings[0].severity, not findings[0].mistake) if findings else (0, True)
+
+    order = sorted(range(len(found)), key=weight)
+    return [order.index(index) + 1 for index in range(len(found))]
+
+
 def _numbered(path: Path | None, number: int) -> Path | None:
-    """The first run's as it was asked for; the others' beside it."""
+    """The first one's as it was asked for; the others' beside it."""
     if path is None or number == 1:
         return path
     return path.with_stem(f"{path.stem}-{number}")

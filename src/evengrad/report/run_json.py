@@ -17,13 +17,19 @@ from evengrad.values.version import __version__
 SCHEMA = 1
 
 
-def dumps(run: Run, findings: Sequence[Finding]) -> str:
-    """The run as JSON text, indented by two."""
-    return json.dumps(to_dict(run, findings), indent=2, allow_nan=False, ensure_ascii=False)
+Judged = tuple[Run, Sequence[Finding]]
 
 
-def to_dict(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
-    """The run as values that JSON has. Its steps are not in it: they are in the run file."""
+def dumps(run: Run, findings: Sequence[Finding], script: Sequence[Judged] = ()) -> str:
+    """The run as JSON text, indented by two. script: see ``to_dict``."""
+    shown = to_dict(run, findings, script)
+    return json.dumps(shown, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def to_dict(run: Run, findings: Sequence[Finding], script: Sequence[Judged] = ()) -> dict[str, Any]:
+    """The run as values that JSON has. Its steps are not in it: they are in the run file. script: all trainings
+    of its script, in order; "trainings" says how each ended.
+    """
     subject = asdict(run.subject)
     del subject["tensors"]
     shown: dict[str, Any] = plain(
@@ -37,6 +43,8 @@ def to_dict(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
             "verdict": outcome(run, findings),
             "unseen": unseen(run),
             "findings": [finding(one) for one in findings],
+            "trainings": [_training(*one) for one in script],
+            "seen": dict(run.seen),
             "subject": subject,
             "figures": asdict(figures(run)),
             "layers": _layers(run),
@@ -45,6 +53,16 @@ def to_dict(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
         }
     )
     return shown
+
+
+def _training(run: Run, findings: Sequence[Finding]) -> dict[str, Any]:
+    return {
+        "path": str(run.path),
+        "model": run.subject.model,
+        "optimizer": run.subject.optimizer,
+        "healthy": not findings,
+        "verdict": outcome(run, findings),
+    }
 
 
 def _layers(run: Run) -> list[dict[str, Any]]:

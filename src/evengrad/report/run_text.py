@@ -126,15 +126,16 @@ def _chosen(count: int) -> list[int]:
 
 
 def _events(run: Run) -> Iterator[RenderableType]:
-    """The first events and the last one."""
-    if not run.events:
+    """The first events and the last one; facts of the loop are told as findings."""
+    events = run_words.told(run)
+    if not events:
         return
     yield Text()
-    yield Text(f"Events ({len(run.events)})", style="dim")
+    yield Text(f"Events ({len(events)})", style="dim")
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right")
-    shown = list(run.events[:_EVENTS])
-    shown += [run.events[-1]] if len(run.events) > _EVENTS else []
+    shown = list(events[:_EVENTS])
+    shown += [events[-1]] if len(events) > _EVENTS else []
     for event in shown:
         style = (
             "red" if event.kind in BAD_EVENTS else "" if event.kind is EventKind.NOTE else "yellow"

@@ -221,10 +221,13 @@ class _WatchSession:
         error: BaseException | None = None,
         code: object = None,
     ) -> Outcome:
-        """End every run, and take those of the processes that the script started."""
+        """End every run, and take those of the processes that the script started. Of those that the guard
+        ended only the one that it stopped is called stopped.
+        """
         self.close()
         for watching in self._runs:
-            watching.end(status)
+            ended_well = status == "stopped" and watching.stopped is None
+            watching.end("finished" if ended_well else status)
         paths = tuple(w.path for w in self._runs if w.path is not None)
         watched = len(self._runs)
         for runs, count, text in [] if self.processes is None else self.processes.told():

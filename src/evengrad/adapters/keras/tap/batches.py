@@ -25,7 +25,7 @@ class Batches:
     TensorFlow graph only those that the graph hands over. told: called with each that is kept.
     """
 
-    def __init__(self, depth: int, told: Callable[[Any], None]) -> None:
+    def __init__(self, depth: int, told: Callable[[Any], None] | None = None) -> None:
         self._depth = depth
         self._told = told
         self._kept: OrderedDict[int, Any] = OrderedDict()
@@ -35,7 +35,8 @@ class Batches:
         self._kept[step] = data
         while len(self._kept) > self._depth:
             self._kept.popitem(last=False)
-        self._told(data)
+        if self._told is not None:
+            self._told(data)
 
     def of(self, step: int) -> tuple[Any, Any, Any] | None:
         """(x, y, sample_weight) as NumPy arrays."""

@@ -89,7 +89,7 @@ class KerasLesson:
 
 def _is_plain(model: Any) -> bool:
     """Whether what is minimised is the mean of one loss function, beside penalties."""
-    if plain_mean(model) is None:
+    if getattr(model, "loss", None) is None or plain_mean(model) is None:
         return False
     loss = keras.tree.flatten(model.loss)[0]
     return not isinstance(loss, keras.losses.Loss) or loss.reduction in _MEANS
