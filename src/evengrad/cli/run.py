@@ -103,8 +103,14 @@ def run(
     found = _judged(outcome)
     written = _show_and_write(found, html, json, no_html)
     if outcome.stopped is not None:
-        say(str(outcome.stopped))
+        _way_on(str(outcome.stopped))
     raise typer.Exit(_status(script, outcome, found, written))
+
+
+def _way_on(stop: str) -> None:
+    """Where the evidence of a guard's stop is; why it stopped was said when it did."""
+    for line in stop.splitlines()[1:]:
+        say(line)
 
 
 def _own_words(outcome: Outcome) -> None:

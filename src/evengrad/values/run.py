@@ -253,6 +253,15 @@ class Run(Displayed):
         return tuple(Fact.from_values(event.values) for event in facts)
 
     @property
+    def without_loss(self) -> npt.NDArray[np.bool_]:
+        """Which steps were made with a loss that is NaN or infinite; a NaN that only was not seen is none."""
+        loss = self.steps["loss"]
+        seen = np.cumsum(~np.isnan(loss)) > 0
+        seen |= any(fact.kind == "loss_not_finite" for fact in self.facts)
+        found: npt.NDArray[np.bool_] = ~np.isfinite(loss) & seen & (self.steps["applied"] > 0)
+        return found
+
+    @property
     def failure(self) -> Event | None:
         """The event that stopped it, or the first that is bad; None if nothing is."""
         stops = [event for event in self.events if event.kind is EventKind.STOP]

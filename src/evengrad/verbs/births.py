@@ -118,9 +118,7 @@ def add_birth(outcome: Outcome, script: Script) -> Fact | None:
 def first_not_finite(run: Run) -> int | None:
     """The first step whose gradients or loss were not finite; None where there is none."""
     steps = [event.step for event in run.events if event.kind is EventKind.NON_FINITE]
-    losses, applied = run.steps["loss"], run.steps["applied"] > 0
-    known = np.cumsum(~np.isnan(losses)) > 0  # NaN also is a loss that was not seen
-    bad = run.steps["step"][~np.isfinite(losses) & known & applied]
+    bad = run.steps["step"][run.without_loss]
     if len(bad) >= 3:
         steps.append(int(bad[0]))
     return min(steps, default=None)

@@ -8,6 +8,7 @@ import os
 import runpy
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, NoReturn, Protocol
 import wrapt
 
 from evengrad.adapters import below_floor
+from evengrad.adapters.common.source import own_frame
 from evengrad.errors import EvengradError, MissingFrameworkError, ScriptError
 
 _OURS = os.path.dirname(os.path.dirname(__file__))
@@ -119,13 +121,35 @@ def _expect_script(target: str) -> None:
 
 
 @contextmanager
+def warnings_of_the_script() -> Iterator[None]:
+    """A framework's warning names the line that called it; where that is one of ours, the user's instead."""
+    shown = warnings.showwarning
+
+    def show(
+        message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None
+    ) -> None:
+        frame = own_frame(sys._getframe(1)) if filename.startswith(_OURS) else None
+        if frame is not None:
+            filename, lineno, line = frame.f_code.co_filename, frame.f_lineno, None
+        shown(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        if warnings.showwarning is show:
+            warnings.showwarning = shown
+
+
+@contextmanager
 def as_main(target: str, arguments: Sequence[str], module: bool) -> Iterator[None]:
     """sys.argv and sys.path[0] as ``python target`` would set them."""
     argv, path = sys.argv, sys.path[0]
     sys.argv = [target, *arguments]
     sys.path[0] = os.getcwd() if module else os.path.dirname(os.path.abspath(target))
     try:
-        yield
+        with warnings_of_the_script():
+            yield
     finally:
         sys.argv, sys.path[0] = argv, path
 

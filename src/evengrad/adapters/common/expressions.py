@@ -33,6 +33,24 @@ def argument(spot: Spot, function: str, index: int) -> str:
     return text if len(text) <= _LONGEST else ""
 
 
+_SIGNS: dict[type[ast.operator], str] = {
+    ast.Div: "the division /",
+    ast.FloorDiv: "the division //",
+    ast.Pow: "the power **",
+    ast.Mult: "the product *",
+    ast.Add: "the sum +",
+    ast.Sub: "the difference -",
+    ast.MatMult: "the product @",
+    ast.Mod: "the remainder %",
+}
+
+
+def operator(spot: Spot) -> str:
+    """What an operator in the user's code is called, "the division /"; empty where it is no operator."""
+    node = _parsed(spot.where().code)
+    return _SIGNS.get(type(node.op), "") if isinstance(node, ast.BinOp) else ""
+
+
 def assigned(spot: Spot) -> str:
     """The variable that the line gives a value; empty where it gives none, or several."""
     line = linecache.getline(spot.code.co_filename, spot.line).strip()

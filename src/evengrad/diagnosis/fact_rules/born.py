@@ -62,7 +62,7 @@ HEALTHY = (
 )
 
 _ROLES = {
-    "batch": "the batch",
+    "batch": "the data",
     "targets": "the targets",
     "weights": "the weights",
     "constant": "a constant of the model",
@@ -140,10 +140,14 @@ def _range(fact: Fact) -> Iterable[str]:
     if math.isnan(low(fact)):
         return
     whose = fact.values.get("operand") or "its operand"
+    if fact.values.get("operation") == "update":
+        whose = f"the gradient of {fact.values.get('name') or 'a weight'}"
     role = _ROLES.get(str(fact.values.get("role")))
-    own = f" ({role})" if role else ""
+    own = f" ({role})" if role and not whose.startswith("the gradient") else ""
     none = f", {percent(zeros(fact))} of it exactly 0" if zeros(fact) else ""
-    yield f"{whose}{own} goes from {low(fact):.4g} to {high(fact):.4g}{none}"
+    infinite = fact.values.get("infinite")
+    masked = f", {percent(infinite)} of it infinite" if infinite else ""
+    yield f"{whose}{own} goes from {low(fact):.4g} to {high(fact):.4g}{none}{masked}"
     if fact.values.get("hidden"):
         yield "the forward value is discarded there by a where or a mask, the gradient is not"
 

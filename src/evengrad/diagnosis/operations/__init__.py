@@ -44,14 +44,16 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
 
 
 def cause(fact: Fact) -> Cause:
-    """The operation's own word for it; else precision where half precision overflowed, the loss outside of the
-    model, and the architecture in it.
+    """The operation's own word for it; else precision where half precision overflowed, the data where they are
+    prepared, the loss outside of the model, and the architecture in it.
     """
     own: Cause | None = getattr(_entry(fact), "cause", lambda _: None)(fact)
     if own is not None:
         return own
     if half(fact) and fact.values.get("overflow"):
         return Cause.PRECISION
+    if fact.values.get("role") == "batch" and not fact.values.get("name"):
+        return Cause.INPUT_DATA
     return Cause.ARCHITECTURE if fact.values.get("name") else Cause.LOSS_HEAD
 
 

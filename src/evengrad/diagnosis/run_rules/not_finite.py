@@ -56,8 +56,7 @@ def check(run: Run) -> Iterable[Finding]:
     if events:
         yield _held(run, events)
         return
-    bad = ~np.isfinite(run.steps["loss"]) & (np.cumsum(~np.isnan(run.steps["loss"])) > 0)
-    bad &= run.steps["applied"] > 0
+    bad = run.without_loss
     if bad.sum() >= 3:  # a single one may be a batch without a loss
         first = int(run.steps["step"][bad.argmax()])
         yield Finding(

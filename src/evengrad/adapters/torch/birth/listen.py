@@ -100,9 +100,13 @@ class Listener(TorchFunctionMode):
         """Every call comes through here."""
         kwargs = kwargs or {}
         name = names.plain(func)
-        if not self.awake or self._deaf or name in names.PASSED:
+        if not self.awake or self._deaf or name in names.PASSED or self._again(func):
             return func(*args, **kwargs)
         return self._heard(func, name, args, kwargs, functools.partial(self._call, func))
+
+    def _again(self, func: Any) -> bool:
+        """Whether a function asks inside of itself, in a way of its own, whether it is overridden."""
+        return bool(self._calls) and self._calls[-1].function is func
 
     def _function(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """``autograd.Function.apply``; it takes the class first."""
@@ -228,7 +232,7 @@ class Listener(TorchFunctionMode):
         given = [o for o in bad if o.call is None and o.role in ("batch", "targets")]
         if given and names.canonical(call.name) not in _UNDEFINED:
             return Beginning("given", call, given[0], self.next(), given[0].bad, given[0].nan)
-        if not call.operands:
+        if not call.operands or (made.nan and not bad and call.name in names.FILLS):
             made.name = assigned(call.spot) if call.spot is not None else ""
             return Beginning("given", call, made, self.next(), made.bad, made.nan)
         dtype = made.dtype

@@ -44,23 +44,6 @@ _OPERATIONS = {
     "batch_norm": "batch_norm layer_norm group_norm instance_norm rms_norm",
 }
 _TABLE = {name: operation for operation, names in _OPERATIONS.items() for name in names.split()}
-_SIGNS = {
-    "__truediv__": "the division /",
-    "__rtruediv__": "the division /",
-    "__itruediv__": "the division /=",
-    "__floordiv__": "the division //",
-    "__pow__": "the power **",
-    "__rpow__": "the power **",
-    "__mul__": "the product *",
-    "__rmul__": "the product *",
-    "__imul__": "the product *=",
-    "__add__": "the sum +",
-    "__radd__": "the sum +",
-    "__iadd__": "the sum +=",
-    "__sub__": "the difference -",
-    "__rsub__": "the difference -",
-    "__matmul__": "the product @",
-}
 _SECOND = "div div_ divide true_divide floor_divide __truediv__ __itruediv__ fmod __mod__"
 _PASSED = (
     "size dim stride numel nelement element_size is_floating_point is_complex is_contiguous storage_offset "
@@ -93,9 +76,7 @@ def canonical(name: str) -> str:
 
 
 def shown(function: Any, name: str) -> str:
-    """As the user writes it: "torch.sqrt", "F.cross_entropy", ".norm()", "the division /"."""
-    if name in _SIGNS:
-        return _SIGNS[name]
+    """As the user writes it: "torch.sqrt", "F.cross_entropy", ".norm()"."""
     known = torch.overrides.resolve_name(function) if callable(function) else None
     if known is None:
         return name

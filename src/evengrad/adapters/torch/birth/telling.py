@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from evengrad.adapters.common.expressions import argument
+from evengrad.adapters.common.expressions import argument, operator
 from evengrad.adapters.torch.birth import names
 from evengrad.adapters.torch.birth.heard import Beginning, HeardCall, HeardTensor
 from evengrad.values.fact import Fact, Where
@@ -65,7 +65,8 @@ def _made(found: Beginning, roots: Sequence[Any]) -> dict[str, Any]:
     large = operation not in _UNBOUNDED or (operand is not None and not operand.zeros)
     return {
         "operation": operation,
-        "call": names.shown(told.function, told.name),
+        "call": (operator(told.spot) if own and told.spot is not None else "")
+        or names.shown(told.function, told.name),
         "role": _role(operand, outermost),
         "operand": text or ("" if operand is None else operand.name),
         "name": _module(outermost, roots),
@@ -98,13 +99,20 @@ def _at_fault(call: HeardCall) -> int:
 def _role(operand: HeardTensor | None, call: HeardCall) -> str:
     if operand is not None and operand.role is not None:
         return operand.role
-    return "activation" if call.module is not None else "output"
+    if call.module is not None:
+        return "activation"
+    return "batch" if operand is not None and not operand.trained else "output"
 
 
 def _range(tensor: HeardTensor) -> dict[str, Any]:
     low, high = tensor.low, tensor.high
     known = math.isfinite(low) and math.isfinite(high)
-    return {"low": low if known else None, "high": high if known else None, "zeros": tensor.zeros}
+    return {
+        "low": low if known else None,
+        "high": high if known else None,
+        "zeros": tensor.zeros,
+        "infinite": tensor.bad,
+    }
 
 
 def _module(call: HeardCall, roots: Sequence[Any]) -> str:

@@ -16,6 +16,7 @@ from evengrad.recording import guard as guards
 from evengrad.recording.clip import NormClip, OnHost, UpdateClip
 from evengrad.recording.guard import Action
 from evengrad.recording.session import RefusedStep
+from evengrad.values.fact import Fact
 from evengrad.values.run import EventKind, Floats, Step
 
 _HOST = OnHost()
@@ -64,6 +65,10 @@ class HostTap:
         factors = self.clipper.factors(pending.norms, total)
         passes = training.settings.guard is None or self._passes(pending.norms, total, factors)
         pending.step = self._row(total, pending.norms, factors)
+        if training.losses and math.isnan(
+            pending.step.loss
+        ):  # NaN as such is one that was not seen
+            training.watching.fact(Fact("loss_not_finite", None, training.step))
         if not passes:
             self._refuse(pending, factors, total)
             return
