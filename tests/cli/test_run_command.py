@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from evengrad.cli import app
+from evengrad.cli.run import _by_weight
 from evengrad.recording import reader
+from evengrad.values.finding import Cause, Finding, Severity
 
 _SCRIPT = """
 import sys, torch
@@ -144,22 +147,11 @@ def test_the_page_lies_beside_the_run(tmp_path, monkeypatch):
     assert str(page.relative_to(tmp_path)) in done.stdout.replace("\n", "")
 
 
-def test_the_worst_training_is_what_was_asked_for(run, tmp_path):
-    second = """
-weight = torch.zeros(3, requires_grad=True)
-cut = torch.optim.SGD([weight], lr=0.1)
-for number in range(20):
-    cut.zero_grad()
-    (weight * 0).sum().backward()
-    cut.step()
-"""
-    done = run("pass", "--json", "a.json", script=_SCRIPT.format(trouble="pass") + second)
-    assert done.exit_code == 1, done.output
-    told = json.loads((tmp_path / "a.json").read_text())
-    assert told["findings"][0]["severity"] == "error"
-    assert [one["healthy"] for one in told["trainings"]] == [True, False]
-    assert json.loads((tmp_path / "a-2.json").read_text())["healthy"]
-    assert "2 trainings:" in done.stdout
+def test_the_worst_training_is_what_was_asked_for():
+    warning = Finding("EG803", "", Cause.BAD_BATCH, Severity.WARNING)
+    error = replace(warning, severity=Severity.ERROR)
+    found = [(), (warning,), (error,), (replace(error, mistake=True),), ()]
+    assert _by_weight([(None, one) for one in found]) == [4, 3, 2, 1, 5]
 
 
 def test_two_optimizers_are_two_runs(run, tmp_path):
@@ -171,5 +163,11 @@ def test_two_optimizers_are_two_runs(run, tmp_path):
     ).replace("model.parameters()", "[*model[0].parameters(), model[2].weight]")
     done = run("pass", "--json", "a.json", script=script)
     assert done.exit_code == 0, done.output
-    assert {one.subject.optimizer for one in runs(tmp_path)} == {"SGD", "Adam"}
+    assert {one.subject.optimizer for one in runs(tmp_path)} == {
+        "optimizer (SGD)",
+        "other (Adam)",
+    }
     assert {path.name for path in tmp_path.glob("*.json")} == {"a.json", "a-2.json"}
+    trainings = json.loads((tmp_path / "a.json").read_text())["trainings"]
+    assert [one["optimizer"] for one in trainings] == ["optimizer (SGD)", "other (Adam)"]
+    assert "2 trainings:" in done.stdout
