@@ -3,7 +3,8 @@ what was seen of the script's own loop, in a check or in a run.
 
 A rule is one file with CODE, SICK and HEALTHY (what it must and must not fire on), check(evidence),
 check(run) or check(facts, frontend), and a docstring that ``evengrad explain CODE`` prints. Its first line is
-its title. One for facts also has FACT, the kind that it judges.
+its title. One for facts also has FACT, the kind that it judges, and may have beside(measured):
+whether it says anything beside the findings of the other rules.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Rule(Generic[Judged, Example]):
 
 @dataclass(frozen=True, slots=True)
 class FactRule:
-    """A fact rule's file, read. fact: the kind of facts that it judges; all of them are given to it at once."""
+    """A fact rule's file, read. fact: the kind of facts that it judges; all of them are given to it at once.
+    beside: whether it is to judge them, given what was measured; without one always.
+    """
 
     code: str
     name: str
@@ -53,6 +56,7 @@ class FactRule:
     healthy: tuple[Program, ...]
     fact: str
     check: Callable[[Sequence[Fact], Frontend], Iterable[Finding]]
+    beside: Callable[[Sequence[Finding]], bool] = lambda measured: True  # noqa: ARG005
 
 
 @cache
@@ -83,6 +87,7 @@ def all_fact_rules() -> tuple[FactRule, ...]:
                 rule.healthy,
                 module.FACT,
                 module.check,
+                *([module.beside] if hasattr(module, "beside") else []),
             )
         )
     return tuple(sorted(found, key=lambda rule: (rule.code, rule.name)))

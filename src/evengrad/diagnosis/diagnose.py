@@ -55,7 +55,7 @@ def diagnose_probe(probe: Probe, *, still: bool = False) -> tuple[Finding, ...]:
     """
     seen = evidence(probe, still=still)
     found = [finding for rule in all_rules() for finding in rule.check(seen)]
-    return fold([*found, *_of_facts(probe.facts, probe.frontend)])
+    return fold([*found, *_of_facts(probe.facts, probe.frontend, found)])
 
 
 def diagnose_run(run: Run) -> tuple[Finding, ...]:
@@ -63,13 +63,15 @@ def diagnose_run(run: Run) -> tuple[Finding, ...]:
     if not len(run.steps["step"]):
         return ()
     found = [finding for rule in all_run_rules() for finding in rule.check(run)]
-    return fold([*found, *_of_facts(run.facts, run.subject.frontend)])
+    return fold([*found, *_of_facts(run.facts, run.subject.frontend, found)])
 
 
-def _of_facts(facts: Sequence[Fact], frontend: Frontend) -> Iterator[Finding]:
+def _of_facts(
+    facts: Sequence[Fact], frontend: Frontend, measured: Sequence[Finding]
+) -> Iterator[Finding]:
     for rule in all_fact_rules():
         own = [fact for fact in facts if fact.kind == rule.fact]
-        if own:
+        if own and rule.beside(measured):
             yield from rule.check(own, frontend)
 
 

@@ -14,6 +14,8 @@ from evengrad.adapters.torch.losses.given import LossCall, loss_call
 from evengrad.adapters.torch.losses.marks import Mark, Marks
 from evengrad.adapters.torch.losses.shapes import judge_shapes
 from evengrad.adapters.torch.losses.softmax import judge_softmax
+from evengrad.adapters.torch.losses.summed import KIND as SUMMED
+from evengrad.adapters.torch.losses.summed import Sums, scale_free
 from evengrad.adapters.torch.losses.targets import judge_targets, where_outside
 from evengrad.adapters.torch.ops.kinds import LOSSES
 from evengrad.values.fact import Fact
@@ -36,18 +38,21 @@ class LossListener:
         self.trouble: Exception | None = None
         self._facts: list[Fact] = []
         self._marks = Marks()
+        self._sums = Sums()
         self._coming: Mark | None = None  # of the result of the call that is being made
 
-    def take(self) -> tuple[Fact, ...]:
-        """What was seen since the last time."""
-        found = tuple(self._facts)
+    def take(self, optimizer: str = "") -> tuple[Fact, ...]:
+        """What was seen since the last time. optimizer: whose losses they were, its class's name."""
+        found = [f for f in self._facts if f.kind != SUMMED or not scale_free(optimizer)]
         self._facts.clear()
-        return found
+        return tuple(found)
 
     def before(self, function: str, args: Any, kwargs: Any) -> None:
         """A call that is about to be made."""
         if function in LOSSES and torch.is_grad_enabled():
             self._safely(self._judge, function, args, kwargs)
+        elif function == "backward" and args:
+            self._safely(self._differentiated, args[0])
 
     def after(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """It was made."""
@@ -56,6 +61,13 @@ class LossListener:
             self._marks.put(result, coming)
         elif self._marks.concerns(function) and torch.is_grad_enabled():
             self._safely(self._follow, function, args, kwargs, result)
+        if self._sums.concerns(function) and torch.is_grad_enabled():
+            self._safely(self._sums.follow, function, args, kwargs, result)
+
+    def _differentiated(self, loss: Any) -> None:
+        fact = self._sums.of(loss)
+        if fact is not None:
+            self._facts.append(fact)
 
     def _follow(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         fact = self._marks.follow(function, args, kwargs, result)

@@ -124,7 +124,7 @@ class Measurement:
             notes=notes + why,
             spec=spec,
             loss_scale=recorder.scale,
-            facts=recorder.losses.take(),
+            facts=recorder.losses.take("" if optimizer is None else optimizer.name),
         )
 
     def _spec(self, outputs: list[int]) -> tuple[ModelSpec | None, tuple[str, ...]]:

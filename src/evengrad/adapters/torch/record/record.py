@@ -145,6 +145,7 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         """Every torch call of the script comes through here, the highest-level one of each."""
         kwargs = kwargs or {}
         if func is torch.Tensor.backward and self.on_backward is not None:
+            self.losses.before("backward", args, kwargs)
             self.on_backward(args[0])
             return func(*args, **kwargs)
         name = getattr(func, "__name__", "")

@@ -51,9 +51,9 @@ class LossCalls:
         """It was made."""
         _listener.after(function, args, kwargs, result)
 
-    def tell(self, watching: Watching) -> None:
+    def tell(self, watching: Watching, optimizer: Any) -> None:
         """The optimizer steps: what was heard is of its run."""
-        for fact in _listener.take():
+        for fact in _listener.take(type(optimizer).__name__):
             watching.fact(fact)
 
     def stepped(self) -> None:

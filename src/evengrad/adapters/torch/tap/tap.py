@@ -191,7 +191,7 @@ class OptimizerTap:
         with self._safely():
             if self._now is not None and self._now.folded:
                 release(self.optimizer)
-            self._calls.tell(self.training.watching)
+            self._calls.tell(self.training.watching, self.optimizer)
             self._look(folding)
         watching = self.training.watching
         if watching.stopped is not None and not watching.off:

@@ -1,0 +1,102 @@
+"""EG933 summed loss: the gradient is that of the mean times the number of elements, and the rate is a mean's.
+
+What it finds: a loss that is the sum of its elements, by reduction="sum" or .sum(), where the first update or
+the run shows that the steps are too large.
+
+Why it matters: the gradient of a sum over N elements is N times that of their mean, and so is each step of an
+optimizer such as SGD: a rate that is right for the mean is N times too large. It changes with the batch size.
+
+How it decides: from the calls that lead to the loss, its divisions by numbers counted. It fires only where the
+training suffers: the first update is too large, the rate is beyond the largest stable one, the loss diverges,
+or a step overwrites its weights or is not finite. Optimizers that take the gradient's scale out, such as Adam,
+do not suffer from it.
+
+What to do: take the mean, or divide the loss by the number of samples, or the rate by it.
+
+References: torch.nn.MSELoss, its argument reduction; Goyal et al. 2017 (1706.02677), section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.probe import Frontend
+
+CODE = "EG933"
+FACT = "loss_summed"
+
+_TORCH = """\
+import torch
+import torch.nn.functional as F
+torch.manual_seed(0)
+x = torch.randn(256, 8)
+y = x @ torch.randn(8, 1)
+model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 1))
+optimizer = torch.optim.{optimizer}
+for step in range(30):
+    optimizer.zero_grad()
+    loss = {loss}
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def _torch(loss: str, optimizer: str = "SGD(model.parameters(), lr=0.02)") -> tuple[Program, ...]:
+    source = _TORCH.format(loss=loss, optimizer=optimizer)
+    return Program("torch", source), Program("torch", source, "check")
+
+
+SICK = (
+    *_torch('F.mse_loss(model(x), y, reduction="sum")'),
+    *_torch("((model(x) - y) ** 2).sum()"),
+)
+HEALTHY = (
+    *_torch('F.mse_loss(model(x), y, reduction="sum") / len(x)'),
+    *_torch("((model(x) - y) ** 2).sum()", "SGD(model.parameters(), lr=1e-4)"),
+    *_torch("((model(x) - y) ** 2).sum()", "Adam(model.parameters(), lr=3e-3)"),
+)
+
+_SUFFERING = {
+    Symptom.FIRST_UPDATE_TOO_LARGE,
+    Symptom.RATE_TOO_LARGE,
+    Symptom.DIVERGING,
+    Symptom.OVERWRITING,
+    Symptom.NOT_FINITE,
+    Symptom.NOT_FINITE_AT_START,
+    Symptom.SPIKES,
+}
+
+
+def beside(measured: Sequence[Finding]) -> bool:
+    """Whether the steps are too large."""
+    return any(finding.symptom in _SUFFERING for finding in measured)
+
+
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
+    """The largest factor."""
+    fact = max(facts, key=lambda one: float(one.values["factor"]))
+    factor, elements = float(fact.values["factor"]), int(fact.values["elements"])
+    mean = (
+        "reduction='sum_over_batch_size'"
+        if frontend == "keras"
+        else 'reduction="mean" (or .mean())'
+    )
+    yield Finding(
+        CODE,
+        f"the loss is a sum over {elements} elements: the gradient is {factor:.4g} times the mean's",
+        Cause.LEARNING_RATE,
+        Severity.ERROR,
+        evidence=(
+            *([str(fact.where)] if fact.where else []),
+            f"{fact.values['function']} sums: such a loss bears a rate {factor:.4g} times smaller than its mean",
+        ),
+        advice=(
+            f"use {mean}, or divide the loss by the number of samples",
+            "or divide the rate by it",
+        ),
+        where=fact.where,
+        mistake=True,
+    )
