@@ -24,6 +24,7 @@ from evengrad.fixing.yardstick import (
     is_plain_success,
     yardstick,
 )
+from evengrad.values.fact import Fact
 
 if TYPE_CHECKING:
     from evengrad.fixing.patch import Patch
@@ -64,14 +65,18 @@ class Course:
         first = self.trials.one(None, 0)
         if first.result.end == "internal":
             return self._internal(first.result.message, plain=(first,))
-        if first.result.end in ("failed", "unseen"):
-            return Fixing(self.plan, "cannot_run", plain=(first,), message=first.result.message)
+        over = first.result.end in ("failed", "unseen")
+        cannot = Fixing(self.plan, "cannot_run", plain=(first,), message=first.result.message)
+        if over and first.result.run is None:
+            return cannot
         plain = self._plain(first)
         worst = next((a for a in plain if not a.verdict.good), first)
         try:
             sight = look(self.plan, worst, self.trials.folder)
         except InternalError as error:
             return self._internal(str(error), plain=tuple(plain))
+        if over and not sight.mistakes:
+            return cannot  # by itself; a script that a mistake has ended can be repaired
         well = worst.verdict.good and not sight.errors
         if well and self._is_held_back(plain, sight):
             well, words = False, self._short_of(plain[-1])
@@ -164,11 +169,11 @@ class Course:
     def _without_one(self, best: Attempt | None, sight: Sight) -> Attempt | None:
         before = None if best is None else best.candidate
         source = self.trials.source if before is None or before.source is None else before.source
-        for fact in sight.facts:
+        for fact in sight.mistakes:
             for candidate in repairs.candidates(source, fact, self.plan.target, before):
                 attempt = self.trials.one(candidate, 0)
                 self._attempts.append(attempt)
-                if _is_without(attempt, fact.kind, self.plan, self.trials):
+                if _is_without(attempt, fact, self.plan, self.trials):
                     return attempt
         return None
 
@@ -308,12 +313,17 @@ def _accepted(attempt: Attempt) -> bool:
     return attempt.verdict.good or (_is_adversarial(attempt) and attempt.verdict.healthy)
 
 
-def _is_without(attempt: Attempt, kind: str, plan: FixPlan, trials: Trials) -> bool:
+def _is_without(attempt: Attempt, fact: Fact, plan: FixPlan, trials: Trials) -> bool:
     """Whether a repaired script runs, and does not make that mistake."""
     if attempt.result.end in ("failed", "unseen", "internal", "refused"):
         return False
     after = look(plan, attempt, trials.folder, probed=False)
-    return all(fact.kind != kind for fact in after.facts)
+    return all(_what(other) != _what(fact) for other in after.mistakes)
+
+
+def _what(fact: Fact) -> tuple[object, ...]:
+    """A mistake, wherever its line has moved to."""
+    return fact.kind, *(fact.values.get(word) for word in ("operation", "operand", "direction"))
 
 
 def _refused(attempt: Attempt, against: str) -> Attempt:

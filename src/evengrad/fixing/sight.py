@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from evengrad.diagnosis.catalogue import all_fact_rules
 from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run, fold, upstream
 from evengrad.errors import EvengradError, InternalError
 from evengrad.fixing.case import Case
@@ -17,12 +18,20 @@ from evengrad.fixing.outcome import Attempt, FixPlan
 from evengrad.recording.reader import load
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.values.probe import Probe
+from evengrad.values.probe import Frontend, Probe
 from evengrad.values.run import Run
+from evengrad.verbs.births import Script, add_birth
 from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
+from evengrad.verbs.inquire import Beginnings
+from evengrad.verbs.run_script import Outcome as Finished
 
 _HIDDEN = (Cause.LOSS_HEAD, Cause.INPUT_DATA, Cause.INITIALISATION)
 """Causes that hold a training back without a trace in its losses."""
+_STARTING = 15.0
+"""Seconds that a script may take to its first step."""
+_SHORT = 60.0
+"""Seconds: a trial that took no longer is looked at from its first step on, for in a trial some examples are
+withheld, so that the script itself may go wrong earlier."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +49,28 @@ class Sight:
     run: Run | None
 
     @cached_property
-    def facts(self) -> tuple[Fact, ...]:
-        """Of the probe and of the run, each kind once at a line."""
+    def mistakes(self) -> tuple[Fact, ...]:
+        """The facts that a rule calls a mistake, errors first; each kind once at a line."""
         seen = [*(self.probe.facts if self.probe else ()), *(self.run.facts if self.run else ())]
-        return tuple({(fact.kind, fact.where): fact for fact in seen}.values())
+        found = []
+        for fact in {(fact.kind, fact.where): fact for fact in seen}.values():
+            severities = [f.severity for f in self._judged(fact) if f.mistake]
+            if severities:
+                found.append((max(severities), fact))
+        return tuple(fact for _, fact in sorted(found, key=lambda pair: -pair[0]))
+
+    def _judged(self, fact: Fact) -> Iterator[Finding]:
+        frontend = self.case_frontend
+        for rule in all_fact_rules():
+            if rule.fact == fact.kind:
+                yield from rule.check([fact], frontend)
+
+    @property
+    def case_frontend(self) -> Frontend:
+        """Whose vocabulary the script uses."""
+        if self.probe is not None:
+            return self.probe.frontend
+        return "torch" if self.run is None else self.run.subject.frontend
 
     @cached_property
     def errors(self) -> tuple[Finding, ...]:
@@ -89,11 +116,29 @@ def look(plan: FixPlan, attempt: Attempt, folder: Path, *, probed: bool = True) 
     Raises:
         InternalError: the fault is ours.
     """
-    path = attempt.result.run
-    run = None if path is None else load(Path(path))
     source = None if attempt.candidate is None else attempt.candidate.source
+    run = _run(plan, attempt, source)
     probe = _probe(plan, folder, source) if probed else None
     return Sight(attempt, probe, run)
+
+
+def _run(plan: FixPlan, attempt: Attempt, source: str | None) -> Run | None:
+    """The run of a trial; where something in it was not finite, with where that was born."""
+    if attempt.result.run is None:
+        return None
+    path = Path(attempt.result.run)
+    run = load(path)
+    begun = replace(Beginnings(), time=run.started - _STARTING)
+    script = Script(
+        plan.target,
+        plan.arguments,
+        plan.module,
+        begun,
+        source=source,
+        function=plan.function,
+        throughout=attempt.result.seconds < _SHORT,
+    )
+    return run if add_birth(Finished((path,), 1), script) is None else load(path)
 
 
 def _probe(plan: FixPlan, folder: Path, source: str | None) -> Probe | None:

@@ -39,6 +39,9 @@ class Script:
         beginnings: of the first time.
         rerun: whether it may run again: True however long that takes, None unless it takes too long.
         say: told in one line what happens.
+        source: run instead of the script's own, under its name.
+        function: called in it.
+        throughout: every step is looked at, where it need not go wrong at the same one again.
     """
 
     target: str
@@ -47,6 +50,9 @@ class Script:
     beginnings: Beginnings
     rerun: bool | None = None
     say: Callable[[str], None] = lambda _: None
+    source: str | None = None
+    function: str | None = None
+    throughout: bool = False
 
     def inquire(self, step: int, seconds: float) -> Fact | None:
         """Run it again up to this step; None where it may not, or nothing was found."""
@@ -56,11 +62,13 @@ class Script:
             self.target,
             self.arguments,
             module=self.module,
-            step=step,
+            step=0 if self.throughout else step,
             seconds=seconds,
             beginnings=self.beginnings,
             limit=None if self.rerun else LONGEST,
             say=self.say,
+            source=self.source,
+            function=self.function,
         )
 
 

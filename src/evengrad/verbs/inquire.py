@@ -78,6 +78,8 @@ def inquire(
     beginnings: Beginnings | None = None,
     limit: float | None = LONGEST,
     say: Callable[[str], None] = lambda _: None,
+    source: str | None = None,
+    function: str | None = None,
 ) -> Fact | None:
     """Run a script again up to a step that was not finite, and find the operation where that began.
 
@@ -90,6 +92,8 @@ def inquire(
         beginnings: what it was begun with; by default what is now.
         limit: seconds above which it is not run again; None for none.
         say: told in one line what happens, before it does.
+        source: run instead of the script's own, under its name.
+        function: called in it.
 
     Returns:
         A fact of kind "born"; None where nothing was found: the fault did not come again, or it took too long.
@@ -114,6 +118,8 @@ def inquire(
         "module": module,
         "step": max(step - 1, 0),
         "noise": begun.noise(),
+        "source": source,
+        "function": function,
     }
     try:
         return _performed(job, begun, longest, step)

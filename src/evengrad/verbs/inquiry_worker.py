@@ -75,7 +75,7 @@ def main(folder: Path) -> None:
     put_back(job["noise"])
     with as_main(job["target"], job["arguments"], job["module"]), armed(session):
         try:
-            execute(job["target"], job["module"])
+            execute(job["target"], job["module"], job["source"], job["function"])
         finally:
             session.flush()
 
