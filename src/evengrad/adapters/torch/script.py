@@ -21,6 +21,7 @@ from evengrad.adapters.torch.measure.rerun import rerun
 from evengrad.adapters.torch.measure.update import coming_update, describe
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.state import untouched
+from evengrad.adapters.torch.tap.closures import has_closure, with_closure
 from evengrad.adapters.torch.tap.models import find_roots, note_modules
 from evengrad.adapters.torch.tap.reading import non_finite
 from evengrad.adapters.torch.tap.subject import names_of
@@ -44,19 +45,18 @@ class _FirstStep:
         self.measurement: Measurement | None = None
         self.unseen: CannotCheckError | None = None  # a backward of something not recorded
         self.fault: Exception | None = None  # our own; or the script's, whose backward then says so
-        self.stepping: torch.optim.Optimizer | None = None  # called its closure for the gradients
         self.active = True
         self.copying = False
         self.eager = False
         self.facts: list[Fact] = []
         self.patches = Patches()
         note_modules(self.patches)
-        self.loop = Loop(self._seen, lambda _: None)
-        self.patches.on_undo(self.loop.off)
         self.patches.wrap(torch.optim.Optimizer, "__init__", self._making)
         self.recorder = Recorder(on_backward=self._backward)
         self.recorder.enter()
         self.patches.on_undo(self.recorder.leave)
+        self.loop = Loop(self._seen, lambda _: None)
+        self.patches.on_undo(self.loop.off)  # before the recorder leaves: function modes are a stack
         self.patches.on_undo(register_optimizer_step_pre_hook(self._step).remove)
         self.patches.wrap(torch.autograd, "backward", self._direct_backward)
         self.patches.wrap(torch.amp.GradScaler, "scale", self._noting_scale)
@@ -167,18 +167,21 @@ class _FirstStep:
         self.recorder.stop()
         self.measurement = measurement
         self._expect_no_fault()
-        if self.stepping is not None:
-            self._deliver({}, describe(self.stepping), ("updates unknown: step() takes a closure",))
 
-    def _step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def _step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Any:
+        if not self.active or self.copying:
+            return None
+        if has_closure(args, kwargs):
+            return with_closure(lambda: self._measured(optimizer), args, kwargs)
+        self._measured(optimizer)
+        return None
+
+    def _measured(self, optimizer: torch.optim.Optimizer) -> None:
+        """The gradients of the first step are there."""
         if not self.active or self.copying:
             return
         if self.measurement is None:
-            # args: the optimizer itself, then what step() was given.
-            if any(callable(a) for a in [*args[1:], *kwargs.values()]):
-                self.stepping = optimizer
-            else:
-                self._give_up()
+            self._give_up()
             return
         self.loop.only_step(optimizer)
         self.copying = True  # the copy's own step comes through this hook, too

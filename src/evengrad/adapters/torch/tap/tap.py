@@ -17,6 +17,7 @@ import torch
 from evengrad.adapters.torch.compat import notes, scaled_still, takes_scale
 from evengrad.adapters.torch.tap.capture import Capture
 from evengrad.adapters.torch.tap.clipping import release
+from evengrad.adapters.torch.tap.closures import has_closure, with_closure
 from evengrad.adapters.torch.tap.loss_calls import LossCalls
 from evengrad.adapters.torch.tap.on_device import DeviceTap, suits
 from evengrad.adapters.torch.tap.on_host import HostTap
@@ -169,13 +170,13 @@ class OptimizerTap:
     def _before(self, _optimizer: Any, args: Any, kwargs: Any) -> Any:
         if not self._alive():
             return None
-        closures = [a for a in [*args[1:], *kwargs.values()] if callable(a)]
-        if not closures:
+        closure = has_closure(args, kwargs)
+        if not closure:
             self._calls.stop()
         self.training.listener.stop()
-        if closures:
+        if closure:
             self._closing, self._first = True, None
-            return _with_closure(self._after_closure, args, kwargs)
+            return with_closure(self._after_closure, args, kwargs)
         self._decide(folding=True)
         return None
 
@@ -263,20 +264,3 @@ class OptimizerTap:
                 if self._now.folded:
                     release(self.optimizer)
             self.training.watching.trouble(error)
-
-
-def _with_closure(decide: Callable[[], None], args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """The closure that makes the gradients, with a look at them behind it."""
-
-    def wrapped(closure: Any) -> Any:
-        if not callable(closure):
-            return closure
-
-        def look(*a: Any, **k: Any) -> Any:
-            value = closure(*a, **k)
-            decide()
-            return value
-
-        return look
-
-    return (args[0], *map(wrapped, args[1:])), {k: wrapped(v) for k, v in kwargs.items()}
