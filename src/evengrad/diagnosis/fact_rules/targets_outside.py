@@ -53,6 +53,32 @@ def _torch(loss: str, units: int = 1) -> tuple[Program, ...]:
     return Program("torch", source), Program("torch", source, "check")
 
 
+_KERAS = """\
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+yes = (x[:, :1] > 0).astype("float32")
+kind = (x[:, 0] > 0).astype("int32") + (x[:, 1] > 0)
+
+def own(y_true, y_pred):
+    return keras.ops.mean(keras.losses.binary_crossentropy(y_true, y_pred)) + 0.1 * keras.ops.mean(y_pred)
+
+model = keras.Sequential([
+    keras.Input((4,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense({head})
+])
+model.compile(keras.optimizers.Adam(3e-3), loss={loss})
+model.fit(x, {targets}, batch_size=16, epochs=5, verbose=0)
+"""
+
+
+def _keras(
+    loss: str, targets: str, head: str = "1, activation='sigmoid'", verb: str = "check"
+) -> Program:
+    source = _KERAS.format(loss=loss, targets=targets, head=head)
+    return Program("keras", source, "run" if verb == "run" else "check")
+
+
 SICK = (
     *_torch("F.binary_cross_entropy_with_logits(out, 255 * yes)"),
     *_torch("torch.nn.BCEWithLogitsLoss()(out, 2 * yes - 1)"),
@@ -63,6 +89,9 @@ SICK = (
     *_torch("F.soft_margin_loss(out, yes)"),
     *_torch("F.binary_cross_entropy_with_logits(out, 255 * yes, reduction='none').mean()"),
     *_torch("1 - 2 * (out.sigmoid() * (255 * yes)).sum() / (out.sigmoid() + 255 * yes).sum()"),
+    _keras("own", "255 * yes"),
+    _keras("own", "255 * yes", verb="run"),
+    _keras("'sparse_categorical_crossentropy'", "kind + 1", "3, activation='softmax'"),
 )
 HEALTHY = (
     *_torch("F.binary_cross_entropy_with_logits(out, 0.9 * yes + 0.05)"),
@@ -84,6 +113,9 @@ HEALTHY = (
     *_torch("F.nll_loss(out.log_softmax(1), kind)", 3),
     *_torch("F.kl_div(out.log_softmax(1), F.one_hot(kind, 3).float(), reduction='batchmean')", 3),
     *_torch("F.soft_margin_loss(out, 2 * yes - 1)"),
+    _keras("own", "yes"),
+    _keras("own", "yes", verb="run"),
+    _keras("'sparse_categorical_crossentropy'", "kind", "3, activation='softmax'"),
 )
 
 _KINDS = {
@@ -91,6 +123,8 @@ _KINDS = {
     "count": "targets that count, from 0 up",
     "log_probability": "log-probabilities",
     "sign": "targets of -1 and 1",
+    "class": "class numbers from {least:g} to {most:g}",
+    "distribution": "rows of targets that sum to 1",
 }
 
 
@@ -116,7 +150,9 @@ def _title(fact: Fact, seen: str) -> str:
     if v["kind"] == "reach":
         ends = f"{v['least']:g} and {v['most']:g}"
         return f"{seen} are out of reach of a {v['head']} output, which ends at {ends}"
-    return f"{v['function']} reads {_KINDS[v['kind']]}, but is given {seen}"
+    if v["kind"] == "distribution":
+        seen = f"rows that sum to {v['sums']:g}"
+    return f"{v['function']} reads {_KINDS[v['kind']].format(**v)}, but is given {seen}"
 
 
 def _why(fact: Fact) -> str:
@@ -126,9 +162,15 @@ def _why(fact: Fact) -> str:
             f"what cannot be reached keeps the squared error above {v['floor']:.3g}; the targets' variance, "
             f"which a constant answer has, is {v['spread']:.3g}"
         )
-    if v["kind"] == "sign":
-        return "a label of 0 has no meaning there, and gives no gradient or a wrong one"
-    return "such a loss has no minimum: it falls below zero without bound as the outputs grow"
+    return _WHY.get(v["kind"], _UNBOUNDED)
+
+
+_UNBOUNDED = "such a loss has no minimum: it falls below zero without bound as the outputs grow"
+_WHY = {
+    "sign": "a label of 0 has no meaning there, and gives no gradient or a wrong one",
+    "class": "a class that no output stands for: an error on a CPU; on a GPU and in JAX NaN, or nonsense",
+    "distribution": "what a softmax gives sums to 1 and cannot come near such targets",
+}
 
 
 def _advice(fact: Fact, frontend: Frontend) -> str:
@@ -138,6 +180,13 @@ def _advice(fact: Fact, frontend: Frontend) -> str:
         if v["function"] == "nll_loss":
             return "use F.cross_entropy on the logits, or give it F.log_softmax(logits, dim=1)"
         return "give its first argument as log-probabilities: F.log_softmax(logits, dim=-1), or p.log()"
+    if v["kind"] == "class":
+        return _classes(fact)
+    if v["kind"] == "distribution":
+        return (
+            "for several classes at once end in a sigmoid and use a binary cross-entropy; for one class a "
+            "sample make the targets one-hot"
+        )
     if v["kind"] == "sign":
         return "encode the labels as -1 and 1: target * 2 - 1"
     if v["kind"] == "count":
@@ -145,6 +194,18 @@ def _advice(fact: Fact, frontend: Frontend) -> str:
     if v["kind"] == "log_probability":
         return "give the targets as log-probabilities, or leave log_target=True out"
     return _probabilities(fact, torch)
+
+
+def _classes(fact: Fact) -> str:
+    v = fact.values
+    if not v["integral"]:
+        return "give whole class numbers; for targets that are measured values use a loss for regression"
+    units = f"give the last layer {v['high'] + 1:g} units, one a class"
+    if v["low"] < 0:
+        return "number the classes (labels) from 0; what is to be ignored takes ignore_class or sample weight 0"
+    if v["low"] >= 1 and v["high"] == v["most"] + 1:
+        return f"number the classes from 0: labels - 1; or {units}"
+    return f"number the classes (labels) from 0 without gaps, or {units}"
 
 
 def _probabilities(fact: Fact, torch: bool) -> str:
