@@ -32,7 +32,7 @@ import evengrad
 from evengrad.adapters.torch.change.change import apply
 from evengrad.adapters.torch.change.model import LiveTraining
 from evengrad.adapters.torch.probe import probe
-from evengrad.diagnosis.catalogue import all_run_rules
+from evengrad.diagnosis.catalogue import all_fact_rules, all_run_rules
 from evengrad.diagnosis.diagnose import diagnose
 from evengrad.errors import CannotChangeError
 from evengrad.fixing.case import Case
@@ -84,18 +84,28 @@ assert keras.after == keras.before
 (message,) = keras.manual
 assert message == "after the model is made add: bias.assign(bias * 0) in 0, 2, 4", message
 
+from evengrad.fixing.repairs import candidates as repaired
+from evengrad.values.fact import Fact, Where
+
+(rule,) = [rule for rule in all_fact_rules() if rule.code == "EG990"]
+fact = Fact("never_stepped", Where("train.py", 2, "loss.backward()"), 0, {"optimizer": "adam"})
+assert [f.where.line for f in rule.check([fact], "torch")] == [2]
+(way,) = repaired("loss = model(x)\\nloss.backward()\\n", fact, "train.py")
+assert way.source == "loss = model(x)\\nloss.backward()\\nadam.step()\\n", way.source
+
 (rule,) = [rule for rule in all_run_rules() if rule.code == "EG890"]
 assert [f.code for s in rule.sick for f in diagnose(s.run())].count("EG890") == 1
 assert "EG890" not in [f.code for s in rule.healthy for f in diagnose(s.run())]
 '''
 
 READ = """
-from evengrad.diagnosis.catalogue import all_rules, all_run_rules
+from evengrad.diagnosis.catalogue import all_fact_rules, all_rules, all_run_rules
 from evengrad.errors import DefinitionError
 from evengrad.fixing.changes import all_changes
 from evengrad.fixing.remedies import all_remedies
+from evengrad.fixing.repairs import all_repairs
 
-for read in (all_rules, all_run_rules, all_remedies, all_changes):
+for read in (all_rules, all_run_rules, all_fact_rules, all_repairs, all_remedies, all_changes):
     try:
         read()
         print("nothing is wrong")
@@ -129,7 +139,14 @@ def python(package, *arguments):
 
 
 def test_the_files_of_contributing_work_by_being_there(package):
-    places = ["diagnosis/rules", "diagnosis/run_rules", "fixing/remedies", "fixing/changes"]
+    places = [
+        "diagnosis/rules",
+        "diagnosis/run_rules",
+        "diagnosis/fact_rules",
+        "fixing/repairs",
+        "fixing/remedies",
+        "fixing/changes",
+    ]
     assert [os.path.dirname(name) for name in SHOWN] == places
     for name, text in SHOWN.items():
         assert not (package / name).exists()
@@ -138,15 +155,18 @@ def test_the_files_of_contributing_work_by_being_there(package):
     listed = python(package, "-m", "evengrad", "explain")
     assert "EG390  large bias" in listed
     assert "EG890  no rate" in listed
+    assert "EG990  never stepped" in listed
     assert "begin with zeros" in python(package, "-m", "evengrad", "explain", "EG390")
     assert "zero_biases" in python(package, "-m", "evengrad", "fix", "--list")
 
 
 def test_a_wrong_file_is_named_with_what_it_lacks(package):
-    rule, run_rule, remedy, change = SHOWN
+    rule, run_rule, fact_rule, repair, remedy, change = SHOWN
     for name, old, new in (
         (rule, "SICK = (NetworkCase(bias=5.0),)\n", ""),
         (run_rule, "def check", "def chek"),
+        (fact_rule, 'FACT = "never_stepped"\n', ""),
+        (repair, "def repair", "def mend"),
         (remedy, "propose", "suggest"),
         (change, "    stage: ClassVar[int] = 85  # behind Initialise\n", ""),
     ):
@@ -156,26 +176,35 @@ def test_a_wrong_file_is_named_with_what_it_lacks(package):
     assert said == [
         f"{package / rule}: a rule needs SICK, a tuple (missing).",
         f"{package / run_rule}: a rule needs check, a function (missing).",
+        f"{package / fact_rule}: a fact rule needs FACT, a string (missing).",
+        f"{package / repair}: a repair needs repair, a function (missing).",
         f"{package / remedy}: a remedy needs propose, a function (missing).",
         f"{package / change}: ZeroBias needs stage, an integer (missing).",
     ]
 
 
 def test_wrong_names_and_classes_in_a_file_are_named_too(package):
-    rule, run_rule, remedy, change = SHOWN
+    rule, run_rule, fact_rule, repair, remedy, change = SHOWN
     for name, old, new in (
         (rule, "import Cause,", "import Causes,"),
         (run_rule, '"EG890"', '"EG89"'),
+        (fact_rule, 'SICK = (Program("torch", "..."),)', "SICK = (1,)"),
+        (repair, "import Fact", "import Facts"),
         (remedy, '"""Biases', 'NAME = """Biases'),
         (change, "(Change)", ""),
     ):
         assert old in SHOWN[name]
         (package / name).write_text(SHOWN[name].replace(old, new), encoding="utf-8")
-    broken, code, undocumented, no_change = python(package, "-c", READ).splitlines()
+    said = python(package, "-c", READ).splitlines()
+    broken, code, example, import_, undocumented, no_change = said
     assert broken.startswith(
         f"{package / rule} cannot be imported: ImportError: cannot import name 'Causes'"
     )
     assert code.startswith(f"{package / run_rule}: a rule needs a CODE such as EG101")
+    assert example.startswith(
+        f"{package / fact_rule}: SICK and HEALTHY need examples of type Program"
+    )
+    assert import_.startswith(f"{package / repair} cannot be imported: ImportError")
     # a string after the assignment is no docstring, and what follows it no future import
     assert undocumented.startswith(f"{package / remedy} cannot be imported: SyntaxError")
     assert no_change == (
