@@ -91,7 +91,7 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         Severity.ERROR,
         evidence=(
             *([str(fact.where)] if fact.where else []),
-            f"{fact.values['function']} sums: such a loss bears a rate {factor:.4g} times smaller than its mean",
+            f"{fact.values['function']} sums: it bears a rate {factor:.4g} times smaller than the mean does",
         ),
         advice=(
             f"use {mean}, or divide the loss by the number of samples",
