@@ -600,6 +600,10 @@ UPDATE = "_backend_apply_gradients"
 """The method of an optimizer that moves the weights, on every backend."""
 
 
+MERGED_UPDATE = "_distributed_tf_update_step"
+"""TensorFlow: the method of an optimizer that moves the weights where the replicas of a strategy meet."""
+
+
 def add_again(optimizer: Any, variables: Sequence[Any]) -> None:
     """Put variables that were taken out into an optimizer again, at its end."""
     with unlocked(optimizer):

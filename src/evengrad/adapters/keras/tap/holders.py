@@ -25,6 +25,7 @@ class Holders:
         name: of the only model; empty where there are several.
         shown: the names by which the script knows them, such as "critic".
         jit_compile: False.
+        loss: None: it is the script's own affair.
     """
 
     def __init__(self, variables: Sequence[Any]) -> None:
@@ -33,6 +34,7 @@ class Holders:
         self.name = self.models[0].name if len(self.models) == 1 else ""
         self.shown = ", ".join(dict.fromkeys(map(shown, self.models))) or "variables"
         self.jit_compile = False
+        self.loss = None
 
     @property
     def variables(self) -> list[Any]:
@@ -52,7 +54,7 @@ class Holders:
         found = [v for model in self.models for v in model.non_trainable_variables]
         return list({id(v): v for v in found}.values())
 
-    def layers(self) -> dict[int, Any]:
+    def layer_of(self) -> dict[int, Any]:
         """The layer of each weight, by its id."""
         return {id(v): layer for model in self.models for v, layer in trainables(model)}
 

@@ -43,7 +43,7 @@ class WatchedLoop(Watched):
         self.model = Holders(variables)
         self.optimizer, self.settings = optimizer, settings
         self.inner = unscaled(optimizer)
-        expect_clip(self.inner, settings)
+        expect_clip(self.inner, settings, native.has_strategy())
         own = {id(v) for v in variables}
         self.variables = [v for v in self.model.variables if id(v) in own]
         self.subject = subject_of(self.model, self.inner, self.variables, settings, script)
@@ -59,7 +59,9 @@ class WatchedLoop(Watched):
 
     def _make(self) -> None:
         count, settings = len(self.tensors), self.settings
-        corruptible = [] if settings.guard is None else small_rest(self.model)
+        corruptible = (
+            [] if settings.guard is None or native.has_strategy() else small_rest(self.model)
+        )
         self.ring: AnyRing
         kind: type[KerasTap] = KerasTap
         if keras.backend.backend() == "torch":

@@ -65,11 +65,8 @@ class Loops:
                 return original(optimizer, grads, trainable_variables)
             given = list(grads)
             own = None if trainable_variables is None else list(trainable_variables)
-            try:
-                self._start(optimizer, own or compat.trained_by(optimizer))
-            except Exception as error:
-                self._unwatched[id(optimizer)] = optimizer
-                self.session.trouble(error)
+            native.met(lambda: self._start(optimizer, own or compat.trained_by(optimizer)))
+            if id(optimizer) in self._unwatched:
                 return original(optimizer, given, own)
             return optimizer.apply(given, own)
 
@@ -81,6 +78,15 @@ class Loops:
         return mine or is_copy(optimizer) or "apply" in vars(optimizer) or self.session.closed
 
     def _start(self, optimizer: Any, variables: list[Any]) -> None:
+        if self._passes(optimizer):
+            return
+        try:
+            self._watch(optimizer, variables)
+        except Exception as error:
+            self._unwatched[id(optimizer)] = optimizer
+            self.session.trouble(error)
+
+    def _watch(self, optimizer: Any, variables: list[Any]) -> None:
         session = self.session
         with native.outside(), self._hearing.paused():
             if not optimizer.built:

@@ -138,3 +138,48 @@ def reached(tensor: Any) -> bool:
     while graph is not None and graph is not own:
         graph = getattr(graph, "outer_graph", None)
     return graph is not None
+
+
+def is_replica() -> bool:
+    """Whether this is one of several replicas of a TensorFlow strategy, which meet to update."""
+    if not has_strategy():
+        return False
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context() is not None
+
+
+def first_of(strategy: Any, value: Any) -> Any:
+    """What the first replica has of a value, where they meet."""
+    return strategy.experimental_local_results(value)[0]
+
+
+def is_distributed(model: Any) -> bool:
+    """Whether a model was made under a strategy of TensorFlow's."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    with model.distribute_strategy.scope():
+        return has_strategy()
+
+
+def has_strategy() -> bool:
+    """Whether a strategy of TensorFlow's is in force here."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return bool(tf.distribute.has_strategy())
+
+
+def met(action: Callable[[], None]) -> None:
+    """Do something once for all replicas, where they meet; alone at once."""
+    if not is_replica():
+        action()
+        return
+    import tensorflow as tf
+
+    @tf.autograph.experimental.do_not_convert
+    def merged(_strategy: Any) -> None:
+        action()
+
+    tf.distribute.get_replica_context().merge_call(merged)

@@ -32,7 +32,7 @@ def subject_of(
     """The run's subject. model: or Holders."""
     names = names_of(model, list(variables))
     held = isinstance(model, Holders)
-    layers = model.layers() if held else {id(v): layer for v, layer in trainables(model)}
+    layers = model.layer_of() if held else {id(v): layer for v, layer in trainables(model)}
 
     def tensor(variable: Any) -> Tensor:
         name = names[id(variable)]

@@ -15,7 +15,7 @@ from keras import ops
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.measure.update import unscaled
-from evengrad.adapters.keras.tap import bitwise
+from evengrad.adapters.keras.tap import bitwise, native
 from evengrad.adapters.keras.tap.arithmetic import InStep, dense, more, norms, shaped
 from evengrad.adapters.keras.tap.ring import FACTOR, AnyRing, Ring
 from evengrad.recording.clip import AGC, NormClip, UpdateClip, Value, global_norm
@@ -66,6 +66,7 @@ class KerasTap:
         self._last = next((t.layer for t in reversed(tensors) if t.fan_in), None)
         self._apply: Callable[..., Any] = self.optimizer.apply
         self._patches = Patches()
+        self._merged: list[Any] | None = None
         self._entry = "stateless_apply" if keras.backend.backend() == "jax" else "apply"
 
     @property
@@ -77,6 +78,8 @@ class KerasTap:
         """Patch the instance."""
         self._apply = self.optimizer.apply
         self._patches.put(self.optimizer, "apply", self.apply)
+        if hasattr(self.optimizer, compat.MERGED_UPDATE):
+            self._patches.wrap(self.optimizer, compat.MERGED_UPDATE, self._merging)
         if self.scaled:
             self._outer_apply = getattr(self.outer, self._entry)
             jax = self._entry == "stateless_apply"
@@ -94,6 +97,10 @@ class KerasTap:
         variables = list(
             own if own is not None else compat.trained_by(self.optimizer) or self._watched
         )
+        if native.is_replica():
+            self._merged = [v for g, v in zip(whole, variables, strict=True) if g is not None]
+            self._apply(whole, own)
+            return
         try:
             if not self.scaled:
                 self.ring.begin()
@@ -258,10 +265,41 @@ class KerasTap:
         exact = clip is None
         bitwise.choose(passed, update, state + variables, pairs, self.optimizer, self.jit, exact)
 
+    # --- under a strategy of several devices -----------------------------------------------------
+
+    def _merging(self, original: Any) -> Any:
+        """The update where the replicas meet: it may stand in a branch there, and not in a replica. The
+        gradients are then the sums of all, as Keras has clipped them.
+        """
+
+        def update(distribution: Any, pairs: Any, rate: Any) -> None:
+            variables, self._merged = self._merged, None
+            whole = list(pairs)
+            if variables is None:
+                original(distribution, whole, rate)
+                return
+            try:
+                self.ring.begin()
+                grads = [native.first_of(distribution, g) for g, _ in whole]
+                _, passed = self.look(grads, variables)
+            except Exception as error:  # of our own: the training goes on
+                self.failed(error)
+                original(distribution, whole, rate)
+                return
+            finally:
+                self.loss = None
+            if self.settings.guard is None:
+                original(distribution, whole, rate)
+            else:
+                ops.cond(passed, lambda: original(distribution, whole, rate), lambda: None)
+
+        return update
+
     # --- under a loss scaler -------------------------------------------------------------------
 
     def _begin_scaled(self, grads: Any, trainable_variables: Any = None) -> Any:
-        self.ring.begin()
+        if not native.is_replica():
+            self.ring.begin()
         return self._outer_apply(grads, trainable_variables)
 
     def _begin_scaled_jax(self, optimizer_variables: Any, grads: Any, trained: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.facts.batch import facts_of
 from evengrad.adapters.keras.measure.update import unscaled
-from evengrad.adapters.keras.tap import origin, saving
+from evengrad.adapters.keras.tap import native, origin, saving
 from evengrad.adapters.keras.tap.access import InState, access_to
 from evengrad.adapters.keras.tap.activations import Sampler
 from evengrad.adapters.keras.tap.batches import Batches, sampled
@@ -43,7 +43,7 @@ class Watched:
     ) -> None:
         self.model, self.optimizer, self.settings = model, model.optimizer, settings
         self.inner = unscaled(self.optimizer)
-        expect_clip(self.inner, settings)
+        expect_clip(self.inner, settings, native.is_distributed(model))
         self._begin, self._script = begin, script
         self.variables = watched_variables(model, self.inner)
         self.subject = subject_of(model, self.inner, self.variables, settings, script)
@@ -64,7 +64,8 @@ class Watched:
         count, settings = len(self.tensors), self.settings
         size = max(min(settings.every, _LATEST), 10) + self._per_call
         corruptible: list[Any] = []
-        if settings.guard is not None:
+        alone = not native.is_distributed(self.model)
+        if settings.guard is not None and alone:
             corruptible = small_rest(self.model) + small_rest(compat.loss_tracker(self.model))
         self.ring: AnyRing
         kind: type[KerasTap] = KerasTap
@@ -351,8 +352,13 @@ class Watched:
             return box_of(self.model, self.inner, self.tensors, step, row.norms, kind, batch, found)
 
 
-def expect_clip(optimizer: Any, settings: Settings) -> None:
-    """Raise EvengradError for a clip that this optimizer has nothing for."""
+def expect_clip(optimizer: Any, settings: Settings, distributed: bool) -> None:
+    """Raise EvengradError for a clip that this training has nothing for."""
+    if settings.clip is not None and distributed:
+        raise EvengradError(
+            "Under a tf.distribute strategy evengrad clips nothing. Expected no clip; give the optimizer one of "
+            "Keras' own, such as global_clipnorm=1.0."
+        )
     if isinstance(settings.clip, UpdateClip) and not (
         compat.keeps(optimizer, "velocities") and hasattr(optimizer, "beta_2")
     ):
