@@ -1,7 +1,7 @@
 """What `evengrad fix` makes of sick trainings whose cause is known.
 
 python -m bench.fixes                              all; an hour or two; can be stopped and goes on where it was
-python -m bench.fixes --half development --searches diagnosis
+python -m bench.fixes --half development --searches diagnosis --minutes 15
 python -m bench.fixes --only torch-mlp --failures  some of them, and why they were not repaired
 python -m bench.fixes --write                      into docs/fixing-corpus.md
 python -m bench.fixes --kept --write               the same of what is measured so far, and measure nothing
@@ -10,7 +10,9 @@ python -m bench.fixes --kept --write               the same of what is measured 
 from __future__ import annotations
 
 import argparse
+import math
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,8 +21,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.fixes import tables
-from bench.fixes.calls import ROOT, Outcome, fixed, is_known, plain
+from bench.fixes.calls import ROOT, Ending, Outcome, fixed, is_known, plain
 from bench.fixes.judging import learns, sick
+from bench.fixes.pieces import BATCH
 from bench.fixes.scripts import script
 from bench.fixes.specs import Spec, corpus, healthy
 from bench.fixes.tables import Case
@@ -47,6 +50,7 @@ def main() -> None:
     add("--examples", action="store_true", help="examples/sick and examples/healthy, too")
     add("--failures", action="store_true", help="say what was not repaired, and why")
     add("--kept", action="store_true", help="only what was measured before")
+    add("--minutes", type=float, help="begin nothing new after so long")
     add("--write", action="store_true", help="into docs/fixing-corpus.md")
     given = parser.parse_args()
     specs = [
@@ -77,11 +81,16 @@ def _report(specs: Sequence[Spec], given: argparse.Namespace, console: Console) 
         ) as progress,
         ThreadPoolExecutor(given.jobs) as pool,
     ):
+        late = time.monotonic() + 60 * (given.minutes or math.inf)
 
         def all_of(title: str, function: object, items: Sequence[object]) -> list[object]:
             task = progress.add_task(title, total=len(items))
+
+            def one(item: object) -> object:
+                return None if time.monotonic() > late else function(item)  # type: ignore[operator]
+
             found = []
-            for item in pool.map(function, items):  # type: ignore[arg-type]
+            for item in pool.map(one, items):
                 found.append(item)
                 progress.advance(task)
             return found
@@ -89,23 +98,25 @@ def _report(specs: Sequence[Spec], given: argparse.Namespace, console: Console) 
         def at_hand(own: Sequence[Spec], options: tuple[str, ...] | None = None) -> list[Spec]:
             return [s for s in own if not given.kept or is_known(script(s), options)]
 
-        specs = [spec for spec in at_hand(specs) if at_hand([spec.twin])]
-        pairs = [(spec, spec.twin) for spec in specs]
-        losses = all_of("plain runs", lambda pair: (plain(pair[0]), plain(pair[1])), pairs)
+        specs = [spec for spec in at_hand(specs) if len(at_hand([spec.twin, spec.recipe])) == 2]
+        ends = dict(zip(specs, all_of("plain runs", _ends, specs), strict=True))
+        specs = [spec for spec in specs if ends[spec] is not None]
+        unfit = [s for s in specs if not learns(ends[s][1].loss, s.baseline)]
         chosen = [
             spec
-            for spec, (own, twin) in zip(specs, losses, strict=True)
-            if learns(twin, spec.baseline) and sick(own, twin)
+            for spec in specs
+            if spec not in unfit and sick(ends[spec][0].loss * _mean(spec), ends[spec][1].loss)
         ]
-        unfit = [s for s, (_, t) in zip(specs, losses, strict=True) if not learns(t, s.baseline)]
         sick_ones, chosen = len(chosen), at_hand(chosen, ())
-        cases = {spec.name: Case(spec, {}) for spec in chosen}
+        cases = {spec.name: Case(spec, {}, ends[spec][2].score) for spec in chosen}
         for search in given.searches:
             third = [s for s in chosen if s.seed % EVERY == 0]
             own = chosen if search == "diagnosis" else at_hand(third, _options(search))
             found = all_of(search, lambda s, search=search: _fixed(s, search), own)
             for spec, outcome in zip(own, found, strict=True):
-                cases[spec.name].outcomes[search] = outcome
+                if outcome is not None:
+                    cases[spec.name].outcomes[search] = outcome
+        cases = {name: case for name, case in cases.items() if "diagnosis" in case.outcomes}
         twins = at_hand(healthy(chosen), ()) if "diagnosis" in given.searches else []
         well = all_of("healthy", lambda s: _fixed(s, "diagnosis"), twins)
         own = [p for p in _scripts() if given.examples and (not given.kept or is_known(*_call(p)))]
@@ -114,13 +125,23 @@ def _report(specs: Sequence[Spec], given: argparse.Namespace, console: Console) 
         _text(
             list(cases.values()),
             (len(specs), len(unfit), sick_ones),
-            list(zip(twins, well, strict=True)),
-            examples,
+            [(t, w) for t, w in zip(twins, well, strict=True) if w is not None],
+            [e for e in examples if e is not None],
         )
     )
     if given.failures:
         lines += ["", "Not repaired, or another cause named first:", "", *_failures(cases.values())]
     return "\n".join(lines)
+
+
+def _ends(spec: Spec) -> tuple[Ending, Ending, Ending]:
+    """Of the script, its healthy twin, and the recipe."""
+    return plain(spec), plain(spec.twin), plain(spec.recipe)
+
+
+def _mean(spec: Spec) -> float:
+    """What makes a loss that was summed over its batch the mean."""
+    return 1 / BATCH if spec.plant == "loss_sum" and spec.framework == "torch" else 1.0
 
 
 def _fixed(spec: Spec, search: str) -> Outcome:
@@ -191,7 +212,8 @@ def _failures(cases: Iterable[Case]) -> Iterator[str]:
         spec = case.spec
         about = f"depth {spec.depth}, width {spec.width}, {spec.activation}, {spec.optimizer}, {spec.size:g}"
         said = f"{' '.join(outcome.codes)} {' '.join(outcome.causes[:1])} {outcome.message}"
-        yield f"* {spec.name} ({about}): {outcome.status}; {said}"
+        came = f"; {outcome.score:.2f} of the recipe's {case.recipe:.2f}"
+        yield f"* {spec.name} ({about}): {outcome.status}{came}; {said}"
         if not tables.repaired(case):
             yield from (f"    - {line}" for line in outcome.tried)
 

@@ -20,7 +20,7 @@ from bench.fixes.warm import interpreter
 
 ROOT = Path(__file__).parents[2]
 CACHE = Path(__file__).parent / ".cache"
-_VERSION = "1"
+_VERSION = "2"
 _LIMIT = 900  # seconds
 COLD = "EVENGRAD_BENCH_COLD"
 """In the environment: each process imports its framework itself (``warm``)."""
@@ -40,6 +40,17 @@ class Outcome:
     cost: float = math.nan
     tried: tuple[str, ...] = ()
     message: str = ""
+    score: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a script ends, run alone without evengrad. loss: the mean of its last ones. score: the accuracy, of a
+    regression the variance explained. NaN where it raised or was not finite.
+    """
+
+    loss: float
+    score: float
 
 
 def is_known(source: str, options: tuple[str, ...] | None = None, backend: str = "") -> bool:
@@ -48,20 +59,28 @@ def is_known(source: str, options: tuple[str, ...] | None = None, backend: str =
     return _kept(*facts).exists()
 
 
-def plain(spec: Spec) -> float:
-    """The mean loss at the end of the script itself, without evengrad; NaN where it raised."""
+def plain(spec: Spec) -> Ending:
+    """The script itself, without evengrad."""
     source = script(spec)
     kept = _kept("plain", source)
-    if kept.exists():
-        return float(json.loads(kept.read_text()))
-    with tempfile.TemporaryDirectory() as folder:
-        done = _run(_python(source), [_written(folder, source)], folder)
+    if not kept.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            done = _run(_python(source), [_written(folder, source)], folder)
+        found = _ending(done.stdout)
+        if found is None:
+            raise RuntimeError(f"{spec.name} does not run:\n{done.stderr[-2000:]}")
+        _keep(kept, [str(found.loss), str(found.score)])
+    loss, score = json.loads(kept.read_text())
+    return Ending(float(loss), float(score))
+
+
+def _ending(printed: str) -> Ending | None:
+    """From the last two lines; None where there are none such."""
     try:
-        value = float(done.stdout.strip().splitlines()[-1])
-    except (IndexError, ValueError):
-        raise RuntimeError(f"{spec.name} does not run:\n{done.stderr[-2000:]}") from None
-    _keep(kept, value if math.isfinite(value) else "nan")
-    return value
+        score, loss = map(float, printed.strip().splitlines()[-2:])
+    except ValueError:
+        return None
+    return Ending(loss, score)
 
 
 def fixed(name: str, source: str, options: tuple[str, ...], backend: str = "") -> Outcome:
@@ -72,7 +91,7 @@ def fixed(name: str, source: str, options: tuple[str, ...], backend: str = "") -
     with tempfile.TemporaryDirectory() as folder:
         path = _written(folder, source)
         json_file = Path(folder) / "out.json"
-        call = ["-m", "evengrad", "fix", path, "--json", str(json_file), *options]
+        call = ["-m", "evengrad", "fix", path, "--apply", "--json", str(json_file), *options]
         if options[:1] == ("--search",):
             call = ["-m", "bench.fixes.searches", options[1], path, str(json_file)]
         more = {"KERAS_BACKEND": backend} if backend else {}
@@ -82,8 +101,19 @@ def fixed(name: str, source: str, options: tuple[str, ...], backend: str = "") -
             told = _told(found)
         else:
             told = asdict(Outcome("crashed", message=f"{name}: {done.stderr[-500:]}"))
+        told["score"] = str(_score(source, folder, backend))
     _keep(kept, told)
     return _outcome(told)
+
+
+def _score(source: str, folder: str, backend: str) -> float:
+    """What the script comes to that a fix has left, over its own length; NaN where it ends not finite."""
+    left = (Path(folder) / "train.py").read_text()
+    if left == source:
+        return math.nan
+    more = {"KERAS_BACKEND": backend} if backend else {}
+    found = _ending(_run(_python(source, backend), ["train.py"], folder, more).stdout)
+    return math.nan if found is None or not math.isfinite(found.loss) else found.score
 
 
 def _told(found: dict[str, object]) -> dict[str, object]:
@@ -104,7 +134,8 @@ def _told(found: dict[str, object]) -> dict[str, object]:
 
 def _outcome(told: dict[str, object]) -> Outcome:
     lists = {k: tuple(told[k]) for k in ("codes", "causes", "tried")}  # type: ignore[arg-type]
-    return Outcome(**{**told, **lists})  # type: ignore[arg-type]
+    score = float(str(told.get("score", "nan")))
+    return Outcome(**{**told, **lists, "score": score})  # type: ignore[arg-type]
 
 
 def _python(source: str, backend: str = "") -> str:

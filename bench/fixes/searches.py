@@ -87,6 +87,8 @@ def main(name: str, script: str, file: str) -> None:
     """Fix a script by one of them, and write what came of it."""
     found = fix_script(FixPlan(script, reference=False), Silent(), search=SEARCHES[name])
     Path(file).write_text(fix_json.dumps(found), encoding="utf-8")
+    if found.patch is not None and not found.patch.manual:
+        Path(script).write_text(found.patch.after, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,23 @@ CAUSES: dict[str, Cause] = {
     "raw_inputs": Cause.INPUT_DATA,
     "norm_stack": Cause.NORMALISATION,
     "bad_rows": Cause.BAD_BATCH,
+    "gradients_kept": Cause.LEARNING_RATE,
+    "optimizer_early": Cause.ARCHITECTURE,
+    "schedule_batch": Cause.LEARNING_RATE,
+    "loss_sum": Cause.LEARNING_RATE,
+    "penalty_root": Cause.LOSS_HEAD,
+    "broadcast": Cause.LOSS_HEAD,
 }
-"""What is planted, and the cause that a diagnosis should name."""
+"""What is planted, and the cause that a diagnosis should name. The last six are mistakes in the code."""
+MISTAKES: dict[str, tuple[Framework, ...]] = {
+    "gradients_kept": ("torch",),
+    "optimizer_early": ("torch",),
+    "schedule_batch": ("torch",),
+    "loss_sum": FRAMEWORKS,
+    "penalty_root": FRAMEWORKS,
+    "broadcast": ("torch",),
+}
+"""Where each can be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +84,11 @@ class Spec:
         return {"autoencoder": 0.0735, "towers": 1.0}.get(self.architecture, math.log(10))
 
     @property
+    def recipe(self) -> Spec:
+        """The twin with Adam at its usual rate: what a training of this network can come to."""
+        return replace(self.twin, optimizer="adam")
+
+    @property
     def twin(self) -> Spec:
         """The same training with nothing planted: ReLU for a sigmoid, and a stack that is not too deep."""
         depth = min(self.depth, 8) if self.plant == "norm_stack" else self.depth
@@ -86,6 +106,12 @@ _SIZES: dict[str, Sequence[float]] = {
     "raw_inputs": (255.0, 1000.0),
     "norm_stack": (0.0,),
     "bad_rows": (0.01, 0.05),
+    "gradients_kept": (0.0,),
+    "optimizer_early": (0.0,),
+    "schedule_batch": (0.9, 0.8),  # of the rate is left with each batch
+    "loss_sum": (0.0,),
+    "penalty_root": (1e-4,),
+    "broadcast": (0.0,),
 }
 _DEPTHS: dict[str, Sequence[int]] = {
     "weights_large": (4, 6, 8),
@@ -115,7 +141,7 @@ _CHECKERED = ("keras", "development")
 """Has every second plant only, for the time that it takes: a step of Keras costs ten of PyTorch here."""
 
 
-def _plants(architecture: str) -> list[str]:
+def _plants(framework: Framework, architecture: str) -> list[str]:
     """What makes sense there: a regression has no softmax; residual nets bear a sigmoid and deep stacks."""
     residual = {"sigmoid", "norm_stack"}
     without = {
@@ -125,7 +151,13 @@ def _plants(architecture: str) -> list[str]:
         "mixer": residual,
         "attention": residual,
     }
-    return [plant for plant in CAUSES if plant not in without.get(architecture, set())]
+    left_out = without.get(architecture, set())
+    left_out |= set() if architecture == "towers" else {"broadcast"}
+    return [
+        plant
+        for plant in CAUSES
+        if plant not in left_out and framework in MISTAKES.get(plant, FRAMEWORKS)
+    ]
 
 
 def corpus() -> list[Spec]:
@@ -135,7 +167,7 @@ def corpus() -> list[Spec]:
         for framework in FRAMEWORKS
         for half, own in ARCHITECTURES.items()
         for row, architecture in enumerate(own)
-        for column, plant in enumerate(_plants(architecture))
+        for column, plant in enumerate(_plants(framework, architecture))
         if (framework, half) != _CHECKERED or (row + column) % 2 == 0
         for number in range(_EACH[framework, half])
     ]

@@ -12,10 +12,11 @@ from bench.fixes.specs import CAUSES, Spec
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A sick training, and what each search made of it, by its name."""
+    """A sick training, and what each search made of it, by its name. recipe: what that scores."""
 
     spec: Spec
     outcomes: dict[str, Outcome]
+    recipe: float
 
 
 def named(case: Case) -> bool:
@@ -29,9 +30,18 @@ def among(case: Case) -> bool:
     return CAUSES[case.spec.plant or ""].value in case.outcomes["diagnosis"].causes
 
 
-def repaired(case: Case, search: str = "diagnosis") -> bool:
-    """Whether it was fixed."""
+NEAR = 0.9
+"""Of the recipe's accuracy, or variance explained, a repaired script comes to so much."""
+
+
+def called(case: Case, search: str = "diagnosis") -> bool:
+    """Whether fix says that it is fixed."""
     return case.outcomes[search].status == "fixed"
+
+
+def repaired(case: Case, search: str = "diagnosis") -> bool:
+    """Whether the script that was left trains as well as the recipe does, over its own length."""
+    return called(case, search) and case.outcomes[search].score >= NEAR * case.recipe
 
 
 def share(cases: Sequence[Case], holds: Callable[[Case], bool]) -> str:
@@ -62,14 +72,15 @@ def by(cases: Iterable[Case], key: Callable[[Case], str]) -> dict[str, list[Case
 def diagnosis(groups: dict[str, list[Case]]) -> list[str]:
     """A Markdown table: cause, repair and cost of each group."""
     lines = [
-        "| | cause named first | among the findings | repaired | with a patch | cost, plain runs |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| | cause named first | among the findings | called fixed | repaired | with a patch | cost |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, cases in groups.items():
-        written = [c for c in cases if repaired(c)]
+        written = [c for c in cases if called(c)]
         cells = [
             share(cases, named),
             share(cases, among),
+            share(cases, called),
             share(cases, repaired),
             share(written, lambda c: not c.outcomes["diagnosis"].by_hand),
             cost(cases),

@@ -34,16 +34,22 @@ for layer in model.modules():
         nn.init.zeros_(layer.bias)
 
 optimizer = {optimizer}
-losses = []
+{changed}losses = []
 for step in range({steps}):
     rows = torch.randint(0, len(x), ({batch},))
-    optimizer.zero_grad()
-    loss = {loss}
+{zero}    loss = {loss}
     loss.backward()
     optimizer.step()
-    losses.append(loss.item())
+{stepped}    losses.append(loss.item())
+model.eval()
+with torch.no_grad():
+    found = model(x[torch.isfinite(x).flatten(1).all(1)])
+    wanted = y[torch.isfinite(x).flatten(1).all(1)]
+print({score})
 print(sum(losses[-25:]) / 25)
 """
+_ACCURACY = "(found.argmax(1) == wanted).float().mean().item()"
+_EXPLAINED = "1 - ((found - wanted) ** 2).mean().item() / wanted.var(0).mean().item()"
 
 
 def render(spec: Spec) -> str:
@@ -66,10 +72,35 @@ def render(spec: Spec) -> str:
         optimizer=_OPTIMIZERS[spec.optimizer].format(rate=rate(spec)),
         steps=STEPS,
         batch=BATCH,
-        loss="F.mse_loss(model(x[rows]), y[rows])"
-        if spec.regression
-        else "F.cross_entropy(model(x[rows]), y[rows])",
+        loss=_loss(spec),
+        zero="" if spec.plant == "gradients_kept" else "    optimizer.zero_grad()\n",
+        changed=_changed(spec),
+        stepped="    schedule.step()\n" if spec.plant == "schedule_batch" else "",
+        score=_EXPLAINED if spec.regression else _ACCURACY,
     )
+
+
+def _loss(spec: Spec) -> str:
+    name = "F.mse_loss" if spec.regression else "F.cross_entropy"
+    target = "y[rows][:, 0]" if spec.plant == "broadcast" else "y[rows]"
+    more = ', reduction="sum"' if spec.plant == "loss_sum" else ""
+    loss = f"{name}(model(x[rows]), {target}{more})"
+    if spec.plant == "penalty_root":
+        groups = "torch.sqrt((p**2).sum()) for p in model.parameters()"
+        return f"{loss} + {spec.size:g} * sum({groups})"
+    return loss
+
+
+def _changed(spec: Spec) -> str:
+    """What is done once the optimizer is made."""
+    if spec.plant == "schedule_batch":
+        return f"schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma={spec.size:g})\n"
+    if spec.plant != "optimizer_early":
+        return ""
+    outputs = {"autoencoder": 64, "towers": 1}.get(spec.architecture, 10)
+    place = "[-1]" if _MODELS[spec.architecture] in _PLAIN else ".head"
+    kept = f"nn.Linear(model{place}.in_features, {outputs})"
+    return f"model{place} = {kept}  # for these data\n"
 
 
 def _head(spec: Spec) -> str:
@@ -276,6 +307,8 @@ def _strided(spec: Spec) -> str:
     return _sequential([*lines, *(["nn.Softmax(1)"] if spec.plant == "softmax_twice" else [])])
 
 
+_PLAIN = (_mlp, _cnn, _autoencoder, _strided)
+"""Sequential models, whose last layer is the head."""
 _MODELS = {
     "attention": _attention,
     "towers": _towers,

@@ -179,8 +179,12 @@ class Course:
 
     def _refer(self, case: Case, upon: Candidate | None) -> None:
         """Run the reference beside what is tried, at the same budget."""
-        for candidate in references(case) if self.plan.reference and not self.plan.only else ():
-            attempt = self.trials.one(_upon(upon, candidate), 0)
+        wanted = self.plan.reference and not self.plan.only
+        for candidate in references(case) if wanted else ():
+            written = self._in_source(_upon(upon, candidate), case)
+            if written is None:
+                continue
+            attempt = self.trials.one(written, 0)
             self._attempts.append(attempt)
             if attempt.result.end not in ("refused", "failed"):
                 self._reference, self._measure = attempt, yardstick(attempt)
@@ -190,12 +194,36 @@ class Course:
         """Every trial of a remedy, upon the repaired script where it was, as the search orders them."""
         search = self._search(case, self.plan)
         while chosen := search.take(min(self.plan.jobs, left)):
-            left -= len(chosen)
-            tried = [_upon(upon, candidate) for candidate in chosen]
-            for own, attempt in zip(chosen, self.trials.side_by_side(tried), strict=True):
+            pairs = [(own, self._in_source(_upon(upon, own), case)) for own in chosen]
+            tried = [(own, written) for own, written in pairs if written is not None]
+            left -= len(tried)
+            attempts = self.trials.side_by_side([written for _, written in tried])
+            for (own, _), attempt in zip(tried, attempts, strict=True):
                 self._attempts.append(attempt)
                 yield attempt
                 search.learn(replace(attempt, candidate=own))
+
+    def _in_source(self, candidate: Candidate, case: Case) -> Candidate | None:
+        """As it is, where changes can be made live; else written into the source, None where it cannot be."""
+        if case.result.changeable or not candidate.changes:
+            return candidate
+        patch = self._written(candidate, case)
+        if patch.manual:
+            return None
+        return replace(candidate, changes=(), source=patch.after)
+
+    def _written(self, candidate: Candidate, case: Case) -> Patch:
+        """A candidate as a patch of the user's script."""
+        from evengrad.fixing.patch import (
+            Patch,
+            write,  # LibCST takes a fifth of a second, which only a fix needs
+        )
+
+        before = self.trials.source
+        found = write(
+            candidate.source or before, candidate.changes, case.frontend, self.plan.target
+        )
+        return Patch(before, found.after, found.manual)
 
     def _cures(self, attempt: Attempt) -> bool:
         """Whether a trial trains well: as the reference does, where that trains."""
@@ -218,17 +246,9 @@ class Course:
         """The patch, if the patched script works with every seed, over its own length with one of them, and a
         check finds no error in it.
         """
-        from evengrad.fixing.patch import (
-            Patch,
-            write,  # LibCST takes a fifth of a second, which only a fix needs
-        )
-
-        candidate, before = tried.candidate, self.trials.source
+        candidate = tried.candidate
         assert candidate is not None
-        patch = write(
-            candidate.source or before, candidate.changes, case.frontend, self.plan.target
-        )
-        patch = Patch(before, patch.after, patch.manual)
+        patch = self._written(candidate, case)
         source = None if patch.manual else patch.after
         if source is not None and not self.plan.only and self._is_wrong(tried, source):
             return None
@@ -297,11 +317,8 @@ def _upon(base: Candidate | None, candidate: Candidate) -> Candidate:
 
 def _is_repair(attempt: Attempt) -> bool:
     """Whether mistakes were repaired and nothing else was done."""
-    return (
-        attempt.candidate is not None
-        and attempt.candidate.source is not None
-        and not attempt.candidate.changes
-    )
+    names = {repair.name for repair in repairs.all_repairs()}
+    return attempt.candidate is not None and names >= {*attempt.candidate.remedy.split(" + ")}
 
 
 def _is_adversarial(attempt: Attempt) -> bool:

@@ -17,8 +17,8 @@ from evengrad.fixing.case import Case
 from evengrad.fixing.outcome import Attempt, FixPlan
 from evengrad.recording.reader import load
 from evengrad.values.fact import Fact
-from evengrad.values.finding import Cause, Finding, Severity
-from evengrad.values.probe import Frontend, Probe
+from evengrad.values.finding import Cause, Finding, Severity, with_echoes
+from evengrad.values.probe import Probe
 from evengrad.values.run import Run
 from evengrad.verbs.births import Script, add_birth
 from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
@@ -50,27 +50,12 @@ class Sight:
 
     @cached_property
     def mistakes(self) -> tuple[Fact, ...]:
-        """The facts that a rule calls a mistake, errors first; each kind once at a line."""
+        """The facts behind the findings that are mistakes, in their order; each kind once at a line."""
+        codes = [f.code for f in with_echoes(self.findings) if f.mistake]
+        kinds = {rule.fact: rule.code for rule in all_fact_rules() if rule.code in codes}
         seen = [*(self.probe.facts if self.probe else ()), *(self.run.facts if self.run else ())]
-        found = []
-        for fact in {(fact.kind, fact.where): fact for fact in seen}.values():
-            severities = [f.severity for f in self._judged(fact) if f.mistake]
-            if severities:
-                found.append((max(severities), fact))
-        return tuple(fact for _, fact in sorted(found, key=lambda pair: -pair[0]))
-
-    def _judged(self, fact: Fact) -> Iterator[Finding]:
-        frontend = self.case_frontend
-        for rule in all_fact_rules():
-            if rule.fact == fact.kind:
-                yield from rule.check([fact], frontend)
-
-    @property
-    def case_frontend(self) -> Frontend:
-        """Whose vocabulary the script uses."""
-        if self.probe is not None:
-            return self.probe.frontend
-        return "torch" if self.run is None else self.run.subject.frontend
+        once = {(fact.kind, fact.where): fact for fact in seen if fact.kind in kinds}
+        return tuple(sorted(once.values(), key=lambda fact: codes.index(kinds[fact.kind])))
 
     @cached_property
     def errors(self) -> tuple[Finding, ...]:

@@ -96,6 +96,7 @@ class Result:
         notes: what a change did (which weights were matched).
         run: its file.
         optimizers: how many were stepped.
+        changeable: whether changes could be made live; else they are tried in the source.
     """
 
     end: End
@@ -114,6 +115,7 @@ class Result:
     notes: tuple[str, ...] = ()
     run: str | None = None
     optimizers: int = 1
+    changeable: bool = True
 
     @property
     def held_out(self) -> tuple[float, ...]:

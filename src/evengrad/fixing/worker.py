@@ -99,6 +99,7 @@ class _TrialRun:
         self._baseline = Baseline()
         self._kinds: set[str] = set()
         self._begun: float | None = None
+        self._first: float | None = None
         self._spent = False
         self._refused: CannotChangeError | None = None
         self._probe: Probe | None = None
@@ -158,6 +159,16 @@ class _TrialRun:
 
     def step(self, step: Step) -> None:
         self._losses.append(step.loss)
+        if self._begun is None and not self._spent and self._loop_is_over():
+            self.over()
+
+    def _loop_is_over(self) -> bool:
+        """Of a training that cannot be changed live, and so counts no steps: ended by its watch."""
+        self._first = self._first or time.monotonic()
+        limit = self._trial.seconds
+        late = limit is not None and time.monotonic() - self._first > limit
+        self._spent = late or len(self._losses) >= self._trial.steps
+        return self._spent
 
     def begin(self, subject: Subject, path: Path | None) -> None: ...
     def detail(self, detail: Detail) -> None: ...
@@ -199,6 +210,7 @@ class _TrialRun:
             notes=tuple(self._notes),
             run=str(run.path),
             optimizers=len(runs),
+            changeable=self._begun is not None,
         )
 
     def _floor(self) -> float | None:

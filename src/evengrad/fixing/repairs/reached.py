@@ -24,6 +24,10 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         draft = SourceDraft(source)
         draft.replace(call, _inner(source, call))
         yield f"{source.code(call)} without the detach", draft
+    for node in _data(source, fact):
+        draft = SourceDraft(source)
+        draft.replace(node, source.code(node.value))
+        yield f"{source.code(node.value)} itself, not its data", draft
     for block in source.all(cst.With):
         names = {source.called(item.item) for item in block.items}
         if names & {"torch.no_grad", "torch.inference_mode"} and _trains(source, block):
@@ -41,6 +45,12 @@ def _cuts(source: Source) -> Iterator[cst.Call]:
             yield call
 
 
+def _data(source: Source, fact: Fact) -> list[cst.Attribute]:
+    """``x.data`` in the line where it was seen."""
+    found = [node for node in source.all(cst.Attribute) if node.attr.value == "data"]
+    return [node for node in found if _far(source, node, fact) == 0]
+
+
 def _is_output(source: Source, call: cst.Call) -> bool:
     """Whether it is on its way out of the training: ``loss.detach().item()``."""
     above = source.parent(call)
@@ -48,7 +58,7 @@ def _is_output(source: Source, call: cst.Call) -> bool:
     return after in {"item", "cpu", "numpy", "tolist"}
 
 
-def _far(source: Source, call: cst.Call, fact: Fact) -> int:
+def _far(source: Source, call: cst.CSTNode, fact: Fact) -> int:
     """Lines from where it was seen."""
     return 0 if fact.where is None else abs(source.line(call) - fact.where.line)
 

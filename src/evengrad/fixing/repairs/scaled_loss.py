@@ -16,7 +16,29 @@ _NAME = "scaled_loss"
 
 
 def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
-    """``optimizer.scale_loss(loss)`` in the tape."""
+    """``optimizer.scale_loss(loss)`` in the tape; ``scaler.scale(loss).backward()``."""
+    yield from _taped(source)
+    yield from _backward(source, fact)
+
+
+def _backward(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
+    scaler = fact.values.get("scaler")
+    bare = [
+        call
+        for call in source.all(cst.Call)
+        if last(source, call) == "backward" and isinstance(call.func, cst.Attribute)
+    ]
+    draft = SourceDraft(source)
+    for call in bare:
+        assert isinstance(call.func, cst.Attribute)
+        loss = call.func.value
+        if scaler and not (isinstance(loss, cst.Call) and last(source, loss) == "scale"):
+            draft.replace(loss, f"{scaler}.scale({source.code(loss)})")
+    if draft.edits:
+        yield f"the loss is scaled by {scaler} before backward()", draft
+
+
+def _taped(source: Source) -> Iterator[tuple[str, SourceDraft]]:
     for call in source.all(cst.Call):
         if last(source, call) != "gradient" or not call.args:
             continue

@@ -97,5 +97,5 @@ def _is_plain(model: Any) -> bool:
 
 def _layers(model: Any) -> list[Any]:
     """With those of models inside."""
-    own = list(getattr(model, "layers", ()))
+    own = list(getattr(model, "models", None) or getattr(model, "layers", None) or ())
     return [*own, *(inner for layer in own for inner in _layers(layer))]
