@@ -768,3 +768,19 @@ def function_class() -> Any:
 def compiles_by_xla(function: Any) -> bool:
     """TensorFlow: whether a ``tf.function`` was made with jit_compile. Without: it was not."""
     return bool(_private(function, "_jit_compile"))
+
+
+def rewritten_from(frame: Any) -> tuple[str, int] | None:
+    """TensorFlow: file and line of the script that a line of AutoGraph's copy was made from; None for a frame
+    of any other code. Without: None.
+    """
+    number, found = frame.f_lineno, frame
+    if "__autograph_generated_file" not in frame.f_code.co_filename:
+        return None
+    while found is not None:
+        lines = getattr(found.f_locals.get("converted_f"), "ag_source_map", None)
+        for place, origin in (lines or {}).items():
+            if place.lineno == number:
+                return origin.loc.filename, origin.loc.lineno
+        found = found.f_back
+    return None

@@ -47,11 +47,41 @@ def _loop(backward: str, verb: str = "run") -> Program:
     return Program("torch", _LOOP.format(backward=backward), "check" if verb == "check" else "run")
 
 
+_MIXED = """\
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, 0] > 0).astype("int32")
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(2)])
+optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+@tf.function
+def train_step(images, labels):
+    with tf.GradientTape() as tape:
+        loss = loss_fn(labels, model(images, training=True))
+        loss = {scaled}
+    gradients = tape.gradient(loss, model.trainable_variables)
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+
+for step in range(12):
+    train_step(x, y)
+"""
+
+
+def _mixed(scaled: str) -> Program:
+    return Program("keras", _MIXED.format(scaled=scaled), "run", ("tensorflow",))
+
+
 SICK = (
+    _mixed("loss"),
     _loop("scaler.scale(loss); loss.backward()"),
     _loop("scaler.scale(loss); loss.backward()", "check"),
 )
 HEALTHY = (
+    _mixed("optimizer.scale_loss(loss)"),
     _loop("scaler.scale(loss).backward()"),
     _loop("scaler.scale(loss).backward()", "check"),
     _loop("scaled = scaler.scale(loss) / 2; scaled.backward()"),
@@ -59,21 +89,31 @@ HEALTHY = (
 )
 
 
-def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+_TORCH = "{}.scale(loss).backward() instead of loss.backward()"
+_KERAS = (
+    "differentiate scaled = optimizer.scale_loss(loss), computed inside the tape, instead of loss; the "
+    "optimizer divides the gradients by the scale itself"
+)
+
+
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on each optimizer that it was seen of."""
     for fact in facts:
         values = fact.values
         optimizer, scaler = values["optimizer"], values["scaler"]
+        torch = frontend == "torch"
+        divides = f"{scaler}.step" if torch else scaler
+        verb = "is called on" if torch else "differentiates"
         yield Finding(
             CODE,
-            f"{scaler}.step divides the gradients by {values['scale']:g}, and the loss was never scaled",
+            f"{divides} divides the gradients by {values['scale']:g}, and the loss was never scaled",
             Cause.PRECISION,
             Severity.ERROR,
             evidence=(
-                f"{fact.where or 'backward()'} is called on the loss itself",
+                f"{fact.where or 'backward()'} {verb} the loss itself",
                 f"{values['step'] or scaler + '.step'} divides what it made for {optimizer}",
             ),
-            advice=(f"{scaler}.scale(loss).backward() instead of loss.backward()",),
+            advice=(_TORCH.format(scaler) if torch else _KERAS,),
             where=fact.where,
             mistake=True,
         )

@@ -15,8 +15,10 @@ from evengrad.adapters.keras.measure.update import is_copy
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.listening import Listening, LossScaled
 from evengrad.adapters.keras.tap.loop import WatchedLoop
+from evengrad.adapters.keras.tap.mistakes import LoopFacts
 from evengrad.adapters.keras.tap.native import Differentiated
 from evengrad.recording.guard import GuardStopError
+from evengrad.values.fact import Fact
 
 
 class Loops:
@@ -37,6 +39,7 @@ class Loops:
         self._compiled: list[bool] = []
         hearing.differentiated.append(self._differentiated)
         hearing.scaled.append(self._scaled.append)
+        LoopFacts(hearing, self._tell)
         if keras.backend.backend() != "jax":
             for cls in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer):
                 patches.wrap(cls, "apply", self._stepping)
@@ -107,6 +110,12 @@ class Loops:
             if loop.on:
                 loop.tap.jit = any(self._compiled)
                 loop.hear(self._unscaled(event))
+
+    def _tell(self, optimizer: Any, fact: Fact) -> None:
+        """A fact of a loop's."""
+        loop = self.loops.get(id(optimizer))
+        if loop is not None and loop.watching is not None:
+            loop.watching.fact(fact)
 
     def _unscaled(self, event: Differentiated) -> Differentiated:
         """With the loss that the script would print, where an optimizer has scaled it."""

@@ -1,0 +1,110 @@
+"""Mistakes in a loop of the script's own: losses that are not scaled, normalisations that learn nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from evengrad.adapters.keras.facts.lines import line
+from evengrad.adapters.keras.tap import native
+from evengrad.adapters.keras.tap.listening import Applied, BatchNormCalled, Listening, LossScaled
+from evengrad.adapters.keras.tap.native import Differentiated
+from evengrad.values.fact import Fact, Where
+
+
+class LoopFacts:
+    """Listens to a training, and tells each mistake once, with the optimizer that it was seen of.
+
+    Args:
+        listening: to what.
+        tell: given the optimizer and the fact.
+    """
+
+    def __init__(self, listening: Listening, tell: Callable[[Any, Fact], None]) -> None:
+        self._tell = tell
+        self._told: set[tuple[int, str]] = set()
+        self._scaled: set[int] = set()
+        self._norms: dict[int, tuple[Any, bool, Where | None]] = {}
+        self._unused: list[tuple[Any, Where | None]] = []
+        self._backward: Where | None = None
+        listening.normalised.append(self._normalised)
+        listening.scaled.append(self._heard_scale)
+        listening.differentiated.append(self._differentiated)
+        listening.applied.append(self._applied)
+
+    def _heard_scale(self, event: LossScaled) -> None:
+        self._scaled.add(id(event.optimizer))
+
+    def _normalised(self, event: BatchNormCalled) -> None:
+        layer = event.layer
+        before = self._norms.get(id(layer))
+        used = event.training or (before is not None and before[1])
+        if layer.trainable:
+            self._norms[id(layer)] = (layer, used, before[2] if before else line())
+
+    def _differentiated(self, event: Differentiated) -> None:
+        self._backward = line()
+        reached = {
+            id(v) for v, g in zip(event.sources, event.gradients, strict=False) if g is not None
+        }
+        for layer, used, place in self._norms.values():
+            own = [v for v in layer.trainable_variables if id(v) in reached]
+            if not used and (own or not event.sources) and _at_start(layer):
+                self._unused.append((layer, place))
+        self._norms.clear()
+
+    def _applied(self, event: Applied) -> None:
+        optimizer = event.optimizer
+        if self._unused:
+            self._once(optimizer, _unused(self._unused))
+            self._unused.clear()
+        scale = _scale(optimizer)
+        if scale != 1.0 and id(optimizer) not in self._scaled:
+            self._once(optimizer, _unscaled(optimizer, scale, self._backward))
+        self._scaled.discard(id(optimizer))
+
+    def _once(self, optimizer: Any, fact: Fact) -> None:
+        if (id(optimizer), fact.kind) not in self._told:
+            self._told.add((id(optimizer), fact.kind))
+            self._tell(optimizer, fact)
+
+
+def _at_start(layer: Any) -> bool:
+    """Whether its moving statistics are those that it was made with: nobody has trained or loaded it."""
+    with native.outside():
+        mean, variance = (
+            np.asarray(keras.ops.convert_to_numpy(v))
+            for v in (layer.moving_mean, layer.moving_variance)
+        )
+    return bool((mean == 0).all() and (variance == 1).all())
+
+
+def _unused(found: list[tuple[Any, Where | None]]) -> Fact:
+    layers = list({id(layer): layer for layer, _ in found}.values())
+    values = {
+        "problem": "never",
+        "layers": [layer.name for layer in layers],
+        "momentum": float(layers[0].momentum),
+    }
+    return Fact("statistics_unused", found[0][1], None, values)
+
+
+def _scale(optimizer: Any) -> float:
+    """What it divides the gradients by."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return float(optimizer.initial_scale)
+    return float(optimizer.loss_scale_factor or 1.0)
+
+
+def _unscaled(optimizer: Any, scale: float, backward: Where | None) -> Fact:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    values = {
+        "optimizer": type(inner).__name__,
+        "scaler": type(optimizer).__name__,
+        "scale": scale,
+        "step": str(line() or ""),
+    }
+    return Fact("loss_unscaled", backward, None, values)

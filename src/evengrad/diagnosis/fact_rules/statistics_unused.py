@@ -1,0 +1,92 @@
+"""EG950 batch statistics unused: the normalisation is called for inference while its model is trained.
+
+What it finds: BatchNormalization layers that get gradients but are called with training=False, or with nothing
+where that is the default: the moving statistics are never updated, and the layer divides by what it was made
+with, mean 0 and variance 1.
+
+Why it matters: it then normalises nothing. A deep network that relies on it begins with vanishing or exploding
+activations, and does not train, or far worse.
+
+How it decides: exactly, in the first steps; and only where something was measured to suffer. Layers that are
+frozen (trainable = False), or whose moving statistics were loaded or learnt before, are called so on purpose.
+
+What to do: model(x, training=True) inside the training step; training=False for evaluation alone.
+
+References: tensorflow#31184; tensorflow#32864; keras.layers.BatchNormalization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Frontend
+from evengrad.values.wording import count, layers
+
+CODE = "EG950"
+FACT = "statistics_unused"
+_LOOP = """\
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, 0] > 0).astype("int32")
+model = keras.Sequential([keras.Input((8,))])
+for _ in range({depth}):
+    model.add(keras.layers.Dense(16, use_bias=False))
+    model.add(keras.layers.BatchNormalization())
+    model.add(keras.layers.ReLU())
+model.add(keras.layers.Dense(2))
+optimizer = keras.optimizers.SGD(0.1)
+loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+@tf.function
+def train_step(images, labels):
+    with tf.GradientTape() as tape:
+        loss = loss_fn(labels, model({call}))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+    return loss
+
+for step in range(30):
+    train_step(x, y)
+"""
+
+
+def _loop(call: str, depth: int = 14) -> Program:
+    return Program("keras", _LOOP.format(call=call, depth=depth), "run", ("tensorflow",))
+
+
+SICK = (_loop("images"), _loop("images, training=False"))
+HEALTHY = (_loop("images, training=True", 4),)
+
+
+def beside(measured: Sequence[Finding]) -> bool:
+    """Whether anything suffers."""
+    return bool(measured)
+
+
+def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+    """One finding an optimizer."""
+    for fact in facts:
+        names = fact.values["layers"]
+        many = count(len(names), "BatchNormalization")
+        yield Finding(
+            CODE,
+            f"{many} called without training=True in training: the moving statistics stay at their start",
+            Cause.NORMALISATION,
+            Severity.ERROR,
+            layers=tuple(names),
+            evidence=(
+                *([str(fact.where)] if fact.where else []),
+                f"{layers(names)}: moving mean 0 and moving variance 1, as made; so nothing is normalised",
+            ),
+            advice=(
+                "call model(x, training=True) inside the training step, training=False in evaluation",
+            ),
+            where=fact.where,
+            mistake=True,
+        )
