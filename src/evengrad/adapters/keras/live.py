@@ -23,7 +23,7 @@ def arm(session: LiveSession) -> Armed:
     patches = Patches()
     live = _KerasLive(session, Loops(session, Listening(patches), patches))
     intercept(patches, {"fit": live.fit, "train_on_batch": live.train_on_batch})
-    patches.on_undo(live.remove)
+    patches.on_undo(live.end)
     return Armed(disarm=patches.undo, flush=lambda: None)
 
 
@@ -94,6 +94,14 @@ class _KerasLive:
         self._now = [d for d in self._now if d not in going]
         for deferred in going:
             deferred.remove()
+
+    def end(self) -> None:
+        """The script is over."""
+        self.remove()
+        for model in {id(w.model): w.model for w in self._watched}.values():
+            last = [w for w in self._watched if w.model is model][-1]
+            if not any(model is other for other in self._turns[:-1]):
+                last.evaluate()
 
     def _ended(self, _status: RunStatus) -> None:
         """The session says how the runs ended, when the script is over."""

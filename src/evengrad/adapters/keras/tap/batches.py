@@ -46,6 +46,10 @@ class Batches:
         unpacked = keras.utils.unpack_x_y_sample_weight(data)
         return tuple(keras.tree.map_structure(_plain, part) for part in unpacked)
 
+    def latest(self) -> tuple[Any, Any, Any] | None:
+        """The last one that is kept, in the same shape."""
+        return self.of(next(reversed(self._kept))) if self._kept else None
+
     def forget(self) -> None:
         """All of them."""
         self._kept.clear()

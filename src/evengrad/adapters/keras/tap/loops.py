@@ -37,6 +37,7 @@ class Loops:
         self._recent: deque[Differentiated] = deque(maxlen=8)
         self._scaled: deque[LossScaled] = deque(maxlen=8)
         self._compiled: list[bool] = []
+        self._alone: dict[int, WatchedLoop] = {}  # those that have heard a loss of nobody else
         hearing.differentiated.append(self._differentiated)
         hearing.scaled.append(self._scaled.append)
         LoopFacts(hearing, self._tell)
@@ -103,6 +104,7 @@ class Loops:
         loop.tap.jit = any(self._compiled)
         for event in self._recent:
             loop.hear(self._unscaled(event))
+            self._turn(event)
 
     def _differentiated(self, event: Differentiated) -> None:
         self._recent.append(event)
@@ -110,6 +112,17 @@ class Loops:
             if loop.on:
                 loop.tap.jit = any(self._compiled)
                 loop.hear(self._unscaled(event))
+        self._turn(event)
+
+    def _turn(self, event: Differentiated) -> None:
+        """Optimizers that each have a loss of their own take turns, as in a GAN."""
+        sources = {id(source) for source in event.sources}
+        own = [one for one in self.loops.values() if any(id(v) in sources for v in one.variables)]
+        if len(own) == 1:
+            self._alone[id(own[0])] = own[0]
+        for loop in self._alone.values() if len(self._alone) > 1 else ():
+            if loop.watching is not None:
+                loop.watching.seen(interleaved=True)
 
     def _tell(self, optimizer: Any, fact: Fact) -> None:
         """A fact of a loop's."""

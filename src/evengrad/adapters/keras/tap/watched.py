@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -16,6 +17,7 @@ from evengrad.adapters.keras.tap import native, origin, saving
 from evengrad.adapters.keras.tap.access import InState, access_to
 from evengrad.adapters.keras.tap.activations import Sampler
 from evengrad.adapters.keras.tap.batches import Batches, sampled
+from evengrad.adapters.keras.tap.evaluation import evaluated
 from evengrad.adapters.keras.tap.fitting import Fitting
 from evengrad.adapters.keras.tap.lesson import KerasLesson
 from evengrad.adapters.keras.tap.ring import AnyRing, HostRing, Ring, RingRow, RingStatus
@@ -217,6 +219,19 @@ class Watched:
         """A batch was kept."""
         if self.watching is not None and self._lesson.take(data):
             self.watching.seen(**self._lesson.values())
+
+    def evaluate(self) -> None:
+        """The script is over: is the model, as it is evaluated, what it was as it was trained?"""
+        if self.watching is None or self.watching.off or self.watching.stopped is not None:
+            return
+        bound = self._lesson.values().get("baseline")
+        try:
+            fact = evaluated(self.model, self.batches.latest(), self._begun) if bound else None
+        except Exception as error:
+            log.info("the last batch could not be evaluated: %s", error)
+            return
+        if fact is not None:
+            self.watching.fact(replace(fact, values={**fact.values, "baseline": bound}))
 
     @property
     def _watching(self) -> Watching:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from evengrad.adapters.torch.compat import compiled, tree_leaves
 from evengrad.adapters.torch.record.roots import tensors_of
+
+_MUCH = 4_000_000
+"""Elements of a batch that may be kept to the end."""
+_LARGEST = 1_000_000
+"""Elements of an output that is kept to the end of its step."""
 
 
 @dataclass(slots=True)
@@ -25,6 +30,7 @@ class ForwardCall:
         training: the module's mode.
         autocast: its dtype, or None where it was off.
         gradients: of what it gave, by place.
+        output: what it gave in this step, where that is one tensor and not a large one; on no graph.
     """
 
     module: Any
@@ -34,6 +40,13 @@ class ForwardCall:
     training: bool
     autocast: Any
     gradients: dict[int, Any] = field(default_factory=dict)
+    output: Any = None
+
+    @property
+    def small(self) -> bool:
+        """Whether what it was given may be kept after its step: it is not much, and hangs on no graph."""
+        given = [t for t in tree_leaves((self.args, self.kwargs)) if isinstance(t, torch.Tensor)]
+        return not any(t.requires_grad for t in given) and sum(t.numel() for t in given) <= _MUCH
 
 
 class Capture:
@@ -43,6 +56,7 @@ class Capture:
         self.roots = [root for root in roots if not compiled(root)]
         self.calls: list[ForwardCall] = []
         self.past: dict[int, list[ForwardCall]] = {}
+        self.last: ForwardCall | None = None  # of the last step that is over
         self._hooks: list[Any] = []
         self._paused = False
         for root in self.roots:
@@ -54,6 +68,10 @@ class Capture:
         if kept:
             self.past[step] = self.calls
             self.past.pop(step - kept, None)
+        for call in self.calls:
+            call.output = None
+        if self.calls and self.calls[-1].small:
+            self.last = replace(self.calls[-1], gradients={})
         self.calls = []
 
     def remove(self) -> None:
@@ -68,6 +86,7 @@ class Capture:
         self._paused = True
         self.calls.clear()
         self.past.clear()
+        self.last = None
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -103,6 +122,7 @@ class Capture:
             return
         call = self.calls[-1]
         if isinstance(output, torch.Tensor):
+            call.output = output.detach() if output.numel() <= _LARGEST else None
             if output.requires_grad:
                 output.register_hook(lambda g: call.gradients.__setitem__(0, g))
             return

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import anything_compiled
 from evengrad.adapters.torch.record.loss_terms import LOSSES, LossTerms
+from evengrad.adapters.torch.tap.evaluation import LossOfOutput, evaluated, loss_of_output
 from evengrad.adapters.torch.tap.tap import OptimizerTap
 from evengrad.recording.lesson import Lesson
 
@@ -44,10 +45,12 @@ class Lessons:
     def __init__(self, patches: Patches) -> None:
         self._lessons: WeakKeyDictionary[OptimizerTap, Lesson] = WeakKeyDictionary()
         self._terms = LossTerms(self)
+        self._outputs: WeakKeyDictionary[OptimizerTap, LossOfOutput] = WeakKeyDictionary()
         self._targets: list[tuple[str, Any, int]] = []
         self._waiting: list[_BackwardPass] = []
         self._last: list[_BackwardPass] = []
         self._before: OptimizerTap | None = None
+        self._turning: WeakSet[OptimizerTap] = WeakSet()
         self._hook: Any = None
         for name in LOSSES:
             patches.wrap(F, name, self._hearing)
@@ -88,6 +91,7 @@ class Lessons:
         before, self._before = self._before, tap
         if before is not None and before is not tap and lesson.passes:
             for one in (tap, before):
+                self._turning.add(one)
                 if one.watching is not None:
                     one.watching.seen(interleaved=True)
 
@@ -96,8 +100,17 @@ class Lessons:
         if len(self._lessons) == 1:
             _take(next(iter(self._lessons.values())), self._waiting)
         for tap, lesson in self._lessons.items():
-            if tap.watching is not None:
-                tap.watching.seen(**lesson.values())
+            if tap.watching is None or tap.watching.stopped is not None:
+                continue
+            values = lesson.values()
+            tap.watching.seen(**values)
+            loss, bound = self._outputs.get(tap), values.get("baseline")
+            if loss is not None and bound and tap not in self._turning:
+                training = tap.training
+                with training.capture.paused():
+                    fact = evaluated(training.capture, loss, training.step)
+                if fact is not None:
+                    tap.watching.fact(replace(fact, values={**fact.values, "baseline": bound}))
 
     # --- losses, as a session of ``LossTerms`` -------------------------------------------------------
 
@@ -116,14 +129,31 @@ class Lessons:
             if self._terms.on and _plain(value):
                 with torch.no_grad():
                     self._safely(self._made, original, args, kwargs, value)
+            if self._outputs and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+                self._keep(original, args, kwargs)
             return value
 
         return loss
 
     def _made(self, original: Any, args: Any, kwargs: Any, value: Any) -> None:
-        given = dict(_signature(original).bind(*args, **kwargs).arguments)
-        if isinstance(given.get("target"), torch.Tensor):
-            self._terms.made(original, given, value)
+        given = _bound(original, args, kwargs)
+        if not isinstance(given.get("target"), torch.Tensor):
+            return
+        self._terms.made(original, given, value)
+        for tap in list(self._lessons):
+            calls = tap.training.capture.calls
+            if tap not in self._outputs and calls:
+                found = loss_of_output(original, given, calls[-1])
+                if found is not None:
+                    self._outputs[tap] = found
+
+    def _keep(self, original: Any, args: Any, kwargs: Any) -> None:
+        """The targets of the last batch, for what is seen of it when the script is over."""
+        for found in self._outputs.values():
+            if found.original is original:
+                given = _bound(original, args, kwargs)
+                given.pop("input", None)
+                found.given = given
 
     def _backward(self, original: Any) -> Callable[..., Any]:
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
@@ -180,6 +210,8 @@ class Lessons:
 
 
 def _take(lesson: Lesson, passes: list[_BackwardPass]) -> None:
+    if passes:
+        lesson.stepped(len(passes))
     for one in passes:
         for kind, values, place in one.targets:
             lesson.targets(kind, values, place)
@@ -198,6 +230,10 @@ def _plain(value: Any) -> bool:
     if torch.compiler.is_compiling() or type(value) is not torch.Tensor:
         return False
     return value.requires_grad and not _busy()
+
+
+def _bound(function: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    return dict(_signature(function).bind(*args, **kwargs).arguments)
 
 
 @cache
