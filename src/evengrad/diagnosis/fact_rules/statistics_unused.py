@@ -7,8 +7,9 @@ with, mean 0 and variance 1.
 Why it matters: it then normalises nothing. A deep network that relies on it begins with vanishing or exploding
 activations, and does not train, or far worse.
 
-How it decides: exactly, in the first steps; and only where something was measured to suffer. Layers that are
-frozen (trainable = False), or whose moving statistics were loaded or learnt before, are called so on purpose.
+How it decides: exactly, in the first steps. From three such layers on it is an error, below a warning (a
+choice: what one layer does not normalise the weights around it can make up for). Layers that are frozen
+(trainable = False), or whose moving statistics were loaded or learnt before, are called so on purpose.
 
 What to do: model(x, training=True) inside the training step; training=False for evaluation alone.
 
@@ -27,6 +28,7 @@ from evengrad.values.wording import count, layers
 
 CODE = "EG950"
 FACT = "statistics_unused"
+_MANY = 3
 _LOOP = """\
 import keras
 import numpy as np
@@ -64,11 +66,6 @@ SICK = (_loop("images"), _loop("images, training=False"))
 HEALTHY = (_loop("images, training=True", 4),)
 
 
-def beside(measured: Sequence[Finding]) -> bool:
-    """Whether anything suffers."""
-    return bool(measured)
-
-
 def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
     """One finding an optimizer."""
     for fact in facts:
@@ -78,7 +75,7 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
             CODE,
             f"{many} called without training=True in training: the moving statistics stay at their start",
             Cause.NORMALISATION,
-            Severity.ERROR,
+            Severity.ERROR if len(names) >= _MANY else Severity.WARNING,
             layers=tuple(names),
             evidence=(
                 *([str(fact.where)] if fact.where else []),
