@@ -17,6 +17,7 @@ from evengrad.adapters.torch.losses.softmax import judge_softmax
 from evengrad.adapters.torch.losses.summed import KIND as SUMMED
 from evengrad.adapters.torch.losses.summed import Sums, scale_free
 from evengrad.adapters.torch.losses.targets import judge_targets, where_outside
+from evengrad.adapters.torch.losses.terms import Terms
 from evengrad.adapters.torch.ops.kinds import LOSSES
 from evengrad.values.fact import Fact
 
@@ -31,10 +32,12 @@ _KINDS: dict[str, Callable[[LossCall], dict[str, Any] | None]] = {
 class LossListener:
     """Told of every torch call, for it may be one of a loss; changes no value.
 
-    trouble: the first error of our own.
+    trouble: the first error of our own. terms: follows the losses that a loss is the sum of; None where nobody
+    asks for them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, terms: Terms | None = None) -> None:
+        self.terms = terms
         self.trouble: Exception | None = None
         self._facts: list[Fact] = []
         self._marks = Marks()
@@ -46,6 +49,10 @@ class LossListener:
         found = [f for f in self._facts if f.kind != SUMMED or not scale_free(optimizer)]
         self._facts.clear()
         return tuple(found)
+
+    def add(self, fact: Fact) -> None:
+        """Seen by somebody else."""
+        self._facts.append(fact)
 
     def before(self, function: str, args: Any, kwargs: Any) -> None:
         """A call that is about to be made."""
@@ -63,6 +70,8 @@ class LossListener:
             self._safely(self._follow, function, args, kwargs, result)
         if self._sums.concerns(function) and torch.is_grad_enabled():
             self._safely(self._sums.follow, function, args, kwargs, result)
+        if self.terms is not None and torch.is_grad_enabled():
+            self._safely(self.terms.follow, function, args, kwargs, result)
 
     def _differentiated(self, loss: Any) -> None:
         fact = self._sums.of(loss)

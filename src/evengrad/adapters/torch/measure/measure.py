@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from evengrad.adapters.torch.compat import uncompiled
+from evengrad.adapters.torch.losses.terms import dominated
 from evengrad.adapters.torch.record.ends import path_to, path_to_any, where_the_budget_begins
 from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.adapters.torch.record.losses import Head
@@ -76,6 +77,18 @@ class Measurement:
         for term in recorder.penalties:
             if term.incoming is not None:
                 self._run_penalty(term, parameters)
+        self._compare_terms(list(parameters.values()))
+
+    def _compare_terms(self, parameters: list[Any]) -> None:
+        """Whether one of the losses that the loss is the sum of drowns another one."""
+        losses = self.recorder.losses
+        try:
+            terms = [] if losses.terms is None else losses.terms.of(self.loss)
+            fact = dominated(terms, parameters)
+        except Exception:  # a part of the graph that bears no second look
+            return
+        if fact is not None:
+            losses.add(fact)
 
     def _run_penalty(self, term: Any, parameters: dict[int, Any]) -> None:
         self.penalty_value += term.term.item() * term.incoming.item()

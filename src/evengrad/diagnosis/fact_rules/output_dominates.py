@@ -1,0 +1,85 @@
+"""EG935 one output's loss drowns another's: their sum trains the one, and the other stays where it began.
+
+What it finds: a loss that is a sum of losses, of which one sends a gradient more than 10,000 times as large as
+another's into the weights that both share.
+
+Why it matters: the shared layers follow the large one alone, and the optimizer's step is as large as that one
+allows. A target in its raw unit (a price, a count) beside a cross-entropy is the usual case: squared, its
+error is 10 or 12 orders of magnitude larger.
+
+How it decides: from the gradient of each loss at the weights that both reach, in the first step. A loss that
+the script multiplies by a number of its own is small on purpose.
+
+What to do: bring the targets of the large one to a mean of 0 and a deviation of 1, or weigh the losses.
+
+References: Kendall, Gal and Cipolla 2018 (1705.07115); Chen et al. 2018, GradNorm (1711.02257).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Frontend
+
+CODE = "EG935"
+FACT = "output_dominates"
+
+_TORCH = """\
+import torch
+import torch.nn.functional as F
+torch.manual_seed(0)
+x = torch.randn(128, 8)
+price = {scale} * (x[:, :1] + 0.5)
+kind = (x[:, 1] > 0).long()
+trunk = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU())
+value, classes = torch.nn.Linear(32, 1), torch.nn.Linear(32, 2)
+parameters = [*trunk.parameters(), *value.parameters(), *classes.parameters()]
+optimizer = torch.optim.Adam(parameters, lr=1e-3)
+for step in range(20):
+    optimizer.zero_grad()
+    h = trunk(x)
+    loss = F.mse_loss(value(h), price) + {weight}F.cross_entropy(classes(h), kind)
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def _torch(scale: float, weight: str = "") -> Program:
+    return Program("torch", _TORCH.format(scale=scale, weight=weight), "check")
+
+
+SICK = (_torch(2e5),)
+HEALTHY = (_torch(1.0), _torch(10.0), _torch(1.0, "1e-5 * "))
+
+
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
+    """One finding a sum."""
+    for fact in facts:
+        large, small = fact.values["large"], fact.values["small"]
+        means = "(y - y.mean()) / y.std()" if frontend == "torch" else "(y - mean) / std"
+        yield Finding(
+            CODE,
+            f"{large['function']} drowns {small['function']}: at the weights that they share its gradient is "
+            f"{fact.values['factor']:.1g} times as large",
+            Cause.LOSS_HEAD,
+            Severity.ERROR,
+            evidence=(_line(large), _line(small)),
+            advice=(
+                f"scale the targets of the large one, {means}, and undo it on the predictions",
+                "or weigh the losses so that their gradients are of one size: loss = a + w * b "
+                "(Keras: loss_weights=)"
+                if frontend == "keras"
+                else "or weigh the losses so that their gradients are of one size: loss = a + w * b",
+            ),
+            where=fact.where,
+            mistake=True,
+        )
+
+
+def _line(term: Mapping[str, Any]) -> str:
+    place = f"{term['place']}: " if term["place"] else ""
+    return f"{place}loss {term['value']:.3g}, gradient norm {term['gradient']:.3g}"
