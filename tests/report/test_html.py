@@ -49,7 +49,8 @@ def _specs(page: _Page) -> dict[str, dict]:
 
 
 def test_one_file_that_needs_nothing_else() -> None:
-    page = _Page(html.render(check_probe(make.residual(50))))
+    wrong = Finding("EG101", "it grows", Cause.INITIALISATION, Severity.ERROR)
+    page = _Page(html.render(Check(make.residual(50), (wrong,))))
     assert page.tags.count("script") == 2
     assert page.links
     assert all(link.startswith("#finding-") for link in page.links)

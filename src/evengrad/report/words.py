@@ -18,6 +18,8 @@ EVEN = math.log(2.0)
 """Growth below a factor of two in either direction reads as "even"; wording only, no rule."""
 
 _NEGLIGIBLE = 0.01
+_FAR = 1000.0
+"""A rate that many times away from the one in use is told by this word: its figure is of no use."""
 _MISSING = re.compile(r"could not|not known|unknown")
 _OF_RATE = re.compile(r"learning rate|updates? ")
 
@@ -139,10 +141,12 @@ def learning_rate(probe: Probe) -> str | None:
     if math.isinf(stable):
         return f"Learning rate {rate.learning_rate:g}: safe, no step along the update raises the loss ({how})."
     verdicts = {"safe": "safe", "catapult": "beyond the edge, may catapult", "diverges": "diverges"}
-    return (
-        f"Learning rate {rate.learning_rate:g}: {verdicts[verdict_of_rate(rate)]}; the largest stable one is "
-        f"about {stable:.2g} ({how})."
-    )
+    found = f"Learning rate {rate.learning_rate:g}: {verdicts[verdict_of_rate(rate)]}"
+    if stable > _FAR * rate.learning_rate:
+        return f"{found}; one a thousand times larger is stable, too ({how})."
+    if stable * _FAR < rate.learning_rate:
+        return f"{found}; it is more than a thousand times the largest stable one ({how})."
+    return f"{found}; the largest stable one is about {stable:.2g} ({how})."
 
 
 def causes(by_cause: dict[Cause, float]) -> list[tuple[str, float]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+_BILLION = math.log(1e9)
+"""Beyond it the size says nothing that the word does not."""
+
 
 def factor(log_ratio: float) -> str:
     """A natural log ratio as a factor: "x3.2e+06", "x0.85", "x0", "not finite"."""
@@ -20,9 +23,13 @@ def factor(log_ratio: float) -> str:
 
 
 def fold(log_ratio: float) -> str:
-    """The size of a change whatever its direction: "3.2e+06-fold"; "infinitely" where nothing is left."""
+    """The size of a change whatever its direction: "3.2e+06-fold", "more than a billionfold", and "infinitely"
+    where nothing is left.
+    """
     if not math.isfinite(log_ratio):
         return "infinitely"
+    if abs(log_ratio) > _BILLION:
+        return "more than a billionfold"
     return f"{factor(abs(log_ratio))[1:]}-fold"
 
 

@@ -197,7 +197,7 @@ def test_what_follows_from_a_spike_is_told_under_it():
     ]
 
 
-@pytest.mark.parametrize(("at", "cause"), [(0, Cause.ARCHITECTURE), (5, Cause.LEARNING_RATE)])
+@pytest.mark.parametrize(("at", "cause"), [(0, Cause.INITIALISATION), (5, Cause.LEARNING_RATE)])
 def test_a_gradient_that_the_first_steps_have_killed_was_not_gone_from_the_start(at, cause):
     run = Scenario(vanished=1e6, vanished_at=at, loss="flat").run()
     assert [f.cause for f in diagnose_run(run) if f.code == "EG806"] == [cause]

@@ -70,6 +70,7 @@ class Scenario:
         inputs: root mean square of what the first trained layer is given.
         targets: the largest one.
         interleaved: another training takes turns with it.
+        grows: factor by which the norm grows from one step to the next.
     """
 
     steps: int = 600
@@ -104,6 +105,7 @@ class Scenario:
     inputs: float | None = None
     targets: float | None = None
     interleaved: bool = False
+    grows: float = 1.0
 
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -141,6 +143,7 @@ class Scenario:
             loss = self._level(number) * math.exp(self.noise * generator.normal())
             norm = self.norm * math.exp(self.noise * generator.normal())
             norm *= self.spike if number in self.spikes else 1.0
+            norm *= self.grows**number
             norms = self._split(norm, number)
             bad = self.refused is EventKind.NON_FINITE and number == self.steps - 1
             if bad:

@@ -44,6 +44,8 @@ HEALTHY = (
     Scenario(clip=0.9, noise=0.02),
     Scenario(clip=0.2, steps=60),
 )
+_USABLE = 1e-4, 1e4
+"""Median norms outside are of something else, such as a loss scale: a bound for them is no advice."""
 _FIRST, _ENOUGH, _ALWAYS, _MUCH, _FAR = 20, 100, 0.95, 0.8, 100.0
 
 
@@ -91,6 +93,8 @@ def _always(run: Run, left: float, middle: float) -> tuple[str, ...]:
     rate = applied(run, "rate")
     asked = run.subject.settings.get("clip")
     bound = f"raise the bound to about {3 * middle:.2g}, or use --clip auto"
+    if not _USABLE[0] < middle < _USABLE[1]:
+        return ("use --clip auto, which follows the gradients",)
     if asked and clip_bound(run) is None:
         bound = f"raise the bound of the clip ({asked}), or use --clip auto"
     if adam_like(run) or not len(rate):

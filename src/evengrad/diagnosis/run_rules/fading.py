@@ -13,6 +13,10 @@ known, does well with it: no finding.
 A gradient that shrinks everywhere, as in every training that converges, does not count. What was well in
 the first one and is not now was driven there by the steps: the cause is the rate, whatever has no slope now.
 
+One that was gone before the first update is the inputs' doing where these have a root mean square above 10, the
+activations' where half of one is saturated or dead, the depth's from eight matrices on, else the
+initialisation's.
+
 What to do: inspect the activations between both: saturated tanh or sigmoid, dead units. Lower the rate that
 drove them there; normalise, or add skip connections.
 
@@ -26,7 +30,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.learning import does_well
+from evengrad.diagnosis.learning import does_well, raw_inputs, too_fast
 from evengrad.diagnosis.readings import (
     events_of_kind,
     first_to_last,
@@ -53,6 +57,8 @@ HEALTHY = (
     Scenario(vanished=1e6),
 )
 _LOW = 1e-3
+_DEEP = 8
+"""Weight matrices below which depth is no reason; measured choice."""
 _SOON = "it was well before the first update, and gone a few steps later"
 
 
@@ -81,27 +87,38 @@ def check(run: Run) -> Iterable[Finding]:
         layers=(run.subject.tensors[own[0]].layer,),
         evidence=(*since, *_where(run)),
         advice=(
-            "lower the learning rate or warm it up: it drove the activations where they have no slope",
-            "normalise between the layers, or add skip connections",
+            f"{too_fast(run).advice[0]}: it drove the activations where they have no slope",
+            *(
+                ["normalise between the layers, or add skip connections"]
+                if len(own) >= _DEEP
+                else []
+            ),
         ),
     )
 
 
 def _from_the_start(run: Run, own: list[int], ratio: float) -> Finding:
-    tensors = run.subject.tensors
+    tensors, raw, slopes = run.subject.tensors, raw_inputs(run), _where(run)
+    cause = Cause.ARCHITECTURE if len(own) >= _DEEP else Cause.INITIALISATION
+    cause = Cause.ACTIVATION if slopes else cause
+    words = "evengrad check {}: one probe tells how much is due to initialisation, activations and depth"
     return Finding(
         CODE,
         f"the gradient of {tensors[own[0]].layer} is {ratio:.2g} of that of {tensors[own[-1]].layer}, "
         "from the start",
-        Cause.ARCHITECTURE,
+        cause if raw is None else raw.cause,
         Severity.ERROR,
         symptom=Symptom.FADING,
         unhealthy=True,
         layers=(tensors[own[0]].layer,),
-        evidence=("it was so before the first update",),
+        evidence=(
+            *(() if raw is None else raw.facts),
+            "it was so before the first update",
+            *slopes,
+        ),
         advice=(
-            f"evengrad check {run.subject.script or 'the script'}: one probe tells by how much it is the "
-            "initialisation, the activations or the depth",
+            *(() if raw is None else raw.advice),
+            words.format(run.subject.script or "the script"),
         ),
     )
 

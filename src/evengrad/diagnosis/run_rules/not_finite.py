@@ -8,9 +8,10 @@ alone comes too late: the weights are NaN by the time that the loss shows it.
 
 How it decides: exactly; there is no threshold. The origin comes from the failing step, run again forward and
 backward on the weights of before it. The cause: a batch or labels that are not finite; the loss itself; half
-precision, where a loss scaler was at work; a learning rate too large, where the gradient had grown tenfold in
-the last 64 steps (a measured choice) or an update was larger than its weights; otherwise the operation at the
-origin.
+precision, where a loss scaler was at work; where the gradient had grown tenfold in the last 64 steps (measured
+choice; over the first half of them, or the first quarter of fewer than 16) or an update was larger than its
+weights, inputs of a root mean square above 10, else a learning rate too large; otherwise the operation at the
+origin, and the loss where none is known.
 
 What to do: see the step again with `evengrad replay RUN`, then fix its origin. In a batch: repair the data. In
 a loss: let it read logits. In a division, root or logarithm: add an epsilon. After a growing gradient: lower
@@ -26,6 +27,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.learning import raw_inputs, too_fast
 from evengrad.diagnosis.readings import events_of_kind, half_precision, matrices, ratios
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Event, EventKind, Run
@@ -37,6 +39,8 @@ SICK = (
         steps=12, refused=EventKind.NON_FINITE, action=EventKind.SKIP, layer="labels", phase="batch"
     ),
     Scenario(loss="nan"),
+    Scenario(steps=9, grows=3.0, refused=EventKind.NON_FINITE, layer="layer1", inputs=120.0),
+    Scenario(steps=9, grows=3.0, refused=EventKind.NON_FINITE, layer="loss"),
 )
 HEALTHY = (Scenario(), Scenario(refused=EventKind.OVERWRITE, status="stopped"))
 
@@ -79,7 +83,12 @@ def _held(run: Run, events: list[Event]) -> Finding:
         where = f": its {first.layer or 'batch'} already is not"
     more = [f"{len(events)} such steps, the last one step {events[-1].step}"] if events[1:] else []
     saved = first.values.get("box")
-    advice = [_ADVICE[cause]] + ([f"see it again: evengrad replay {run.path.parent}"] * bool(saved))
+    change: tuple[str, ...] = (_ADVICE[cause],)
+    facts: tuple[str, ...] = ()
+    if cause is Cause.LEARNING_RATE:
+        why = raw_inputs(run) or too_fast(run)
+        cause, facts, change = why.cause, why.facts, why.advice
+    advice = [*change] + ([f"see it again: evengrad replay {run.path.parent}"] * bool(saved))
     return Finding(
         CODE,
         f"the gradients of step {first.step} are not finite{where}",
@@ -88,7 +97,7 @@ def _held(run: Run, events: list[Event]) -> Finding:
         symptom=Symptom.NOT_FINITE,
         unhealthy=True,
         layers=(first.layer,) if first.layer else (),
-        evidence=(first.message, *more, *_unguarded(run)),
+        evidence=(*facts, first.message, *more, *_unguarded(run)),
         advice=tuple(advice),
     )
 
@@ -109,16 +118,18 @@ def _cause(run: Run, event: Event) -> Cause:
         return Cause.PRECISION
     if _growth(run, event.step) > 10 or _overwrote(run, event.step):
         return Cause.LEARNING_RATE
-    return Cause.LOSS_HEAD if event.layer == "loss" else Cause.ARCHITECTURE
+    return Cause.LOSS_HEAD if event.layer in (None, "loss") else Cause.ARCHITECTURE
 
 
 def _growth(run: Run, step: int) -> float:
-    """The median norm of the 4 finite steps before it over that of the first half of the 64 before it."""
+    """The median norm of the last finite steps before it over that of the first ones of the 64 before it."""
     before = run.steps["norm"][run.steps["step"] < step][-64:]
     before = before[np.isfinite(before) & (before > 0)]
-    if len(before) < 16:
+    if len(before) < 3:
         return 1.0
-    return float(np.median(before[-4:]) / np.median(before[: len(before) // 2]))
+    few = len(before) // 4 or 1
+    first = before[: len(before) // 2] if len(before) >= 16 else before[:few]
+    return float(np.median(before[-min(few, 4) :]) / np.median(first))
 
 
 def _overwrote(run: Run, step: int) -> bool:
