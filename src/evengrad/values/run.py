@@ -254,11 +254,11 @@ class Run(Displayed):
 
     @property
     def without_loss(self) -> npt.NDArray[np.bool_]:
-        """Which steps were made with a loss that is NaN or infinite; a NaN that only was not seen is none."""
+        """Which steps have a loss that is NaN or infinite; a NaN that only was not seen is none."""
         loss = self.steps["loss"]
         seen = np.cumsum(~np.isnan(loss)) > 0
         seen |= any(fact.kind == "loss_not_finite" for fact in self.facts)
-        found: npt.NDArray[np.bool_] = ~np.isfinite(loss) & seen & (self.steps["applied"] > 0)
+        found: npt.NDArray[np.bool_] = ~np.isfinite(loss) & seen
         return found
 
     @property

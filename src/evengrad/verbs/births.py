@@ -101,6 +101,7 @@ def add_birth(outcome: Outcome, script: Script) -> Fact | None:
         The fact; None where all was finite, or nothing was found.
     """
     runs = [run for path in outcome.runs if (run := _loaded(path)) is not None]
+    runs = [run for run in runs if len(run.steps["step"])]
     bad = [(step, run) for run in runs if (step := first_not_finite(run)) is not None]
     if not bad and _ended_on_it(outcome) and runs:
         last = max(runs, key=lambda run: _time(run, -1))

@@ -22,6 +22,7 @@ class GraphWatch:
     def __init__(self, listener: Listener, roots: Sequence[Any]) -> None:
         self.reached: list[tuple[Any, Beginning]] = []
         self._listener = listener
+        self._order = listener.next()
         self._arrived: dict[Any, Beginning] = {}
         self._handles: list[Any] = []
         for node in _nodes(roots):
@@ -61,11 +62,12 @@ class GraphWatch:
 
     def _begin(self, node: Any, gradient: Any, incoming: Any) -> Beginning:
         listener = self._listener
-        heard = listener.known(gradient)
-        if heard is not None and heard.born is not None and heard.born.direction == "forward":
-            heard.born.direction = "backward"  # in the user's own Function.backward
-            return heard.born
         found, call = figures(gradient), listener.makers.get(node)
+        if call is not None and isinstance(call.function, type):  # the user's own Function.backward
+            inside = [one for one in listener.recent if one.order > self._order]
+            if inside:
+                inside[-1].direction = "backward"
+                return inside[-1]
         return Beginning(
             "backward",
             call,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FunctionType
@@ -36,6 +37,7 @@ class Listener(TorchFunctionMode):
         makers: node of a backward pass -> the call that it belongs to.
         roots: the outermost modules with weights that were called.
         batch_high: the largest magnitude in what they were given.
+        recent: what was born in the last calls, wherever it went.
         last: the last scalar made of weights that is not finite, outside of all calls.
         trouble: the first error of our own.
     """
@@ -46,6 +48,7 @@ class Listener(TorchFunctionMode):
         self.makers: dict[Any, HeardCall] = {}
         self.roots: list[Any] = []
         self.batch_high = 0.0
+        self.recent: deque[Beginning] = deque(maxlen=64)
         self.last: HeardTensor | None = None
         self.trouble: Exception | None = None
         self._known: Any = tensor_table()
@@ -99,8 +102,12 @@ class Listener(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Every call comes through here."""
         kwargs = kwargs or {}
+        if hasattr(
+            func, "__evengrad_patch__"
+        ):  # torch hands our patch of a function on as the function
+            func = func.__wrapped__
         name = names.plain(func)
-        if not self.awake or self._deaf or name in names.PASSED or self._again(func):
+        if not self.awake or self._deaf or names.passed(func, name) or self._again(func):
             return func(*args, **kwargs)
         return self._heard(func, name, args, kwargs, functools.partial(self._call, func))
 
@@ -153,7 +160,8 @@ class Listener(TorchFunctionMode):
 
     def _safely(self, work: Callable[..., Any], *args: Any) -> Any:
         try:
-            return work(*args)
+            with self.deaf():
+                return work(*args)
         except Exception as error:
             self.trouble = self.trouble or error
             return None
@@ -235,8 +243,9 @@ class Listener(TorchFunctionMode):
         if not call.operands or (made.nan and not bad and call.name in names.FILLS):
             made.name = assigned(call.spot) if call.spot is not None else ""
             return Beginning("given", call, made, self.next(), made.bad, made.nan)
-        dtype = made.dtype
-        return Beginning("forward", call, made, call.order, made.bad, made.nan, dtype=dtype)
+        found = Beginning("forward", call, made, call.order, made.bad, made.nan, dtype=made.dtype)
+        self.recent.append(found)
+        return found
 
     def _own(self, tensor: Any, call: HeardCall) -> None:
         """The nodes behind a result that belong to no call yet are this one's."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from evengrad.adapters.torch.ops.calls import VIEWED
 from evengrad.adapters.torch.ops.kinds import kind_of
 from evengrad.values.spec import Kind
 
@@ -68,6 +69,12 @@ def plain(function: Any) -> str:
     if name == "__get__":
         name = getattr(getattr(function, "__self__", None), "__name__", "")
     return str(name)
+
+
+def passed(function: Any, name: str) -> bool:
+    """Whether a call makes no floating-point tensor of the step: a question, or a property that is none."""
+    prop = getattr(function, "__name__", "") in ("__get__", "__set__", "__delete__")
+    return name in PASSED or (prop and name not in VIEWED and name != "data")
 
 
 def canonical(name: str) -> str:

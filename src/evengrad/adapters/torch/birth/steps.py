@@ -58,6 +58,7 @@ class StepFollower:
         self._patches.on_undo(register_optimizer_step_post_hook(self._after).remove)
         self._patches.wrap(torch.autograd, "backward", self._backward)
         self._patches.wrap(torch.autograd, "grad", self._grad)
+        self._patches.wrap(torch.amp.GradScaler, "scale", self._scale)
         self._patches.wrap(torch.amp.GradScaler, "step", self._scaler_step)
         self._patches.wrap(torch, "compile", self._compile)
         self._eager = False
@@ -162,8 +163,7 @@ class StepFollower:
         if self.listener.awake:
             with self.listener.deaf():
                 self._judge(_parameters(optimizer))
-                if len(self._losses) >= _ENOUGH:
-                    self._tell(self._losses[0])
+                self._judge_losses()
                 if self._sound:
                     self._judge_update(optimizer)
         self._sound = False
@@ -184,6 +184,10 @@ class StepFollower:
                 self._tell(suspicion.beginning)
             if not bad and all(leaf is None or _finite([leaf.grad]) for leaf in alive):
                 self._suspicions.remove(suspicion)
+
+    def _judge_losses(self) -> None:
+        if len(self._losses) >= _ENOUGH:
+            self._tell(self._losses[0])
 
     def _judge_update(self, optimizer: Any) -> None:
         """Whether finite gradients have made weights that are not finite."""
@@ -221,15 +225,30 @@ class StepFollower:
 
     # --- patches ---------------------------------------------------------------------------------
 
+    def _scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """A loss that is scaled is what it was: that its scale overflows is no birth."""
+
+        def scale(scaler: Any, outputs: Any) -> Any:
+            if not self.listener.awake or not isinstance(outputs, torch.Tensor):
+                return original(scaler, outputs)
+            with self.listener.deaf():
+                found = original(scaler, outputs)
+            known = self.listener.known(outputs)
+            if known is not None and found is not outputs:
+                self.listener.keep(found, known)
+            return found
+
+        return scale
+
     def _scaler_step(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """A loss scaler that skips a step: it counts, and what overflowed is no birth."""
+        """A loss scaler that skips a step: it counts; gradients that overflowed are no birth, losses are."""
 
         def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
             before = self.steps
             found = original(scaler, optimizer, *args, **kwargs)
             if self.steps == before:
                 self._suspicions.clear()
-                self._losses.clear()
+                self._judge_losses()
                 self.listener.forget()
                 self._count()
             return found

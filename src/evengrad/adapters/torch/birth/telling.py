@@ -14,6 +14,7 @@ from evengrad.values.fact import Fact, Where
 KIND = "born"
 _UNBOUNDED = {"log", "log1p", "divide", "rsqrt", "atan2"}
 """What gives an infinity for a finite argument that is not large."""
+_HUGE, _STEEP, _FAR = 1e10, 1e6, 64
 
 
 def fact_of(found: Beginning, step: int, roots: Sequence[Any], batch_high: float) -> Fact:
@@ -34,7 +35,7 @@ def fact_of(found: Beginning, step: int, roots: Sequence[Any], batch_high: float
         "hidden": found.hidden,
         "batch_high": batch_high,
     }
-    return Fact(KIND, _where(found.call), step, values | told)
+    return Fact(KIND, _where(found), step, values | told)
 
 
 def _given(found: Beginning) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def _made(found: Beginning, roots: Sequence[Any]) -> dict[str, Any]:
     call = found.call
     if call is None:
         return {"operation": "other", "call": "", "role": "activation", "operand": ""}
-    outermost, told = _chain(call)
+    outermost, told = _chain(_grown(found, call))
     operation = names.canonical(told.name)
     place = _at_fault(told)
     operand = told.operands[place] if place < len(told.operands) else None
@@ -75,14 +76,41 @@ def _made(found: Beginning, roots: Sequence[Any]) -> dict[str, Any]:
     }
 
 
+def _grown(found: Beginning, call: HeardCall) -> HeardCall:
+    """Where an overflow of huge numbers comes from: the call before it that made them of ordinary ones."""
+    if found.direction != "forward" or found.nan:
+        return call
+    at, steepest, ratio = call, call, _STEEP
+    for _ in range(_FAR):
+        before = max((o for o in at.operands if not o.bad), key=_size, default=None)
+        if before is None or before.call is None or _size(before) < _HUGE:
+            break
+        at = before.call
+        largest = max((_size(o) for o in at.operands), default=0.0)
+        if _size(before) > ratio * max(largest, 1.0):
+            steepest, ratio = at, _size(before) / max(largest, 1.0)
+    return steepest
+
+
+def _size(tensor: HeardTensor) -> float:
+    found = max(abs(tensor.low), abs(tensor.high))
+    return 0.0 if math.isnan(found) else found
+
+
 def _chain(call: HeardCall) -> tuple[HeardCall, HeardCall]:
-    """The outermost call around it, and the first one from there inwards that the catalogue has."""
+    """The outermost call around it on the same line of the user's, and the first one from there inwards that
+    the catalogue has.
+    """
     chain = [call]
-    while chain[-1].parent is not None:
-        chain.append(chain[-1].parent)
+    while (above := chain[-1].parent) is not None and _line(above) == _line(call):
+        chain.append(above)
     outwards = reversed(chain)
     known = (one for one in outwards if names.canonical(one.name) != names.OTHER)
-    return chain[-1], next(known, call)
+    return chain[-1], next(known, chain[-1])
+
+
+def _line(call: HeardCall) -> tuple[Any, int] | None:
+    return None if call.spot is None else (call.spot.code, call.spot.line)
 
 
 def _at_fault(call: HeardCall) -> int:
@@ -125,8 +153,8 @@ def _module(call: HeardCall, roots: Sequence[Any]) -> str:
     return type(call.module).__name__
 
 
-def _where(call: HeardCall | None) -> Where | None:
-    if call is None:
+def _where(found: Beginning) -> Where | None:
+    if found.call is None:
         return None
-    outermost = _chain(call)[0]
+    outermost = _chain(_grown(found, found.call))[0]
     return None if outermost.spot is None else outermost.spot.where()
