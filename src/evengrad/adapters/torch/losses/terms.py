@@ -22,7 +22,7 @@ _SCALE = frozenset(["mul", "__mul__", "__rmul__", "multiply", "div", "true_divid
 
 
 @dataclass(frozen=True, slots=True)
-class LossTerm:
+class SumTerm:
     """One loss function's value in a sum. weighted: the script multiplies it by a number of its own."""
 
     tensor: Any
@@ -52,14 +52,14 @@ class Terms:
             if terms:
                 self._sums[result] = terms
 
-    def of(self, loss: Any) -> list[LossTerm]:
+    def of(self, loss: Any) -> list[SumTerm]:
         """Of a sum, or of one of them."""
         if loss in self._made:
-            return [LossTerm(loss, *self._made[loss])]
+            return [SumTerm(loss, *self._made[loss])]
         return list(self._sums.get(loss) or [])
 
 
-def dominated(terms: Sequence[LossTerm], parameters: Sequence[Any]) -> Fact | None:
+def dominated(terms: Sequence[SumTerm], parameters: Sequence[Any]) -> Fact | None:
     """A sum in which one loss's gradient, at the weights that both reach, is lost beside another one's."""
     if len(terms) < 2:
         return None
@@ -96,7 +96,7 @@ def _hidden(small: list[float], large: list[float]) -> bool:
     return own * LOST < other
 
 
-def _told(term: LossTerm, norm: float) -> dict[str, Any]:
+def _told(term: SumTerm, norm: float) -> dict[str, Any]:
     return {
         "function": term.name,
         "place": "" if term.place is None else str(term.place),
