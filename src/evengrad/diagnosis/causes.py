@@ -26,6 +26,7 @@ from evengrad.values.spec import Kind
 _JOINS = {"cat", "concat", "concatenate", "hstack", "dstack"}
 _TRANSPARENT = {Kind.RESHAPE, Kind.POOLING, Kind.DROPOUT}
 _HOMOGENEOUS = {"relu", "leaky_relu", "prelu", "linear", "identity"}
+_OF_LOGITS = ("softmax", "log_softmax", "logsoftmax", "sparsemax")
 _OF_KIND = {Kind.NORMALISATION: Cause.NORMALISATION, Kind.ACTIVATION: Cause.ACTIVATION}
 
 
@@ -168,7 +169,7 @@ def _scale(graph: _Graph, op: Operation, split: Budget) -> Scale | None:
     if weight is None or weight.scale is None or _absorbed(graph, op):
         return None
     activation = graph.after(op)
-    if activation is None or activation.kind is not Kind.ACTIVATION:
+    if activation is None or not _elementwise(activation):
         activation = _unpaired_before(graph, op)
     return Scale(
         layer=op.layer,
@@ -181,10 +182,15 @@ def _scale(graph: _Graph, op: Operation, split: Budget) -> Scale | None:
     )
 
 
+def _elementwise(op: Operation) -> bool:
+    """Whether it is an activation with a scale of its own; a softmax is given logits."""
+    return op.kind is Kind.ACTIVATION and not canonical(op.type).startswith(_OF_LOGITS)
+
+
 def _unpaired_before(graph: _Graph, op: Operation) -> Operation | None:
     """In pre-activation order (norm, activation, weights) the activation before the weights."""
     activation = graph.before(op)
-    if activation is None or activation.kind is not Kind.ACTIVATION:
+    if activation is None or not _elementwise(activation):
         return None
     behind = graph.before(activation)
     return None if behind is not None and graph.matrix(behind) else activation

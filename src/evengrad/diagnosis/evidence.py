@@ -54,7 +54,7 @@ class Evidence:
         Where a normalisation that nothing goes round lies above, the scale of the values there means nothing
         (the loss is the same whatever it is), and the gradient is as much smaller as they are larger: it is
         taken for values of rms 1. Between weights and the normalisation that takes their scale out there is no
-        level.
+        level, and none below one that is not known.
         """
         found: list[tuple[Block, float]] = []
         absorbed = False
@@ -64,15 +64,28 @@ class Evidence:
                 self._operations[name].kind is Kind.NORMALISATION and name not in self.bypassed
                 for name in block.operations
             )
+            if math.isnan(block.bottom):
+                break
             between = bottom.kind is Kind.NORMALISATION and self._made_by_absorbed(bottom)
             if not between:
-                size = self._rms_into(bottom) if absorbed else 1.0
+                size = self.rms_into(bottom) if absorbed else 1.0
                 found.append((block, block.bottom + (math.log(size) if size > 0 else 0.0)))
         return tuple(reversed(found))
 
     def operation(self, name: str) -> Operation:
         """The one of that name."""
         return self._operations[name]
+
+    @cached_property
+    def layered(self) -> bool:
+        """Whether there are layers to speak of: two operations with weight matrices at least."""
+        found = [op for op in self.probe.operations if self.matrices(op)]
+        return len(found) > 1
+
+    def largest_term(self, sign: float) -> Operation:
+        """The operation that does most to the gradient in the direction of that sign."""
+        terms = self.budget.terms
+        return self._operations[max(terms, key=lambda name: sign * terms[name])]
 
     def is_last(self, op: Operation) -> bool:
         """Whether no weights lie between it and the outputs."""
@@ -102,8 +115,10 @@ class Evidence:
         makers = [self._makers.get(port.tensor) for port in op.inputs]
         return any(maker is not None and maker.name in self.shares.absorbed for maker in makers)
 
-    def _rms_into(self, op: Operation) -> float:
-        """Root mean square of what an operation reads; 1 where it is not known."""
+    def rms_into(self, op: Operation) -> float:
+        """Root mean square of what an operation reads, of the first of its inputs that is known; 1 where none
+        is.
+        """
         for port in op.inputs:
             maker = self._makers.get(port.tensor)
             if maker is not None:
@@ -142,7 +157,7 @@ class Evidence:
         """Of a normalisation: the log of the factor by which it enlarges its input; 0 where weights straight
         before it made it so small.
         """
-        before, after = self._rms_into(op), op.forward.rms
+        before, after = self.rms_into(op), op.forward.rms
         if self._made_by_absorbed(op) or not (before > 0 and after > 0):
             return 0.0
         return math.log(after / before)

@@ -204,6 +204,8 @@ class _Predicting:
         return found
 
     def _port(self, tensor: int, level: GradientLevel) -> Port:
+        if math.isnan(level.energy):
+            return Port(tensor, math.nan)
         return Port(tensor, math.exp(_median(level)) if level.energy > 0 else 0.0)
 
     def _operation(self, node: Node) -> Operation:

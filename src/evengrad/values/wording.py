@@ -33,6 +33,14 @@ def fold(log_ratio: float) -> str:
     return f"{factor(abs(log_ratio))[1:]}-fold"
 
 
+def times(ratio: float) -> str:
+    """How many times as much, to two digits: "5,500 times", "1.5 times"; beyond a million only that."""
+    if not ratio < 1e6:
+        return "over a million times"
+    rounded = float(f"{ratio:.2g}")
+    return f"{rounded:,.0f} times" if rounded >= 10 else f"{rounded:g} times"
+
+
 def percent(share: float) -> str:
     """A share of 0 to 1; never rounds a few to none, or all but a few to all."""
     if 0 < share < 0.01:

@@ -8,7 +8,8 @@ weights the gradient still shrinks by sqrt(0.153) = 0.39 a layer.
 
 How it decides: for each layer log(g * slope), with g the gain that preserves the variance forward under that
 activation and slope the measured one; summed over depth it must exceed the drift of 10^3 (see EG101).
-Layers that are dead or saturated are left out: they are another finding.
+Layers that are dead or saturated are left out: they are another finding; and nothing is said where the gradient
+leaves the range of numbers on its way.
 
 What to do: ReLU or another activation with E[phi'^2] near E[phi^2], and the weights that go with it.
 
@@ -18,7 +19,7 @@ References: Glorot 2011, Deep sparse rectifier networks; docs/theory.md, Activat
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import exp
+from math import exp, isfinite
 
 from evengrad.diagnosis.advice import initialiser, relu
 from evengrad.diagnosis.evidence import DRIFT, Evidence
@@ -44,7 +45,8 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         for op in evidence.probe.operations
         if op.kind is Kind.ACTIVATION and op.name in evidence.shares.by_operation and op.log_gain
     ]
-    if not abs(share) > DRIFT or any(_impaired(op) for op in acting):
+    known = isfinite(evidence.budget.total) and isfinite(share)
+    if not known or not abs(share) > DRIFT or any(_impaired(op) for op in acting):
         return
     worst = sorted(acting, key=lambda op: (op.log_gain or 0.0) * (1 if share < 0 else -1))
     kind = worst[0].type if worst else "activation"

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from evengrad.diagnosis.advice import NORMALISE
 from evengrad.diagnosis.budget import Block
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
@@ -35,8 +36,8 @@ CODE = "EG101"
 SICK = (NetworkCase(depth=20, gain=2.4), NetworkCase(layers="conv", depth=16, width=16, gain=2.9))
 HEALTHY = (NetworkCase(depth=20, width=128), NetworkCase(depth=12, gain=1.1))
 
+_RAW = 10.0
 _ADVICE = {
-    Cause.ARCHITECTURE: "start each residual branch at zero, or scale it by 1/sqrt(number of blocks)",
     Cause.NORMALISATION: "add skip connections round the normalised layers, or use fewer of them",
     Cause.INITIALISATION: "initialise the weights at their variance-preserving scale",
     Cause.ACTIVATION: "use an activation whose slope does not exceed 1",
@@ -49,7 +50,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     if found is None or not found[1] > DRIFT:
         return
     worst, level = found
-    cause = evidence.main_cause(+1.0)
+    cause, advice = _cause(evidence)
     layer = evidence.lowest_layer(worst)
     yield Finding(
         CODE,
@@ -59,9 +60,11 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         symptom=Symptom.EXPLODING,
         unhealthy=True,
         layers=(layer,),
-        evidence=(f"{cause} has the largest share: {fold(evidence.share(cause))}",),
-        advice=(_ADVICE.get(cause, _ADVICE[Cause.INITIALISATION]),),
-        explained_by=(*evidence.causes(+1.0), Cause.INPUT_DATA),
+        evidence=(_largest(evidence, cause),),
+        advice=(advice,),
+        explained_by=()
+        if cause is Cause.INPUT_DATA
+        else (*evidence.causes(+1.0), Cause.INPUT_DATA),
     )
 
 
@@ -73,3 +76,27 @@ def _worst(evidence: Evidence) -> tuple[Block, float] | None:
         if own:
             felt.append((block, level))
     return max(felt, key=lambda pair: pair[1], default=None)
+
+
+def _cause(evidence: Evidence) -> tuple[Cause, str]:
+    """With what to do. Branches are only blamed where there are some, layers only where there are some."""
+    cause = evidence.main_cause(+1.0)
+    if cause is not Cause.ARCHITECTURE:
+        return cause, _ADVICE.get(cause, _ADVICE[Cause.INITIALISATION])
+    if evidence.bypassed:
+        return cause, "start each residual branch at zero, or scale it by 1/sqrt(number of blocks)"
+    worst = evidence.largest_term(+1.0)
+    if not evidence.layered and any(given.value.rms > _RAW for given in evidence.probe.inputs):
+        return Cause.INPUT_DATA, f"{NORMALISE}: what {worst.type} is given is too large"
+    return (
+        Cause.INITIALISATION,
+        f"begin with weights for which {worst.type} is given about unit size",
+    )
+
+
+def _largest(evidence: Evidence, cause: Cause) -> str:
+    share = evidence.share(cause)
+    if share > 0:
+        return f"{cause} has the largest share: {fold(share)}"
+    worst = evidence.largest_term(+1.0)
+    return f"{worst.layer} ({worst.type}) has the largest share: {fold(worst.log_gain or 0.0)}"

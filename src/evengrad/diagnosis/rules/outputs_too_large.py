@@ -58,7 +58,9 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     if against is None or not _LARGE < size < math.inf:
         return
     explodes = max((block.bottom for block in evidence.blocks), default=0.0) > DRIFT
-    cause = evidence.main_cause(+1.0) if explodes else Cause.INITIALISATION
+    cause = Cause.INITIALISATION
+    if explodes and evidence.layered:
+        cause = evidence.main_cause(+1.0)
     what = "outputs" if probe.loss.family == "regression" else "logits"
     yield Finding(
         CODE,
@@ -67,11 +69,17 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         Severity.WARNING,
         layers=tuple(dict.fromkeys(op.layer for op in made)),
         evidence=(against, f"{what} of about 1 are usual"),
-        advice=(f"all layers: {initialiser(probe, 'relu')}",)
-        if cause is Cause.INITIALISATION
-        else (f"fix what makes the gradient explode: {cause}",),
+        advice=(_advice(evidence, cause),),
         explained_by=_ECHO_OF,
     )
+
+
+def _advice(evidence: Evidence, cause: Cause) -> str:
+    if cause is not Cause.INITIALISATION:
+        return f"fix what makes the gradient explode: {cause}"
+    if not evidence.layered:
+        return "begin with parameters that give outputs of the targets' size, or standardise the targets"
+    return f"all layers: {initialiser(evidence.probe, 'relu')}"
 
 
 def _worse(loss: Loss, size: float) -> str | None:

@@ -13,7 +13,8 @@ catapults: the report says so, and this finding does not. Where the update is un
 explodes or does not arrive), that comes first. Nothing is said of optimizers whose factor is not known
 (Adadelta, whose rate is 1 by design; Rprop, LBFGS), nor where the weights that the update turns most lie
 straight before a normalisation: they grow with the first steps, and the edge with the square of their length
-(Arora 2018).
+(Arora 2018). The last layer of a classifier does not count beside those: a cross-entropy's gradient is bounded,
+and that layer alone overshoots, but does not diverge.
 
 What to do: set the rate given, or warm up from a small one to it over some hundred steps.
 
@@ -28,14 +29,16 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
-from evengrad.theory.stability import CATAPULT, largest_stable, verdict
+from evengrad.theory.stability import largest_stable, verdict
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.probe import Rate
+from evengrad.values.wording import times
 
 CODE = "EG702"
 SICK = (NetworkCase(learning_rate=1e4), NetworkCase(optimizer="adam", learning_rate=3.0))
 HEALTHY = (NetworkCase(), NetworkCase(optimizer="adam", learning_rate=1e-3))
 
+_BOUNDED = ("sparse_categorical", "categorical", "binary")
 _ECHO_OF = (
     Cause.BAD_BATCH,
     Cause.INPUT_DATA,
@@ -58,13 +61,12 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     yield Finding(
         CODE,
         f"{optimizer.name}'s learning rate {rate.learning_rate:g} is "
-        f"{rate.learning_rate / stable:.2g} times the largest stable one",
+        f"{times(rate.learning_rate / stable)} the largest stable one",
         Cause.LEARNING_RATE,
         Severity.WARNING,
         symptom=Symptom.RATE_TOO_LARGE,
         evidence=(
             f"largest stable rate about {stable:.2g} ({how})",
-            f"beyond {CATAPULT:g} times that, training seldom catapults to a flatter region",
             f"the coming step raises the loss from a rate of {rate.critical:.2g} on",
         ),
         advice=(f"set the learning rate to {stable / 2:.1g}, or warm it up from there",),
@@ -76,10 +78,11 @@ def _unknown(evidence: Evidence, rate: Rate) -> bool:
     """Whether the edge at the start says nothing of the training."""
     if rate.method.family == "other" and rate.sharpness is None:
         return True
+    bounded = evidence.probe.loss.family in _BOUNDED
     turned = {True: 0.0, False: 0.0}  # before a normalisation, and elsewhere
     for op in evidence.probe.operations:
         lengthens = op.name in evidence.shares.absorbed
-        for weight in evidence.matrices(op):
+        for weight in () if bounded and evidence.is_last(op) else evidence.matrices(op):
             if weight.update is not None and weight.value.rms > 0:
                 turned[lengthens] = max(turned[lengthens], weight.update / weight.value.rms)
     return turned[True] > turned[False]

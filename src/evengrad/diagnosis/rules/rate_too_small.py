@@ -11,7 +11,10 @@ itself in a step (TheDeepChecker calls 1e-4 to 1e-1 healthy; a hundred times les
 A schedule that warms up starts small on purpose: then this finding says nothing. Where a run is known whose
 loss does not fall, a rate below a hundredth of the largest stable one is enough.
 
-What to do: raise the rate to a tenth of the largest stable one, unless a warm-up does.
+Nothing is said of optimizers whose factor is not known, nor where weights that begin at zero hide the rest.
+
+What to do: raise the rate to a tenth of the largest stable one or to what is usual, whichever is less, unless a
+warm-up does.
 
 References: TheDeepChecker (2204.00694); critical sharpness (2601.16979).
 """
@@ -25,11 +28,13 @@ from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.theory.stability import largest_stable
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.wording import times
 
 CODE = "EG703"
 SICK = (NetworkCase(learning_rate=1e-8), NetworkCase(optimizer="adam", learning_rate=1e-9))
 HEALTHY = (NetworkCase(), NetworkCase(optimizer="adam", learning_rate=1e-3))
 
+_USUAL = {"sgd": 0.1, "adam": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2}
 _FAR, _UNUSUAL = 1e-3, 1e-2
 _STILL = 1e-6
 _ECHO_OF = tuple(cause for cause in Cause if cause is not Cause.LEARNING_RATE)
@@ -38,7 +43,7 @@ _ECHO_OF = tuple(cause for cause in Cause if cause is not Cause.LEARNING_RATE)
 def check(evidence: Evidence) -> Iterable[Finding]:
     """Compare the rate in use with the largest stable one, and the updates with the weights."""
     probe = evidence.probe
-    if probe.rate is None or probe.optimizer is None:
+    if probe.rate is None or probe.optimizer is None or probe.rate.method.family == "other":
         return
     stable, now = largest_stable(probe.rate), probe.rate.learning_rate
     moves = [
@@ -46,23 +51,25 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         for w in probe.weights
         if w.fan_in is not None and w.update is not None and w.value.rms > 0
     ]
+    if any(evidence.begins_at_zero(op) for op in probe.operations):
+        return
     if not moves or not math.isfinite(stable) or now >= _UNUSUAL * stable:
         return
     if not evidence.still and (now >= _FAR * stable or max(moves) > _STILL):
         return
+    usual = _USUAL.get(probe.rate.method.family, 0.1)
     yield Finding(
         CODE,
-        f"{probe.optimizer.name}'s learning rate {now:g} is {stable / now:.2g} times below the largest "
-        "stable one",
+        f"{probe.optimizer.name}'s learning rate {now:g} is {times(stable / now)} below the largest stable one",
         Cause.LEARNING_RATE,
         Severity.WARNING,
         symptom=Symptom.RATE_TOO_SMALL,
         evidence=(
-            f"no weight matrix changes by more than {max(moves):.1g} of itself in a step",
+            f"the weight matrix that moves most moves by {max(moves):.1g} of itself in a step",
             "a warm-up that starts here is no fault",
         ),
         advice=(
-            f"unless a schedule warms it up, set the learning rate to about {stable / 10:.1g}",
+            f"unless a schedule warms it up, set the learning rate to about {min(stable / 10, usual):.1g}",
         ),
         explained_by=_ECHO_OF,
     )

@@ -27,6 +27,7 @@ from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.probe import Weight
+from evengrad.values.wording import times
 
 CODE = "EG701"
 SICK = (NetworkCase(learning_rate=300.0), NetworkCase(optimizer="adam", learning_rate=1.0))
@@ -52,7 +53,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         for weight in evidence.matrices(op)
         if weight.update is not None
     }
-    sick = {name: ratio for name, ratio in ratios.items() if ratio > _WHOLE}
+    sick = {name: ratio for name, ratio in ratios.items() if _WHOLE < ratio < math.inf}
     if not sick or probe.optimizer is None:
         return
     layer_of = {name: op.layer for op in probe.operations for name in op.weights}
@@ -62,15 +63,24 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     yield Finding(
         CODE,
         f"the first step of {probe.optimizer.name} changes the weights of "
-        f"{layer_of.get(worst, worst)} by {sick[worst]:.3g} times themselves",
+        f"{layer_of.get(worst, worst)} by {times(sick[worst])} themselves",
         Cause.LEARNING_RATE,
         Severity.ERROR if sick[worst] > 10 else Severity.WARNING,
         symptom=Symptom.FIRST_UPDATE_TOO_LARGE,
         unhealthy=True,
         layers=tuple(dict.fromkeys(layer_of.get(name, name) for name in sick)),
         evidence=(f"{len(sick)} of {len(ratios)} weight matrices change by more than themselves",),
-        advice=(lower + f"at least {sick[worst]:.2g}-fold, or warm it up from there",),
+        advice=(lower + f"{_by(sick[worst])}, or warm it up from there",),
         explained_by=_ECHO_OF,
+    )
+
+
+def _by(ratio: float) -> str:
+    """A factor that someone can set; beyond that the rate is not what is wrong."""
+    return (
+        f"at least {ratio:.2g}-fold"
+        if ratio < 1e4
+        else "if nothing else makes the gradient so large"
     )
 
 

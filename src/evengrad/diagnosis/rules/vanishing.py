@@ -23,9 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from evengrad.diagnosis.advice import NORMALISE
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.spec import Kind
 from evengrad.values.wording import fold
 
 CODE = "EG102"
@@ -35,11 +37,11 @@ SICK = (
 )
 HEALTHY = (NetworkCase(depth=20, width=128), NetworkCase(depth=3, activation="sigmoid"))
 
+_RAW, _MANY = 10.0, 5
 _ADVICE = {
     Cause.ACTIVATION: "use an activation that keeps the gradient, such as ReLU, with He weights",
     Cause.INITIALISATION: "initialise the weights at their variance-preserving scale",
     Cause.NORMALISATION: "move the normalisation in front of the activation, or add skip connections",
-    Cause.ARCHITECTURE: "add skip connections round the layers that lose the gradient",
 }
 
 
@@ -52,7 +54,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     worst, level = min(levels, key=lambda pair: pair[1], default=(None, 0.0))
     if worst is None or not level < -DRIFT:
         return
-    cause = evidence.main_cause(-1.0)
+    cause, advice = _cause(evidence)
     layer = evidence.lowest_layer(worst)
     others = {Cause.ACTIVATION: (Cause.INITIALISATION, Cause.INPUT_DATA)}.get(cause, ())
     yield Finding(
@@ -63,10 +65,36 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         symptom=Symptom.VANISHING,
         unhealthy=True,
         layers=(layer,),
-        evidence=(f"{cause} has the largest share: {fold(evidence.share(cause))}",),
-        advice=(_ADVICE.get(cause, _ADVICE[Cause.ARCHITECTURE]),),
-        explained_by=(*evidence.causes(-1.0), *others, Cause.PRECISION),
+        evidence=(_largest(evidence, cause),),
+        advice=(advice,),
+        explained_by=(Cause.INPUT_DATA, Cause.PRECISION)
+        if cause is Cause.INPUT_DATA
+        else (*evidence.causes(-1.0), *others, Cause.PRECISION),
     )
+
+
+def _cause(evidence: Evidence) -> tuple[Cause, str]:
+    """With what to do. Skips are only asked for where there are many layers to go round."""
+    cause = evidence.main_cause(-1.0)
+    if cause in _ADVICE:
+        return cause, _ADVICE[cause]
+    worst = evidence.largest_term(-1.0)
+    if any(given.value.rms > _RAW for given in evidence.probe.inputs):
+        return Cause.INPUT_DATA, f"{NORMALISE}: {worst.layer} ({worst.type}) is full with it"
+    if worst.kind is Kind.RECURRENT:
+        return cause, "use an LSTM or a GRU in place of a plain recurrence, or shorter sequences"
+    if sum(evidence.feels_scale(op.name) for op in evidence.probe.operations) >= _MANY:
+        return cause, "add skip connections round the layers that lose the gradient"
+    what = f"{worst.layer} ({worst.type})"
+    return cause, f"bring what {what} is given, or what it divides by, to about unit size"
+
+
+def _largest(evidence: Evidence, cause: Cause) -> str:
+    share = evidence.share(cause)
+    if share < 0:
+        return f"{cause} has the largest share: {fold(share)}"
+    worst = evidence.largest_term(-1.0)
+    return f"{worst.layer} ({worst.type}) has the largest share: {fold(worst.log_gain or 0.0)}"
 
 
 def _nothing(evidence: Evidence) -> Finding:
