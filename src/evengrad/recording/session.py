@@ -26,6 +26,7 @@ from evengrad.recording.guard import Action, GuardStopError, Tally
 from evengrad.recording.listener import RunListener, SafeListener
 from evengrad.recording.loss_scaler import ScalerWatch
 from evengrad.recording.monitor import Monitor, gradient_rms
+from evengrad.recording.rate_course import RateCourse
 from evengrad.recording.settings import Settings
 from evengrad.recording.writer import Writer
 from evengrad.values.fact import Fact, Where
@@ -91,6 +92,8 @@ class Watching:
         self._recent: deque[tuple[int, Floats]] = deque(maxlen=64)
         self._written = -1
         self._boxes = 0
+        self._course = RateCourse()
+        self._schedule: tuple[Where | None, dict[str, Any]] = (None, {})
         self._facts: set[tuple[str, Where | None]] = set()
         self._seen: dict[str, Any] = {}
         self._started = time.monotonic()
@@ -205,6 +208,17 @@ class Watching:
         if self._writer is not None:
             self._writer.about("seen", self._seen)
 
+    def scheduled(self, place: Where | None, values: dict[str, Any]) -> None:
+        """What changes the learning rate. place: the line, where it does with each step; values: its names."""
+        self._schedule = place, values
+
+    @_safely
+    def _judge_rate(self) -> None:
+        found = self._course.gone()
+        if found is not None:
+            place, values = self._schedule
+            self.fact(Fact("rate_gone", place, found.get("since", 0), values | found))
+
     def trouble(self, error: BaseException) -> None:
         """An error of our own: said once; the watch goes off and the training goes on."""
         if self.off:
@@ -216,6 +230,7 @@ class Watching:
         """The training is over; the file is complete after this. Later calls do nothing."""
         if self._ended:
             return
+        self._judge_rate()
         self._ended = True
         if self._writer is not None:
             self._writer.about("ended", self.now)
@@ -238,6 +253,7 @@ class Watching:
 
     def _keep(self, step: Step, norms: Floats) -> None:
         self._recent.append((step.step, norms))
+        self._course.note(step)
         if self._writer is not None:
             self._writer.step(step)
         self._listener.call("step", step)

@@ -55,6 +55,9 @@ class _Optimizers:
     def disarm(self) -> None:
         """Take everything off."""
         self.loop.end()
+        for tap in self.begun:
+            if tap.watching is not None:
+                tap.watching.scheduled(*self.loop.schedule(tap.optimizer))
         self.patches.undo()
         self.lessons.close()
         for tap in list(self.taps.values()):

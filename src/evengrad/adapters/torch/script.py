@@ -56,9 +56,8 @@ class _FirstStep:
         self.recorder.enter()
         self.patches.on_undo(self.recorder.leave)
         self.loop = Loop(self._seen, lambda _: None)
-        self.patches.on_undo(
-            self.loop.off
-        )  # before the recorder leaves: function modes are a stack
+        # Before the recorder leaves: function modes are a stack.
+        self.patches.on_undo(self.loop.off)
         self.patches.on_undo(register_optimizer_step_pre_hook(self._step).remove)
         self.patches.wrap(torch.autograd, "backward", self._direct_backward)
         self.patches.wrap(torch.amp.GradScaler, "scale", self._noting_scale)

@@ -20,8 +20,10 @@ from evengrad.adapters.torch.loop.held import Holding
 from evengrad.adapters.torch.loop.kept import Zeroing
 from evengrad.adapters.torch.loop.reached import Reaching
 from evengrad.adapters.torch.loop.scaled import ScaledLoss
+from evengrad.adapters.torch.loop.schedules import Schedules
 from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher
 from evengrad.adapters.torch.tap.models import stamp
+from evengrad.values.fact import Where
 
 _FIRST = 10
 """Steps of each optimizer that are looked at; after that nothing is patched, and nothing costs."""
@@ -49,6 +51,7 @@ class Loop:
         self._scaling = ScaledLoss(report)
         self._holding = Holding(report)
         self._reaching = Reaching(report)
+        self._schedules = Schedules()
         self._watchers: tuple[Watcher, ...] = (
             self._zeroing,
             self._scaling,
@@ -86,6 +89,11 @@ class Loop:
             self._holding.stepped(one, self._living())
             self._reaching.only(one)
         self.end()
+
+    def schedule(self, optimizer: Any) -> tuple[Where | None, dict[str, Any]]:
+        """What changes its learning rate; see ``Schedules.of``."""
+        known = self._known.get(id(optimizer))
+        return self._schedules.of(optimizer, 0 if known is None else known.steps)
 
     def end(self) -> None:
         """The script is over, or what is looked at of it: judge, and take everything off."""
@@ -161,6 +169,7 @@ class Loop:
         for function in (clip_grad.clip_grad_norm_, clip_grad.clip_grad_value_):
             for place, name in holders(function):
                 wrap(place, name, self._clip)
+        self._schedules.patch(self._patches)
         if not self._hooks:
             self._hooks = [
                 register_optimizer_step_pre_hook(self._hooked(self._step_begins)),

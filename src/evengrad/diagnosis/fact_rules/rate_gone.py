@@ -1,0 +1,123 @@
+"""EG916 rate gone: the learning rate has fallen to almost nothing long before the training was over.
+
+What it finds: a rate below a hundredth of its highest value for more than half of the steps, while the loss was
+still high or still falling; a rate of 0 throughout.
+
+Why it matters: those steps move nothing: they are waiting. It is what comes of a schedule that is meant for
+epochs and stepped with every batch: `StepLR(10)` then divides the rate by ten every ten batches.
+
+How it decides: from the whole run's rates and losses. A rate that falls to zero at the end, as a cosine's, is
+none; nor is one that falls after the loss has come to rest: there must have been fewer than 50 steps at a high
+rate and a loss that ends above half of where it began, or a loss that fell while the rate was high and would
+have fallen by a fifth more in the steps that were lost. The hundredth, the half, the 50 and the fifth are
+measured choices.
+
+What to do: step the schedule once an epoch, behind the loop over the batches; or count its length in batches.
+
+References: PyTorch documentation, torch.optim: how to adjust learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.probe import Frontend
+from evengrad.values.wording import percent
+
+CODE = "EG916"
+FACT = "rate_gone"
+_LOOP = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(320, 8)
+y = (x[:, 0] * x[:, 1] > 0).long()
+model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr={rate}, momentum=0.9)
+scheduler = torch.optim.lr_scheduler.{schedule}
+for epoch in range(15):
+    for start in range(0, 320, 32):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x[start:start + 32]), y[start:start + 32])
+        loss.backward()
+        optimizer.step()
+        {batch}
+    {epoch}
+"""
+
+
+def _loop(schedule: str, where: str = "epoch", rate: float = 0.1) -> Program:
+    places = {"batch": "pass", "epoch": "pass", where: "scheduler.step()"}
+    return Program("torch", _LOOP.format(schedule=schedule, rate=rate, **places))
+
+
+_KERAS = """
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.randn(320, 8).astype("float32")
+y = (x[:, 0] * x[:, 1] > 0).astype("float32")
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(1)])
+rate = keras.optimizers.schedules.ExponentialDecay(0.1, decay_steps={steps}, decay_rate=0.1)
+model.compile(keras.optimizers.SGD(rate), keras.losses.BinaryCrossentropy(from_logits=True))
+model.fit(x, y, batch_size=32, epochs=15, verbose=0)
+"""
+SICK = (
+    _loop("StepLR(optimizer, 5)", "batch"),
+    _loop("ExponentialLR(optimizer, 0.8)", "batch"),
+    _loop("StepLR(optimizer, 5)", "epoch", rate=0.0),
+    Program("keras", _KERAS.format(steps=5)),
+)
+HEALTHY = (
+    _loop("StepLR(optimizer, 5)"),
+    _loop("CosineAnnealingLR(optimizer, 15)"),
+    _loop("CosineAnnealingLR(optimizer, 150)", "batch"),
+    _loop("OneCycleLR(optimizer, 0.2, total_steps=151)", "batch"),
+    _loop("LinearLR(optimizer, 0.01, total_iters=20)", "batch"),
+    Program("keras", _KERAS.format(steps=150)),
+)
+
+
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
+    """Fire on what the whole run showed."""
+    for fact in facts:
+        values = fact.values
+        evidence = [f"{fact.where} changes it with every step"] if fact.where else []
+        if values["zero"]:
+            title = f"the learning rate is 0 in all of {values['steps']:,} steps: nothing moves"
+        else:
+            lost = 1 - values["since"] / values["steps"]
+            title = (
+                f"the learning rate is gone since step {values['since']:,}: {values['peak']:.3g} at its peak, "
+                f"{values['now']:.2g} at the end"
+            )
+            evidence += [
+                f"{percent(lost)} of the steps were made at less than a hundredth of the peak",
+                f"the loss was {values['first_loss']:.4g} at the start and ends at {values['loss']:.4g}",
+            ]
+        yield Finding(
+            CODE,
+            title,
+            Cause.LEARNING_RATE,
+            Severity.ERROR,
+            evidence=tuple(evidence),
+            advice=tuple(_advice(fact, frontend)),
+            unhealthy=True,
+            where=fact.where,
+            mistake=True,
+        )
+
+
+def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
+    name = fact.values.get("scheduler", "scheduler")
+    if fact.values["zero"]:
+        yield "set a learning rate above 0, such as 1e-3 for Adam"
+    elif frontend == "keras":
+        yield "count decay_steps in batches (epochs times len(x) / batch_size), so that the rate lasts"
+    else:
+        yield f"call {name}.step() once an epoch, behind the loop over the batches, not with every batch"
+        kind = fact.values.get("kind", "the schedule")
+        yield f"or give {kind} its length in batches (step_size, T_max, gamma)"
