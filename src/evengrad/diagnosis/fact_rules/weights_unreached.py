@@ -1,7 +1,7 @@
 """EG913 weights that no gradient reaches: the way from the loss to them is cut.
 
-What it finds: an optimizer none of whose weights gets a gradient at any step, and the line at which the way
-from its loss to them ends.
+What it finds: an optimizer none of whose weights gets a gradient at any step, or a whole model or part of one
+that gets none, and the line at which the way from the loss to them ends.
 
 Why it matters: its steps do nothing. `detach()`, `.data`, `torch.no_grad()`, `.item()`, `argmax` and
 `torch.tensor(...)` of a model's output give values that no longer know where they come from; a loss of them
@@ -9,7 +9,8 @@ trains nothing behind them. A generator whose own loss reads the detached fakes 
 
 How it decides: in the first steps, by looking: the gradients are missing at every one, none of the script's
 backward passes has made any, and there are none at the end. The line: every call of the first two steps is
-followed from the weights to the loss.
+followed from the weights to the loss. A part of a model counts where its values were made, and were then cut
+off on their way to a loss or left torch; not where it was loaded, is in `eval()`, or is moved by other means.
 
 What to do: let the loss read the value itself, and cut only where that is meant (`fake.detach()` in the
 discriminator's step alone).
@@ -79,15 +80,48 @@ def _gan(before: str = "pass", fake: str = "fake") -> Program:
     return Program("torch", _GAN.format(before=before, fake=fake))
 
 
+_FEATURES = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(64, 8)
+y = (x[:, 0] > 0).long()
+encoder = nn.Sequential(nn.Linear(8, 16), nn.Tanh())
+head = nn.Linear(16, 2)
+optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=1e-2)
+for step in range(12):
+    features = {features}
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(head(features), y).backward()
+    optimizer.step()
+"""
+
+
+def _features(features: str, verb: str = "run") -> Program:
+    return Program(
+        "torch", _FEATURES.format(features=features), "check" if verb == "check" else "run"
+    )
+
+
 SICK = (
+    _features("torch.tensor(encoder(x).tolist())"),
+    _features("encoder(x).data", "check"),
     _gan("fake = fake.detach()"),
     _gan(fake="fake.data"),
     _gan("with torch.no_grad(): fake = netG(torch.randn(32, 4))"),
     Program("torch", _POLICY.format(cut=".detach()")),
 )
-HEALTHY = (_gan(), Program("torch", _POLICY.format(cut="")))
+HEALTHY = (
+    _features("encoder(x)"),
+    _features("encoder(x) + 0 * encoder(x).detach()"),
+    _features("encoder.eval()(x).detach()"),
+    _gan(),
+    Program("torch", _POLICY.format(cut="")),
+)
 
+_SMALL = 0.1  # of the weights: the others can make up for them
 _WORDS = {
+    "detach": "detach() gives a value without its gradient",
     "item": ".item() makes a plain number of it",
     "numpy": ".numpy() makes an array of it",
     "tolist": ".tolist() makes plain numbers of it",
@@ -106,15 +140,19 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
         gone = "is None" if values["none"] else "is zero or None"
         yield Finding(
             CODE,
-            f"no gradient reaches {whose}: {_what(values)}, and {values['optimizer']} moves nothing",
+            f"no gradient reaches {whose}: {_what(values)}, and {values['optimizer']} {_moves(values)}",
             Cause.ARCHITECTURE,
-            Severity.ERROR,
+            Severity.WARNING if values.get("share", 1.0) < _SMALL else Severity.ERROR,
             evidence=tuple(_evidence(fact, gone)),
             advice=tuple(_advice(values, whose)),
             unhealthy=True,
             where=fact.where,
             mistake=True,
         )
+
+
+def _moves(values: Any) -> str:
+    return "does not move it" if values.get("part") else "moves nothing"
 
 
 def _what(values: Any) -> str:
@@ -129,7 +167,8 @@ def _evidence(fact: Fact, gone: str) -> Iterable[str]:
         why = _WORDS.get(values["kind"], f"{values['kind']} gives a value without its gradient")
         yield f"{values['cut']}: {why}"
     steps = count(values["steps"], "step")
-    yield f"the gradient of every weight {gone} in each of {steps} of {values['optimizer']}"
+    whose = f"weight of {values['model']}" if values.get("part") else "weight"
+    yield f"the gradient of every {whose} {gone} in each of {steps} of {values['optimizer']}"
     if values["backward"]:
         yield f"the backward pass before it: {values['backward']}"
 
@@ -144,4 +183,4 @@ def _advice(values: Any, whose: str) -> Iterable[str]:
         )
     else:
         yield f"make the loss of {values['optimizer']} from the output of {whose}, not detached"
-    yield f"if {whose} is not to be trained, take {values['optimizer']} out"
+    yield f"if {whose} is not to be trained, freeze it by requires_grad = False"

@@ -39,12 +39,12 @@ class Cut:
 
 
 class CutHearer:
-    """Follows values from call to call while it is on; changes none. left: the last value that left torch, as
-    a number or an array, though a gradient could have come through it.
+    """Follows values from call to call while it is on; changes none. left: values that left torch, as numbers
+    or arrays, though a gradient could have come through them.
     """
 
     def __init__(self) -> None:
-        self.left: Cut | None = None
+        self.left: list[Cut] = []
         self._on: ThreadMode | None = None
         self._cuts: dict[tuple[str, Where | None], Cut] = {}
         self._table: MutableMapping[Any, Any] = tensor_table()
@@ -86,8 +86,9 @@ class CutHearer:
         alive = [t for t in given if t.requires_grad]
         come: frozenset[Cut] = frozenset().union(*(self._table.get(t, ()) for t in given))
         if name in _LEAVES:
-            if alive:
-                self.left = Cut(name, where(), leaves(alive))
+            behind = leaves(alive).union(*(cut.behind for cut in come))
+            if behind and len(self.left) < _MOST:
+                self.left.append(Cut(name, where(), behind))
             return
         if (
             function in _OTHERS

@@ -150,9 +150,11 @@ class Holding(Watcher):
         place = places.get(id(parameter))
         if place is None:
             return True
-        module = place[0]
-        named = bool(getattr(place[2], "name_or_path", ""))
-        return module in self._loaded or not module.training or named
+        return self.meant(place[0]) or bool(getattr(place[2], "name_or_path", ""))
+
+    def meant(self, module: Any) -> bool:
+        """Whether a module was loaded, or is out of training."""
+        return module in self._loaded or not module.training
 
     def _how(
         self,

@@ -50,7 +50,7 @@ class Loop:
         self._zeroing = Zeroing(report)
         self._scaling = ScaledLoss(report)
         self._holding = Holding(report)
-        self._reaching = Reaching(report)
+        self._reaching = Reaching(report, self._holding.meant)
         self._schedules = Schedules()
         self._watchers: tuple[Watcher, ...] = (
             self._zeroing,

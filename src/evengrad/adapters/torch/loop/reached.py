@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 from evengrad.adapters.common.source import where
 from evengrad.adapters.torch.loop.cuts import Cut, CutHearer
@@ -22,7 +24,7 @@ _HEARD = 2  # steps of each optimizer in which every call is heard
 class _Way:
     """What reaches one optimizer. made: lines whose backward did; lost: the last line whose backward came
     before a step and did not; none: there was no gradient at all, not even one of zeros; names: of its models;
-    own: ids of its weights.
+    own: ids of its weights; part: the cut before some of them, their names, and they with some of their values.
     """
 
     reached: bool = False
@@ -33,13 +35,20 @@ class _Way:
     none: bool = True
     names: str = ""
     own: frozenset[int] = frozenset()
+    part: tuple[Cut, list[str], list[tuple[Any, Any]]] | None = None
 
 
 class Reaching(Watcher):
-    """Sees for each optimizer whether any step of it has a gradient."""
+    """Sees for each optimizer whether any step of it has a gradient.
 
-    def __init__(self, report: Report) -> None:
+    Args:
+        report: takes what was seen.
+        meant: whether a module is meant not to be trained.
+    """
+
+    def __init__(self, report: Report, meant: Callable[[Any], bool]) -> None:
         super().__init__(report)
+        self._meant = meant
         self._ways: dict[int, _Way] = {}
         self._hearer = CutHearer()
         self._cuts: list[Cut] = []
@@ -73,7 +82,9 @@ class Reaching(Watcher):
         """Whether this step had a gradient."""
         way = self._ways.setdefault(id(one), _Way())
         if way.reached:
-            pass
+            if way.part is not None or one.steps == _HEARD:
+                way.steps += 1
+                self._see_parts(one, way)
         elif sharded(one.parameters) or any(gradients(one.parameters).values()):
             way.reached = True
         else:
@@ -91,6 +102,10 @@ class Reaching(Watcher):
         lost = [one for one in known if self._lost(one)]
         for one in lost:
             self._tell(one, lost)
+        for one in known:
+            way = self._ways.get(id(one))
+            if way is not None and way.part is not None and one.optimizer is not None:
+                self._tell_part(one, way)
 
     def only(self, one: Stepper) -> None:
         """Judge by the step that is about to be made, alone."""
@@ -98,6 +113,9 @@ class Reaching(Watcher):
         way.names, way.own = _models(one), frozenset(id(p) for p in one.parameters)
         if not gradients(one.parameters) and not way.made and not sharded(one.parameters):
             way.steps, way.lost = _ENOUGH, way.last
+        elif not sharded(one.parameters):
+            way.reached = True
+            self._see_parts(one, way)
 
     def close(self) -> None:
         """Hear no more."""
@@ -129,20 +147,76 @@ class Reaching(Watcher):
                 values |= {"others": [other.name for other in lost if other is not one]}
                 self.report(one, "losses_crossed", way.lost, values)
             return
-        cut = next((c for c in self._cuts if c.behind & way.own), None)
-        left = self._hearer.left
-        if cut is None and left is not None and left.behind & way.own:
-            cut = left
+        cut = next((c for c in self._ends if c.behind & way.own), None)
         values |= {
             "none": way.none,
             "kind": "" if cut is None else cut.kind,
             "cut": "" if cut is None else str(cut.place or ""),
         }
         place = cut.place if cut is not None and cut.place is not None else way.lost
-        self.report(one, "weights_unreached", place, values)
+        self.report(one, "weights_unreached", place, values | {"part": False})
+
+    # --- some of an optimizer's weights -----------------------------------------------------------
+
+    @property
+    def _ends(self) -> list[Cut]:
+        """Cuts before a loss, then the values that left torch, the last one first."""
+        return [*self._cuts, *reversed(self._hearer.left)]
+
+    def _see_parts(self, one: Stepper, way: _Way) -> None:
+        """Weights that no loss has reached, though what was made of them was cut off or left torch."""
+        alive = [p for p in one.parameters if p.requires_grad and p.grad is None]
+        lost = {id(p): p for p in alive if id(p) not in self._roots}
+        cut = next((c for c in self._ends if any(i in lost for i in c.behind)), None)
+        way.part = None
+        if cut is None:
+            return
+        own = [lost[i] for i in cut.behind if i in lost]
+        names = _parts(own, self._meant)
+        if names and any(p.ndim >= 2 for p in own):
+            way.part = cut, names, [(p, p.detach().reshape(-1)[:64].clone()) for p in own]
+
+    def _tell_part(self, one: Stepper, way: _Way) -> None:
+        assert way.part is not None
+        cut, names, kept = way.part
+        unmoved = all(torch.equal(p.detach().reshape(-1)[:64], v) for p, v in kept)
+        if id(one) in self._told or not unmoved or any(p.grad is not None for p, _ in kept):
+            return
+        self._told.add(id(one))
+        total = sum(p.numel() for p in one.parameters) or 1
+        values = {
+            "optimizer": one.name,
+            "model": ", ".join(names),
+            "steps": max(way.steps, 1),
+            "backward": str(way.last or ""),
+            "made": str(one.made or ""),
+            "none": True,
+            "kind": cut.kind,
+            "cut": str(cut.place or ""),
+            "part": True,
+            "share": sum(p.numel() for p, _ in kept) / total,
+        }
+        self.report(one, "weights_unreached", cut.place or way.last, values)
 
 
 def _models(one: Stepper) -> str:
     """The user's names of the models that an optimizer trains."""
     roots = find_roots(one.parameters)
     return ", ".join(name_of(root) or type(root).__name__ for root in roots[:3])
+
+
+def _parts(lost: Sequence[Any], meant: Callable[[Any], bool]) -> list[str]:
+    """The user's names of the models, or of the parts of one, all of whose weights are among these."""
+    ids = {id(p) for p in lost}
+
+    def whole(module: Any) -> bool:
+        own = [p for p in module.parameters() if p.requires_grad]
+        return bool(own) and all(id(p) in ids for p in own) and not meant(module)
+
+    found = []
+    for root in find_roots(lost):
+        if whole(root):
+            found.append(name_of(root) or type(root).__name__)
+        else:
+            found += [name for name, child in root.named_children() if whole(child)]
+    return found[:4]
