@@ -31,16 +31,22 @@ from evengrad.values.fact import Fact, Where
 from evengrad.values.probe import Optimizer, Probe
 
 
-def arm(session: Session) -> Armed:
-    """Record from now on; deliver the probe at the first optimizer step."""
-    first = _FirstStep(session)
+def arm(session: Session, *, followed: bool = True) -> Armed:
+    """Record from now on; deliver the probe at the first optimizer step.
+
+    Args:
+        session: to report to.
+        followed: whether to follow the loop for its facts, too. That cannot begin within a hook of a step, for
+            torch goes through all of them then.
+    """
+    first = _FirstStep(session, followed)
     return Armed(disarm=first.disarm, flush=first.flush)
 
 
 class _FirstStep:
     """Recorder, patches and the one measurement of a script."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, followed: bool) -> None:
         self.session = session
         self.measurement: Measurement | None = None
         self.unseen: CannotCheckError | None = None  # a backward of something not recorded
@@ -55,9 +61,10 @@ class _FirstStep:
         self.recorder = Recorder(on_backward=self._backward)
         self.recorder.enter()
         self.patches.on_undo(self.recorder.leave)
-        self.loop = Loop(self._seen, lambda _: None)
+        self.loop = Loop(self._seen, lambda _: None) if followed else None
         # Before the recorder leaves: function modes are a stack.
-        self.patches.on_undo(self.loop.off)
+        if self.loop is not None:
+            self.patches.on_undo(self.loop.off)
         self.patches.on_undo(register_optimizer_step_pre_hook(self._step).remove)
         self.patches.wrap(torch.autograd, "backward", self._direct_backward)
         self.patches.wrap(torch.amp.GradScaler, "scale", self._noting_scale)
@@ -96,7 +103,7 @@ class _FirstStep:
 
         def init(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
             original(optimizer, *args, **kwargs)
-            if not self.copying:
+            if not self.copying and self.loop is not None:
                 self.loop.made(optimizer)
 
         return init
@@ -184,7 +191,8 @@ class _FirstStep:
         if self.measurement is None:
             self._give_up()
             return
-        self.loop.only_step(optimizer)
+        if self.loop is not None:
+            self.loop.only_step(optimizer)
         self.copying = True  # the copy's own step comes through this hook, too
         notes: tuple[str, ...] = ()
         updates: dict[int, float] = {}

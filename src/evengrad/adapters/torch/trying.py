@@ -156,7 +156,7 @@ class _TorchTrial:
         """The next backward pass is measured; the recorder is below the substitute, and sees what it calls."""
         self._terms.on = False
         with under(self.substitute):
-            return script.arm(_ClosingProbe(self.session))
+            return script.arm(_ClosingProbe(self.session), followed=False)
 
 
 class _ClosingProbe:
