@@ -10,6 +10,7 @@ import pytest
 from keras import layers, ops
 
 import evengrad
+from evengrad.adapters.keras import script
 from evengrad.adapters.keras.live import arm
 from evengrad.adapters.keras.tap.tap import KerasTap
 from evengrad.recording.guard import GuardStopError, parse
@@ -288,3 +289,100 @@ def test_each_optimizer_has_its_run(how, tmp_path):
     assert len(generator.steps["step"]) == 12
     np.testing.assert_allclose(critic.steps["loss"][1::2], losses[::2], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(generator.steps["loss"], losses[1::2], rtol=1e-4, atol=1e-6)
+
+
+# --- check -----------------------------------------------------------------------------------------------
+
+
+class Stopped(BaseException):
+    pass
+
+
+class Checking:
+    """What ``check`` gives an adapter."""
+
+    precise = False
+
+    def starting(self):
+        pass
+
+    def deliver(self, probe):
+        self.probe = probe
+        raise Stopped
+
+    def fail(self, error):
+        raise error
+
+    trouble = fail
+
+
+def checked(train):
+    session = Checking()
+    armed = script.arm(session)
+    try:
+        with pytest.raises(Stopped):
+            train()
+    finally:
+        armed.disarm()
+    return session.probe
+
+
+@tensorflow
+@pytest.mark.parametrize("name", ["function", "eager", "mixed"])
+def test_a_tape_is_checked_at_its_first_step(name):
+    given = TAPES[name]
+    losses, _ = tape(**given)
+    found = checked(lambda: tape(**given))
+    assert found.model == "model"
+    assert found.batch_size == 8
+    assert found.loss.name == "SparseCategoricalCrossentropy"
+    assert found.loss.family == "sparse_categorical"
+    assert found.loss.value == pytest.approx(losses[0], rel=1e-3)
+    assert found.optimizer.name == "Adam"
+    assert len(found.weights) == 6
+    assert all(w.gradient is not None and w.update is not None for w in found.weights)
+    assert all(0 < w.gradient.rms < 1 for w in found.weights if w.name != "conv/bias")
+
+
+@tensorflow
+def test_a_check_looks_at_every_optimizer_and_gives_the_first():
+    found = checked(adversaries)
+    assert found.model == "critic"
+    assert "generator (SGD) are finite" in found.notes[-1]
+
+
+@tensorflow
+def test_of_several_optimizers_the_one_with_nan_is_shown():
+    found = checked(lambda: adversaries(spoiled=0))
+    assert found.model == "critic"
+    assert any(w.gradient.non_finite for w in found.weights)
+
+
+@tensorflow
+def test_layers_that_add_the_loss_and_steps_of_the_users_own():
+    class Shrinks(layers.Layer):
+        def call(self, x):
+            self.add_loss(ops.mean(ops.square(x)))
+            return x
+
+    class Own(keras.Model):
+        def train_step(self, data):
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(self(data) ** 2)
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            return {"loss": loss}
+
+    x = data(5)[0].reshape(72, 36)
+    added = keras.Sequential([keras.Input((36,)), layers.Dense(4), Shrinks()], name="added")
+    inputs = keras.Input((36,))
+    own = Own(inputs, layers.Dense(4)(inputs), name="mine")
+    for one in (added, own):
+        one.compile(optimizer="sgd")
+        found = checked(lambda one=one: one.fit(x, batch_size=8, verbose=0, shuffle=False))
+        expected = float(np.mean(np.square(one.predict(x[:8], verbose=0))))
+        assert found.model == one.name
+        assert found.loss.value == pytest.approx(expected, rel=1e-4)
+        assert len(found.weights) == 2

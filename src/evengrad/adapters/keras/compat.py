@@ -175,6 +175,11 @@ def input_structure(model: Any) -> Any:
     return own[0] if isinstance(own, list) and len(own) == 1 else own
 
 
+def inner_model(model: Any) -> Any:
+    """The Functional model that a Sequential keeps of itself, None of others. Without: none is known."""
+    return _private(model, "_functional")
+
+
 def built_shape(model: Any) -> Any:
     """The shape that a subclassed model was built with. Without: not known."""
     shapes = _private(model, "_build_shapes_dict")
@@ -450,6 +455,12 @@ def symbolic_build(model: Any, batch: Any) -> None:
         build(data_batch=batch)
     else:
         symbolic_result(model, keras.utils.unpack_x_y_sample_weight(batch)[0], training=False)
+
+
+def step_eagerly(model: Any) -> None:
+    """Let ``fit`` run a model's training step operation by operation."""
+    model.run_eagerly = True
+    model.train_function = None
 
 
 STEP_WRAPPER = "_autoconvert_optionals"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 
@@ -16,52 +15,46 @@ from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.batch import facts_of
 from evengrad.adapters.keras.intercept import Handler, intercept
-from evengrad.adapters.keras.measure.update import is_copy
 from evengrad.adapters.keras.probe import probe
+from evengrad.adapters.keras.tap import native
+from evengrad.adapters.keras.tap.first_step import FirstSteps
 from evengrad.errors import CannotCheckError, EvengradError
 
 
 def arm(session: Session) -> Armed:
     """Wrap ``keras.Model.fit`` and ``train_on_batch``; each model's first batch is probed there."""
     patches = Patches()
+    first = FirstSteps(session, patches)
     intercept(
         patches,
         {
-            "fit": _measuring(session, "fit", _fit_batch),
-            "train_on_batch": _measuring(session, "train_on_batch", _single_batch),
+            "fit": _measuring(session, first, "fit", _fit_batch),
+            "train_on_batch": _measuring(session, first, "train_on_batch", _single_batch),
         },
     )
-    for name in _own_loops():
-        patches.wrap(keras.optimizers.Optimizer, name, lambda f: _refusing(session, f))
-    return Armed(disarm=patches.undo, flush=lambda: None)
-
-
-def _own_loops() -> tuple[str, ...]:
-    """What a loop of the script's own calls to update; on PyTorch the torch adapter sees such loops."""
-    return () if keras.backend.backend() == "torch" else ("apply", "stateless_apply")
-
-
-def _refusing(session: Session, original: Any) -> Any:
-    @wraps(original)
-    def refuse(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_copy(optimizer):
-            return original(optimizer, *args, **kwargs)
-        session.starting()
-        return session.fail(
-            CannotCheckError(
-                "This script trains in a loop of its own (an optimizer's apply), which hides the model and "
-                "its loss. Expected model.fit(...); for such a loop call, in the script and before it, "
-                "evengrad.check(model, loss=..., batch=(x, y), optimizer=optimizer)."
-            )
-        )
-
-    return refuse
+    return Armed(disarm=patches.undo, flush=first.flush)
 
 
 def _measuring(
-    session: Session, name: str, first_batch: Callable[[dict[str, Any]], Any]
+    session: Session, first: FirstSteps, name: str, first_batch: Callable[[dict[str, Any]], Any]
 ) -> Handler:
-    def measure(model: Any, given: dict[str, Any], _go_on: Callable[[], Any]) -> Any:
+    def around(model: Any, given: dict[str, Any], go_on: Callable[[], Any]) -> Any:
+        if not _steps_itself(model):
+            return measure(model, given)
+        compat.step_eagerly(model)
+        try:
+            return go_on()
+        except ValueError as error:
+            if type(model).train_step is not keras.Model.train_step or first.probes:
+                raise
+            return session.fail(
+                CannotCheckError(
+                    f"Expected a loss: call model.compile(optimizer=..., loss=...) before model.{name}(), or "
+                    f"let a layer add_loss(). Keras says: {error}"
+                )
+            )
+
+    def measure(model: Any, given: dict[str, Any]) -> NoReturn:
         session.starting()
         try:
             if not model.compiled:
@@ -72,8 +65,9 @@ def _measuring(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 batch = _read(first_batch, given)
-            found = probe(model, batch=batch, rate=True, precise=session.precise)
-            found = replace(found, facts=(*found.facts, *facts_of(model, batch)))
+            with native.compiled():
+                found = probe(model, batch=batch, rate=True, precise=session.precise)
+                found = replace(found, facts=(*found.facts, *facts_of(model, batch)))
         except EvengradError as error:
             session.fail(error)
         except Exception as error:
@@ -88,7 +82,19 @@ def _measuring(
             )
         session.deliver(found)
 
-    return measure
+    return around
+
+
+def _steps_itself(model: Any) -> bool:
+    """Whether only its own training step knows what is minimised: a ``train_step`` of the user's, or losses
+    that layers add alone.
+    """
+    if type(model).train_step is not keras.Model.train_step:
+        return True
+    known = compat.compiled_loss(model) is not None
+    return (
+        bool(model.compiled) and not known and type(model).compute_loss is keras.Model.compute_loss
+    )
 
 
 def _own_error(model: Any, batch: Any) -> Exception | None:

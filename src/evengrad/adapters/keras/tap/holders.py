@@ -88,8 +88,8 @@ def _spaces() -> Iterator[dict[str, Any]]:
 
 def _holders(variables: Sequence[Any]) -> list[Any]:
     wanted = {id(v) for v in variables}
-    models = [(m, {id(v) for v in m.trainable_variables}) for m in _models()]
-    within = [(m, ids) for m, ids in models if ids and ids <= wanted]
+    known = [(m, {id(v) for v in m.trainable_variables}) for m in models() if m.built]
+    within = [(m, ids) for m, ids in known if ids and ids <= wanted]
     within.sort(key=lambda pair: (-len(pair[1]), len(compat.layers_of(pair[0]))))
     found: list[Any] = []
     covered: set[int] = set()
@@ -99,16 +99,14 @@ def _holders(variables: Sequence[Any]) -> list[Any]:
             covered |= ids
     if covered == wanted:
         return found
-    around = [(m, ids) for m, ids in models if wanted <= ids]
+    around = [(m, ids) for m, ids in known if wanted <= ids]
     if around:
         return [min(around, key=lambda pair: len(pair[1]))[0]]
     return found
 
 
-def _models() -> list[Any]:
-    """Every built Keras model of this process."""
-    return [
-        value
-        for value in gc.get_objects()
-        if issubclass(type(value), keras.Model) and getattr(value, "built", False)
-    ]
+def models() -> list[Any]:
+    """Every Keras model of this process, those aside that a Sequential keeps for itself."""
+    found = [value for value in gc.get_objects() if issubclass(type(value), keras.Model)]
+    inner = {id(compat.inner_model(model)) for model in found}
+    return [model for model in found if id(model) not in inner]

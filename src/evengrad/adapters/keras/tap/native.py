@@ -183,3 +183,63 @@ def met(action: Callable[[], None]) -> None:
         action()
 
     tf.distribute.get_replica_context().merge_call(merged)
+
+
+def run_eagerly(patches: Patches) -> None:
+    """Until the patches are undone, compiled steps are run operation by operation."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        patches.wrap(compat.function_class(), "__call__", _calling_eagerly)
+    elif backend == "jax":
+        import jax
+
+        before = bool(jax.config.jax_disable_jit)
+        jax.config.update("jax_disable_jit", True)
+        patches.on_undo(lambda: jax.config.update("jax_disable_jit", before))
+
+
+def _calling_eagerly(original: Any) -> Any:
+    import tensorflow as tf
+
+    @wraps(original)
+    def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+        if not tf.executing_eagerly() or tf.config.functions_run_eagerly():
+            return original(function, *args, **kwargs)
+        tf.config.run_functions_eagerly(True)
+        try:
+            return original(function, *args, **kwargs)
+        finally:
+            tf.config.run_functions_eagerly(False)
+
+    return call
+
+
+def compiled() -> Any:
+    """While it lasts, what is our own may be compiled again."""
+    if keras.backend.backend() != "jax":
+        return nullcontext()
+    import jax
+
+    return jax.disable_jit(False)
+
+
+def has_value(tensor: Any) -> bool:
+    """Whether a tensor can be read now, and is not only traced."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return not tf.is_tensor(tensor) or not tf.is_symbolic_tensor(tensor)
+    if backend == "jax":
+        import jax
+
+        return not isinstance(tensor, jax.core.Tracer)
+    return True
+
+
+def number(value: Any) -> float:
+    """The sum of a structure of tensors, which is what is differentiated; NaN where it has no value."""
+    parts = [part for part in keras.tree.flatten(value) if part is not None]
+    if not all(map(has_value, parts)):
+        return float("nan")
+    return float(sum(float(keras.ops.convert_to_numpy(keras.ops.sum(part))) for part in parts))

@@ -371,8 +371,8 @@ def expect_clip(optimizer: Any, settings: Settings, distributed: bool) -> None:
     """Raise EvengradError for a clip that this training has nothing for."""
     if settings.clip is not None and distributed:
         raise EvengradError(
-            "Under a tf.distribute strategy evengrad clips nothing. Expected no clip; give the optimizer one of "
-            "Keras' own, such as global_clipnorm=1.0."
+            "Under a tf.distribute strategy evengrad clips nothing. Expected no clip; give the optimizer "
+            "one of Keras' own, such as global_clipnorm=1.0."
         )
     if isinstance(settings.clip, UpdateClip) and not (
         compat.keeps(optimizer, "velocities") and hasattr(optimizer, "beta_2")

@@ -99,7 +99,7 @@ class DataLoss:
         return value
 
     def _reading(self) -> Reading:
-        found = [_read(loss) for loss in compat.single_losses(self._fresh)]
+        found = [reading_of(loss) for loss in compat.single_losses(self._fresh)]
         if len(found) == 1:
             return found[0]
         return Reading(
@@ -128,7 +128,8 @@ def _overrides(model: Any) -> tuple[bool, ...]:
     return (type(model).compute_loss is not keras.Model.compute_loss,)
 
 
-def _read(loss: Any) -> Reading:
+def reading_of(loss: Any) -> Reading:
+    """What a single loss takes its input for."""
     function = getattr(loss, "fn", None)
     name = type(loss).__name__
     word = snake(name)
