@@ -79,6 +79,8 @@ OF_BACKEND = {
     "add_op_callback": "tensorflow",
     "remove_op_callback": "tensorflow",
     "_gradient_function": "tensorflow",
+    "EvalTrace": "jax",
+    "current": "jax",
     "_id": "tensorflow",
     "_C": "torch",
     "_len_torch_function_stack": "torch",

@@ -66,7 +66,7 @@ def born(tmp_path, monkeypatch):
 
 
 needs_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's own words")
-followed = pytest.mark.skipif(BACKEND != "tensorflow", reason="not followed there")
+followed = pytest.mark.skipif(BACKEND == "torch", reason="the torch adapter looks there")
 
 
 @followed
@@ -74,7 +74,7 @@ followed = pytest.mark.skipif(BACKEND != "tensorflow", reason="not followed ther
 def test_a_logarithm_that_a_where_hides(born, jit):
     fact = born(f"""\
         def loss(y_true, y_pred):
-            p = ops.relu(y_pred)
+            p = y_pred * ops.cast(y_pred > 0, "float32")
             return ops.mean(ops.square(ops.where(p > 0, ops.log(p), 0.0) - y_true))
         model = net()
         model.compile("adam", loss=loss, jit_compile={jit})
@@ -188,3 +188,19 @@ def test_a_row_that_is_masked_throughout(born):
         "constant",
         "scores",
     )
+
+
+@followed
+def test_a_root_at_0_in_a_contrastive_loss(born):
+    fact = born("""\
+        def distance(y_true, y_pred):
+            apart = ops.sum(ops.square(y_pred - ops.roll(y_pred, 0, axis=0)), axis=-1)
+            return ops.mean(y_true[:, 0] * ops.sqrt(apart))
+        model = net()
+        model.compile("adam", loss=distance)
+        model.fit(x, y, verbose=0)
+        """)
+    values = fact.values
+    assert (fact.where.line, fact.where.code) == (15, "ops.sqrt(apart)")
+    assert (values["operation"], values["call"], values["operand"]) == ("sqrt", "ops.sqrt", "apart")
+    assert (values["direction"], values["high"]) == ("backward", 0.0)

@@ -795,3 +795,21 @@ def rewritten_from(frame: Any) -> tuple[str, int] | None:
                 return origin.loc.filename, origin.loc.lineno
         found = found.f_back
     return None
+
+
+def eval_trace() -> Any:
+    """JAX: the class whose ``process_primitive`` evaluates each primitive. Without: none can be seen."""
+    return _needed("EvalTrace", _imported("jax._src.core", "EvalTrace"))
+
+
+def jax_place() -> tuple[tuple[tuple[Any, int], ...], bool]:
+    """JAX: of the primitive that is being evaluated, by whom it was called, (code, its last instruction) each,
+    the innermost first, and whether it is of a backward pass. Without: it is not known.
+    """
+    known = _imported("jax._src.source_info_util", "current")
+    info: Any = None if known is None else known()
+    trace = getattr(info, "traceback", None)
+    if trace is None:
+        return (), False
+    codes, instructions = trace.raw_frames()
+    return tuple(zip(codes, instructions, strict=True)), "transpose" in str(info.name_stack)

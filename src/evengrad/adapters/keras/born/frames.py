@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import linecache
 import os
-from collections.abc import Iterator
-from types import FrameType
+from collections.abc import Iterator, Sequence
+from types import CodeType, FrameType
 from typing import Any
 
 import keras
 
-from evengrad.adapters.common.source import is_own, where
+from evengrad.adapters.common.source import is_own, shown, where
 from evengrad.adapters.keras.born.ledger import CallSite
+from evengrad.values.fact import Where
 
 _LOSSES = os.path.join("keras", "src", "losses", "losses.py")
+_LONGEST = 160
 _OUTPUTS = ("pred", "out", "logit", "hat", "prob")
 _WRAPPERS = {"__call__", "call", "error_handler", "op_dispatch_handler", "wrapper", "compute_loss"}
 
@@ -36,6 +40,29 @@ def site(frame: FrameType | None, layer: str | None, variable: str | None) -> Ca
         if code.co_name not in _WRAPPERS:
             functions.append(code.co_name)
     return CallSite(where(frame), tuple(reversed(functions)), layer, loss, variable)
+
+
+def site_of(place: Sequence[tuple[CodeType, int]], layer: str | None) -> CallSite:
+    """The same of codes with their last instructions, as a backend keeps them, the innermost first."""
+    functions, loss, found = [], None, None
+    for code, instruction in place:
+        if is_own(code.co_filename):
+            found = _where(code, instruction)
+            break
+        if code.co_filename.endswith(_LOSSES) and code.co_name not in _WRAPPERS:
+            loss = code.co_name
+        if code.co_name not in _WRAPPERS:
+            functions.append(code.co_name)
+    return CallSite(found, tuple(reversed(functions)), layer, loss)
+
+
+def _where(code: CodeType, instruction: int) -> Where:
+    places = itertools.islice(code.co_positions(), instruction // 2, None)
+    first, last, begin, end = next(places, (None, None, None, None))
+    number = first or code.co_firstlineno
+    line = linecache.getline(code.co_filename, number)
+    text = line.encode()[begin:end].decode(errors="replace") if first == last else line
+    return Where(shown(code.co_filename), number, (text.strip() or line.strip())[:_LONGEST])
 
 
 def named(frame: FrameType | None, is_it: Any) -> tuple[str, str] | None:

@@ -113,10 +113,10 @@ def fact_of(source: BadSource, step: int) -> Fact:
         "direction": "backward" if made.phase == "backward" else "forward",
         "role": source.role,
         "operand": operand,
-        "hidden": made.hidden,
+        "hidden": made.hidden and made.phase == "backward",
         "overflow": source.overflow and word in _OVERFLOWING,
         "name": root.site.variable or root.site.loss or root.site.layer or "",
-        **source.values,
+        **{k: v for k, v in source.values.items() if k != "met"},
         **_operand(root, word),
     }
     return Fact("born", where, step, values)
