@@ -20,7 +20,7 @@ from bench.fixes.warm import interpreter
 
 ROOT = Path(__file__).parents[2]
 CACHE = Path(__file__).parent / ".cache"
-_VERSION = "2"
+_VERSION = "3"
 _LIMIT = 900  # seconds
 COLD = "EVENGRAD_BENCH_COLD"
 """In the environment: each process imports its framework itself (``warm``)."""

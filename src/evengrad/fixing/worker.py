@@ -209,7 +209,7 @@ class _TrialRun:
             message=message,
             notes=tuple(self._notes),
             run=str(run.path),
-            optimizers=len(runs),
+            optimizers=sum(len(run.steps["step"]) > 1 for run in runs) or 1,  # a probe steps copies once
             changeable=self._begun is not None,
         )
 
