@@ -14,6 +14,8 @@ _GONE = 0.01  # of the highest rate: what is left moves a hundredth as far
 _ALIVE = 0.3  # of the highest rate
 _SHARE = 0.5  # of the steps, made after the rate was gone
 _LEAST = 20
+_FEW = 5
+_FALLEN = 0.9  # of the first losses: above, nothing has been learnt
 _BRIEF = 50  # steps within which hardly any training comes to its end
 _HIGH = 0.5  # of the first losses: a loss above that has not been learnt
 _MORE = 0.2  # of the last losses: what the lost steps would have brought at the pace of before
@@ -33,6 +35,16 @@ class RateCourse:
             if len(self._rows) >= _MOST:
                 self._rows = self._rows[::2]
                 self._stride *= 2
+
+    def failed(self) -> bool:
+        """Whether the loss ends where it began, or above, or is not finite."""
+        losses = np.array([loss for _, _, loss in self._rows], dtype=np.float64)
+        if len(losses) < 2 * _FEW or not np.isfinite(losses).any():
+            return False
+        if not np.isfinite(losses[-_FEW:]).all():
+            return True
+        first, last = losses[:_FEW], losses[-max(len(losses) // 4, _FEW) :]
+        return float(np.mean(last)) > _FALLEN * float(np.mean(first)) > 0
 
     def gone(self) -> dict[str, Any] | None:
         """Figures of a rate that fell below a hundredth of its peak, for good, before half of the steps were

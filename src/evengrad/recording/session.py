@@ -93,6 +93,7 @@ class Watching:
         self._written = -1
         self._boxes = 0
         self._course = RateCourse()
+        self._suspects: list[Fact] = []
         self._schedule: tuple[Where | None, dict[str, Any]] = (None, {})
         self._facts: set[tuple[str, Where | None]] = set()
         self._seen: dict[str, Any] = {}
@@ -212,6 +213,16 @@ class Watching:
         """What changes the learning rate. place: the line, where it does with each step; values: its names."""
         self._schedule = place, values
 
+    def suspect(self, fact: Fact) -> None:
+        """What is a mistake only where the training suffers, which its end tells."""
+        self._suspects.append(fact)
+
+    @_safely
+    def _judge_suspects(self) -> None:
+        bad = self.stopped is not None or self._course.failed()
+        for fact in self._suspects if bad else ():
+            self.fact(fact)
+
     @_safely
     def _judge_rate(self) -> None:
         found = self._course.gone()
@@ -231,6 +242,7 @@ class Watching:
         if self._ended:
             return
         self._judge_rate()
+        self._judge_suspects()
         self._ended = True
         if self._writer is not None:
             self._writer.about("ended", self.now)

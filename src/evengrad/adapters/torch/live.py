@@ -44,7 +44,7 @@ class _Optimizers:
         self.seen: list[tuple[Any, Fact]] = []
         self.patches = Patches()
         note_modules(self.patches)
-        self.loop = Loop(self._seen, session.trouble, self._wiped)
+        self.loop = Loop(self._seen, session.trouble, self._wiped, self._pieces)
         hook = register_optimizer_step_pre_hook(lambda optimizer, *_: self._tap(optimizer))
         self.patches.on_undo(hook.remove)
         self.lessons = Lessons(self.patches)
@@ -112,6 +112,12 @@ class _Optimizers:
         """Gradients were set to zero that were made for another one's step."""
         patches.wiped([one.optimizer for one in known])
 
+    def _pieces(self, optimizer: Any, count: int) -> None:
+        """So many losses of one line to a step, each a mean: their mean is what the run shows."""
+        tap = self.taps.get(id(optimizer))
+        if tap is not None:
+            tap.training.pieces = count
+
     def _seen(
         self, one: Stepper | None, kind: str, place: Where | None, values: dict[str, Any]
     ) -> None:
@@ -119,6 +125,10 @@ class _Optimizers:
         optimizer = None if one is None else one.optimizer
         tap = self.taps.get(id(optimizer))
         fact = Fact(kind, place, 0 if tap is None else tap.training.step, values)
+        if kind == "accumulation_undivided":
+            if tap is not None and tap.watching is not None:
+                tap.watching.suspect(fact)
+            return
         self._tell(optimizer, fact, None)
 
     def _tell(self, optimizer: Any, fact: Fact, beginning: Watching | None) -> None:

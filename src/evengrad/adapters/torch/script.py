@@ -14,6 +14,7 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, Session
 from evengrad.adapters.torch.compat import run_eagerly
 from evengrad.adapters.torch.loop.loop import Loop
+from evengrad.adapters.torch.loop.names import shown
 from evengrad.adapters.torch.loop.stepper import Stepper
 from evengrad.adapters.torch.measure.measure import Measurement
 from evengrad.adapters.torch.measure.rate import with_rate
@@ -112,7 +113,8 @@ class _FirstStep:
         self, _one: Stepper | None, kind: str, place: Where | None, values: dict[str, Any]
     ) -> None:
         """A fact of the loop, for the probe."""
-        self.facts.append(Fact(kind, place, 0, values))
+        if kind != "accumulation_undivided":  # whether it matters only the rate tells
+            self.facts.append(Fact(kind, place, 0, values))
 
     def _compile_later(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Compiled code hides its calls: until the probe is taken the same model runs eagerly."""
@@ -211,6 +213,20 @@ class _FirstStep:
             names = names_of(optimizer, find_roots(own))
             self.facts.append(update_fact(optimizer, names, 0, bad, None)[0])
 
+    def _accumulated(self, probe: Probe, optimizer: torch.optim.Optimizer | None) -> None:
+        """Undivided losses whose sum is too much for the rate, and whose mean is not."""
+        count, rate = self.loop.pieces, probe.rate
+        if count < 2 or rate is None or optimizer is None:
+            return
+        if rate.learning_rate / count < rate.critical < rate.learning_rate:
+            values = {
+                "optimizer": shown(optimizer),
+                "count": count,
+                "rate": rate.learning_rate,
+                "critical": rate.critical,
+            }
+            self.facts.append(Fact("accumulation_undivided", self.loop.piece, 0, values))
+
     def _deliver(
         self,
         updates: dict[int, float],
@@ -224,6 +240,7 @@ class _FirstStep:
                 probe = self.measurement.assemble(updates, described, notes)
                 if optimizer is not None:
                     probe = self._with_rate(probe, optimizer)
+                self._accumulated(probe, optimizer)
                 probe = replace(probe, facts=(*probe.facts, *self.facts))
         except Exception as error:
             self.session.trouble(error)

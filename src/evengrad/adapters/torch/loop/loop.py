@@ -16,6 +16,7 @@ from torch.overrides import has_torch_function
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import as_list, holders
+from evengrad.adapters.torch.loop.accumulated import Accumulating
 from evengrad.adapters.torch.loop.held import Holding
 from evengrad.adapters.torch.loop.kept import Zeroing
 from evengrad.adapters.torch.loop.reached import Reaching
@@ -32,10 +33,15 @@ _FIRST = 10
 class Loop:
     """What is patched while the first steps are made. Changes no value.
 
+    Attributes:
+        pieces: undivided losses of one line in the gradients of the only step that was looked at.
+        piece: that line.
+
     Args:
         report: takes what was seen.
         trouble: takes an error of our own; the loop is then followed no more.
         wiped: told of optimizers whose gradients were set to zero.
+        pieces: told of an optimizer, and how many undivided losses of one line are in its gradients.
     """
 
     def __init__(
@@ -43,7 +49,10 @@ class Loop:
         report: Report,
         trouble: Callable[[Exception], object],
         wiped: Callable[[list[Stepper]], object] = lambda _: None,
+        pieces: Callable[[Any, int], object] = lambda *_: None,
     ) -> None:
+        self.pieces = 1
+        self.piece: Where | None = None
         self._trouble = trouble
         self._wiped = wiped
         self._known: dict[int, Stepper] = {}
@@ -52,11 +61,13 @@ class Loop:
         self._holding = Holding(report)
         self._reaching = Reaching(report, self._holding.meant)
         self._schedules = Schedules()
+        self._accumulating = Accumulating(report, pieces)
         self._watchers: tuple[Watcher, ...] = (
             self._zeroing,
             self._scaling,
             self._holding,
             self._reaching,
+            self._accumulating,
         )
         self._patches = Patches()
         self._on = False
@@ -88,6 +99,8 @@ class Loop:
                 self._zeroing.tell_emptied(one)
             self._holding.stepped(one, self._living())
             self._reaching.only(one)
+            self.pieces = self._accumulating.count(one)
+            self.piece = self._accumulating.last(one)
         self.end()
 
     def schedule(self, optimizer: Any) -> tuple[Where | None, dict[str, Any]]:
@@ -245,6 +258,7 @@ class Loop:
             result = original(scaler, outputs)
             with _Safe(self):
                 self._scaling.scales(scaler, result)
+                self._accumulating.scales(result)
             return result
 
         return scale

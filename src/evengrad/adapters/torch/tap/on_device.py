@@ -59,7 +59,7 @@ class DeviceTap:
                 rate=training.rate,
                 norms=seen,
                 factor=training.user_factor,
-                losses=training.losses,
+                losses=[v / training.pieces for v in training.losses],
                 ceiling=training.watching.ceiling,
                 drop=training.rollbacks != before,
             ),

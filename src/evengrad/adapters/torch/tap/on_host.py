@@ -152,7 +152,7 @@ class HostTap:
         return Step(
             step=training.step,
             time=training.watching.now,
-            loss=sum(losses) if losses else math.nan,
+            loss=sum(losses) / training.pieces if losses else math.nan,
             rate=training.rate,
             norm=total,
             clipped=clipped,

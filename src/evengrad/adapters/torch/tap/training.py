@@ -64,8 +64,8 @@ class Pending:
 
 class Training:
     """What both ways of looking at a step share. step: its number. losses, sites, seen, user_factor: of this
-    step so far, sites being the lines of the losses, seen the norms before the script's own clip, and
-    user_factor what that multiplied by.
+    step so far, sites being the lines of the losses, pieces by what their sum is too large, seen the norms
+    before the script's own clip, and user_factor what that multiplied by.
     """
 
     def __init__(self, optimizer: Any, roots: Sequence[Any], settings: Settings) -> None:
@@ -75,6 +75,7 @@ class Training:
         self.step = 0
         self.losses: list[Any] = []
         self.sites: list[BackwardSite] = []
+        self.pieces = 1
         self.seen: Any = None
         self.user_factor: Any = 1.0
         self.index: dict[int, int] = {}
