@@ -75,8 +75,8 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
         stable = [f"the largest stable rate for this sum is about {critical or 0:.3g}"]
         yield Finding(
             CODE,
-            f"the losses of {count} backward passes to a step are not divided by {count}: the gradient is as many "
-            "times too large",
+            f"the losses of {count} backward passes to a step are not divided by {count}: the gradient is "
+            f"{count} times too large",
             Cause.LEARNING_RATE,
             Severity.ERROR,
             evidence=(
