@@ -71,6 +71,17 @@ def zeros(fact: Fact) -> float:
     return 0.0 if math.isnan(found) else found
 
 
+def raw(fact: Fact) -> bool:
+    """Whether something overflowed in a model whose inputs go beyond 10 (normalised ones do not)."""
+    return bool(fact.values.get("overflow")) and largest_input(fact) > 10
+
+
+def largest_input(fact: Fact) -> float:
+    """The largest magnitude in what the model was given; 0 where not known."""
+    found = _figure(fact, "batch_high")
+    return 0.0 if math.isnan(found) else found
+
+
 def backward(fact: Fact) -> bool:
     """Whether it was born in the backward pass."""
     return fact.values.get("direction") == "backward"

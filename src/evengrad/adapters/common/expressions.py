@@ -60,6 +60,7 @@ def assigned(spot: Spot) -> str:
         return ""
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target = statement.targets[0]
+        target = target.value if isinstance(target, ast.Subscript) else target
         return ast.unparse(target) if isinstance(target, ast.Name | ast.Attribute) else ""
     return ""
 

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 
 from evengrad.diagnosis import operations
 from evengrad.diagnosis.examples.program import Program
-from evengrad.diagnosis.operands import high, low, zeros
+from evengrad.diagnosis.operands import high, largest_input, low, raw, zeros
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.probe import Frontend
@@ -119,12 +119,20 @@ def _operation(fact: Fact, frontend: Frontend) -> Finding:
         Severity.ERROR,
         layers=(str(fact.values["name"]),) if fact.values.get("name") else (),
         evidence=(*_line(fact), *_range(fact), *_at(fact)),
-        advice=operations.advice(fact, frontend),
+        advice=(*operations.advice(fact, frontend), *_normalise(fact)),
         symptom=Symptom.NOT_FINITE,
         unhealthy=True,
         where=fact.where,
         mistake=True,
     )
+
+
+def _normalise(fact: Fact) -> Iterable[str]:
+    if raw(fact):
+        yield (
+            f"normalise the inputs, which go up to {largest_input(fact):.4g}: subtract their mean and divide "
+            "by their standard deviation"
+        )
 
 
 def _what(fact: Fact) -> str:

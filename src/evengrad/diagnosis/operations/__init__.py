@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 
-from evengrad.diagnosis.operands import half
+from evengrad.diagnosis.operands import half, raw
 from evengrad.values.discovery import expect, modules
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause
@@ -45,7 +45,7 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
 
 def cause(fact: Fact) -> Cause:
     """The operation's own word for it; else precision where half precision overflowed, the data where they are
-    prepared, the loss outside of the model, and the architecture in it.
+    prepared or too large, the loss outside of the model, and the architecture in it.
     """
     own: Cause | None = getattr(_entry(fact), "cause", lambda _: None)(fact)
     if own is not None:
@@ -53,6 +53,8 @@ def cause(fact: Fact) -> Cause:
     if half(fact) and fact.values.get("overflow"):
         return Cause.PRECISION
     if fact.values.get("role") == "batch" and not fact.values.get("name"):
+        return Cause.INPUT_DATA
+    if raw(fact):
         return Cause.INPUT_DATA
     return Cause.ARCHITECTURE if fact.values.get("name") else Cause.LOSS_HEAD
 
