@@ -294,3 +294,12 @@ def test_a_loss_below_what_is_possible_is_sick():
     assert not found.healthy
     assert "below 0" in found.why
     assert judge(Result("budget", falling, (1.0,) * 60)).healthy
+
+
+def test_losses_against_one_another_need_not_fall():
+    """A GAN that is well; one with a mistake in it is not."""
+    level = noise(0, level=0.7)
+    assert judge(result(level, optimizers=2)).good
+    assert objection([result(level, withheld=level, optimizers=2)] * 3) is None
+    assert not judge(result(level, optimizers=2, unhealthy=("no gradient reaches netG",))).good
+    assert not judge(result((*level, math.nan), optimizers=2)).good

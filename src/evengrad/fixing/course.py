@@ -179,7 +179,7 @@ class Course:
 
     def _refer(self, case: Case, upon: Candidate | None) -> None:
         """Run the reference beside what is tried, at the same budget."""
-        wanted = self.plan.reference and not self.plan.only
+        wanted = self.plan.reference and not self.plan.only and case.result.optimizers == 1
         for candidate in references(case) if wanted else ():
             written = self._in_source(_upon(upon, candidate), case)
             if written is None:
@@ -230,7 +230,7 @@ class Course:
         if self._measure is not None:
             share = self._measure.share(attempt.verdict.level)
             return attempt.verdict.good and share >= MARGIN
-        return _accepted(attempt) and (self._reference is None or _is_repair(attempt))
+        return attempt.verdict.good and (self._reference is None or _is_repair(attempt))
 
     def _left(self) -> list[Attempt]:
         """What is offered where nothing came as far as the reference: the reference itself; where that does not
@@ -264,7 +264,7 @@ class Course:
                 return None
         results = [tried.result, *(attempt.result for attempt in proof)]
         against = objection(results, self.trials.start(candidate))
-        if against is not None and not _is_adversarial(tried):
+        if against is not None:
             self._attempts.extend([*proof[:-1], _refused(proof[-1], against)])
             return None
         return candidate, patch, tuple(proof)
@@ -282,7 +282,7 @@ class Course:
         return True
 
     def _holds(self, attempt: Attempt) -> bool:
-        if not _accepted(attempt):
+        if not attempt.verdict.good:
             return False
         level = attempt.verdict.level
         return self._measure is None or self._measure.share(level) >= PROVED
@@ -319,15 +319,6 @@ def _is_repair(attempt: Attempt) -> bool:
     """Whether mistakes were repaired and nothing else was done."""
     names = {repair.name for repair in repairs.all_repairs()}
     return attempt.candidate is not None and names >= {*attempt.candidate.remedy.split(" + ")}
-
-
-def _is_adversarial(attempt: Attempt) -> bool:
-    """Whether several optimizers train against one another, so that no loss need fall."""
-    return _is_repair(attempt) and attempt.result.optimizers > 1
-
-
-def _accepted(attempt: Attempt) -> bool:
-    return attempt.verdict.good or (_is_adversarial(attempt) and attempt.verdict.healthy)
 
 
 def _is_without(attempt: Attempt, fact: Fact, plan: FixPlan, trials: Trials) -> bool:

@@ -95,7 +95,7 @@ class Result:
         message: what the script or the guard said.
         notes: what a change did (which weights were matched).
         run: its file.
-        optimizers: how many were stepped.
+        optimizers: how many were stepped side by side, each with a loss of its own.
         changeable: whether changes could be made live; else they are tried in the source.
     """
 

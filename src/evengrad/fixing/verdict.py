@@ -45,7 +45,8 @@ def judge(result: Result, start: Result | None = None) -> Verdict:
     It learns if the mean of its last quarter of losses lies below the loss of the best constant answer, and
     below the mean of as many first ones, by a one-sided t-test at 99% each; and if the same holds for the
     means of the held-out losses, those of examples that were not trained on (``objection`` tests these).
-    Where baseline is not known the first losses must do.
+    Where baseline is not known the first losses must do. Where optimizers train side by side, each with a loss
+    of its own, as in a GAN, no loss need fall, and what is healthy is well.
 
     Few held-out losses say little: what they do not show speaks against a training only where they surely gain
     less than half of what the training's own losses do.
@@ -62,6 +63,9 @@ def judge(result: Result, start: Result | None = None) -> Verdict:
         return Verdict(False, False, level, f"{words}: targets out of its range")
     if result.unhealthy:
         return Verdict(False, False, level, result.unhealthy[0])
+    if result.optimizers > 1 and len(result.losses) >= _FEWEST:
+        words = f"its {result.optimizers} optimizers have a loss each, none of which need fall: all is finite"
+        return Verdict(True, True, level, words)
     return _learning(result, start or result)
 
 
@@ -103,7 +107,8 @@ def objection(results: Sequence[Result], start: Result | None = None) -> str | N
     are not below the constant baseline, or not below where they began, by the test of ``judge``, and surely
     gain less than half of what the training's own losses do. None where nothing does. start: see ``judge``.
     """
-    known = [result for result in results if len(result.held_out) >= _FEWEST]
+    alone = [result for result in results if result.optimizers == 1]
+    known = [result for result in alone if len(result.held_out) >= _FEWEST]
     if not known:
         return None
     pairs = [_ends(result.held_out) for result in known]

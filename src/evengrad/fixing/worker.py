@@ -9,7 +9,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,6 +34,8 @@ from evengrad.verbs.run_script import Outcome, TrialOverError, run_script
 _EVERY = 10
 _WITHHELD = 10
 """One example in so many is kept out of the loss, to judge by."""
+_TOLD_APART = 10
+"""Losses by which two optimizers' are told apart."""
 _NEVER_NEGATIVE = {"crossentropy", "binary_crossentropy", "mse"}
 """Loss functions that are at least 0, whatever the network says, where their targets are in range."""
 
@@ -191,7 +193,9 @@ class _TrialRun:
         if run is None:
             return Result(end, message=message)
         probed = () if self._probe is None else diagnose_probe(self._probe)
-        findings = with_echoes([*diagnose_run(run), *probed])
+        trained = [one for one in runs if len(one.steps["step"]) > 1]  # a probe steps copies once
+        found = [finding for one in trained or [run] for finding in diagnose_run(one)]
+        findings = with_echoes([*found, *probed])
         losses = run.steps["loss"][: self._trial.steps]
         norms = run.steps["norm"][: self._trial.steps]
         return Result(
@@ -209,7 +213,7 @@ class _TrialRun:
             message=message,
             notes=tuple(self._notes),
             run=str(run.path),
-            optimizers=sum(len(run.steps["step"]) > 1 for run in runs) or 1,  # a probe steps copies once
+            optimizers=_apart(trained),
             changeable=self._begun is not None,
         )
 
@@ -241,6 +245,23 @@ class _TrialRun:
         if self._spent:
             return "budget", ""
         return ("clear" if self._clear else "finished"), ""
+
+
+def _apart(runs: Sequence[Run]) -> int:
+    """How many optimizers train side by side, each with a loss of its own; those that take turns are one."""
+    own: list[tuple[float, ...]] = []
+    for run in runs:
+        losses = tuple(float(v) for v in run.steps["loss"][:_TOLD_APART])
+        beside = any(_overlap(run, other) for other in runs if other is not run)
+        if beside and losses not in own:
+            own.append(losses)
+    return max(len(own), 1)
+
+
+def _overlap(run: Run, other: Run) -> bool:
+    """Whether two runs went on at the same time."""
+    ends = [one.started + float(one.steps["time"][-1]) for one in (run, other)]
+    return max(run.started, other.started) < min(ends)
 
 
 def _is_wrong(finding: Finding) -> bool:
