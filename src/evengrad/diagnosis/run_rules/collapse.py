@@ -71,5 +71,4 @@ def check(run: Run) -> Iterable[Finding]:
             f"{peak:.3g} and came to rest at {last.mean:.4g}",
         ),
         advice=tuple(advice),
-        explained_by=tuple(c for c in Cause if c not in (Cause.LEARNING_RATE, why.cause)),
     )

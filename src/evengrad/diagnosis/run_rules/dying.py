@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.learning import does_well, too_fast
+from evengrad.diagnosis.learning import collapsed, does_well, too_fast
 from evengrad.diagnosis.readings import events_of_kind, layer_figure, medians
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
@@ -79,6 +79,8 @@ def check(run: Run) -> Iterable[Finding]:
 
 
 def _explained(run: Run, step: int) -> tuple[Cause, ...]:
-    """By a bad batch, where the gradient spiked in the 200 steps before."""
+    """By what made the loss collapse; by a bad batch, where the gradient spiked in the 200 steps before."""
+    if collapsed(run) is not None:
+        return (Cause.LEARNING_RATE, Cause.INPUT_DATA)
     spikes = [e for e in events_of_kind(run, EventKind.SPIKE) if step - 200 <= e.step <= step]
     return (Cause.BAD_BATCH,) if spikes else ()

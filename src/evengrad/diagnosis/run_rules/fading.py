@@ -11,7 +11,8 @@ below in them.
 A training whose loss surely ends well below that of a constant answer, or of its beginning where that is not
 known, does well with it: no finding.
 A gradient that shrinks everywhere, as in every training that converges, does not count. What was well in
-the first one and is not now was driven there by the steps: the cause is the rate, whatever has no slope now.
+the first one and is not now was driven there by the steps: the cause is the rate, or inputs of a root mean
+square above 10, whatever has no slope now.
 
 One that was gone before the first update is the inputs' doing where these have a root mean square above 10, the
 activations' where half of one is saturated or dead, the depth's from eight matrices on, else the
@@ -75,19 +76,21 @@ def check(run: Run) -> Iterable[Finding]:
     if not events and first_to_last(gradients[:1], own) < _LOW:
         yield _from_the_start(run, own, now)
         return
+    why = raw_inputs(run) or too_fast(run)
+    drove = ": it drove the activations where they have no slope"
     since = [f"step {events[0].step}: {events[0].message}"] if events else [_SOON]
     yield Finding(
         CODE,
         f"the gradient of {run.subject.tensors[own[0]].layer} vanishes while training: "
         f"{now:.2g} of that of {run.subject.tensors[own[-1]].layer}",
-        Cause.LEARNING_RATE,
+        why.cause,
         Severity.WARNING,
         symptom=Symptom.FADING,
         unhealthy=True,
         layers=(run.subject.tensors[own[0]].layer,),
-        evidence=(*since, *_where(run)),
+        evidence=(*why.facts, *since, *_where(run)),
         advice=(
-            f"{too_fast(run).advice[0]}: it drove the activations where they have no slope",
+            why.advice[0] + (drove if why.cause is Cause.LEARNING_RATE else ""),
             *(
                 ["normalise between the layers, or add skip connections"]
                 if len(own) >= _DEEP
