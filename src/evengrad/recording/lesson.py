@@ -32,7 +32,7 @@ class Lesson:
         self._kinds: list[str] = []
         self._low, self._high = math.inf, -math.inf
         self._layer = ""
-        self._per_step: set[int] = set()
+        self._per_step: set[float] = set()
         self._sizes: list[tuple[float, float]] = []
 
     @property
@@ -57,9 +57,9 @@ class Lesson:
         self.passes += 1
         self._baseline.backpropagated(loss, own)
 
-    def stepped(self, passes: int) -> None:
-        """A step was made on so many backward passes, whose losses the run adds up."""
-        self._per_step.add(passes)
+    def stepped(self, losses: float) -> None:
+        """A step was made on so many losses, which the run adds up."""
+        self._per_step.add(losses)
 
     def given(self, layer: str, rms: float, largest: float) -> None:
         """What the first trained layer was given in one pass: root mean square, and the largest value. NaN:
@@ -87,7 +87,7 @@ class Lesson:
             enough = self._labels >= _FEWEST and self._baseline.steady
             known = self._baseline.loss if enough and len(self._per_step) < 2 else None
             if known is not None and self._per_step:
-                known *= max(*self._per_step, 1)
+                known *= next(iter(self._per_step))
             found |= {"objective": list(self._kinds), "baseline": known}
         if self._low <= self._high:
             found |= {"target_low": self._low, "target_high": self._high}

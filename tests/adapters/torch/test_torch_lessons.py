@@ -90,6 +90,24 @@ def test_other_losses(tmp_path, loss, factor):
         assert found["baseline"] == pytest.approx(plain)
 
 
+@pytest.mark.parametrize("divided", [False, True])
+def test_the_losses_of_a_step_are_compared_as_the_run_shows_them(tmp_path, divided):
+    loop = """
+for start in range(0, 300, 20):
+    optimizer.zero_grad()
+    for part in range(0, 20, 10):
+        rows = slice(start + part, start + part + 10)
+        (F.cross_entropy(model(x[rows]), y[rows]) SCALED).backward()
+    optimizer.step()
+"""
+    script = HEAD + loop.replace("SCALED", "/ 2" if divided else "* 1.0")
+    (found,) = seen(tmp_path, script)
+    (run,) = [load(path) for path in (tmp_path / "runs").iterdir()]
+    first = float(run.steps["loss"][0])
+    assert 0.5 < first / found["baseline"] < 2
+    assert found["baseline"] == pytest.approx(entropy(data()[1]) * (1 if first < 1.7 else 2))
+
+
 def test_labels_that_come_sorted_have_no_baseline(tmp_path):
     (found,) = seen(tmp_path, HEAD + "y = y.sort().values\n" + LOOP)
     assert found["baseline"] is None

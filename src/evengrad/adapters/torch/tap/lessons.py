@@ -80,7 +80,7 @@ class Lessons:
             self._turn(tap, lesson)
         if lesson.full:
             return
-        _take(lesson, self._last)
+        _take(lesson, self._last, tap.training.pieces)
         if lesson.full or lesson.passes in _TOLD:
             tap.watching.seen(**lesson.values())
         if lesson.full:
@@ -209,9 +209,10 @@ class Lessons:
             self._hook = None
 
 
-def _take(lesson: Lesson, passes: list[_BackwardPass]) -> None:
+def _take(lesson: Lesson, passes: list[_BackwardPass], pieces: int = 1) -> None:
+    """pieces: of one loss, whose mean the run shows."""
     if passes:
-        lesson.stepped(len(passes))
+        lesson.stepped(len(passes) / pieces)
     for one in passes:
         for kind, values, place in one.targets:
             lesson.targets(kind, values, place)
