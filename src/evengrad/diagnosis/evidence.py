@@ -10,8 +10,9 @@ from evengrad.diagnosis.budget import Block, Budget, budget
 from evengrad.diagnosis.bypasses import bypassed
 from evengrad.diagnosis.causes import Shares, attribute
 from evengrad.values.finding import Cause
-from evengrad.values.probe import Operation, Probe, Weight
+from evengrad.values.probe import Operation, Probe, Weight, log_ratio
 from evengrad.values.spec import Kind
+from evengrad.values.summary import root_sum_squares
 
 DRIFT = math.log(1e3)
 """Three decades between one end of the network and the other. TheDeepChecker (2204.00694) calls
@@ -60,10 +61,7 @@ class Evidence:
         absorbed = False
         for block in reversed(self.blocks):
             bottom = self._operations[block.operations[0]]
-            absorbed |= any(
-                self._operations[name].kind is Kind.NORMALISATION and name not in self.bypassed
-                for name in block.operations
-            )
+            absorbed |= self._normalises(block)
             if math.isnan(block.bottom):
                 break
             between = bottom.kind is Kind.NORMALISATION and self._made_by_absorbed(bottom)
@@ -164,28 +162,60 @@ class Evidence:
 
     def feels_scale(self, name: str) -> bool:
         """Whether an operation has weights, and their scale is not taken out by a normalisation behind them."""
+        op = self._operations[name]
         return (
-            bool(self._operations[name].weights)
+            bool(op.weights)
             and name not in self.shares.absorbed
-            and (self._operations[name].kind is not Kind.NORMALISATION)
+            and op.kind is not Kind.NORMALISATION
+        )
+
+    @property
+    def felt(self) -> tuple[tuple[Operation, float], ...]:
+        """The operations with weight matrices that feel the scale of their gradient, with the log of that
+        gradient at their output against the outputs'; as in ``levels`` it is taken for values of rms 1.
+        """
+        found: list[tuple[Operation, float]] = []
+        absorbed = False
+        top = root_sum_squares(port.norm for port in self.probe.outputs)
+        for block in reversed(self.blocks):
+            own = [self._operations[name] for name in block.operations]
+            for op in own:
+                if self.matrices(op) and self.feels_scale(op.name):
+                    size = op.forward.rms if absorbed and op.forward.rms > 0 else 1.0
+                    norm = root_sum_squares(port.norm for port in op.outputs)
+                    found.append((op, log_ratio(norm, top) + math.log(size)))
+            absorbed |= self._normalises(block)
+        return tuple(found)
+
+    def _normalises(self, block: Block) -> bool:
+        return any(
+            self._operations[name].kind is Kind.NORMALISATION and name not in self.bypassed
+            for name in block.operations
         )
 
     def begins_at_zero(self, op: Operation) -> bool:
-        """Whether it passes no gradient yet, by design: what it multiplies by is zero, and has a gradient, so
-        that the first step makes it something else.
+        """Whether it passes next to no gradient yet, by design: what it multiplies by is zero and has a
+        gradient, or it is a scale that the coming step changes by more than itself.
         """
         own = [self._weights[name] for name in op.weights if name in self._weights]
-        factors = self.matrices(op) or (own if op.forward.rms == 0 else ())
-        zero = [weight for weight in factors if weight.value.rms == 0]
-        return any(w.gradient is not None and w.gradient.rms > 0 for w in zero)
+        matrices = self.matrices(op)
+        if not matrices and op.kind is not Kind.NORMALISATION:
+            return any(_opens(weight) for weight in own)
+        factors = matrices or (own if op.forward.rms == 0 else ())
+        return any(_opens(weight) for weight in factors if weight.value.rms == 0)
 
-    def hidden_by_zero(self, block: Block) -> bool:
-        """Whether nothing arrives at the lower end of a block as an operation there or above begins at zero."""
+    def without_beginnings(self, block: Block, level: float) -> float:
+        """A block's level as if what begins at zero, there or above, let all through."""
         above = self.budget.blocks[self.budget.blocks.index(block) :]
-        names = [name for b in above for name in b.operations]
-        return block.bottom == -math.inf and any(
-            self.begins_at_zero(self._operations[name]) for name in names
-        )
+        terms = [
+            self.budget.terms.get(name, 0.0)
+            for b in above
+            for name in b.operations
+            if self.begins_at_zero(self._operations[name])
+        ]
+        if not terms:
+            return level
+        return 0.0 if level == -math.inf else level - min(sum(terms), 0.0)
 
     def causes(self, sign: float) -> tuple[Cause, ...]:
         """The cause with the largest share in the direction of that sign, then all others whose share
@@ -204,3 +234,10 @@ def evidence(probe: Probe, *, still: bool = False) -> Evidence:
     """Work out budget and causes of a probe."""
     split = budget(probe)
     return Evidence(probe, split, attribute(probe, split), bypassed(probe, split), still)
+
+
+def _opens(weight: Weight) -> bool:
+    """Whether the coming step makes another weight of it."""
+    if weight.gradient is None or weight.gradient.rms == 0:
+        return False
+    return weight.value.rms == 0 or (weight.update or 0.0) > weight.value.rms

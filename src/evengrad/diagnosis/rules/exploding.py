@@ -1,7 +1,7 @@
 """EG101 exploding: the gradient grows from the output to the input.
 
-What it finds: at some depth the norm of the gradient is a thousand times its norm at the model's output, and
-weights at or below it feel that.
+What it finds: at the output of a layer with weights the norm of the gradient is a thousand times its norm at
+the model's output.
 
 Why it matters: a learning rate that suits the last layers tears up the first ones, or the reverse; the
 loss jumps, and soon a value overflows to inf and NaN.
@@ -23,10 +23,10 @@ References: He 2015 (1502.01852); Hanin 2018 (1801.03744); Yang 2019 (1902.08129
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from evengrad.diagnosis.advice import NORMALISE
-from evengrad.diagnosis.budget import Block
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
@@ -46,20 +46,18 @@ _ADVICE = {
 
 def check(evidence: Evidence) -> Iterable[Finding]:
     """Fire where a cut point's norm exceeds the output's a thousandfold."""
-    found = _worst(evidence)
-    if found is None or not found[1] > DRIFT:
+    where, level = _worst(evidence)
+    if not level > DRIFT:
         return
-    worst, level = found
     cause, advice = _cause(evidence)
-    layer = evidence.lowest_layer(worst)
     yield Finding(
         CODE,
-        f"the gradient grows {fold(level)} from the output to the input of {layer}",
+        f"the gradient grows {fold(level)} from the output to {where}",
         cause,
         Severity.ERROR,
         symptom=Symptom.EXPLODING,
         unhealthy=True,
-        layers=(layer,),
+        layers=(where,),
         evidence=(_largest(evidence, cause),),
         advice=(advice,),
         explained_by=()
@@ -68,14 +66,15 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     )
 
 
-def _worst(evidence: Evidence) -> tuple[Block, float] | None:
-    """The level that is highest, with weights at or below it whose scale no normalisation takes out."""
-    felt, own = [], False
-    for block, level in evidence.levels:
-        own |= any(evidence.feels_scale(name) for name in block.operations)
-        if own:
-            felt.append((block, level))
-    return max(felt, key=lambda pair: pair[1], default=None)
+def _worst(evidence: Evidence) -> tuple[str, float]:
+    """Where the gradient is largest among what feels it: weights at their output; where there are none,
+    anything at its input.
+    """
+    if evidence.layered:
+        op, level = max(evidence.felt, key=lambda pair: pair[1], default=(None, -math.inf))
+        return ("" if op is None else op.layer), level
+    block, level = max(evidence.levels, key=lambda pair: pair[1], default=(None, -math.inf))
+    return ("" if block is None else evidence.lowest_layer(block)), level
 
 
 def _cause(evidence: Evidence) -> tuple[Cause, str]:

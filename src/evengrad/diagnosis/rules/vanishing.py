@@ -50,7 +50,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     if evidence.probe.outputs and all(port.norm == 0.0 for port in evidence.probe.outputs):
         yield _nothing(evidence)
         return
-    levels = [pair for pair in evidence.levels if not evidence.hidden_by_zero(pair[0])]
+    levels = [(b, evidence.without_beginnings(b, level)) for b, level in evidence.levels]
     worst, level = min(levels, key=lambda pair: pair[1], default=(None, 0.0))
     if worst is None or not level < -DRIFT:
         return
