@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -239,7 +240,9 @@ class _FirstStep:
             with self.recorder.paused():
                 probe = self.measurement.assemble(updates, described, notes)
                 if optimizer is not None:
-                    probe = self._with_rate(probe, optimizer)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # the script's own pass has said it
+                        probe = self._with_rate(probe, optimizer)
                 self._accumulated(probe, optimizer)
                 probe = replace(probe, facts=(*probe.facts, *self.facts))
         except Exception as error:
