@@ -9,6 +9,7 @@ import keras
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
+from evengrad.adapters.keras.facts.unheld import unheld
 from evengrad.adapters.keras.intercept import callbacks_of, called_back, intercept
 from evengrad.adapters.keras.tap.deferred import DeferredWatch
 from evengrad.adapters.keras.tap.listening import Listening
@@ -42,6 +43,13 @@ class _KerasLive:
 
         def start() -> tuple[Watched, Any]:
             self._loops.leave(model.optimizer)
+            loose = unheld(model)
+            found = put_on()
+            if loose is not None and found[0].watching is not None:
+                found[0].watching.fact(loose)
+            return found
+
+        def put_on() -> tuple[Watched, Any]:
             same = [w for w in self._watched if w.optimizer is model.optimizer]
             last = same[-1] if same else None
             if last is not None and last.fits(model, session.settings):

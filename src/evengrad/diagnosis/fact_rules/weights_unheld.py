@@ -68,7 +68,29 @@ def _loop(*lines: str, verb: str = "run") -> Program:
     )
 
 
+_KERAS = """
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, 0] > 0).astype("int32")
+base = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu")], name="base")
+base.trainable = False
+model = keras.Sequential([base, keras.layers.Dense(2, activation="softmax")])
+model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+model.fit(x, y, batch_size=16, epochs=3, verbose=0)
+base.trainable = True
+{again}
+model.fit(x, y, batch_size=16, epochs=3, verbose=0)
+"""
+
+
+def _keras(again: str) -> Program:
+    return Program("keras", _KERAS.format(again=again), "run", ("tensorflow",))
+
+
 SICK = (
+    _keras(""),
     _loop(_NET, _ADAM, "model[2] = nn.Linear(16, 2)\n"),
     _loop(_NET, _ADAM, "model[2] = nn.Linear(16, 2)\n", verb="check"),
     _loop(_NET, _FROZEN, _ADAM, "model[2] = nn.Linear(16, 2)\n"),
@@ -77,6 +99,7 @@ SICK = (
     _loop(_LIST.format(kind="list"), _ADAM),
 )
 HEALTHY = (
+    _keras('model.compile(keras.optimizers.Adam(0.001), "sparse_categorical_crossentropy")'),
     _loop(_NET, _ADAM),
     _loop(_NET, "model[2] = nn.Linear(16, 2)\n", _ADAM),
     _loop(_NET, _FROZEN, _ADAM),
@@ -109,6 +132,8 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
 
 def _title(values: Any) -> str:
     optimizer, share = values["optimizer"], percent(values["share"])
+    if values["how"] == "compiled":
+        return f"{share} of the weights were made trainable behind compile(), and are not trained"
     if values["none"]:
         return f"{optimizer} holds none of the weights that the loss depends on: nothing is trained"
     return f"no optimizer holds {share} of the weights that the loss depends on; {optimizer} lacks them"
@@ -116,6 +141,11 @@ def _title(values: Any) -> str:
 
 def _evidence(fact: Fact) -> Iterable[str]:
     values = fact.values
+    if values["how"] == "compiled":
+        tensors, weights = count(values["tensors"], "tensor"), count(values["weights"], "weight")
+        yield f"{fact.where or 'fit'} trains with the step that was compiled before"
+        yield f"that step does not know {tensors} with {weights}: {layers(values['layers'])}"
+        return
     yield f"{fact.where or values['optimizer']} made the optimizer"
     if values["replaced_at"]:
         yield f"{values['replaced']} was put in at {values['replaced_at']}"
@@ -125,6 +155,8 @@ def _evidence(fact: Fact) -> Iterable[str]:
 
 def _advice(values: Any) -> str:
     optimizer, names = values["optimizer"], layers(values["layers"])
+    if values["how"] == "compiled":
+        return "call model.compile(...) again after trainable was changed, with the rate for fine-tuning"
     if values["how"] in ("replaced", "later"):
         return f"make {optimizer} after the last change of the model ({names}), from its parameters() of then"
     freeze = "freeze by requires_grad = False what is not to be trained"

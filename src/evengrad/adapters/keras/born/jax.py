@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import jax
 import keras
 import numpy as np
 
-import evengrad
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, InquirySession
 from evengrad.adapters.keras import compat
@@ -21,7 +21,7 @@ from evengrad.adapters.keras.born.ledger import BadSource, CallSite, Computed
 
 _Place = tuple[tuple[Any, int], ...]
 _SLOPES = ("sqrt", "log", "rsqrt", "acos", "asin", "pow", "log1p", "cbrt")
-_WITHIN = tuple(os.path.dirname(m.__file__ or "") + os.sep for m in (jax, evengrad))
+_WITHIN = (os.path.dirname(jax.__file__) + os.sep, str(Path(__file__).parents[3]) + os.sep)
 
 
 def arm(session: InquirySession) -> Armed:
