@@ -388,9 +388,9 @@ def test_a_model_that_is_not_told_that_it_trains():
 
 def test_accumulated_gradients_that_are_not_divided():
     source = loop(step="if (i + 1) % ACCUMULATE == 0:\n                optimizer.step()")
-    (found,) = ways(source, "accumulation_undivided", passes=4)
+    (found,) = ways(source, "accumulation_undivided", count=4)
     assert found[1] == "+(loss / ACCUMULATE).backward()"
-    (found,) = ways(loop(), "accumulation_undivided", passes=4)
+    (found,) = ways(loop(), "accumulation_undivided", count=4)
     assert found[1] == "+(loss / 4).backward()"
 
 

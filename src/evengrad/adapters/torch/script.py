@@ -216,6 +216,8 @@ class _FirstStep:
 
     def _accumulated(self, probe: Probe, optimizer: torch.optim.Optimizer | None) -> None:
         """Undivided losses whose sum is too much for the rate, and whose mean is not."""
+        if self.loop is None:
+            return
         count, rate = self.loop.pieces, probe.rate
         if count < 2 or rate is None or optimizer is None:
             return

@@ -42,6 +42,7 @@ class _TorchTrial:
         self._withholding = TorchWithholding(session, self._terms)
         self._steps = 0
         self._epoch: int | None = None
+        self._eager = False
         self._ending: Armed | None = None
         self.substitute = Substitute()
         if any(change.substitutes for change in session.changes):
@@ -60,7 +61,7 @@ class _TorchTrial:
             self._patches.wrap(F, name, self._withholding.hearing)
         for name in REGRESSIONS:
             self._patches.wrap(F, name, self._comparing)
-        self._compiling_again = run_eagerly()
+        self._patches.wrap(torch, "compile", self._compiling)
         torch.random.manual_seed(session.seed)
 
     def disarm(self) -> None:
@@ -70,7 +71,6 @@ class _TorchTrial:
             if self._ending is not None:
                 self._ending.disarm()
             above[:] = [mode for mode in above if mode is not self.substitute]
-        self._compiling_again()
 
     # --- patches -----------------------------------------------------------------------------------
 
@@ -87,6 +87,17 @@ class _TorchTrial:
 
     def _seeding(self, original: Any) -> Any:
         return lambda seed: original(int(seed) + self.session.seed)
+
+    def _compiling(self, original: Any) -> Any:
+        """What is compiled runs eagerly; where nothing is, torch's compiler need not be imported."""
+
+        def compile_(*args: Any, **kwargs: Any) -> Any:
+            if not self._eager:
+                self._eager = True
+                self._patches.on_undo(run_eagerly())
+            return original(*args, **kwargs)
+
+        return compile_
 
     def _comparing(self, original: Any) -> Any:
         def loss(input: Any, target: Any, *args: Any, **kwargs: Any) -> Any:

@@ -36,5 +36,5 @@ def _passes(source: Source, backward: cst.Call, fact: Fact) -> str | None:
     for test in [] if loop is None else source.all(cst.BinaryOperation, loop.body):
         if isinstance(test.operator, cst.Modulo) and source.around(test, cst.If) is not None:
             return atom(source, test.right)
-    counted = [v for k, v in fact.values.items() if k in {"passes", "backwards", "count"}]
+    counted = [v for k, v in fact.values.items() if k in {"count"}]
     return str(int(counted[0])) if counted else None
