@@ -7,8 +7,9 @@ Why it matters: the shared layers follow the large one alone, and the optimizer'
 allows. A target in its raw unit (a price, a count) beside a cross-entropy is the usual case: squared, its
 error is 10 or 12 orders of magnitude larger.
 
-How it decides: from the gradient of each loss at the weights that both reach, in the first step. A loss that
-the script multiplies by a number of its own is small on purpose.
+How it decides: in a check from the gradient of each loss at the weights that both reach; in a run, which makes
+no backward passes of its own, from their values: 10,000 squared, for a squared error's gradient is as the root
+of its value. A loss that the script multiplies by a number of its own is small on purpose.
 
 What to do: bring the targets of the large one to a mean of 0 and a deviation of 1, or weigh the losses.
 
@@ -48,12 +49,13 @@ for step in range(20):
 """
 
 
-def _torch(scale: float, weight: str = "") -> Program:
-    return Program("torch", _TORCH.format(scale=scale, weight=weight), "check")
+def _torch(scale: float, weight: str = "") -> tuple[Program, ...]:
+    source = _TORCH.format(scale=scale, weight=weight)
+    return Program("torch", source), Program("torch", source, "check")
 
 
-SICK = (_torch(2e5),)
-HEALTHY = (_torch(1.0), _torch(10.0), _torch(1.0, "1e-5 * "))
+SICK = _torch(2e5)
+HEALTHY = (*_torch(1.0), *_torch(10.0), *_torch(1.0, "1e-5 * "))
 
 
 def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
@@ -61,9 +63,13 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     for fact in facts:
         large, small = fact.values["large"], fact.values["small"]
         means = "(y - y.mean()) / y.std()" if frontend == "torch" else "(y - mean) / std"
+        measured = "gradient" in large and large["gradient"] is not None
+        what = (
+            "at the weights that they share its gradient" if measured else "its value in their sum"
+        )
         yield Finding(
             CODE,
-            f"{large['function']} drowns {small['function']}: at the weights that they share its gradient is "
+            f"{large['function']} drowns {small['function']}: {what} is "
             f"{fact.values['factor']:.1g} times as large",
             Cause.LOSS_HEAD,
             Severity.ERROR,
@@ -82,4 +88,5 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
 
 def _line(term: Mapping[str, Any]) -> str:
     place = f"{term['place']}: " if term["place"] else ""
-    return f"{place}loss {term['value']:.3g}, gradient norm {term['gradient']:.3g}"
+    norm = "" if term["gradient"] is None else f", gradient norm {term['gradient']:.3g}"
+    return f"{place}loss {term['value']:.3g}{norm}"

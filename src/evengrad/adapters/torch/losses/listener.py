@@ -17,7 +17,7 @@ from evengrad.adapters.torch.losses.softmax import judge_softmax
 from evengrad.adapters.torch.losses.summed import KIND as SUMMED
 from evengrad.adapters.torch.losses.summed import Sums, scale_free
 from evengrad.adapters.torch.losses.targets import judge_targets, where_outside
-from evengrad.adapters.torch.losses.terms import Terms
+from evengrad.adapters.torch.losses.terms import Terms, dwarfed
 from evengrad.adapters.torch.ops.kinds import LOSSES
 from evengrad.values.fact import Fact
 
@@ -32,12 +32,13 @@ _KINDS: dict[str, Callable[[LossCall], dict[str, Any] | None]] = {
 class LossListener:
     """Told of every torch call, for it may be one of a loss; changes no value.
 
-    trouble: the first error of our own. terms: follows the losses that a loss is the sum of; None where nobody
-    asks for them.
+    trouble: the first error of our own. terms: follows the losses that a loss is the sum of. by_value: compare
+    them by their values; else whoever measures gradients asks for them.
     """
 
-    def __init__(self, terms: Terms | None = None) -> None:
-        self.terms = terms
+    def __init__(self, *, by_value: bool = False) -> None:
+        self.terms = Terms()
+        self._by_value = by_value
         self.trouble: Exception | None = None
         self._facts: list[Fact] = []
         self._marks = Marks()
@@ -70,13 +71,12 @@ class LossListener:
             self._safely(self._follow, function, args, kwargs, result)
         if self._sums.concerns(function) and torch.is_grad_enabled():
             self._safely(self._sums.follow, function, args, kwargs, result)
-        if self.terms is not None and torch.is_grad_enabled():
+        if torch.is_grad_enabled():
             self._safely(self.terms.follow, function, args, kwargs, result)
 
     def _differentiated(self, loss: Any) -> None:
-        fact = self._sums.of(loss)
-        if fact is not None:
-            self._facts.append(fact)
+        found = [self._sums.of(loss), dwarfed(self.terms.of(loss)) if self._by_value else None]
+        self._facts += [fact for fact in found if fact is not None]
 
     def _follow(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         fact = self._marks.follow(function, args, kwargs, result)

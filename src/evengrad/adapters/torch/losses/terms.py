@@ -17,6 +17,7 @@ from evengrad.values.fact import Fact, Where
 KIND = "output_dominates"
 LOST = 1e4
 """By so much another loss's gradient is larger: less than 4 digits of a float32 sum are left (a choice)."""
+_LEAST = 1e-3  # of a loss that is still of any use (a choice)
 _ADD = frozenset(["add", "__add__", "__radd__", "__iadd__", "add_"])
 _SCALE = frozenset(["mul", "__mul__", "__rmul__", "multiply", "div", "true_divide", "__truediv__"])
 
@@ -88,6 +89,37 @@ def dominated(terms: Sequence[SumTerm], parameters: Sequence[Any]) -> Fact | Non
     return Fact(KIND, terms[large].place, 0, values)
 
 
+def dwarfed(terms: Sequence[SumTerm]) -> Fact | None:
+    """The same by the values alone, without a backward pass of ours: a squared error's gradient grows as the
+    root of its value. None where the two share no weights.
+    """
+    values = [abs(float(term.tensor.detach())) for term in terms]
+    if len(terms) < 2 or not all(math.isfinite(value) for value in values):
+        return None
+    large = max(range(len(terms)), key=lambda i: values[i])
+    own = [i for i in range(len(terms)) if i != large and not terms[i].weighted]
+    lost = [i for i in own if _LEAST < values[i] < values[large] / LOST**2]
+    reached = _leaves(terms[large].tensor) if lost else set()
+    lost = [i for i in lost if reached & _leaves(terms[i].tensor)]
+    if not lost:
+        return None
+    small = min(lost, key=lambda i: values[i])
+    told = {"large": _told(terms[large], None), "small": _told(terms[small], None)}
+    return Fact(KIND, terms[large].place, 0, told | {"factor": values[large] / values[small]})
+
+
+def _leaves(tensor: Any) -> set[Any]:
+    """The nodes of the weights that a tensor was made of."""
+    seen: set[Any] = set()
+    waiting = [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    return {node for node in seen if hasattr(node, "variable")}
+
+
 def _hidden(small: list[float], large: list[float]) -> bool:
     shared = [(s, g) for s, g in zip(small, large, strict=True) if s and g]
     if not shared:
@@ -96,11 +128,11 @@ def _hidden(small: list[float], large: list[float]) -> bool:
     return own * LOST < other
 
 
-def _told(term: SumTerm, norm: float) -> dict[str, Any]:
+def _told(term: SumTerm, norm: float | None) -> dict[str, Any]:
     return {
         "function": term.name,
         "place": "" if term.place is None else str(term.place),
-        "value": float(term.tensor),
+        "value": float(term.tensor.detach()),
         "gradient": norm,
     }
 

@@ -83,8 +83,7 @@ class Measurement:
         """Whether one of the losses that the loss is the sum of drowns another one."""
         losses = self.recorder.losses
         try:
-            terms = [] if losses.terms is None else losses.terms.of(self.loss)
-            fact = dominated(terms, parameters)
+            fact = dominated(losses.terms.of(self.loss), parameters)
         except Exception:  # a part of the graph that bears no second look
             return
         if fact is not None:

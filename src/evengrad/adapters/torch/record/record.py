@@ -23,7 +23,6 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import tensor_table, tree_leaves, tree_map
 from evengrad.adapters.torch.laws.laws import measured
 from evengrad.adapters.torch.losses.listener import LossListener
-from evengrad.adapters.torch.losses.terms import Terms
 from evengrad.adapters.torch.ops.calls import (
     PASSED,
     SUMS,
@@ -70,7 +69,7 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         self.scale = 1.0
         self.trouble: Exception | None = None
         self.modules = ModuleStack(self)
-        self.losses = LossListener(Terms())
+        self.losses = LossListener()
         self._derived: Any = tensor_table()  # made of parameters alone -> which
         self._moved: Any = tensor_table()  # a parameter transposed or reshaped -> it
         self._constants: Any = tensor_table()
