@@ -169,6 +169,13 @@ class Evidence:
             and op.kind is not Kind.NORMALISATION
         )
 
+    def real(self, sign: float) -> float:
+        """The log of the largest growth (sign 1) or fading (sign -1) measured at a cut point, 0 or more.
+
+        A cause's share may be more than that: others can be against it.
+        """
+        return max([sign * block.bottom for block, _ in self.levels], default=0.0)
+
     @property
     def felt(self) -> tuple[tuple[Operation, float], ...]:
         """The operations with weight matrices that feel the scale of their gradient, with the log of that
@@ -195,10 +202,12 @@ class Evidence:
 
     def begins_at_zero(self, op: Operation) -> bool:
         """Whether it passes next to no gradient yet, by design: what it multiplies by is zero and has a
-        gradient, or it is a scale that the coming step changes by more than itself.
+        gradient, or it is a scale, or the last layer, and the coming step changes it by more than itself.
         """
         own = [self._weights[name] for name in op.weights if name in self._weights]
         matrices = self.matrices(op)
+        if self.is_last(op) and matrices:
+            return any(_opens(weight) for weight in matrices)
         if not matrices and op.kind is not Kind.NORMALISATION:
             return any(_opens(weight) for weight in own)
         factors = matrices or (own if op.forward.rms == 0 else ())

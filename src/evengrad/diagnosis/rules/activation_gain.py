@@ -7,9 +7,10 @@ Why it matters: no initialisation cures it. A sigmoid's slope is at most 1/4: wi
 weights the gradient still shrinks by sqrt(0.153) = 0.39 a layer.
 
 How it decides: for each layer log(g * slope), with g the gain that preserves the variance forward under that
-activation and slope the measured one; summed over depth it must exceed the drift of 10^3 (see EG101).
-Layers that are dead or saturated are left out: they are another finding; and nothing is said where the gradient
-leaves the range of numbers on its way.
+activation and slope the measured one; summed over depth it must exceed the drift of 10^3 (see EG101). The
+gradient itself must have changed by half of those decades: what other layers take back is no change. Layers
+that are dead or saturated are left out: they are another finding; and nothing is said where the gradient leaves
+the range of numbers on its way.
 
 What to do: ReLU or another activation with E[phi'^2] near E[phi^2], and the weights that go with it.
 
@@ -46,7 +47,13 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         if op.kind is Kind.ACTIVATION and op.name in evidence.shares.by_operation and op.log_gain
     ]
     known = isfinite(evidence.budget.total) and isfinite(share)
-    if not known or not abs(share) > DRIFT or any(_impaired(op) for op in acting):
+    sign = -1.0 if share < 0 else 1.0
+    if (
+        not known
+        or not abs(share) > DRIFT
+        or not evidence.real(sign) > DRIFT / 2
+        or any(_impaired(op) for op in acting)
+    ):
         return
     worst = sorted(acting, key=lambda op: (op.log_gain or 0.0) * (1 if share < 0 else -1))
     kind = worst[0].type if worst else "activation"

@@ -9,7 +9,8 @@ no initialiser cures it.
 How it decides: the share of weights, normalisation and the activations between them, above the drift of 10^3
 (see EG101). Only layers count that no shorter path goes round: a residual sum, a concatenation or a short
 branch beside them is a skip, however many weights it leaves out. A normalisation without weights before it (of
-embeddings, of a residual stream) counts without the scale that it takes out, which no training feels.
+embeddings, of a residual stream) counts without the scale that it takes out, which no training feels. And the
+gradient must have grown as much at a cut point: what other layers take back is no growth.
 
 What to do: skip connections (a pre-activation residual net grows only as a power of depth), fewer layers,
 an activation nearer to linear (SELU 1.035, tanh 1.085 a layer), or LayerNorm in front of ReLU, which is
@@ -47,7 +48,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         and op.name in evidence.shares.by_operation
         and op.name not in evidence.bypassed
     ]
-    share -= sum(evidence.scale_taken_out(op) for op in layers)
+    share = min(share - sum(evidence.scale_taken_out(op) for op in layers), evidence.real(+1.0))
     if not share > DRIFT or not layers:
         return
     yield Finding(
