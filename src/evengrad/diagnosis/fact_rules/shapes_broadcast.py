@@ -48,7 +48,35 @@ def _torch(loss: str) -> tuple[Program, ...]:
     return Program("torch", source), Program("torch", source, "check")
 
 
+_KERAS = """\
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+y = (x @ np.array([1.0, -2.0, 0.5, 0.0])).astype("float32")
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)])
+optimizer = keras.optimizers.Adam(1e-2)
+
+@tf.function
+def train_step(x, y):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square({difference}))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+
+for step in range(12):
+    train_step(x, y)
+"""
+
+
+def _keras(difference: str) -> Program:
+    source = _KERAS.format(difference=difference)
+    return Program("keras", source, "run", ("tensorflow",))
+
+
 SICK = (
+    _keras("y - model(x, training=True)"),
     *_torch("torch.nn.MSELoss()(out, y)"),
     *_torch("torch.nn.functional.smooth_l1_loss(out.squeeze(1), y.unsqueeze(1))"),
     *_torch("((out - y) ** 2).mean()"),
@@ -56,6 +84,7 @@ SICK = (
     *_torch("-(torch.nn.functional.logsigmoid(out) * (y > 0)).mean()"),
 )
 HEALTHY = (
+    _keras("y[:, None] - model(x, training=True)"),
     *_torch("torch.nn.functional.mse_loss(out.squeeze(1), y)"),
     *_torch("torch.nn.functional.mse_loss(out - out.T, y[:, None] - y[None, :])"),
     *_torch("(out - out.T - (y[:, None] - y[None, :])).square().mean()"),
@@ -85,7 +114,8 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
 
 
 def _shape(sizes: Sequence[int]) -> str:
-    return str(tuple(sizes))
+    """An N of a batch whose size is not known is no text of Python's."""
+    return str(tuple(sizes)).replace("'", "")
 
 
 def _advice(fact: Fact, frontend: Frontend) -> str:

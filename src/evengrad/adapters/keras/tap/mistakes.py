@@ -1,4 +1,4 @@
-"""Mistakes in a loop of the script's own: losses that are not scaled, normalisations that learn nothing."""
+"""Mistakes in a loop of the script's own: losses not scaled, shapes that broadcast, normalisations unused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from evengrad.adapters.keras.facts.lines import line
+from evengrad.adapters.keras.facts.shapes import broadcasting
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.listening import Applied, BatchNormCalled, Listening, LossScaled
 from evengrad.adapters.keras.tap.native import Differentiated
@@ -29,6 +30,7 @@ class LoopFacts:
         self._scaled: set[int] = set()
         self._norms: dict[int, tuple[Any, bool, Where | None]] = {}
         self._unused: list[tuple[Any, Where | None]] = []
+        self._shapes: list[Fact] = []
         self._backward: Where | None = None
         listening.normalised.append(self._normalised)
         listening.scaled.append(self._heard_scale)
@@ -55,12 +57,18 @@ class LoopFacts:
             if not used and (own or not event.sources) and _at_start(layer):
                 self._unused.append((layer, place))
         self._norms.clear()
+        found = broadcasting(event.target) if hasattr(event.target, "shape") else None
+        if found is not None:
+            self._shapes.append(found)
 
     def _applied(self, event: Applied) -> None:
         optimizer = event.optimizer
         if self._unused:
             self._once(optimizer, _unused(self._unused))
             self._unused.clear()
+        for fact in self._shapes:
+            self._once(optimizer, fact)
+        self._shapes.clear()
         scale = _scale(optimizer)
         if scale != 1.0 and id(optimizer) not in self._scaled:
             self._once(optimizer, _unscaled(optimizer, scale, self._backward))

@@ -1,0 +1,87 @@
+"""Shapes of outputs and targets that broadcast in a loss which TensorFlow has traced."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from evengrad.adapters.common.source import is_own, shown
+from evengrad.values.fact import Fact, Where
+
+_COMPARING = {"Sub": "-", "SquaredDifference": "squared_difference", "Mul": "*"}
+_MOST = 5000  # operations that are looked at
+
+
+def broadcasting(target: Any) -> Fact | None:
+    """Of a loss that is being traced: the operation that pairs every output with every target, if any."""
+    for op in _before(target):
+        if op.type in _COMPARING and len(op.inputs) == 2:
+            one, other = (_shape(t) for t in op.inputs)
+            if _pairs(one, other):
+                reached = [_trained(t) for t in op.inputs]
+                if reached[0] != reached[1]:
+                    output, given = (one, other) if reached[0] else (other, one)
+                    return _fact(op, output, given)
+    return None
+
+
+def _before(tensor: Any) -> list[Any]:
+    """The operations that a tensor is made of, the nearest first; none of an eager one."""
+    first = _op(tensor)
+    found: list[Any] = []
+    left, seen = deque([first] if first is not None else []), set()
+    while left and len(found) < _MOST:
+        op = left.popleft()
+        if id(op) in seen:
+            continue
+        seen.add(id(op))
+        found.append(op)
+        left.extend(t.op for t in op.inputs)
+    return found
+
+
+def _op(tensor: Any) -> Any:
+    try:
+        return tensor.op
+    except (AttributeError, NotImplementedError):
+        return None
+
+
+def _shape(tensor: Any) -> list[Any] | None:
+    return None if tensor.shape.rank is None else list(tensor.shape)
+
+
+def _pairs(one: list[Any] | None, other: list[Any] | None) -> bool:
+    """A vector of a batch against a column of it. Who pairs on purpose writes the same number of axes."""
+    if one is None or other is None or {len(one), len(other)} != {1, 2}:
+        return False
+    vector, column = (one, other) if len(one) == 1 else (other, one)
+    return column[1] == 1 and vector[0] != 1 and column[0] != 1 and vector[0] == column[0]
+
+
+def _trained(tensor: Any) -> bool:
+    """Whether weights have a part in it."""
+    return any(op.type == "ReadVariableOp" for op in _before(tensor))
+
+
+def _fact(op: Any, output: list[Any], target: list[Any]) -> Fact:
+    batch = output[0]
+    values = {
+        "function": _COMPARING[op.type],
+        "output": _counted(output),
+        "target": _counted(target),
+        "result": _counted([batch, batch]),
+    }
+    return Fact("shapes_broadcast", _where(op), None, values)
+
+
+def _counted(shape: list[Any]) -> list[Any]:
+    """A length that is not known while it is traced is N."""
+    return ["N" if n is None else n for n in shape]
+
+
+def _where(op: Any) -> Where | None:
+    own = [f for f in op.traceback or () if is_own(f.filename)]
+    if not own:
+        return None
+    return Where(shown(own[-1].filename), int(own[-1].lineno), (own[-1].line or "").strip())
