@@ -7,9 +7,9 @@ Why it matters: what is evaluated, saved and used is the second one. Accuracy on
 while the training looks perfect, and more training or data change nothing.
 
 How it decides: when the script is over, the last batch goes through the model once more in each mode. It fires
-where the loss in training mode is below three quarters of the constant baseline (see EG810) and that in
-evaluation mode not below it (measured choice). Only where the loss function is known, and what lies between it
-and the model.
+where the loss in training mode is below three quarters of the constant baseline (see EG810), and in evaluation
+mode not a tenth of what it gained over that is left (measured choices). Only where the loss function is known,
+and what lies between it and the model.
 
 What to do: batch normalisation evaluates with moving statistics, which take up a share of each batch's; a run
 that is short against their momentum leaves them at 0 and 1. Let them move faster (PyTorch: momentum=0.1; Keras:
@@ -32,7 +32,7 @@ from evengrad.values.wording import percent
 
 CODE = "EG951"
 FACT = "evaluation_apart"
-_WELL = 0.75
+_WELL, _LEFT = 0.75, 0.1
 
 _TORCH = """
 import torch
@@ -98,7 +98,7 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         values = fact.values
         training, evaluation = float(values["training"]), float(values["evaluation"])
         bound = float(values["baseline"])
-        if not training < _WELL * bound or evaluation < bound:
+        if not training < _WELL * bound or bound - evaluation > _LEFT * (bound - training):
             continue
         yield Finding(
             CODE,
