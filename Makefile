@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions lint bench bench-probe bench-zoo bench-rate bench-fix bench-import clean
+.PHONY: help demo test test-versions lint bench bench-probe bench-zoo bench-rate bench-fix bench-truth bench-import clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,9 @@ bench-import: $(VENV)/.installed-dev  ## what importing evengrad and asking it f
 
 bench-rate: $(VENV)/.installed-dev  ## predicted against real edges of stability, into docs/learning-rate.md
 	@$(PY) bench/learning_rate.py
+
+bench-truth: $(VENV)/.installed-dev  ## verdicts on public reports and their cured twins, into docs/truth.md
+	@$(PY) -m bench.truth.reports --write; $(PY) -m bench.truth.reports --half held --write
 
 bench-fix: $(VENV)/.installed-dev  ## what fix makes of sick trainings whose cause is known, into docs/fixing-corpus.md
 	@$(PY) -m bench.fixes --examples --write --failures
