@@ -1,12 +1,12 @@
 """Public reports as scripts: does check or run name the cure first, and leave the cured twin alone?
 
   python -m bench.truth.reports                        development half (bench/truth/reports)
-  python -m bench.truth.reports --half held --write    measured once (bench/truth/measured_once), into docs/truth.md
+  python -m bench.truth.reports --half held --write    measured once, into docs/truth.md
   python -m bench.truth.reports --folder MINE keras_*  other scripts of the same form
 
-A report is NAME.py, sick, and NAME_cured.py. Their first lines say what is true: ``# verdict:`` (sick, healthy, or
-unclear: finite, but not well), ``# causes:`` that are right, ``# source:``, and ``# names:``, a pattern that the
-title, the evidence or the advice of the first finding must match for whoever reads it to find the cure.
+A report is NAME.py, sick, and NAME_cured.py. Their first lines say what is true: ``# verdict:`` (sick, healthy
+or unclear: finite, but not well), ``# causes:`` that are right, ``# source:``, and ``# names:``, a pattern that
+the title, the evidence or the advice of the first finding must match for its reader to find the cure.
 """
 
 from __future__ import annotations
