@@ -119,6 +119,15 @@ def test_a_branch_that_a_where_discards_is_hidden(born):
     assert fact.values["low"] < 0 < fact.values["high"]
 
 
+def test_targets_that_a_mask_discards_after_the_loss_are_given(born):
+    source = "y[5] = float('nan')" + LOOP.format(
+        loss="((out[:, :1] - y) ** 2)[~torch.isnan(y)].mean()"
+    )
+    fact = born(source)
+    assert (fact.values["direction"], fact.values["role"]) == ("given", "targets")
+    assert fact.values["hidden"]
+
+
 FINE = (
     "F.mse_loss(out[:, :1], y)",
     "torch.softmax(out.masked_fill(mask & (torch.arange(4) > 0), float('-inf')), 1).max()",

@@ -98,8 +98,8 @@ def _given(fact: Fact) -> Finding:
         _GIVEN.get(role, Cause.BAD_BATCH),
         Severity.ERROR,
         layers=(str(fact.values["name"]),) if fact.values.get("name") else (),
-        evidence=(*_line(fact), *_at(fact)),
-        advice=_repair(role, str(name or "x")),
+        evidence=(*_line(fact), *_discarded(fact), *_at(fact)),
+        advice=(*_masked(fact, role, str(name or "x")), *_repair(role, str(name or "x"))),
         symptom=Symptom.NOT_FINITE,
         unhealthy=True,
         where=fact.where,
@@ -156,8 +156,20 @@ def _range(fact: Fact) -> Iterable[str]:
     infinite = fact.values.get("infinite")
     masked = f", {percent(infinite)} of it infinite" if infinite else ""
     yield f"{whose}{own} goes from {low(fact):.4g} to {high(fact):.4g}{none}{masked}"
+    yield from _discarded(fact)
+
+
+def _discarded(fact: Fact) -> Iterable[str]:
     if fact.values.get("hidden"):
         yield "the forward value is discarded there by a where or a mask, the gradient is not"
+
+
+def _masked(fact: Fact, role: str, name: str) -> Iterable[str]:
+    if fact.values.get("hidden") and role == "targets":
+        yield (
+            f"mask before the loss, not after it: 0 * NaN is NaN; known = isfinite({name}), then the loss of "
+            f"output[known] and {name}[known]"
+        )
 
 
 def _at(fact: Fact) -> tuple[str, ...]:

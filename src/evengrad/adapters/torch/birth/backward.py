@@ -68,6 +68,11 @@ class GraphWatch:
             if inside:
                 inside[-1].direction = "backward"
                 return inside[-1]
+        before = [o.born for o in call.operands if o.bad and o.born] if call is not None else []
+        if before:  # its value is discarded by a mask, its gradient is not
+            first = min(before, key=lambda one: one.order)
+            first.hidden = True
+            return first
         return Beginning(
             "backward",
             call,

@@ -208,13 +208,15 @@ class Listener(TorchFunctionMode):
         for tensor in outputs:
             before = self.known(tensor)
             if before is None or before.version != version(tensor):
-                self._made(tensor, call)
+                self._made(tensor, call, (args, kwargs))
             elif before.call is not None and before not in call.made:
                 call.made.append(before)
             self._own(tensor, call)
 
-    def _made(self, tensor: Any, call: HeardCall) -> None:
+    def _made(self, tensor: Any, call: HeardCall, given: Any) -> None:
         made = figures(tensor)
+        if made.bad and not any(operand.bad for operand in call.operands):
+            self._look_again(tensor, call, given)
         made.version, made.call = version(tensor), call
         made.trained = tensor.requires_grad or any(o.trained for o in call.operands)
         roles = [o.role for o in call.operands if o.role in ("batch", "targets")]
@@ -226,6 +228,14 @@ class Listener(TorchFunctionMode):
         self.keep(tensor, made)
         if call.parent is None and made.trained and made.bad and tensor.numel() == 1:
             self.last = made
+
+    def _look_again(self, made: Any, call: HeardCall, given: Any) -> None:
+        """What a call was given may have been written by what torch does not show, such as NumPy."""
+        tensors = [t for t in tree_leaves(given) if isinstance(t, torch.Tensor)]
+        for place, tensor in enumerate(tensors[: len(call.operands)]):
+            if tensor is not made and figures(tensor).bad:
+                call.operands[place].version = -1
+                call.operands[place] = self._operand(tensor, call)
 
     def _beginning(self, call: HeardCall, made: HeardTensor) -> Beginning | None:
         """Where what is not finite in a result began: in what the call was given, or here."""
