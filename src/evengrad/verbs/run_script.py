@@ -129,6 +129,8 @@ def run_script(
         except GuardStopError as error:
             return session.outcome("stopped", stopped=error)
         except Exception as error:
+            if session.stopped is not None and GuardStopError.__name__ in str(error):
+                return session.outcome("stopped", stopped=session.stopped)  # as JAX calls back
             if failure.is_own(error):
                 session.failed(failure.internal("watching this training, and ended it", error))
                 return session.outcome("failed")

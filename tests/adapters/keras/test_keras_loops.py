@@ -386,3 +386,114 @@ def test_layers_that_add_the_loss_and_steps_of_the_users_own():
         assert found.model == one.name
         assert found.loss.value == pytest.approx(expected, rel=1e-4)
         assert len(found.weights) == 2
+
+
+# --- JAX and PyTorch ---------------------------------------------------------------------------------------
+
+
+def jax_loop(spoiled=None, compiled=True, count=14):
+    """As Keras' guide writes it; the state is the script's own."""
+    import jax
+
+    keras.utils.set_random_seed(3)
+    model, optimizer = network(), keras.optimizers.Adam(1e-2)
+
+    def loss_and_updates(trained, rest, x, y):
+        predicted, rest = model.stateless_call(trained, rest, x, training=True)
+        return LOSS(y, predicted), rest
+
+    grad = jax.value_and_grad(loss_and_updates, has_aux=True)
+
+    def step(state, x, y):
+        trained, rest, own = state
+        (loss, rest), gradients = grad(trained, rest, x, y)
+        trained, own = optimizer.stateless_apply(own, gradients, trained)
+        return loss, (trained, rest, own)
+
+    step = jax.jit(step) if compiled else step
+    optimizer.build(model.trainable_variables)
+    parts = model.trainable_variables, model.non_trainable_variables, optimizer.variables
+    state = tuple([v.value for v in part] for part in parts)
+    losses = []
+    for x, y in batches(count, spoiled):
+        loss, state = step(state, x, y)
+        losses.append(float(loss))
+    return losses, [np.array(v) for v in (*state[0], *state[2])]
+
+
+def torch_loop(spoiled=None, count=14, **_):
+    import torch
+
+    keras.utils.set_random_seed(3)
+    model, optimizer = network(), keras.optimizers.Adam(1e-2)
+    losses = []
+    for x, y in batches(count, spoiled):
+        loss = LOSS(torch.as_tensor(y), model(x, training=True))
+        model.zero_grad()
+        loss.backward()
+        gradients = [v.value.grad for v in model.trainable_variables]
+        with torch.no_grad():
+            optimizer.apply(gradients, model.trainable_variables)
+        losses.append(loss.item())
+    return losses, values(model, optimizer)
+
+
+others = pytest.mark.skipif(BACKEND == "tensorflow", reason="the tests above are TensorFlow's")
+other = {"jax": jax_loop, "torch": torch_loop}.get(BACKEND)
+KINDS = [True, False] if BACKEND == "jax" else [False]
+
+
+@others
+@pytest.mark.parametrize("compiled", KINDS)
+def test_watching_changes_no_bit_on_other_backends(compiled, tmp_path):
+    losses, weights = other(compiled=compiled)
+    (again, after), session, (run,) = watched(lambda: other(compiled=compiled), tmp_path)
+    assert not session.errors
+    assert losses == again
+    assert_same(weights, after)
+    assert run.steps["step"].tolist() == list(range(14))
+    np.testing.assert_allclose(run.steps["loss"], losses, rtol=1e-5)
+    assert np.isfinite(run.steps["norm"]).all()
+    assert run.subject.model == "model"
+
+
+@others
+@pytest.mark.parametrize("compiled", KINDS)
+def test_a_nan_is_held_back_on_other_backends(compiled, tmp_path):
+    (_, after), session, (run,) = watched(
+        lambda: other(6, compiled=compiled), tmp_path, guard="skip:3"
+    )
+    assert not session.errors
+    assert finite(after)
+    assert not run.steps["applied"][6]
+    assert not finite(other(6, compiled=compiled)[1])
+
+
+@others
+def test_a_first_step_is_checked_on_other_backends():
+    losses, _ = other()
+    found = checked(other)
+    assert found.batch_size == 8
+    assert found.loss.value == pytest.approx(losses[0], rel=1e-3)
+    assert len(found.weights) == 6
+    assert all(w.gradient is not None for w in found.weights)
+    assert found.optimizer.name == "Adam"
+
+
+@others
+def test_a_broken_watch_lets_other_backends_go_on(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("broken on purpose")
+
+    losses, weights = other()
+    if BACKEND == "jax":
+        from evengrad.adapters.keras.tap import loop_jax
+
+        monkeypatch.setattr(loop_jax, "passes", broken)
+    else:
+        from evengrad.adapters.keras.tap.tap_torch import TorchTap
+
+        monkeypatch.setattr(TorchTap, "look", broken)
+    (again, after), _, _ = watched(other, tmp_path)
+    assert losses == again
+    assert_same(weights, after)

@@ -71,6 +71,7 @@ class Calls:
     def hear(self, patches: Patches) -> None:
         """From now on, until the patches are undone."""
         patches.wrap(keras.Model, "__call__", self._calling)
+        patches.wrap(keras.Model, "stateless_call", self._calling_stateless)
         patches.wrap(keras.losses.Loss, "__call__", self._losing)
         for cls in (keras.Model, keras.losses.Loss):
             compat.leave_unconverted(vars(cls)["__call__"])
@@ -105,6 +106,18 @@ class Calls:
                     called.outputs = original(model, *args, **kwargs)
             self.models.append(called)
             return called.outputs
+
+        return call
+
+    def _calling_stateless(self, original: Any) -> Any:
+        @wraps(original)
+        def call(model: Any, *args: Any, **kwargs: Any) -> Any:
+            if getattr(self._local, "inside", False) or len(args) < 3:
+                return original(model, *args, **kwargs)
+            with self.paused():
+                found = original(model, *args, **kwargs)
+            self.models.append(CalledModel(model, args[2], kwargs.get("training"), found[0]))
+            return found
 
         return call
 

@@ -37,11 +37,15 @@ class Loops:
         self._recent: deque[Differentiated] = deque(maxlen=8)
         self._scaled: deque[LossScaled] = deque(maxlen=8)
         self._compiled: list[bool] = []
+        self._inside: list[Any] = []  # optimizers in LossScaleOptimizers that step now
         self._alone: dict[int, WatchedLoop] = {}  # those that have heard a loss of nobody else
         hearing.differentiated.append(self._differentiated)
         hearing.scaled.append(self._scaled.append)
         LoopFacts(hearing, self._tell)
-        if keras.backend.backend() != "jax":
+        if keras.backend.backend() == "jax":
+            for cls in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer):
+                patches.wrap(cls, "stateless_apply", self._stepping_jax)
+        else:
             for cls in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer):
                 patches.wrap(cls, "apply", self._stepping)
                 compat.leave_unconverted(vars(cls)["apply"])
@@ -76,9 +80,26 @@ class Loops:
 
         return apply
 
+    def _stepping_jax(self, original: Any) -> Any:
+        @wraps(original)
+        def stateless_apply(optimizer: Any, state: Any, grads: Any, trained: Any) -> Any:
+            given = list(state), list(grads), list(trained)
+            if id(optimizer) not in self.loops and not self._passes(optimizer):
+                self._start(optimizer, compat.trained_by(optimizer))
+            loop: Any = self.loops.get(id(optimizer))
+            if loop is None or not loop.on or "apply" in vars(optimizer):
+                return original(optimizer, *given)
+            self._inside.append(getattr(optimizer, "inner_optimizer", None))
+            try:
+                return loop.step(lambda: original(optimizer, *given), *given)
+            finally:
+                self._inside.pop()
+
+        return stateless_apply
+
     def _passes(self, optimizer: Any) -> bool:
         """Whether it is watched already, by whomever, or never will be."""
-        mine = id(optimizer) in self._unwatched
+        mine = id(optimizer) in self._unwatched or any(o is optimizer for o in self._inside)
         return mine or is_copy(optimizer) or "apply" in vars(optimizer) or self.session.closed
 
     def _start(self, optimizer: Any, variables: list[Any]) -> None:
@@ -95,9 +116,7 @@ class Loops:
         with native.outside(), self._hearing.paused():
             if not optimizer.built:
                 optimizer.build(variables)
-            loop = WatchedLoop(
-                optimizer, variables, session.settings, session.watching, session.script
-            )
+            loop = _kind()(optimizer, variables, session.settings, session.watching, session.script)
             before = self.loops.get(id(optimizer))
             loop.put_on(None if before is None else before.watching)
         self.loops[id(optimizer)] = loop
@@ -167,3 +186,11 @@ class Loops:
                     stopped = stopped or error
         if stopped is not None:
             raise stopped
+
+
+def _kind() -> type[WatchedLoop]:
+    if keras.backend.backend() != "jax":
+        return WatchedLoop
+    from evengrad.adapters.keras.tap.loop_jax import WatchedLoopInJax
+
+    return WatchedLoopInJax

@@ -46,9 +46,7 @@ def differentiating(patches: Patches, heard: Heard) -> None:
     elif backend == "jax":
         _by_function(patches, heard)
     else:
-        from evengrad.adapters.keras.tap.tap_torch import before_backward
-
-        before_backward(patches, lambda loss: heard(lambda: Differentiated(loss, (), ())))
+        _by_backward(patches, lambda loss: heard(lambda: Differentiated(loss, (), ())))
 
 
 def _by_tape(patches: Patches, heard: Heard) -> None:
@@ -100,6 +98,20 @@ def _by_function(patches: Patches, heard: Heard) -> None:
 
     patches.wrap(jax, "value_and_grad", lambda original: making(original, True))
     patches.wrap(jax, "grad", lambda original: making(original, False))
+
+
+def _by_backward(patches: Patches, heard: Callable[[Any], None]) -> None:
+    import torch
+
+    def making(original: Any) -> Any:
+        @wraps(original)
+        def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+            heard(tensor)
+            return original(tensor, *args, **kwargs)
+
+        return backward
+
+    patches.wrap(torch.Tensor, "backward", making)
 
 
 def _flat(structure: Any) -> tuple[Any, ...]:

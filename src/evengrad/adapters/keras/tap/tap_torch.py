@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
 import torch
 from keras import ops
 
-from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.tap.arithmetic import more
 from evengrad.adapters.keras.tap.ring import HostRing
@@ -88,17 +85,3 @@ class TorchTap(KerasTap):
             rest[:, places] = host[1:]
             rest[0] /= scale
         return read, rest
-
-
-def before_backward(patches: Patches, heard: Callable[[Any], None]) -> None:
-    """Be told of each tensor whose ``backward`` is called."""
-
-    def making(original: Any) -> Any:
-        @wraps(original)
-        def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-            heard(tensor)
-            return original(tensor, *args, **kwargs)
-
-        return backward
-
-    patches.wrap(torch.Tensor, "backward", making)
