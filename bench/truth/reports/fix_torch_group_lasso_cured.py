@@ -3,9 +3,10 @@
 # source: ShichenLiu/CondenseNet#19 (group lasso, weights turn NaN), pytorch#6394
 # names: sqrt|epsilon
 """Digits with a group lasso over the filters of every layer, to prune those that fall to nothing."""
+
 import torch
-import torch.nn as nn
 from sklearn.datasets import load_digits
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 torch.manual_seed(3)
@@ -32,8 +33,13 @@ def group_lasso(model):
 
 
 net = nn.Sequential(
-    nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-    nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 16, 10),
+    nn.Conv2d(1, 16, 3, padding=1),
+    nn.ReLU(),
+    nn.MaxPool2d(2),
+    nn.Conv2d(16, 32, 3, padding=1),
+    nn.ReLU(),
+    nn.Flatten(),
+    nn.Linear(32 * 16, 10),
 )
 net.apply(init_weights)
 optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
