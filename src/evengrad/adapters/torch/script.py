@@ -30,7 +30,7 @@ from evengrad.adapters.torch.tap.subject import names_of
 from evengrad.adapters.torch.tap.undo import update_fact
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.values.fact import Fact, Where
-from evengrad.values.probe import Optimizer, Probe
+from evengrad.values.probe import Loss, Optimizer, Probe
 
 
 def arm(session: Session, *, followed: bool = True) -> Armed:
@@ -52,6 +52,7 @@ class _FirstStep:
         self.session = session
         self.measurement: Measurement | None = None
         self.unseen: CannotCheckError | None = None  # a backward of something not recorded
+        self.value = math.nan  # of the last loss
         self.fault: Exception | None = None  # our own; or the script's, whose backward then says so
         self.active = True
         self.copying = False
@@ -111,11 +112,36 @@ class _FirstStep:
         return init
 
     def _seen(
-        self, _one: Stepper | None, kind: str, place: Where | None, values: dict[str, Any]
+        self, one: Stepper | None, kind: str, place: Where | None, values: dict[str, Any]
     ) -> None:
         """A fact of the loop, for the probe."""
         if kind != "accumulation_undivided":  # whether it matters only the rate tells
             self.facts.append(Fact(kind, place, 0, values))
+        if kind == "weights_unreached" and not values["steps"]:  # backward() is about to fail
+            self._without_measurement(None if one is None else one.optimizer)
+
+    def _without_measurement(self, optimizer: torch.optim.Optimizer | None) -> None:
+        """No gradient leaves the loss, so that nothing can be measured, and it was seen why."""
+        reached = [fact for fact in self.facts if fact.kind == "weights_unreached"]
+        if not reached:
+            return
+        self.session.deliver(
+            Probe(
+                frontend="torch",
+                backend="torch",
+                versions=(f"torch {torch.__version__}",),
+                model=str(reached[0].values["model"]),
+                batch_size=0,
+                inputs=(),
+                outputs=(),
+                operations=(),
+                weights=(),
+                loss=Loss("loss", self.value),
+                optimizer=None if optimizer is None else describe(optimizer),
+                notes=("no gradient leaves the loss: nothing could be measured",),
+                facts=tuple(self.facts),
+            )
+        )
 
     def _compile_later(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Compiled code hides its calls: until the probe is taken the same model runs eagerly."""
@@ -153,6 +179,7 @@ class _FirstStep:
 
     def _backward(self, loss: torch.Tensor) -> None:
         """The first backward of a loss made from recorded calls; later ones only accumulate."""
+        self.value = float(loss.detach().double().mean())
         if not self.active or self.measurement is not None or not loss.requires_grad:
             return
         if loss.numel() != 1:
@@ -191,11 +218,12 @@ class _FirstStep:
         """The gradients of the first step are there."""
         if not self.active or self.copying:
             return
-        if self.measurement is None:
-            self._give_up()
-            return
         if self.loop is not None:
             self.loop.only_step(optimizer)
+        if self.measurement is None:
+            self._without_measurement(optimizer)
+            self._give_up()
+            return
         self.copying = True  # the copy's own step comes through this hook, too
         notes: tuple[str, ...] = ()
         updates: dict[int, float] = {}
@@ -216,12 +244,11 @@ class _FirstStep:
 
     def _accumulated(self, probe: Probe, optimizer: torch.optim.Optimizer | None) -> None:
         """Undivided losses whose sum is too much for the rate, and whose mean is not."""
-        if self.loop is None:
+        rate = probe.rate
+        if self.loop is None or rate is None or optimizer is None:
             return
-        count, rate = self.loop.pieces, probe.rate
-        if count < 2 or rate is None or optimizer is None:
-            return
-        if rate.learning_rate / count < rate.critical < rate.learning_rate:
+        count = self.loop.pieces
+        if count > 1 and rate.learning_rate / count < rate.critical < rate.learning_rate:
             values = {
                 "optimizer": shown(optimizer),
                 "count": count,

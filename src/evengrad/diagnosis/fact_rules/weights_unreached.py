@@ -166,6 +166,9 @@ def _evidence(fact: Fact, gone: str) -> Iterable[str]:
     if values["cut"]:
         why = _WORDS.get(values["kind"], f"{values['kind']} gives a value without its gradient")
         yield f"{values['cut']}: {why}"
+    if not values["steps"]:
+        yield f"backward() fails at {values['backward']}: the loss does not require a gradient"
+        return
     steps = count(values["steps"], "step")
     whose = f"weight of {values['model']}" if values.get("part") else "weight"
     yield f"the gradient of every {whose} {gone} in each of {steps} of {values['optimizer']}"

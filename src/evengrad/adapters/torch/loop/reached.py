@@ -61,7 +61,9 @@ class Reaching(Watcher):
 
     def backward_begins(self, loss: Any, _known: Sequence[Stepper]) -> None:
         """Which cuts lie before it."""
-        if getattr(loss, "requires_grad", False):
+        if isinstance(loss, torch.Tensor) and not loss.requires_grad:
+            self._dead_end(loss, _known)
+        elif isinstance(loss, torch.Tensor):
             self._roots |= leaves([loss])
             self._cuts += [cut for cut in self._hearer.before(loss) if cut not in self._cuts]
 
@@ -122,6 +124,29 @@ class Reaching(Watcher):
         self._hearer.stop()
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _dead_end(self, loss: Any, known: Sequence[Stepper]) -> None:
+        """A loss without any gradient: torch is about to raise its error."""
+        behind = self._hearer.before(loss)
+        ends = [*behind, *reversed(self._hearer.left)]
+        for one in known:
+            own = {id(p) for p in one.parameters}
+            cut = next((c for c in ends if c.behind & own), None)
+            if cut is None or id(one) in self._told:
+                continue
+            self._told.add(id(one))
+            values = {
+                "optimizer": one.name,
+                "model": _models(one),
+                "steps": 0,
+                "backward": str(where() or ""),
+                "made": str(one.made or ""),
+                "none": True,
+                "kind": cut.kind,
+                "cut": str(cut.place or ""),
+                "part": False,
+            }
+            self.report(one, "weights_unreached", cut.place or where(), values)
 
     def _lost(self, one: Stepper) -> bool:
         way = self._ways.get(id(one))
