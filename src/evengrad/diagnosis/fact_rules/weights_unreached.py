@@ -27,7 +27,6 @@ from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import Frontend
-from evengrad.values.wording import count
 
 CODE = "EG913"
 FACT = "weights_unreached"
@@ -169,9 +168,9 @@ def _evidence(fact: Fact, gone: str) -> Iterable[str]:
     if not values["steps"]:
         yield f"backward() fails at {values['backward']}: the loss does not require a gradient"
         return
-    steps = count(values["steps"], "step")
+    steps = "the first step" if values["steps"] == 1 else f"each of {values['steps']} steps"
     whose = f"weight of {values['model']}" if values.get("part") else "weight"
-    yield f"the gradient of every {whose} {gone} in each of {steps} of {values['optimizer']}"
+    yield f"the gradient of every {whose} {gone} in {steps} of {values['optimizer']}"
     if values["backward"]:
         yield f"the backward pass before it: {values['backward']}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +32,13 @@ class Cut:
         kind: what cuts: "detach", ".data", "no_grad", or the function's name.
         place: the user's line.
         behind: ids of the weights that no gradient reaches by this way.
+        number: of the cut, in their order.
     """
 
     kind: str
     place: Where | None
     behind: frozenset[int]
+    number: int = 0
 
 
 class CutHearer:
@@ -46,6 +49,7 @@ class CutHearer:
     def __init__(self) -> None:
         self.left: list[Cut] = []
         self._on: ThreadMode | None = None
+        self._count = itertools.count()
         self._cuts: dict[tuple[str, Where | None], Cut] = {}
         self._table: MutableMapping[Any, Any] = tensor_table()
 
@@ -67,10 +71,9 @@ class CutHearer:
         """A step is over: nothing of it is followed any more."""
         self._cuts, self._table = {}, tensor_table()
 
-    def before(self, loss: Any) -> frozenset[Cut]:
-        """The cuts that this value has come through."""
-        found: frozenset[Cut] = self._table.get(loss, frozenset())
-        return found
+    def before(self, loss: Any) -> list[Cut]:
+        """The cuts that this value has come through, in their order."""
+        return sorted(self._table.get(loss, ()), key=lambda cut: cut.number)
 
     def hear_call(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
         """A call was made."""
@@ -96,9 +99,11 @@ class CutHearer:
             or name.startswith(("new_", "requires_"))
         ):
             return
-        for out in _tensors(result):
+        outs = list(_tensors(result))
+        cuts = bool(alive) and not any(out.requires_grad for out in outs)
+        for out in outs:
             found = come
-            if alive and not out.requires_grad and (cut := self._cut(function, name, alive)):
+            if cuts and (cut := self._cut(function, name, alive)):
                 found = come | {cut}
             if found:
                 self._table[out] = found
@@ -117,7 +122,7 @@ class CutHearer:
         if known is None and len(self._cuts) >= _MOST:
             return None
         if known is None:
-            known = self._cuts[kind, place] = Cut(kind, place, behind)
+            known = self._cuts[kind, place] = Cut(kind, place, behind, next(self._count))
         known.behind = behind
         return known
 

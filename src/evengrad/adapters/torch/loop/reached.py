@@ -114,7 +114,7 @@ class Reaching(Watcher):
         way = self._ways.setdefault(id(one), _Way())
         way.names, way.own = _models(one), frozenset(id(p) for p in one.parameters)
         if not gradients(one.parameters) and not way.made and not sharded(one.parameters):
-            way.steps, way.lost = _ENOUGH, way.last
+            way.steps, way.lost = 1, way.last
         elif not sharded(one.parameters):
             way.reached = True
             self._see_parts(one, way)
@@ -128,7 +128,7 @@ class Reaching(Watcher):
     def _dead_end(self, loss: Any, known: Sequence[Stepper]) -> None:
         """A loss without any gradient: torch is about to raise its error."""
         behind = self._hearer.before(loss)
-        ends = [*behind, *reversed(self._hearer.left)]
+        ends = [*reversed(behind), *reversed(self._hearer.left)]
         for one in known:
             own = {id(p) for p in one.parameters}
             cut = next((c for c in ends if c.behind & own), None)
@@ -185,8 +185,8 @@ class Reaching(Watcher):
 
     @property
     def _ends(self) -> list[Cut]:
-        """Cuts before a loss, then the values that left torch, the last one first."""
-        return [*self._cuts, *reversed(self._hearer.left)]
+        """Cuts before a loss, then the values that left torch; of each the last one, nearest to it, first."""
+        return [*reversed(self._cuts), *reversed(self._hearer.left)]
 
     def _see_parts(self, one: Stepper, way: _Way) -> None:
         """Weights that no loss has reached, though what was made of them was cut off or left torch."""
