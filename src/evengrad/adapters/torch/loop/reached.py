@@ -54,6 +54,7 @@ class Reaching(Watcher):
         self._cuts: list[Cut] = []
         self._roots: set[int] = set()  # leaves that some loss has reached
         self._told: set[int] = set()
+        self._backwards = False
 
     def made(self, _one: Stepper) -> None:
         """Hear the calls of its first steps."""
@@ -69,6 +70,7 @@ class Reaching(Watcher):
 
     def backward_ended(self, _loss: Any, known: Sequence[Stepper]) -> None:
         """Whom it has reached."""
+        self._backwards = True
         place = where()
         for one in known:
             way = self._ways.setdefault(id(one), _Way())
@@ -113,6 +115,8 @@ class Reaching(Watcher):
         """Judge by the step that is about to be made, alone."""
         way = self._ways.setdefault(id(one), _Way())
         way.names, way.own = _models(one), frozenset(id(p) for p in one.parameters)
+        if not self._backwards:
+            return
         if not gradients(one.parameters) and not way.made and not sharded(one.parameters):
             way.steps, way.lost = 1, way.last
         elif not sharded(one.parameters):
@@ -150,7 +154,7 @@ class Reaching(Watcher):
 
     def _lost(self, one: Stepper) -> bool:
         way = self._ways.get(id(one))
-        if way is None or way.reached or id(one) in self._told:
+        if way is None or way.reached or id(one) in self._told or not self._backwards:
             return False
         if way.steps < min(_ENOUGH, one.steps) or not way.steps:
             return False

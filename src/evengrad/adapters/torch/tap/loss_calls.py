@@ -12,7 +12,9 @@ from evengrad.recording.session import Watching
 STEPS = 5
 """How many steps of an optimizer are heard: a mistake of the script is there from the first on (a choice)."""
 
-_listener = LossListener(by_value=True)  # one for all optimizers: what it hears is of the one that steps next
+_listener = LossListener(
+    by_value=True
+)  # one for all optimizers: what it hears is of the one that steps next
 
 
 class LossCalls:
