@@ -17,7 +17,7 @@ def broadcasting(target: Any) -> Fact | None:
     for op in _before(target):
         if op.type in _COMPARING and len(op.inputs) == 2:
             one, other = (_shape(t) for t in op.inputs)
-            if _pairs(one, other):
+            if one is not None and other is not None and _pairs(one, other):
                 reached = [_trained(t) for t in op.inputs]
                 if reached[0] != reached[1]:
                     output, given = (one, other) if reached[0] else (other, one)
@@ -51,9 +51,9 @@ def _shape(tensor: Any) -> list[Any] | None:
     return None if tensor.shape.rank is None else list(tensor.shape)
 
 
-def _pairs(one: list[Any] | None, other: list[Any] | None) -> bool:
+def _pairs(one: list[Any], other: list[Any]) -> bool:
     """A vector of a batch against a column of it. Who pairs on purpose writes the same number of axes."""
-    if one is None or other is None or {len(one), len(other)} != {1, 2}:
+    if {len(one), len(other)} != {1, 2}:
         return False
     vector, column = (one, other) if len(one) == 1 else (other, one)
     return column[1] == 1 and vector[0] != 1 and column[0] != 1 and vector[0] == column[0]
