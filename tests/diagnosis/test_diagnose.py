@@ -1,5 +1,7 @@
 """Folding and ranking of findings."""
 
+from dataclasses import replace
+
 import make
 import pytest
 from recorded import record
@@ -8,7 +10,8 @@ from evengrad.diagnosis.diagnose import diagnose, fold, upstream
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.errors import EvengradError
 from evengrad.recording.reader import load
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.fact import Where
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 
 
 def finding(code, cause, severity=Severity.WARNING, explained_by=()):
@@ -85,3 +88,13 @@ def test_a_loaded_run_and_a_probe_are_diagnosed_alike(tmp_path):
 def test_what_is_neither_is_refused(other):
     with pytest.raises(EvengradError, match=r"a Run \(evengrad\.load\) or a Probe .*, got "):
         diagnose(other)
+
+
+def test_a_birth_is_an_echo_of_the_mistake_in_its_line():
+    line, other = Where("train.py", 7, "ctc(a, b)"), Where("train.py", 9)
+    born = Finding("EG104", "born", Cause.LOSS_HEAD, Severity.ERROR, mistake=True, where=line)
+    born = replace(born, symptom=Symptom.NOT_FINITE)
+    exact = Finding("EG934", "too long", Cause.LOSS_HEAD, Severity.ERROR, mistake=True, where=line)
+    found = fold([born, exact])
+    assert [(f.code, [e.code for e in f.echoes]) for f in found] == [("EG934", ["EG104"])]
+    assert [f.code for f in fold([replace(born, where=other), exact])] == ["EG104", "EG934"]

@@ -9,7 +9,7 @@ from evengrad.diagnosis.catalogue import all_fact_rules, all_rules, all_run_rule
 from evengrad.diagnosis.evidence import evidence
 from evengrad.errors import EvengradError
 from evengrad.values.fact import Fact
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.probe import Frontend, Probe
 from evengrad.values.run import Run
 
@@ -84,6 +84,7 @@ def fold(found: list[Finding]) -> tuple[Finding, ...]:
     roots = [f for f in ranked if not causes.intersection(f.explained_by)]
     mistakes = [f for f in roots if f.mistake and f.severity is Severity.ERROR]
     roots = [f for f in roots if f.mistake] if mistakes else roots
+    roots = [f for f in roots if not _born_of(f, mistakes)]
     echoes: dict[int, list[Finding]] = {index: [] for index in range(len(roots))}
     for finding in ranked:
         if finding in roots:
@@ -99,6 +100,15 @@ def fold(found: list[Finding]) -> tuple[Finding, ...]:
         echoes[home].append(finding)
     folded = [_with_echoes(root, tuple(echoes[index])) for index, root in enumerate(roots)]
     return tuple(sorted(folded, key=_rank))
+
+
+def _born_of(finding: Finding, mistakes: Sequence[Finding]) -> bool:
+    """Whether it is of a NaN that was born in a line with a mistake that explains it."""
+    place = finding.where
+    if finding.symptom is not Symptom.NOT_FINITE or place is None:
+        return False
+    lines = [m.where for m in mistakes if m.symptom is not Symptom.NOT_FINITE and m.where]
+    return any((place.file, place.line) == (line.file, line.line) for line in lines)
 
 
 def upstream(findings: Iterable[Finding]) -> tuple[Finding, ...]:
