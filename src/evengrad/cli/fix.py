@@ -20,6 +20,7 @@ from evengrad.fixing.case import Candidate
 from evengrad.fixing.fix import fix_script
 from evengrad.fixing.outcome import Attempt, Fixing, FixPlan
 from evengrad.fixing.remedies import all_remedies
+from evengrad.fixing.repairs import all_repairs
 from evengrad.fixing.trials import home
 from evengrad.report import fix_html, fix_json
 from evengrad.report.fix_text import attempt_line, render
@@ -144,6 +145,9 @@ _STATUS = {
 def _list() -> None:
     for remedy in all_remedies():
         print(f"{remedy.name:<16}{remedy.title}")
+    print("\nMistakes in the code that are repaired first, where they are found:")
+    for repair in all_repairs():
+        print(f"{repair.name:<18}{repair.title}")
 
 
 def _fix(plan: FixPlan, dask: str | None) -> Fixing:
