@@ -5,8 +5,8 @@
   python -m bench.truth.zoo --half all --write          the tables of docs/truth.md
 
 A check that is kept is asked again with --again, after a change of the rules; a training never is, unless its
-file in the cache is removed. ``--torch PYTHON`` and ``--keras PYTHON`` name the interpreters that have torchvision
-with timm and transformers, and Keras.
+file in the cache is removed. ``--torch PYTHON`` and ``--keras PYTHON`` name the interpreters that have
+torchvision with timm and transformers, and Keras.
 """
 
 from __future__ import annotations
