@@ -80,8 +80,9 @@ def _finding(fact: Fact, title: str, facts: tuple[str, ...], advice: tuple[str, 
 
 def _short(fact: Fact, frontend: Frontend) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     v = fact.values
+    needs = f" that needs {v['characters'] + v['repeats']}" if v["repeats"] else ""
     title = (
-        f"CTC has {v['steps']} time steps for a target of {v['characters']} characters: "
+        f"CTC has {v['steps']} time steps for a target of {v['characters']} characters{needs}: "
         f"{v['short']} of {v['batch']} targets are too long for their inputs"
     )
     repeats = f", {v['repeats']} of them between equal characters" if v["repeats"] else ""
