@@ -254,11 +254,16 @@ class Run(Displayed):
 
     @property
     def without_loss(self) -> npt.NDArray[np.bool_]:
-        """Which steps have a loss that is NaN or infinite; a NaN that only was not seen is none."""
+        """Which steps have a loss that is NaN or infinite. A NaN that only was not seen is none, nor what a
+        loss scaler skips now and then, up to a tenth of all steps.
+        """
         loss = self.steps["loss"]
         seen = np.cumsum(~np.isnan(loss)) > 0
         seen |= any(fact.kind == "loss_not_finite" for fact in self.facts)
         found: npt.NDArray[np.bool_] = ~np.isfinite(loss) & seen
+        applied = self.steps["applied"] > 0
+        if 10 * (found & ~applied).sum() <= len(loss):
+            found &= applied
         return found
 
     @property

@@ -55,9 +55,16 @@ class Script:
     throughout: bool = False
 
     def inquire(self, step: int, seconds: float) -> Fact | None:
-        """Run it again up to this step; None where it may not, or nothing was found."""
+        """Run it again up to this step; None where it may not, nothing was found, or Ctrl-C ends the search."""
         if self.rerun is False:
             return None
+        try:
+            return self._inquire(step, seconds)
+        except KeyboardInterrupt:
+            self.say("not looking any further")
+            return None
+
+    def _inquire(self, step: int, seconds: float) -> Fact | None:
         return inquire(
             self.target,
             self.arguments,

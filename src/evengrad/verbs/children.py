@@ -46,10 +46,9 @@ def run_child(
         with suppress(subprocess.TimeoutExpired):
             process.wait(limit)
     finally:
-        with suppress(OSError):
-            os.killpg(
-                process.pid, signal.SIGKILL
-            )  # also what it has begun, such as loaders' workers
+        if hasattr(os, "killpg"):  # also what it has begun, such as loaders' workers
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.wait()
         if process.stdin is not None:
