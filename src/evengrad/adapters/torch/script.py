@@ -67,7 +67,7 @@ class _FirstStep:
         self.loop = Loop(self._seen, lambda _: None) if followed else None
         # Before the recorder leaves: function modes are a stack.
         if self.loop is not None:
-            self.patches.on_undo(self.loop.off)
+            self.patches.on_undo(self.loop.close)
         self.patches.on_undo(register_optimizer_step_pre_hook(self._step).remove)
         self.patches.wrap(torch.autograd, "backward", self._direct_backward)
         self.patches.wrap(torch.amp.GradScaler, "scale", self._noting_scale)

@@ -70,6 +70,9 @@ class Loop:
             self._accumulating,
         )
         self._patches = Patches()
+        self._always = Patches()  # between two trainings, too
+        self._always.wrap(torch.nn.Module, "load_state_dict", self._load)
+        self._always.wrap(torch.nn.Module, "__setstate__", self._restore)
         self._on = False
         self._broken = False
         self._inside = False
@@ -115,7 +118,12 @@ class Loop:
                 known = list(self._known.values())
                 for watcher in self._watchers:
                     watcher.ended(known)
+        self.close()
+
+    def close(self) -> None:
+        """Take everything off."""
         self.off()
+        self._always.undo()
 
     def break_off(self, error: Exception) -> None:
         """Something of ours went wrong."""
@@ -174,7 +182,6 @@ class Loop:
         wrap(torch.autograd, "backward", self._several)
         wrap(torch.optim.Optimizer, "zero_grad", self._zero)
         wrap(torch.nn.Module, "zero_grad", self._zero)
-        wrap(torch.nn.Module, "load_state_dict", self._load)
         wrap(torch.nn.Module, "__setattr__", self._replace)
         wrap(torch.amp.GradScaler, "scale", self._scale)
         wrap(torch.amp.GradScaler, "unscale_", self._unscale)
@@ -241,6 +248,17 @@ class Loop:
             return original(module, *args, **kwargs)
 
         return load_state_dict
+
+    def _restore(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """What is copied or unpickled has its weights from there."""
+
+        def setstate(module: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(module, *args, **kwargs)
+            with _Safe(self):
+                self._holding.loads(module)
+            return result
+
+        return setstate
 
     def _replace(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def setattr_(owner: Any, name: str, value: Any) -> None:
