@@ -42,9 +42,9 @@ def facts_of(model: Any, batch: Any) -> tuple[Fact, ...]:
     given to it.
     """
     heard = HeardLosses()
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(tuple(batch))
-    x, y, weight = (keras.tree.map_structure(_tensor, part) for part in (x, y, weight))
     try:
+        parts = keras.utils.unpack_x_y_sample_weight(tuple(batch))
+        x, y, weight = (keras.tree.map_structure(_tensor, part) for part in parts)
         with untouched(model), keras.StatelessScope(), hearing_losses(heard):
             compat.compute_loss(model, x, y, model(x, training=True), weight)
     except Exception:  # what the loss cannot take was heard before it was called
