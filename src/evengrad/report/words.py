@@ -48,6 +48,8 @@ def growth(probe: Probe, split: Budget) -> str:
     total = split.total
     if probe.outputs and all(port.norm == 0.0 for port in probe.outputs):
         return "No gradient leaves the loss: it is exactly 0 at the output."
+    if not probe.operations:
+        return "The operations between input and output were not measured."
     if not split.profile:
         return "No gradient passes any operation between input and output."
     if math.isnan(total) or total == math.inf:

@@ -212,7 +212,7 @@ def test_a_loop_of_the_scripts_own_is_measured_before_it_trains(session):
     assert found.optimizer.name == "SGD"
     assert [w.gradient.rms for w in found.weights] == pytest.approx([1.0] * len(gradients))
     assert [w.update for w in found.weights] == pytest.approx([0.1] * len(gradients), rel=1e-4)
-    assert "not measured" in found.notes[0]
+    assert "could not be measured" in found.notes[0]
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

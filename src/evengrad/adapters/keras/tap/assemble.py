@@ -25,6 +25,10 @@ from evengrad.values.probe import Input, Loss, Probe, Weight
 from evengrad.values.summary import column_rms, summarise
 
 log = logging.getLogger("evengrad")
+_UNSEEN = (
+    "the operations between the inputs and the loss could not be measured: the loop is the script's own",
+    "the largest stable learning rate is not known: the loop's loss cannot be computed again",
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +57,7 @@ class Assembly:
         if whole is not None:
             return whole
         divided = loss_scale(event.optimizer)
-        notes = [self._unseen()]
+        notes = list(_UNSEEN)
         called = self._called()
         return Probe(
             frontend="keras",
@@ -104,12 +108,6 @@ class Assembly:
         if self.scaled is not None:
             return self.scaled.loss
         return None if self.differentiated is None else self.differentiated.target
-
-    def _unseen(self) -> str:
-        return (
-            "the operations between the inputs and the loss were not measured, because the loop is the "
-            "script's own; the learning rate was not checked, because its loss cannot be computed again"
-        )
 
     def _called(self) -> CalledModel | None:
         """The call that the loss hangs on first: of a model that holds the weights."""

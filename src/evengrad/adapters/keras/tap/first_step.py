@@ -165,7 +165,7 @@ class FirstSteps:
         rest = [p for p in probes if p is not chosen]
         told = tuple(
             f"the script steps {len(probes)} optimizers; this is the first step of that of {chosen.model}, and "
-            f"the gradients of {p.model} ({_name(p)}) are {'finite' if _fine(p) else 'not finite'}, too"
+            f"the gradients of {p.model} ({_name(p)}) are {'finite' if _fine(p) else 'not finite'}"
             for p in rest
         )
         self._delivered = True
