@@ -1,12 +1,14 @@
 """Mistakes in a script, repaired in its text: by facts as adapters give them."""
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from evengrad.fixing import repairs
 from evengrad.fixing.patch.script.diff import unified
 from evengrad.values.fact import Fact, Where
+from evengrad.verbs.host import execute
 
 
 def ways(source, fact, code="", line=0, **values):
@@ -403,3 +405,12 @@ def test_every_repair_is_of_a_fact_and_says_what_it_does():
     for repair in repairs.all_repairs():
         assert repair.title.endswith(".")
         assert repair.fact
+
+
+def test_a_repaired_script_shows_its_own_lines(tmp_path, monkeypatch):
+    """AutoGraph compiles what ``inspect`` gives it: with the old text the mistake would run again."""
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text("def f():\n    return 1\n")
+    new = "import inspect\n\n\ndef f():\n    return 2\n\n\nseen.append(inspect.getsource(f))\n"
+    execute("train.py", False, "seen = []\n" + new + "open('seen', 'w').write(seen[0])\n")
+    assert Path("seen").read_text() == "def f():\n    return 2\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
+import linecache
 import os
 import runpy
 import sys
@@ -179,10 +180,16 @@ def _execute_source(target: str, module: bool, source: str | None, function: str
     sys.modules[name] = main
     try:
         code = Path(file).read_bytes() if source is None else source
+        if source is not None:
+            # Whoever asks for a line, as AutoGraph does, gets what runs; without a time it stays there.
+            lines = source.splitlines(keepends=True)
+            linecache.cache[file] = (len(source), None, lines, file)
         exec(compile(code, file, "exec"), main.__dict__)
         if function is not None:
             main.__dict__[function]()
     finally:
+        if source is not None:
+            linecache.cache.pop(file, None)
         if before is None:
             del sys.modules[name]
         else:
