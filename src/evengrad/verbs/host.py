@@ -176,20 +176,22 @@ def _execute_source(target: str, module: bool, source: str | None, function: str
     main = ModuleType(name)
     main.__dict__.update(__file__=file, __spec__=spec, __builtins__=builtins)
     main.__package__ = None if spec is None else spec.parent
-    before = sys.modules.get(name)
+    before, spelt = sys.modules.get(name), file
     sys.modules[name] = main
     try:
         code = Path(file).read_bytes() if source is None else source
         if source is not None:
-            # Whoever asks for a line, as AutoGraph does, gets what runs; without a time it stays there.
+            # Whoever asks for a line, as AutoGraph does, gets what runs. AutoGraph reads a module's file anew
+            # where its name is that of the code: so the code has another spelling of it.
             lines = source.splitlines(keepends=True)
-            linecache.cache[file] = (len(source), None, lines, file)
-        exec(compile(code, file, "exec"), main.__dict__)
+            spelt = os.path.join(os.path.dirname(os.path.abspath(file)), os.curdir, Path(file).name)
+            linecache.cache[spelt] = (len(source), None, lines, spelt)
+        exec(compile(code, spelt, "exec"), main.__dict__)
         if function is not None:
             main.__dict__[function]()
     finally:
         if source is not None:
-            linecache.cache.pop(file, None)
+            linecache.cache.pop(spelt, None)
         if before is None:
             del sys.modules[name]
         else:
