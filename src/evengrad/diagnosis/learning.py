@@ -22,6 +22,7 @@ from evengrad.diagnosis.readings import (
 )
 from evengrad.values.finding import Cause
 from evengrad.values.run import Floats, Run
+from evengrad.values.wording import layers, percent
 
 Z99 = 2.33
 UNEXPLAINED = 200
@@ -30,6 +31,7 @@ RAW = 10.0
 """Root mean square of inputs from which they count as not normalised, as for EG601."""
 _STRETCH, _SURELY, _BETTER, _MARGIN = 5, 5.0, 0.8, 0.98  # of ``collapsed``: see EG811
 _WELL = 0.75  # of the baseline, or of the first losses: below it a training does well
+_MOSTLY = 0.5  # of the weights
 _FASTEST, _SLOWEST = 0.1, 1e-5  # rms(update) / rms(weights)
 
 
@@ -173,7 +175,26 @@ def reason(run: Run) -> Reason:
         rate = _rate(run)
         more = "" if math.isnan(rate) else f" from {rate:g} to {10 * rate:g}"
         return Reason(Cause.LEARNING_RATE, fact, (f"raise the learning rate{more}, and see",))
+    if (frozen := _frozen(run)) is not None:
+        return frozen
     return Reason(Cause.INPUT_DATA, fact, _look(), known=False)
+
+
+def _frozen(run: Run) -> Reason | None:
+    """Most of the model is not to be trained, and what is does not learn the task."""
+    share = float(run.seen.get("frozen") or 0.0)
+    if share <= _MOSTLY:
+        return None
+    trained = tuple(dict.fromkeys(tensor.layer for tensor in run.subject.tensors))
+    fact = f"{percent(share)} of the model's weights are frozen; only {layers(trained)} trains"
+    thaw = {
+        "torch": "parameter.requires_grad_(True), before the optimizer is made",
+        "keras": "layer.trainable = True, before compile()",
+    }[run.subject.frontend]
+    words = (
+        f"unfreeze what is to learn the task, the layer that gives the outputs above all: {thaw}"
+    )
+    return Reason(Cause.ARCHITECTURE, (fact,), (words,))
 
 
 def raw_inputs(run: Run) -> Reason | None:

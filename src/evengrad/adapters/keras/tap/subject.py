@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,3 +110,16 @@ def _optimizer_state(optimizer: Any, names: dict[int, str]) -> dict[str, Any]:
 
 def _array(variable: Any) -> Any:
     return np.array(ops.convert_to_numpy(variable))
+
+
+def frozen_share(model: Any) -> float:
+    """The share of the elements of a model's weights whose layer is not to be trained, 0 to 1. What no layer
+    ever trains, such as moving statistics, does not count.
+    """
+    frozen = {
+        id(v) for layer in compat.layers_of(model) for v in layer.weights if not layer.trainable
+    }
+    frozen -= {id(v) for v in model.trainable_variables}
+    size = sum(math.prod(v.shape) for v in model.trainable_variables)
+    still = sum(math.prod(v.shape) for v in model.weights if id(v) in frozen)
+    return still / (still + size) if still + size else 0.0

@@ -22,7 +22,7 @@ from evengrad.adapters.keras.tap.fitting import Fitting
 from evengrad.adapters.keras.tap.lesson import KerasLesson
 from evengrad.adapters.keras.tap.ring import AnyRing, HostRing, Ring, RingRow, RingStatus
 from evengrad.adapters.keras.tap.snapshot import KerasSnapshot, figures, small_rest
-from evengrad.adapters.keras.tap.subject import box_of, subject_of, watched_variables
+from evengrad.adapters.keras.tap.subject import box_of, frozen_share, subject_of, watched_variables
 from evengrad.adapters.keras.tap.tap import KerasTap
 from evengrad.errors import EvengradError
 from evengrad.recording import guard as guards
@@ -119,6 +119,7 @@ class Watched:
         if watching is None or watching is not self.watching:
             self._restart()
             self.watching = watching or self._begin(self.subject)
+            self.watching.seen(frozen=frozen_share(self.model))
         self.ring.put_in()
         self.access = access_to(self.model)
         self._show = saving.hide(

@@ -100,3 +100,10 @@ def _owners(module: nn.Module) -> Iterator[nn.Module]:
 
 def _has(thing: Any, module: nn.Module) -> bool:
     return issubclass(type(thing), nn.Module) and any(m is module for m in thing.children())
+
+
+def frozen_share(roots: Iterable[nn.Module]) -> float:
+    """The share of the elements of these modules' parameters that require no gradient, 0 to 1."""
+    every = {id(p): p for root in roots for p in root.parameters()}.values()
+    size = sum(p.numel() for p in every)
+    return sum(p.numel() for p in every if not p.requires_grad) / size if size else 0.0
