@@ -31,6 +31,7 @@ RAW = 10.0
 """Root mean square of inputs from which they count as not normalised, as for EG601."""
 _STRETCH, _SURELY, _BETTER, _MARGIN = 5, 5.0, 0.8, 0.98  # of ``collapsed``: see EG811
 _WELL = 0.75  # of the baseline, or of the first losses: below it a training does well
+_WORSE = 1.5  # times the loss of the first step: more than batches differ by
 _MOSTLY = 0.5  # of the weights
 _FASTEST, _SLOWEST = 0.1, 1e-5  # rms(update) / rms(weights)
 
@@ -131,7 +132,8 @@ def collapsed(run: Run) -> tuple[int, float] | None:
     if before[0] < best:
         best, place = float(before[0]), 0
     noise = last.error * math.sqrt(max(len(loss) // 4, 10))
-    if best > last.mean - _SURELY * noise:
+    worse = place == 0 and last.low > _WORSE * best  # than untrained, whatever the noise that it has come to
+    if best > last.mean - _SURELY * noise and not worse:
         return None
     if bound is not None:
         return (place, best) if best < _BETTER * bound and last.low > _MARGIN * bound else None
