@@ -132,7 +132,9 @@ def collapsed(run: Run) -> tuple[int, float] | None:
     if before[0] < best:
         best, place = float(before[0]), 0
     noise = last.error * math.sqrt(max(len(loss) // 4, 10))
-    worse = place == 0 and last.low > _WORSE * best  # than untrained, whatever the noise that it has come to
+    worse = (
+        place == 0 and last.low > _WORSE * best
+    )  # than untrained, whatever the noise that it has come to
     if best > last.mean - _SURELY * noise and not worse:
         return None
     if bound is not None:

@@ -54,8 +54,35 @@ def _torch(scale: float, weight: str = "") -> tuple[Program, ...]:
     return Program("torch", source), Program("torch", source, "check")
 
 
-SICK = _torch(2e5)
-HEALTHY = (*_torch(1.0), *_torch(10.0), *_torch(1.0, "1e-5 * "))
+_KERAS = """\
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(256, 8)).astype("float32")
+price = {scale} * (x[:, :1] + 0.5)
+kind = (x[:, 1] > 0).astype("int32")
+given = keras.Input((8,))
+h = keras.layers.Dense(32, activation="relu")(given)
+ends = [keras.layers.Dense(1)(h), keras.layers.Dense(2, activation="softmax")(h)]
+model = keras.Model(given, ends)
+model.compile("adam", loss=["mse", "sparse_categorical_crossentropy"]{weights})
+model.fit(x, [price, kind], epochs=3, verbose=0)
+"""
+
+
+def _keras(scale: float, weights: str = "") -> tuple[Program, ...]:
+    source = _KERAS.format(scale=scale, weights=weights)
+    return Program("keras", source), Program("keras", source, "check")
+
+
+SICK = (*_torch(2e5), *_keras(2e5))
+HEALTHY = (
+    *_torch(1.0),
+    *_torch(10.0),
+    *_torch(1.0, "1e-5 * "),
+    *_keras(1.0),
+    *_keras(1.0, ", loss_weights=[1e-3, 1.0]"),
+)
 
 
 def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:

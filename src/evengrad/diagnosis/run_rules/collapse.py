@@ -8,10 +8,10 @@ inputs, or the units before them dead.
 
 How it decides: the last quarter of the losses is not below the baseline of EG810, by the same test, while the
 first loss, or the mean of five in a row, lay below four fifths of it and by more than five standard deviations
-of the run's own noise, or the first loss, which is the untrained network's, by half of itself. Where no baseline
-is known: the last half of a positive loss lies flat, at twice or more
-of what it had been, with a jump to twice that in between. The cause is the learning rate where the loss or an
-update jumped just before; a bad batch where only the gradient did.
+of the run's own noise; or the first loss, which is the untrained network's, lies by half of itself below the
+last quarter. Where no baseline is known: the last half of a positive loss lies flat, at twice or more of what
+it had been, with a jump to twice that in between. The cause is the learning rate where the loss or an update
+jumped just before; a bad batch where only the gradient did.
 
 What to do: lower the learning rate tenfold, or warm it up. Weights that were trained before take a tenth to a
 hundredth of the rate that trained them.

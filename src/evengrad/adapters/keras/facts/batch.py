@@ -10,6 +10,7 @@ from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.calls import LossHeard, hearing_losses
 from evengrad.adapters.keras.facts.heads import judge_head
+from evengrad.adapters.keras.facts.outputs import dominated
 from evengrad.adapters.keras.facts.targets import judge_targets
 from evengrad.values.fact import Fact
 
@@ -41,15 +42,21 @@ def facts_of(model: Any, batch: Any) -> tuple[Fact, ...]:
     """Of a compiled model on (x, y, sample_weight); nothing of it is changed. Empty where the batch cannot be
     given to it.
     """
-    heard = HeardLosses()
+    heard, calls = HeardLosses(), list[LossHeard]()
+
+    def told(call: LossHeard) -> None:
+        calls.append(call)
+        heard(call)
+
     try:
         parts = keras.utils.unpack_x_y_sample_weight(tuple(batch))
         x, y, weight = (keras.tree.map_structure(_tensor, part) for part in parts)
-        with untouched(model), keras.StatelessScope(), hearing_losses(heard):
+        with untouched(model), keras.StatelessScope(), hearing_losses(told):
             compat.compute_loss(model, x, y, model(x, training=True), weight)
+        drowned = dominated(model, calls)
     except Exception:  # what the loss cannot take was heard before it was called
         return heard.facts
-    return heard.facts
+    return heard.facts if drowned is None else (*heard.facts, drowned)
 
 
 def _tensor(value: Any) -> Any:

@@ -118,10 +118,11 @@ class _Ear:
         if function is None:
             if type(loss).__module__.startswith("keras."):
                 return
-            function, name = type(loss).call, type(loss).__name__
+            function, name = getattr(type(loss), "call", None), type(loss).__name__
         else:
             name = str(getattr(function, "__name__", type(function).__name__))
-        if getattr(function, "__code__", None) not in self._losses and not _scales(function):
+        known = getattr(function, "__code__", None)
+        if known is not None and known not in self._losses and not _scales(function):
             self._hear(name, True, frame)
 
     def _hear(self, function: str, own: bool, frame: FrameType) -> None:
