@@ -2,7 +2,8 @@
 
 probe.py has ``probe(model, *, loss, batch, optimizer) -> Probe``; script.py has ``arm(session) -> Armed``,
 which steps into the user's unmodified script. live.py has ``arm(session: LiveSession) -> Armed``, which
-watches it to its end, and trying.py ``arm(session: TrialSession) -> Armed``, which changes it.
+watches it to its end, and trying.py ``arm(session: TrialSession) -> Armed``, which changes it;
+inquiry.py has ``arm(session: InquirySession) -> Armed``, which looks for where a NaN was born.
 """
 
 from __future__ import annotations
