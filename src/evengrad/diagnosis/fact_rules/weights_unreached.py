@@ -131,7 +131,7 @@ _WORDS = {
 }
 
 
-def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on each optimizer that it was seen of."""
     for fact in facts:
         values = fact.values
@@ -143,7 +143,7 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
             Cause.ARCHITECTURE,
             Severity.WARNING if values.get("share", 1.0) < _SMALL else Severity.ERROR,
             evidence=tuple(_evidence(fact, gone)),
-            advice=tuple(_advice(values, whose)),
+            advice=tuple(_advice(values, whose, frontend)),
             unhealthy=True,
             where=fact.where,
             mistake=True,
@@ -175,7 +175,7 @@ def _evidence(fact: Fact, gone: str) -> Iterable[str]:
         yield f"the backward pass before it: {values['backward']}"
 
 
-def _advice(values: Any, whose: str) -> Iterable[str]:
+def _advice(values: Any, whose: str, frontend: Frontend) -> Iterable[str]:
     if values["kind"] == "no_grad":
         yield f"call {whose} outside of torch.no_grad() where its own loss is made"
     elif values["kind"]:
@@ -184,5 +184,9 @@ def _advice(values: Any, whose: str) -> Iterable[str]:
             f"tensor between {whose} and it"
         )
     else:
-        yield f"make the loss of {values['optimizer']} from the output of {whose}, not detached"
-    yield f"if {whose} is not to be trained, freeze it by requires_grad = False"
+        how = "not detached"
+        if frontend == "keras":
+            how = "without stop_gradient or .numpy(), and compile() with a loss where there is no loop"
+        yield f"make the loss of {values['optimizer']} from the output of {whose}, {how}"
+    how = "requires_grad = False" if frontend == "torch" else "trainable = False"
+    yield f"if {whose} is not to be trained, freeze it by {how}"

@@ -21,6 +21,7 @@ from evengrad.adapters.keras.tap.called import Calls
 from evengrad.adapters.keras.tap.holders import models
 from evengrad.adapters.keras.tap.listening import Applied, Listening, LossScaled
 from evengrad.adapters.keras.tap.native import Differentiated
+from evengrad.values.fact import Fact
 from evengrad.values.probe import Probe
 
 _STEPS = 8
@@ -161,7 +162,8 @@ class FirstSteps:
 
     def _deliver(self) -> None:
         probes = list(self.probes.values())
-        chosen = next((p for p in probes if not _fine(p)), probes[0])
+        wrong = [p for p in probes if not _fine(p)] or [p for p in probes if _unreached(p)]
+        chosen = (wrong or probes)[0]
         rest = [p for p in probes if p is not chosen]
         told = tuple(
             f"the script steps {len(probes)} optimizers; this is the first step of that of {chosen.model}, and "
@@ -169,7 +171,8 @@ class FirstSteps:
             for p in rest
         )
         self._delivered = True
-        self.session.deliver(replace(chosen, notes=(*chosen.notes, *told)))
+        facts = (*chosen.facts, *([_no_gradient(chosen)] if _unreached(chosen) else []))
+        self.session.deliver(replace(chosen, notes=(*chosen.notes, *told), facts=facts))
 
 
 def _name(probe: Probe) -> str:
@@ -179,3 +182,24 @@ def _name(probe: Probe) -> str:
 def _fine(probe: Probe) -> bool:
     bad = any(w.gradient is not None and w.gradient.non_finite for w in probe.weights)
     return math.isfinite(probe.loss.value) and not bad
+
+
+def _unreached(probe: Probe) -> bool:
+    """Whether no gradient came to any weight, or nothing but zeros."""
+    return bool(probe.weights) and all(
+        w.gradient is None or (w.gradient.max == 0 and not w.gradient.non_finite)
+        for w in probe.weights
+    )
+
+
+def _no_gradient(probe: Probe) -> Fact:
+    values = {
+        "model": probe.model,
+        "optimizer": _name(probe),
+        "none": all(w.gradient is None for w in probe.weights),
+        "kind": "",
+        "cut": "",
+        "steps": 1,
+        "backward": "",
+    }
+    return Fact("weights_unreached", None, 0, values)
