@@ -260,6 +260,6 @@ def test_a_trial_is_judged_by_the_baseline_of_its_own_loss(
     assert verdict.learning == learns, verdict.why
     assert learns or "not below the constant baseline" in verdict.why
     last = np.mean(found.losses[-37:])
-    assert learns == (
-        last > LN4
-    )  # by the baseline of cross-entropy alone it would be the other way round
+    if given["parts"] == 1:
+        # by the baseline of cross-entropy alone it would be the other way round
+        assert learns == (last > LN4)

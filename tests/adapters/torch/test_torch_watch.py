@@ -492,7 +492,7 @@ def test_every_optimizer_of_a_script_has_its_run(tmp_path):
     )
     assert done.stdout.strip() == "2", done.stderr
     runs = [evengrad.load(path) for path in sorted((tmp_path / "runs").iterdir())]
-    assert sorted(run.subject.optimizer for run in runs) == ["Adam", "SGD"]
+    assert sorted(run.subject.optimizer for run in runs) == ["one (Adam)", "other (SGD)"]
     assert all(len(run.steps["step"]) == 4 and np.isfinite(run.steps["loss"]).all() for run in runs)
 
 
