@@ -83,11 +83,13 @@ class RateCourse:
 
 def _unfinished(alive: Any, losses: Any, after: int) -> bool:
     """alive: losses while the rate was high. after: steps made without one."""
-    if len(losses) < _LEAST or len(alive) < 4:
+    if len(losses) < _LEAST:
         return False
     last = float(np.mean(losses[-max(len(losses) // 4, 5) :]))
     if len(alive) < _BRIEF and last > _HIGH * float(np.mean(losses[:5])) > 0:
         return True
+    if len(alive) < 4:
+        return False
     half = len(alive) // 2
     before, behind = alive[-2 * half : -half], alive[-half:]
     fall = float(np.mean(before) - np.mean(behind))
