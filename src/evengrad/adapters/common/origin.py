@@ -48,7 +48,8 @@ def birth(probe: Probe) -> Birth | None:
                 what = f"the batch itself is not finite: {share} of {given.name}"
                 return Birth(given.name, "batch", Cause.BAD_BATCH, what, _REPAIR)
             filled |= holes
-    return _given(probe) or _forward(probe, filled) or _backward(probe)
+    forward = None if _harmless(probe) else _forward(probe, filled)
+    return _given(probe) or forward or _backward(probe)
 
 
 def origin_of(probe: Probe) -> Origin | None:
@@ -88,6 +89,14 @@ def by_gradients(
     largest = int(norms.argmax())
     what = f"the largest gradient is that of {tensors[largest].name}: norm {norms[largest]:.3g}"
     return Origin(tensors[largest].layer, "backward", what, operations)
+
+
+def _harmless(probe: Probe) -> bool:
+    """Whether nothing comes of what is not finite inside: the -inf of a mask in front of a softmax."""
+    gradients = (weight.gradient for weight in probe.weights)
+    return math.isfinite(probe.loss.value) and not any(
+        g is not None and g.non_finite for g in gradients
+    )
 
 
 def _given(probe: Probe) -> Birth | None:
