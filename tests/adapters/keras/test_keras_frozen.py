@@ -5,6 +5,8 @@ import pytest
 
 from evengrad.adapters.keras.tap.subject import frozen_share
 
+pytestmark = pytest.mark.keras
+
 
 def test_frozen_layers_count_and_moving_statistics_do_not():
     base = keras.Sequential(

@@ -23,6 +23,8 @@ model.compile(keras.optimizers.SGD(0.01), keras.losses.SparseCategoricalCrossent
 model.fit(x, y, batch_size=32, epochs=4, shuffle=False, verbose=0WEIGHTS)
 """
 
+pytestmark = pytest.mark.keras
+
 
 def seen(folder, *, before="", more="", weights=""):
     script = folder / "train.py"

@@ -7,6 +7,7 @@ from programs import codes
 
 from evengrad.diagnosis.catalogue import all_fact_rules
 
+pytestmark = pytest.mark.keras
 BACKEND = os.environ["KERAS_BACKEND"]
 
 

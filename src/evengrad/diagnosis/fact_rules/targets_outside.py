@@ -76,7 +76,8 @@ def _keras(
     loss: str, targets: str, head: str = "1, activation='sigmoid'", verb: str = "check"
 ) -> Program:
     source = _KERAS.format(loss=loss, targets=targets, head=head)
-    return Program("keras", source, "run" if verb == "run" else "check")
+    others = ("tensorflow", "jax")  # PyTorch's own function refuses such targets
+    return Program("keras", source, "run" if verb == "run" else "check", others)
 
 
 SICK = (
