@@ -368,6 +368,24 @@ def run_eagerly() -> Callable[[], None]:
     return patches.undo
 
 
+def compile_later(patches: Patches) -> None:
+    """What is compiled from now on runs eagerly, until the patches are undone. Where nothing is, torch's
+    compiler is not imported.
+    """
+    eager: list[bool] = []
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def compile_(*args: Any, **kwargs: Any) -> Any:
+            if not eager:
+                eager.append(True)
+                patches.on_undo(run_eagerly())
+            return original(*args, **kwargs)
+
+        return compile_
+
+    patches.wrap(torch, "compile", wrap)
+
+
 @contextmanager
 def eagerly() -> Iterator[None]:
     """Compiled models run eagerly inside."""

@@ -13,7 +13,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, Session
-from evengrad.adapters.torch.compat import run_eagerly
+from evengrad.adapters.torch.compat import compile_later
 from evengrad.adapters.torch.loop.loop import Loop
 from evengrad.adapters.torch.loop.names import shown
 from evengrad.adapters.torch.loop.stepper import Stepper
@@ -56,7 +56,6 @@ class _FirstStep:
         self.fault: Exception | None = None  # our own; or the script's, whose backward then says so
         self.active = True
         self.copying = False
-        self.eager = False
         self.facts: list[Fact] = []
         self.patches = Patches()
         note_modules(self.patches)
@@ -71,7 +70,7 @@ class _FirstStep:
         self.patches.on_undo(register_optimizer_step_pre_hook(self._step).remove)
         self.patches.wrap(torch.autograd, "backward", self._direct_backward)
         self.patches.wrap(torch.amp.GradScaler, "scale", self._noting_scale)
-        self.patches.wrap(torch, "compile", self._compile_later)
+        compile_later(self.patches)
 
     def disarm(self) -> None:
         """Take every patch off."""
@@ -142,17 +141,6 @@ class _FirstStep:
                 facts=tuple(self.facts),
             )
         )
-
-    def _compile_later(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Compiled code hides its calls: until the probe is taken the same model runs eagerly."""
-
-        def compile_(*args: Any, **kwargs: Any) -> Any:
-            if not self.eager:
-                self.eager = True
-                self.patches.on_undo(run_eagerly())
-            return original(*args, **kwargs)
-
-        return compile_
 
     def _direct_backward(self, original: Callable[..., None]) -> Callable[..., None]:
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:

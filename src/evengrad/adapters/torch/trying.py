@@ -17,7 +17,7 @@ from evengrad.adapters.torch.change.change import apply
 from evengrad.adapters.torch.change.model import LiveTraining
 from evengrad.adapters.torch.change.substitute import Substitute
 from evengrad.adapters.torch.change.withholding import REGRESSIONS, TorchWithholding
-from evengrad.adapters.torch.compat import run_eagerly, under
+from evengrad.adapters.torch.compat import compile_later, under
 from evengrad.adapters.torch.record.loss_terms import LOSSES, LossTerms
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.recording import failure
@@ -42,7 +42,6 @@ class _TorchTrial:
         self._withholding = TorchWithholding(session, self._terms)
         self._steps = 0
         self._epoch: int | None = None
-        self._eager = False
         self._ending: Armed | None = None
         self.substitute = Substitute()
         if any(change.substitutes for change in session.changes):
@@ -61,7 +60,7 @@ class _TorchTrial:
             self._patches.wrap(F, name, self._withholding.hearing)
         for name in REGRESSIONS:
             self._patches.wrap(F, name, self._comparing)
-        self._patches.wrap(torch, "compile", self._compiling)
+        compile_later(self._patches)
         torch.random.manual_seed(session.seed)
 
     def disarm(self) -> None:
@@ -87,17 +86,6 @@ class _TorchTrial:
 
     def _seeding(self, original: Any) -> Any:
         return lambda seed: original(int(seed) + self.session.seed)
-
-    def _compiling(self, original: Any) -> Any:
-        """What is compiled runs eagerly; where nothing is, torch's compiler need not be imported."""
-
-        def compile_(*args: Any, **kwargs: Any) -> Any:
-            if not self._eager:
-                self._eager = True
-                self._patches.on_undo(run_eagerly())
-            return original(*args, **kwargs)
-
-        return compile_
 
     def _comparing(self, original: Any) -> Any:
         def loss(input: Any, target: Any, *args: Any, **kwargs: Any) -> Any:

@@ -25,16 +25,12 @@ class CalledModel:
         inputs: its first argument, a structure of tensors.
         training: as it was given, None where it was not.
         outputs: what came of it.
-        followed: what was seen inside, where it was.
-        unfollowed: why it was not.
     """
 
     model: Any
     inputs: Any
     training: Any
     outputs: Any = None
-    followed: Any = None
-    unfollowed: str = ""
 
     def reads(self, other: CalledModel) -> bool:
         """Whether it is given what another call has made."""
@@ -60,12 +56,10 @@ class Calls:
     Attributes:
         models: in order.
         losses: in order.
-        follow: makes the outputs of a model's call instead of it, and notes in it what was seen; None: nobody.
     """
 
     models: list[CalledModel] = field(default_factory=list)
     losses: list[CalledLoss] = field(default_factory=list)
-    follow: Any = None
     _local: threading.local = field(default_factory=threading.local)
 
     def hear(self, patches: Patches) -> None:
@@ -99,11 +93,7 @@ class Calls:
                 return original(model, *args, **kwargs)
             called = CalledModel(model, args[0], kwargs.get("training"))
             with self.paused():
-                plain = len(args) == 1 and set(kwargs) <= {"training"}
-                if self.follow is not None and plain and model.built:
-                    called.outputs = self.follow(called)
-                if called.outputs is None:
-                    called.outputs = original(model, *args, **kwargs)
+                called.outputs = original(model, *args, **kwargs)
             self.models.append(called)
             return called.outputs
 

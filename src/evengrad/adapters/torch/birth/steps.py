@@ -20,7 +20,7 @@ from evengrad.adapters.torch.birth.backward import GraphWatch
 from evengrad.adapters.torch.birth.heard import Beginning, figures
 from evengrad.adapters.torch.birth.listen import Listener
 from evengrad.adapters.torch.birth.telling import KIND, fact_of
-from evengrad.adapters.torch.compat import run_eagerly
+from evengrad.adapters.torch.compat import compile_later
 from evengrad.values.fact import Fact, Where
 
 _ENOUGH = 3
@@ -60,8 +60,7 @@ class StepFollower:
         self._patches.wrap(torch.autograd, "grad", self._grad)
         self._patches.wrap(torch.amp.GradScaler, "scale", self._scale)
         self._patches.wrap(torch.amp.GradScaler, "step", self._scaler_step)
-        self._patches.wrap(torch, "compile", self._compile)
-        self._eager = False
+        compile_later(self._patches)
         self.listener.enter()
         self._patches.on_undo(self.listener.leave)
 
@@ -254,17 +253,6 @@ class StepFollower:
             return found
 
         return step
-
-    def _compile(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Compiled code hides its calls."""
-
-        def compile_(*args: Any, **kwargs: Any) -> Any:
-            if not self._eager:
-                self._eager = True
-                self._patches.on_undo(run_eagerly())
-            return original(*args, **kwargs)
-
-        return compile_
 
 
 def _parameters(optimizer: Any) -> list[Any]:
