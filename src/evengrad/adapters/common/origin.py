@@ -94,8 +94,10 @@ def by_gradients(
 def _harmless(probe: Probe) -> bool:
     """Whether nothing comes of what is not finite inside: the -inf of a mask in front of a softmax."""
     gradients = (weight.gradient for weight in probe.weights)
-    return math.isfinite(probe.loss.value) and not any(
-        g is not None and g.non_finite for g in gradients
+    return (
+        math.isfinite(probe.loss.value)
+        and _backward(probe) is None
+        and not any(g is not None and g.non_finite for g in gradients)
     )
 
 
