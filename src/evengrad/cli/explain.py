@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from evengrad.diagnosis.catalogue import explanations
 from evengrad.errors import EvengradError
@@ -36,8 +37,11 @@ def explain(
     out = Console(highlight=False)
     known = explanations()
     if code is None:
-        for one, text in known.items():
-            out.print(f"[bold]{one}[/]  {escape(text.splitlines()[0].removeprefix(f'{one} '))}")
+        table = Table.grid(padding=(0, 2))
+        for one, text in sorted(known.items()):
+            title = text.splitlines()[0].removeprefix(f"{one} ")
+            table.add_row(f"[bold]{one}[/]", escape(title.rstrip(".")))
+        out.print(table)
         return
     if code.lower() == "theory":
         from rich.markdown import Markdown
