@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import evengrad
+from evengrad.diagnosis.catalogue import explanations
 from evengrad.fixing.outcome import Fixing, FixPlan
 from evengrad.values.display import Displayed
 from evengrad.values.finding import Cause, Finding, Severity
@@ -31,6 +32,12 @@ def test_every_name_is_there_and_documented():
         assert getattr(evengrad, name) is not None
     assert sorted(evengrad.__all__) == evengrad.__all__
     assert set(evengrad.__all__) <= set(dir(evengrad))
+
+
+def test_the_readme_names_every_finding():
+    tables = [line for line in PAGES[0].read_text().splitlines() if line.startswith("| EG")]
+    named = [code for line in tables for code in re.findall(r"EG\d{3}", line)]
+    assert sorted(named) == sorted(explanations())
 
 
 def test_type_checkers_see_the_same_names():
