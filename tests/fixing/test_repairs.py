@@ -414,3 +414,104 @@ def test_a_repaired_script_shows_its_own_lines(tmp_path, monkeypatch):
     new = "import inspect\n\n\ndef f():\n    return 2\n\n\nseen.append(inspect.getsource(f))\n"
     execute("train.py", False, "seen = []\n" + new + "open('seen', 'w').write(seen[0])\n")
     assert Path("seen").read_text() == "def f():\n    return 2\n"
+
+
+def test_two_optimizers_that_hold_each_others_weights():
+    source = """
+        import torch
+        first = torch.optim.SGD(two.parameters(), lr=0.1)
+        second = torch.optim.Adam(one.parameters(), lr=0.2)
+    """
+    (found,) = ways(source, "losses_crossed", optimizer="first", others=["second"])
+    assert found == [
+        "-first = torch.optim.SGD(two.parameters(), lr=0.1)",
+        "-second = torch.optim.Adam(one.parameters(), lr=0.2)",
+        "+first = torch.optim.SGD(one.parameters(), lr=0.1)",
+        "+second = torch.optim.Adam(two.parameters(), lr=0.2)",
+    ]
+
+
+def test_an_optimizer_whose_gradients_are_emptied_before_its_step():
+    source = """
+        import torch
+        first = torch.optim.SGD(one.parameters(), lr=0.1)
+        for x in loader:
+            loss(x).backward()
+            first.zero_grad()
+            other(x).backward()
+            first.step()
+    """
+    (found,) = ways(source, "losses_crossed", optimizer="first", wiped="a.py:4: loss(x).backward()")
+    assert sorted(found) == [
+        "+first.step()",
+        "+first.zero_grad()",
+        "-first.step()",
+        "-first.zero_grad()",
+    ]
+    assert ways(source, "losses_crossed", optimizer="first", wiped="") == []
+
+
+@pytest.mark.parametrize(
+    ("data", "loop", "target"),
+    [
+        ("price = table[:, 3]", "for i in rows:", "price[i]"),
+        (
+            "price = table[:, 3]\nloader = DataLoader(TensorDataset(x, price), batch_size=4)",
+            "for a, b in loader:",
+            "b",
+        ),
+        (
+            "price = table[:, 3]\nx, x_test, y, y_test = train_test_split(table, price)",
+            "for i in rows:",
+            "y[i].to(device)",
+        ),
+    ],
+)
+def test_the_targets_of_a_loss_that_drowns_another(data, loop, target):
+    source = f"import torch\n{data}\n{loop}\n    loss = F.mse_loss(model(x), {target}) + other\n"
+    (found,) = ways(source, "output_dominates", f"F.mse_loss(model(x), {target})")
+    assert found == ["+price = (price - price.mean()) / price.std()"]
+
+
+def test_the_targets_of_an_output_under_keras():
+    source = """
+        import keras
+        salary = table[:, 0]
+        label = table[:, 1]
+        model.compile("adam", loss={"kind": "binary_crossentropy", "pay": "mse"})
+        model.fit(x, {"kind": label, "pay": salary})
+    """
+    first, second = ways(source, "output_dominates")
+    assert first == ["+salary = (salary - salary.mean()) / salary.std()"]
+    assert second == ["+label = (label - label.mean()) / label.std()"]
+
+
+def test_targets_that_come_from_nowhere_plain_are_left():
+    source = """
+        import torch
+        def step(x, y):
+            return F.mse_loss(model(x), y)
+    """
+    assert ways(source, "output_dominates", "F.mse_loss(model(x), y)") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("keras.layers.BatchNormalization()", "keras.layers.BatchNormalization(momentum=0.9)"),
+        ("BatchNormalization(momentum=0.9999)", "BatchNormalization(momentum=0.9)"),
+        ("nn.BatchNorm2d(8, momentum=0.001)", "nn.BatchNorm2d(8, momentum=0.1)"),
+        ("nn.BatchNorm1d(8, 1e-5, 0.01)", "nn.BatchNorm1d(8, 1e-5, 0.1)"),
+    ],
+)
+def test_moving_statistics_that_are_too_slow(line, wanted):
+    source = f"import keras\nnorm = {line}\n"
+    assert ways(source, "evaluation_apart") == [[f"-norm = {line}", f"+norm = {wanted}"]]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["nn.BatchNorm2d(8)", "nn.BatchNorm2d(8, momentum=None)", "BatchNormalization(momentum=0.5)"],
+)
+def test_moving_statistics_that_are_not_slow_are_left(line):
+    assert ways(f"norm = {line}\n", "evaluation_apart") == []

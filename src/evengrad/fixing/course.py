@@ -140,12 +140,15 @@ class Course:
         if base is not None:
             sight = look(self.plan, base, self.trials.folder)
         case, upon = sight.case(self.plan), None if base is None else base.candidate
-        if self._reference is None:
+        plainly = base is not None and is_plain_success(base)
+        if self._reference is None and not plainly:
             self._refer(case, upon)
         if base is not None and self._cures(base):
-            proved = self._prove(base, case)
+            proved = self._prove(base, case, checked=sight.probe is not None and not sight.errors)
             if proved is not None:
                 return proved
+        if plainly:
+            self._refer(case, upon)
         for attempt in self._promising(case, upon, self.plan.budget):
             if self._cures(attempt) and (proved := self._prove(attempt, case)) is not None:
                 return proved
@@ -242,15 +245,16 @@ class Course:
 
     # --- the proof -------------------------------------------------------------------------------------
 
-    def _prove(self, tried: Attempt, case: Case) -> Proved | None:
+    def _prove(self, tried: Attempt, case: Case, *, checked: bool = False) -> Proved | None:
         """The patch, if the patched script works with every seed, over its own length with one of them, and a
-        check finds no error in it.
+        check finds no error in it. checked: that is known already.
         """
         candidate = tried.candidate
         assert candidate is not None
         patch = self._written(candidate, case)
         source = None if patch.manual else patch.after
-        if source is not None and not self.plan.only and self._is_wrong(tried, source):
+        known = checked or source is None or bool(self.plan.only)
+        if source is not None and not known and self._is_wrong(tried, source):
             return None
         proof: list[Attempt] = []
         # The first seed has been tried on the live training, unless there is no other.

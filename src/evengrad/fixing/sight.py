@@ -50,8 +50,8 @@ class Sight:
 
     @cached_property
     def mistakes(self) -> tuple[Fact, ...]:
-        """The facts behind the findings that are mistakes, in their order; each kind once at a line."""
-        codes = [f.code for f in with_echoes(self.findings) if f.mistake]
+        """The facts behind findings, in their order, mistakes first; each kind once at a line."""
+        codes = [f.code for f in with_echoes(self.findings)]
         kinds = {rule.fact: rule.code for rule in all_fact_rules() if rule.code in codes}
         seen = [*(self.probe.facts if self.probe else ()), *(self.run.facts if self.run else ())]
         once = {(fact.kind, fact.where): fact for fact in seen if fact.kind in kinds}

@@ -89,7 +89,8 @@ class Result:
         baseline: the constant baseline; None where not known.
         floor: what no loss of this kind can be below, where every loss function in it has such a bound.
         symptoms: of the findings of the run and of the last probe.
-        unhealthy: titles of those of them with which no training is healthy, mistakes in the script among them.
+        unhealthy: titles of those of them with which no training is healthy: mistakes in the script, and of a
+            training that came to its own end each error.
         profile_at_start: rms of the gradient by layer in the first step.
         profile: the same at the end.
         message: what the script or the guard said.

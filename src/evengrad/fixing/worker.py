@@ -196,6 +196,9 @@ class _TrialRun:
         trained = [one for one in runs if len(one.steps["step"]) > 1]  # a probe steps copies once
         found = [finding for one in trained or [run] for finding in diagnose_run(one)]
         findings = with_echoes([*found, *probed])
+        wrong = [f for f in findings if f.unhealthy or _is_wrong(f)]
+        if end == "finished":  # of a training that was cut off nothing is known of its end
+            wrong += [f for f in found if f.severity is Severity.ERROR and f not in wrong]
         losses = run.steps["loss"][: self._trial.steps]
         norms = run.steps["norm"][: self._trial.steps]
         return Result(
@@ -207,7 +210,7 @@ class _TrialRun:
             baseline=self._baseline.loss,
             floor=self._floor(),
             symptoms=tuple(dict.fromkeys(f.symptom for f in findings if f.symptom)),
-            unhealthy=tuple(f.title for f in findings if f.unhealthy or _is_wrong(f)),
+            unhealthy=tuple(f.title for f in wrong),
             profile_at_start=_profile(run, min),
             profile=_profile(run, max),
             message=message,
