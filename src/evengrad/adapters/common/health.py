@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
@@ -26,6 +29,39 @@ def zero_region(name: str) -> bool:
     return canonical(name) in _ZERO_REGION
 
 
+@dataclass(frozen=True, slots=True)
+class HealthLimits:
+    """Where an activation's elements are saturated, and whether its units can die.
+
+    Attributes:
+        low: at most this is saturated; None for no such end.
+        high: at least this is; None where nothing saturates.
+        zero: units can die.
+    """
+
+    low: float | None
+    high: float | None
+    zero: bool
+
+
+def health_limits(
+    name: str, shape: Sequence[int], flat: tuple[float, float] | None = None
+) -> HealthLimits | None:
+    """What to look for in an activation's output. Arguments as in ``activation_health``, which see.
+
+    Returns:
+        None for what does not act on each element alone.
+    """
+    name = canonical(name)
+    if name in _NOT_ELEMENTWISE or len(shape) < 2 or math.prod(shape) == 0:
+        return None
+    zero = name in _ZERO_REGION
+    if name not in _FLAT:
+        return HealthLimits(None, None, zero)
+    low, high = _FLAT[name] if flat is None or zero else flat
+    return HealthLimits(low, high, zero)
+
+
 def activation_health(
     name: str, output: npt.NDArray[Any], *, axis: int, flat: tuple[float, float] | None = None
 ) -> ActivationHealth | None:
@@ -40,17 +76,16 @@ def activation_health(
     Returns:
         None for what does not act on each element alone.
     """
-    name = canonical(name)
-    if name in _NOT_ELEMENTWISE or output.ndim < 2 or output.size == 0:
+    limits = health_limits(name, output.shape, flat)
+    if limits is None:
         return None
     saturated = dead = 0.0
-    if name in _FLAT:
-        low, high = _FLAT[name] if flat is None or name in _ZERO_REGION else flat
-        ends = output >= high
-        if low is not None:
-            ends |= output <= low
+    if limits.high is not None:
+        ends = output >= limits.high
+        if limits.low is not None:
+            ends |= output <= limits.low
         saturated = float(ends.mean())
-    if name in _ZERO_REGION:
+    if limits.zero:
         others = tuple(i for i in range(output.ndim) if i != axis % output.ndim)
         dead = float((~output.any(axis=others)).mean())
     return ActivationHealth(saturated, dead, int(output.shape[axis]))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from evengrad.adapters.common.source import Spot
-from evengrad.adapters.torch.record.tensors import local
+from evengrad.adapters.torch.statistics.layout import local
 
 
 @dataclass(slots=True, eq=False)

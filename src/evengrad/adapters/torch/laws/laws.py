@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -19,6 +19,7 @@ from evengrad.adapters.torch.compat import (
 )
 from evengrad.adapters.torch.laws.constants import moved
 from evengrad.adapters.torch.laws.silent_initialisers import Questions, pretrained_models_initialise
+from evengrad.adapters.torch.statistics.ledger import as_numbers
 from evengrad.values.spec import Law
 
 _SIGMA = 6.0  # taps that differ by more than sampling explains are taken as they are
@@ -28,33 +29,53 @@ _HEARD: dict[int, tuple[Any, Law]] = {}
 
 
 def measured(tensor: Any) -> Law:
-    """Mean, rms and bounds of a tensor with values."""
+    """Mean, rms and bounds of a tensor with values, by one read."""
+    if not tensor.numel():
+        return Law(0.0, 0.0)
+    mean, rms, low, high = as_numbers(moments(tensor))
+    return Law(mean, rms, bounds=(low, high))
+
+
+def moments(tensor: Any) -> Any:
+    """Mean, rms, least and largest value, (4,), where the tensor is."""
     values = tensor.detach()
     if values.is_complex():
-        values = torch.view_as_real(values)
-    if not values.numel():
-        return Law(0.0, 0.0)
-    values = values.double() if values.numel() < 1 << 16 else values.float()
-    rms = float(values.square().mean().sqrt())
-    return Law(float(values.mean()), rms, bounds=(float(values.min()), float(values.max())))
+        values = torch.view_as_real(values.resolve_conj())
+    small = values.numel() < 1 << 16 and values.device.type != "mps"
+    values = values.double() if small else values.float()
+    low, high = torch.aminmax(values)
+    return torch.stack([values.mean(), values.square().mean().sqrt(), low, high])
 
 
 def measured_kernel(weight: Any, law: Law) -> Law:
-    """A convolution's, with the shares of its taps where they clearly differ."""
+    """A convolution's, with the shares of its taps where they clearly differ, by one read."""
+    if weight.shape[2:].numel() == 1 or law.rms == 0.0:
+        return law
+    return kernel_law(weight, law, as_numbers(kernel_figures(weight)))
+
+
+def kernel_figures(weight: Any) -> Any:
+    """The largest sum of a unit's weights, the least norm of one, and the share of the energy at each tap,
+    (2 + taps,), where the weight is.
+    """
+    rows = weight.detach().float().flatten(1)
+    energy = rows.square().reshape(-1, weight.shape[2:].numel()).sum(0)
+    ends = torch.stack([rows.sum(1).abs().max(), rows.norm(dim=1).min()])
+    return torch.cat([ends, energy / energy.sum()])
+
+
+def kernel_law(weight: Any, law: Law, figures: Sequence[float]) -> Law:
+    """A convolution's, from its ``kernel_figures``."""
     taps = weight.shape[2:].numel()
     each = weight.shape[0] * weight.shape[1]
     if taps == 1 or law.rms == 0.0:
         return law
-    rows = weight.detach().float().flatten(1)
-    if rows.shape[1] > 1 and float(rows.sum(1).abs().max()) < _NOTHING * float(
-        rows.norm(dim=1).min()
-    ):
+    if weight.shape[1] * taps > 1 and figures[0] < _NOTHING * figures[1]:
         law = replace(law, centred=True)
-    energy = rows.square().reshape(each, taps).sum(0)
-    share = energy / energy.sum()
-    if float((share * taps - 1).abs().max()) < _SIGMA * math.sqrt(2 / each):
+    share = figures[2:]
+    if max(abs(s * taps - 1) for s in share) < _SIGMA * math.sqrt(2 / each):
         return law
-    return replace(law, taps=tuple(float(s) for s in share))
+    return replace(law, taps=tuple(share))
 
 
 class InitialiserListener:

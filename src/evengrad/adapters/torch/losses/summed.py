@@ -18,6 +18,7 @@ _ADD = frozenset(["add", "__add__", "__radd__", "__iadd__", "add_"])
 _DIVIDE = frozenset(["div", "true_divide", "__truediv__", "__itruediv__", "div_"])
 _MULTIPLY = frozenset(["mul", "__mul__", "__rmul__", "__imul__", "mul_", "multiply"])
 _FOLLOWED = _ADD | _DIVIDE | _MULTIPLY | {"sum"} | LOSSES.keys()
+_MOST = 4  # terms of one sum that may each be the largest, as long as nobody has looked
 _SCALE_FREE = frozenset(
     [
         "Adam",
@@ -43,12 +44,15 @@ def scale_free(optimizer: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Sum:
-    """factor: the loss over the mean of its elements. elements: how many they are."""
+    """factor: the loss over the mean of its elements. elements: how many they are. larger: of each sum that it
+    is a term of, whether it is the largest one, where the losses are.
+    """
 
     factor: float
     elements: int
     function: str
     place: Where | None
+    larger: tuple[Any, ...] = ()
 
 
 class Sums:
@@ -66,17 +70,23 @@ class Sums:
         if not isinstance(result, torch.Tensor) or result.numel() != 1 or not result.requires_grad:
             return
         tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-        known = next((t for t in tensors if t in self._known), None)
-        if known is None:
-            found = _summed(function, args, kwargs)
+        known = [t for t in tensors if t in self._known]
+        if not known:
+            made = _summed(function, args, kwargs)
+            found = [] if made is None else [made]
         else:
-            found = self._changed(function, self._known[known], known, tensors, args)
-        if found is not None:
-            self._known[result] = found
+            changed = (
+                self._changed(function, one, t, tensors, args)
+                for t in (known if function in _ADD else known[:1])
+                for one in self._known[t]
+            )
+            found = [one for one in changed if one is not None]
+        if found:
+            self._known[result] = found[:_MOST]
 
     def of(self, loss: Any) -> Fact | None:
         """Of a loss that is differentiated: that it is a sum, where it is more than twice the mean."""
-        found: _Sum | None = self._known.get(loss)
+        found = _first_true(self._known.get(loss) or [])
         if found is None or found.factor < 2:
             return None
         values = {
@@ -91,8 +101,9 @@ class Sums:
     ) -> _Sum | None:
         others = [t for t in tensors if t is not known]
         if function in _ADD:
-            larger = all(float(known.abs()) >= float(t.abs()) for t in others)
-            return found if larger else None
+            size = known.detach().abs().reshape(())
+            larger = [size >= t.detach().abs().reshape(()).to(size.device) for t in others]
+            return replace(found, larger=(*found.larger, *larger))
         if others:
             return None if function in _DIVIDE else found  # by a count that is a tensor
         numbers = [a for a in args if isinstance(a, int | float)]
@@ -102,6 +113,17 @@ class Sums:
         return replace(
             found, factor=found.factor / by if function in _DIVIDE else found.factor * by
         )
+
+
+def _first_true(candidates: list[_Sum]) -> _Sum | None:
+    """The first that is the largest term of all sums that it went into; by one read."""
+    conditions = [larger for one in candidates for larger in one.larger]
+    values = torch.stack(conditions).tolist() if conditions else []
+    for one in candidates:
+        held, values = values[: len(one.larger)], values[len(one.larger) :]
+        if all(held):
+            return one
+    return None
 
 
 def _summed(function: str, args: Any, kwargs: Any) -> _Sum | None:

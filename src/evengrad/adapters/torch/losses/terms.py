@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ import torch
 from evengrad.adapters.common.source import where
 from evengrad.adapters.torch.compat import tensor_table, tree_leaves
 from evengrad.adapters.torch.ops.kinds import LOSSES
+from evengrad.adapters.torch.statistics.eager import total_norm
+from evengrad.adapters.torch.statistics.ledger import Ledger
 from evengrad.values.fact import Fact, Where
 
 KIND = "output_dominates"
@@ -68,7 +71,7 @@ def dominated(terms: Sequence[SumTerm], parameters: Sequence[Any]) -> Fact | Non
         torch.autograd.grad(term.tensor, parameters, retain_graph=True, allow_unused=True)
         for term in terms
     ]
-    norms = [[_norm(g) for g in found] for found in gradients]
+    norms = [_norms(found) for found in gradients]
     totals = [math.hypot(*found) for found in norms]
     if not all(math.isfinite(total) for total in totals):
         return None
@@ -137,5 +140,16 @@ def _told(term: SumTerm, norm: float | None) -> dict[str, Any]:
     }
 
 
-def _norm(gradient: Any) -> float:
-    return 0.0 if gradient is None else float(gradient.double().norm())
+def _norms(gradients: Sequence[Any]) -> list[float]:
+    """Of each, 0 for none; by one read a device."""
+    found = [0.0] * len(gradients)
+    ledger = Ledger(late=True)
+
+    def tell(place: int, values: list[float]) -> None:
+        found[place] = values[0]
+
+    for place, gradient in enumerate(gradients):
+        if gradient is not None:
+            ledger.numbers(total_norm(gradient), partial(tell, place))
+    ledger.read()
+    return found

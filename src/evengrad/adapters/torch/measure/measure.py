@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,11 +16,12 @@ from evengrad.adapters.torch.record.losses import Head
 from evengrad.adapters.torch.record.naming import assign, parameter_names, prefixes
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.specify import specify
-from evengrad.adapters.torch.record.tensors import array, summary_of
+from evengrad.adapters.torch.statistics.eager import column_norms
+from evengrad.adapters.torch.statistics.layout import array
 from evengrad.errors import CannotCheckError
 from evengrad.values.probe import Input, Loss, Operation, Optimizer, Port, Probe, Weight
 from evengrad.values.spec import Kind, ModelSpec
-from evengrad.values.summary import column_rms, nothing, together
+from evengrad.values.summary import Summary, column_rms, nothing, together
 
 
 class Measurement:
@@ -50,6 +52,11 @@ class Measurement:
         self.gradients: dict[int, Any] = {}
         self.penalties: dict[int, Any] = {}
         self.penalty_value = 0.0
+        self.value = 0.0
+        self._of_gradients: dict[int, Summary] = {}
+        self._of_penalties: dict[int, Summary] = {}
+        self._of_inputs: dict[int, Summary] = {}  # by place
+        self._columns: dict[int, tuple[float, ...]] = {}
 
     def run(self) -> None:
         """Differentiate the data's loss with all hooks live, then the penalty alone.
@@ -78,6 +85,32 @@ class Measurement:
             if term.incoming is not None:
                 self._run_penalty(term, parameters)
         self._compare_terms(list(parameters.values()))
+        self._read()
+
+    def _read(self) -> None:
+        """What the host is to know of the tensors: by one read, where they are on a device."""
+        ledger = self.recorder.ledger
+        for key, (_, parameter) in self.names.items():
+            self.recorder.expect(parameter)
+            for own, kept in (
+                (self.gradients.get(key), self._of_gradients),
+                (self.penalties.get(key), self._of_penalties),
+            ):
+                if own is not None:
+                    ledger.summary(own, partial(kept.__setitem__, key))
+        for place, given in enumerate(self.inputs):
+            ledger.summary(given.value, partial(self._of_inputs.__setitem__, place))
+            if given.value.ndim == 2 and ledger.away(given.value):
+                columns = partial(self._columns_told, place)
+                ledger.numbers(column_norms(given.value), columns)
+        ledger.numbers(self.loss.detach().double(), self._loss_told)
+        ledger.read()
+
+    def _columns_told(self, place: int, found: list[float]) -> None:
+        self._columns[place] = tuple(found)
+
+    def _loss_told(self, found: list[float]) -> None:
+        self.value = found[0]
 
     def _compare_terms(self, parameters: list[Any]) -> None:
         """Whether one of the losses that the loss is the sum of drowns another one."""
@@ -90,7 +123,8 @@ class Measurement:
             losses.add(fact)
 
     def _run_penalty(self, term: Any, parameters: dict[int, Any]) -> None:
-        self.penalty_value += term.term.item() * term.incoming.item()
+        value = term.term.detach() * term.incoming
+        self.recorder.ledger.numbers(value.double().reshape(-1), self._penalty_told)
         found = torch.autograd.grad(
             term.term,
             list(parameters.values()),
@@ -101,6 +135,9 @@ class Measurement:
         for i, g in zip(parameters, found, strict=True):
             if g is not None:
                 self.penalties[i] = self.penalties[i] + g if i in self.penalties else g
+
+    def _penalty_told(self, found: list[float]) -> None:
+        self.penalty_value += sum(found)
 
     def total_gradient(self, key: int) -> Any:
         """Gradient of data's loss and penalty together, None where neither reaches."""
@@ -119,7 +156,7 @@ class Measurement:
             notes += (f"a call could not be looked into: {recorder.trouble}",)
         norms = self._norms()
         operations = [op for node in self.nodes if (op := self._operation(node, norms))]
-        value = (self.loss.item() - self.penalty_value) / recorder.scale
+        value = (self.value - self.penalty_value) / recorder.scale
         spec, why = self._spec(outputs)
         return Probe(
             frontend="torch",
@@ -196,12 +233,16 @@ class Measurement:
     def _inputs(self, norms: dict[int, float]) -> tuple[Input, ...]:
         used = {n for node in self.nodes for n in node.reads}
         found = []
-        for i in self.inputs:
+        for place, i in enumerate(self.inputs):
             if i.number is None:
-                found.append(Input(i.name, summary_of(i.value), None))
+                found.append(Input(i.name, self._of_inputs[place], None))
             elif i.number in used:
                 port = Port(i.number, norms.get(i.number, 0.0))
-                found.append(Input(i.name, summary_of(i.value), port, column_rms(array(i.value))))
+                columns = self._columns.get(place)
+                if columns is None:
+                    away = self.recorder.ledger.away(i.value)
+                    columns = () if away else column_rms(array(i.value))
+                found.append(Input(i.name, self._of_inputs[place], port, columns))
         return tuple(found)
 
     def _weights(self, updates: dict[int, float]) -> list[Weight]:
@@ -211,14 +252,14 @@ class Measurement:
             fan_in |= node.fan_in
         found = []
         for key, (name, parameter) in self.names.items():
-            gradient, penalty = self.gradients.get(key), self.penalties.get(key)
+            gradient, penalty = self._of_gradients.get(key), self._of_penalties.get(key)
             found.append(
                 Weight(
                     name=name,
                     value=self.recorder.figures(parameter),
                     fan_in=fan_in.get(key),
-                    gradient=None if gradient is None else summary_of(gradient).scaled(1 / scale),
-                    penalty=0.0 if penalty is None else summary_of(penalty).rms / scale,
+                    gradient=None if gradient is None else gradient.scaled(1 / scale),
+                    penalty=0.0 if penalty is None else penalty.rms / scale,
                     update=updates.get(key),
                 )
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from evengrad.adapters.common import rate as common
 from evengrad.adapters.torch.measure.curvature import sharpness
 from evengrad.adapters.torch.measure.update import coming_step
+from evengrad.adapters.torch.statistics.ledger import Ledger
 from evengrad.theory.stability import critical_rate
 from evengrad.values.probe import Method, Probe, Rate
 
@@ -80,10 +82,25 @@ def _first(moves: list[tuple[Any, Any]]) -> float:
     """How many coming updates the search's first step is."""
     if not moves:
         raise ValueError("the coming update moves no weight")
-    weights = [float(torch.linalg.vector_norm(p.detach())) for p, _ in moves]
-    steps = [float(torch.linalg.vector_norm(m)) for _, m in moves]
+    weights = _norms([p.detach() for p, _ in moves])
+    steps = _norms([m for _, m in moves])
     epsilon = max(float(torch.finfo(p.dtype).eps) for p, _ in moves)
     return common.updates_to_begin(weights, steps, epsilon)
+
+
+def _norms(tensors: list[Any]) -> list[float]:
+    """Of each, by one read a device."""
+    found = [0.0] * len(tensors)
+    ledger = Ledger(late=True)
+    for place, tensor in enumerate(tensors):
+        norm = torch.linalg.vector_norm(tensor).float()
+        ledger.numbers(norm, partial(_put, found, place))
+    ledger.read()
+    return found
+
+
+def _put(found: list[float], place: int, values: list[float]) -> None:
+    found[place] = values[0]
 
 
 def method(optimizer: Any) -> Method:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.record.tensors import array
+from evengrad.adapters.torch.statistics.eager import rms_between, wide
+from evengrad.adapters.torch.statistics.layout import array
+from evengrad.adapters.torch.statistics.ledger import Ledger
 from evengrad.values.probe import Optimizer
 from evengrad.values.summary import rms_of_difference
 
@@ -18,10 +21,20 @@ def coming_update(optimizer: Any, gradients: dict[int, Any] | None = None) -> di
     The copy has parameters and state of its own; the user's optimizer is only read. Raises whatever the
     optimizer raises when it cannot be copied or stepped.
     """
-    return {
-        id(original): rms_of_difference(array(after), array(original))
-        for original, after in _stepped(optimizer, gradients)[1]
-    }
+    ledger = Ledger()
+    found: dict[int, float] = {}
+    for original, after in _stepped(optimizer, gradients)[1]:
+        if ledger.away(original):
+            between = rms_between(after.detach(), original.detach())
+            ledger.numbers(between, partial(_told, found, id(original)))
+        else:
+            found[id(original)] = rms_of_difference(array(after), array(original))
+    ledger.read()
+    return found
+
+
+def _told(found: dict[int, float], key: int, values: list[float]) -> None:
+    found[key] = values[0]
 
 
 def coming_step(
@@ -83,7 +96,9 @@ def _scale(optimizer: Any, parameter: Any) -> Any:
     if "exp_inf" in state:
         return state["exp_inf"]
     if "exp_avg_sq" in state:
-        step = float(state.get("step", 1))
+        step = state.get("step", 1)
+        if isinstance(step, torch.Tensor):
+            step = step.to(wide(step.device))  # where it is: the host need not wait for it
         second = state.get("max_exp_avg_sq", state["exp_avg_sq"])
         second = second / (1 - group["betas"][1] ** step)
     elif "square_avg" in state:

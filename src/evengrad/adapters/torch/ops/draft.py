@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ class Operand:
         tensor: itself, until the call has ended.
         law: of a weight or constant, from the tensor.
         values: the same with values, where the tensor is on ``meta`` and they are known.
+        kernel: its ``kernel_figures``, where they have been read.
     """
 
     number: int | None
@@ -28,6 +29,7 @@ class Operand:
     tensor: Any
     law: Callable[[Any], Law]
     values: Any = None
+    kernel: Sequence[float] | None = None
 
     def constant(self) -> Law:
         """Its law, for a weight or constant."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.laws.laws import measured_kernel
+from evengrad.adapters.torch.laws.laws import kernel_law, measured_kernel
 from evengrad.adapters.torch.ops.draft import (
     DraftedCall,
     Operand,
@@ -133,7 +133,9 @@ def convolution(call: DraftedCall) -> OperationDraft:
     else:
         pads = tuple((p, p) for p in tuple_of(0 if padding == "valid" else padding, nd))
     law = weight.constant()
-    if weight.values is not None:
+    if weight.kernel is not None:
+        law = kernel_law(weight.values, law, weight.kernel)
+    elif weight.values is not None:
         law = measured_kernel(weight.values, law)
     op = Convolution(
         law,

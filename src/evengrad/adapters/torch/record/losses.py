@@ -14,7 +14,7 @@ from evengrad.adapters.common.targets import targets_of
 from evengrad.adapters.torch.compat import tree_map
 from evengrad.adapters.torch.ops.calls import OURS
 from evengrad.adapters.torch.ops.kinds import LOSSES
-from evengrad.adapters.torch.record.tensors import array
+from evengrad.adapters.torch.statistics.layout import array
 from evengrad.values.probe import Family, Reads, Targets
 
 

@@ -8,17 +8,19 @@ import torch
 
 from evengrad.adapters.torch.compat import tensor_table
 from evengrad.adapters.torch.record.graph import RecordedCall
-from evengrad.adapters.torch.record.tensors import summary_of
+from evengrad.adapters.torch.statistics.ledger import Ledger
+from evengrad.values.summary import Summary
 
 
 class TensorNumbers:
     """shapes: by number. source_gradients: norms at tensors that no recorded call made. readers: tensor number
     -> how many calls on the path to the loss read it. describing: the tensors are on ``meta``, and have no
-    gradients. measuring: the hooks listen now.
+    gradients. measuring: the hooks listen now. ledger: figures that the host has not read yet.
     """
 
     def __init__(self, *, describing: bool = False) -> None:
         super().__init__()
+        self.ledger = Ledger()
         self.describing = describing
         self.measuring = False
         self.shapes: dict[int, tuple[int, ...]] = {}
@@ -41,9 +43,12 @@ class TensorNumbers:
         """Number a tensor that no recorded call made, and hook its gradient."""
         number = self.register(tensor)
 
+        def tell(found: Summary) -> None:
+            self.source_gradients[number] = found.norm
+
         def keep(grad: torch.Tensor) -> None:
             if self.measuring:
-                self.source_gradients[number] = summary_of(grad).norm
+                self.ledger.summary(grad, tell)
 
         tensor.register_hook(keep)
         return number
@@ -57,14 +62,17 @@ class TensorNumbers:
         if self.describing:
             return view
 
+        def tell(found: Summary) -> None:
+            node.below[slot] = found.norm
+
         def below(grad: torch.Tensor) -> None:
             # With one reader the gradient at its input is the one at the maker's output.
             if self.measuring and self.readers.get(number, 0) > 1:
-                node.below[slot] = summary_of(grad).norm
+                self.ledger.summary(grad, tell)
 
         view.register_hook(below)
         return view
 
     def _above(self, node: RecordedCall, slot: int, grad: torch.Tensor) -> None:
         if self.measuring:
-            node.above[slot] = summary_of(grad)
+            self.ledger.summary(grad, lambda found: node.above.__setitem__(slot, found))

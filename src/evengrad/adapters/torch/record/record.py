@@ -11,17 +11,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from evengrad.adapters.common.health import activation_health
+from evengrad.adapters.common.health import activation_health, health_limits
 from evengrad.adapters.common.patching import Patches
-from evengrad.adapters.torch.compat import tensor_table, tree_leaves, tree_map
-from evengrad.adapters.torch.laws.laws import measured
+from evengrad.adapters.torch.compat import tensor_table, tree_leaves, tree_map, version
+from evengrad.adapters.torch.laws.laws import kernel_figures, measured, moments
 from evengrad.adapters.torch.losses.listener import LossListener
 from evengrad.adapters.torch.ops.calls import (
     PASSED,
@@ -39,9 +39,12 @@ from evengrad.adapters.torch.record.losses import read_loss
 from evengrad.adapters.torch.record.modules import ModuleStack
 from evengrad.adapters.torch.record.numbers import TensorNumbers
 from evengrad.adapters.torch.record.roots import ModelInput
-from evengrad.adapters.torch.record.tensors import array, summary_of
+from evengrad.adapters.torch.statistics.health import shares
+from evengrad.adapters.torch.statistics.layout import array
+from evengrad.adapters.torch.statistics.ledger import summary_of
+from evengrad.values.probe import ActivationHealth
 from evengrad.values.spec import Kind, Law
-from evengrad.values.summary import Summary
+from evengrad.values.summary import Summary, together
 
 
 @dataclass(slots=True)
@@ -74,6 +77,8 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         self._moved: Any = tensor_table()  # a parameter transposed or reshaped -> it
         self._constants: Any = tensor_table()
         self._figures: dict[int, tuple[Any, Summary]] = {}  # by id; the parameter is kept alive
+        self._buffers: dict[int, tuple[int, Law]] = {}  # by id: what it was written to, and its law
+        self._kernels: dict[int, list[float]] = {}  # by id, too
         self.guessed: dict[int, Any] = {}  # weights that stand for what was made of them
         self._paused = 0
         self._stopped = False
@@ -285,14 +290,33 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         """Hook the outputs, and take their figures."""
         for slot, tensor in enumerate(outputs):
             tensor.register_hook(functools.partial(self._above, node, slot))
-        values = outputs[0].detach()
-        if len(outputs) > 1:
-            values = torch.cat([t.detach().reshape(-1) for t in outputs])
-        node.forward = summary_of(values)
-        node.dtype = str(values.dtype).removeprefix("torch.")
-        if node.kind is Kind.ACTIVATION:
-            axis = 1 if values.ndim >= 4 else -1  # channels of maps, else features
+        parts: list[Summary] = []
+
+        def tell(found: Summary) -> None:
+            parts.append(found)
+            if len(parts) == len(outputs):
+                node.forward = _side_by_side(parts)
+
+        for tensor in outputs:
+            self.ledger.summary(tensor, tell)
+        node.dtype = str(outputs[0].dtype).removeprefix("torch.")
+        if node.kind is Kind.ACTIVATION and len(outputs) == 1:
+            self._health(node, outputs[0].detach())
+
+    def _health(self, node: RecordedCall, values: Any) -> None:
+        axis = 1 if values.ndim >= 4 else -1  # channels of maps, else features
+        if not self.ledger.away(values):
             node.health = activation_health(node.label, array(values), axis=axis, flat=node.flat)
+            return
+        limits = health_limits(node.label, values.shape, node.flat)
+        if limits is None:
+            return
+        units = int(values.shape[axis])
+
+        def tell(found: list[float]) -> None:
+            node.health = ActivationHealth(found[0], found[1], units)
+
+        self.ledger.numbers(shares(values, limits, axis), tell)
 
     def _made_like(self, node: RecordedCall, results: list[Any]) -> None:
         """A call through which no gradient comes: nothing to measure."""
@@ -306,10 +330,47 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         if not isinstance(value, torch.Tensor):
             return value
         number = self._numbers.get(value) if value.requires_grad else None
-        return Operand(number, tuple(value.shape), value, self.law_of, self._values(value))
+        kernel = self._kernels.get(id(value))
+        return Operand(number, tuple(value.shape), value, self.law_of, self._values(value), kernel)
 
     def _values(self, tensor: Any) -> Any:
         return None if tensor.is_meta else tensor
+
+    def met(self, module: Any) -> None:
+        """A model is called for the first time: what is on an accelerator is read all together."""
+        own = [*module.parameters(), *module.buffers()]
+        away = [t for t in own if id(t) not in self._figures and self.ledger.away(t)]
+        with self.paused():
+            try:
+                for tensor in away:
+                    self._later(tensor)
+                if away:
+                    self.ledger.read()
+            except Exception as error:
+                self.trouble = self.trouble or error
+
+    def _later(self, tensor: Any) -> None:
+        def tell(found: Summary) -> None:
+            self._figures[id(tensor)] = tensor, found
+
+        def kernel(found: list[float]) -> None:
+            self._kernels[id(tensor)] = found
+
+        def law(found: list[float]) -> None:
+            self._buffers[id(tensor)] = version(tensor), _bounded(found)
+
+        if not isinstance(tensor, nn.Parameter):
+            if tensor.numel():
+                self.ledger.numbers(moments(tensor), law)
+            return
+        self.ledger.summary(tensor, tell)
+        if 3 <= tensor.ndim <= 5 and tensor.shape[2:].numel() > 1:
+            self.ledger.numbers(kernel_figures(tensor), kernel)
+
+    def expect(self, parameter: Any) -> None:
+        """Its figures will be asked for: with the next read."""
+        if id(parameter) not in self._figures and self.ledger.away(parameter):
+            self._later(parameter)
 
     def figures(self, parameter: Any) -> Summary:
         """Of a weight with values, read once: no step is taken while recording."""
@@ -324,7 +385,11 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         own = isinstance(tensor, nn.Parameter)
         origin = tensor if own else self._moved.get(tensor, tensor)
         if not isinstance(origin, nn.Parameter):
-            return measured(tensor)
+            known = self._buffers.get(id(tensor))
+            same = (
+                known is not None and known[0] == version(tensor) and self.modules.is_buffer(tensor)
+            )
+            return known[1] if known is not None and same else measured(tensor)
         figures = self.figures(origin)
         return Law(figures.mean, figures.rms)
 
@@ -394,6 +459,16 @@ class Recorder(TensorNumbers, TorchFunctionMode):
 
         view.register_hook(silence)
         return view
+
+
+def _bounded(found: list[float]) -> Law:
+    return Law(found[0], found[1], bounds=(found[2], found[3]))
+
+
+def _side_by_side(parts: list[Summary]) -> Summary:
+    """Of several outputs as one vector."""
+    whole = together(parts)
+    return whole if len(parts) == 1 else replace(whole, shape=(sum(p.size for p in parts),))
 
 
 def _as_it_is(result: Any) -> Any:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+
+from evengrad.adapters.torch.statistics.layout import plain
+from evengrad.adapters.torch.statistics.ledger import Ledger
 
 
 @contextmanager
@@ -23,9 +27,8 @@ def untouched(model: Any) -> Iterator[None]:
             yield
     finally:
         with torch.no_grad():
-            for tensor, value in zip(tensors, kept, strict=True):
-                if not _same(tensor, value):
-                    tensor.copy_(value)
+            for tensor, value in changed(tensors, kept):
+                tensor.copy_(value)
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
             parameter.grad = gradient
         for module, training in flags:
@@ -47,10 +50,27 @@ def noise_kept() -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda)
 
 
-def _same(tensor: Any, value: Any) -> bool:
-    """Equal bit for bit; NaN counts as itself."""
-    if tensor.is_floating_point():
-        return bool(
-            torch.equal(torch.nan_to_num(tensor.detach()), torch.nan_to_num(value))
-        ) and bool(torch.equal(tensor.detach().isnan(), value.isnan()))
-    return bool(torch.equal(tensor, value))
+def changed(tensors: list[Any], before: list[Any]) -> list[tuple[Any, Any]]:
+    """Those that are no more what they were, bit for bit, each with what it was; by one read a device."""
+    found: list[tuple[Any, Any]] = []
+    ledger = Ledger(late=True)
+
+    def tell(pair: tuple[Any, Any], differing: list[float]) -> None:
+        if differing[0]:
+            found.append(pair)
+
+    for pair in zip(tensors, before, strict=True):
+        if any(hasattr(t, "full_tensor") for t in pair):
+            found.append(pair)
+        elif not pair[0].is_meta and pair[0].numel():
+            ledger.numbers(_differing(*pair), partial(tell, pair))
+    ledger.read()
+    return found
+
+
+def _differing(tensor: Any, value: Any) -> Any:
+    now, was = plain(tensor), plain(value)
+    whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[now.element_size()]
+    if now.dtype is not torch.bool:
+        now, was = now.view(whole), was.view(whole)
+    return (now != was).any()

@@ -10,25 +10,12 @@ import numpy as np
 import torch
 
 from evengrad.adapters.torch.compat import foreach_norm
-from evengrad.adapters.torch.record.tensors import local
+from evengrad.adapters.torch.statistics.layout import flat
 from evengrad.values.run import Floats
 
 _SAMPLE = 1 << 16
 _LARGE = 1 << 14
 _DOT = (torch.float32, torch.float64)
-
-
-def flat(tensor: Any) -> Any:
-    """A tensor's elements as a vector, in the order of memory: a view wherever they lie side by side."""
-    tensor = tensor.detach()
-    if tensor.is_sparse:
-        tensor = tensor.coalesce().values()
-    tensor = local(tensor)
-    if tensor.is_contiguous():
-        return tensor.view(-1)
-    strides = tensor.stride()
-    ordered = tensor.permute(sorted(range(tensor.ndim), key=lambda axis: -strides[axis]))
-    return ordered.reshape(-1)
 
 
 def norms(gradients: Sequence[Any]) -> Any:

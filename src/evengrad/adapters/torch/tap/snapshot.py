@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from evengrad.adapters.torch.compat import foreach_copy_
-from evengrad.adapters.torch.record.tensors import array, local
+from evengrad.adapters.torch.statistics.layout import array, local
 
 _SMALL = (
     1 << 16

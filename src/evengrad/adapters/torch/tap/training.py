@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from evengrad.adapters.torch.record.tensors import array, local
+from evengrad.adapters.torch.statistics.layout import array, local
 from evengrad.adapters.torch.tap import snapshot
 from evengrad.adapters.torch.tap.activations import ActivationListener
 from evengrad.adapters.torch.tap.capture import Capture, ForwardCall, arrays_of

@@ -1,0 +1,1 @@
+"""Figures of tensors, worked out where the tensors are."""
