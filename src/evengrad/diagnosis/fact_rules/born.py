@@ -52,11 +52,35 @@ def _torch(loss: str) -> Program:
     return Program("torch", _TORCH.format(loss=loss))
 
 
+_KERAS = """
+import keras
+import numpy as np
+from keras import ops
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = x[:, :1] * 2
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(1)])
+
+def loss(target, output):
+    error = output - target
+    return {loss}
+
+model.compile(keras.optimizers.SGD(0.01), loss)
+model.fit(x, y, batch_size=32, epochs=4, verbose=0)
+"""
+
+
+def _keras(loss: str) -> Program:
+    return Program("keras", _KERAS.format(loss=loss))
+
+
 SICK = (
+    _keras("ops.mean(ops.log(ops.relu(error)))"),
     _torch("torch.where(error.abs() > 1, torch.sqrt(error.abs() - 0.5), error**2).mean()"),
     _torch("torch.log(torch.relu(error)).mean()"),
 )
 HEALTHY = (
+    _keras("ops.mean(ops.sqrt(ops.square(error) + 1e-6))"),
     _torch("torch.sqrt(error**2 + 1e-6).mean()"),
     _torch("torch.where(error.abs() > 1, torch.sqrt(error.abs().clamp(min=0.5)), error**2).mean()"),
 )

@@ -49,11 +49,39 @@ def _torch(loss: str, optimizer: str = "SGD(model.parameters(), lr=0.02)") -> tu
     return Program("torch", source), Program("torch", source, "check")
 
 
+_KERAS = """\
+import keras
+import numpy as np
+from keras import ops
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+x = rng.normal(size=(256, 8)).astype("float32")
+y = (x @ rng.normal(size=(8, 1))).astype("float32")
+
+def own(target, output):
+    return ops.sum(ops.square(target - output))
+
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(32, activation="relu"), keras.layers.Dense(1)])
+model.compile(keras.optimizers.{optimizer}, {loss})
+model.fit(x, y, batch_size=256, epochs=12, verbose=0)
+"""
+
+
+def _keras(loss: str, optimizer: str = "SGD(0.02)") -> tuple[Program, ...]:
+    source = _KERAS.format(loss=loss, optimizer=optimizer)
+    return Program("keras", source), Program("keras", source, "check")
+
+
 SICK = (
+    *_keras('keras.losses.MeanSquaredError(reduction="sum")'),
+    *_keras("own"),
     *_torch('F.mse_loss(model(x), y, reduction="sum")'),
     *_torch("((model(x) - y) ** 2).sum()"),
 )
 HEALTHY = (
+    *_keras('"mse"'),
+    *_keras("lambda target, output: own(target, output) / 256"),
+    *_keras("own", "Adam(3e-3)"),
     *_torch('F.mse_loss(model(x), y, reduction="sum") / len(x)'),
     *_torch("((model(x) - y) ** 2).sum()", "SGD(model.parameters(), lr=1e-4)"),
     *_torch("((model(x) - y) ** 2).sum()", "Adam(model.parameters(), lr=3e-3)"),

@@ -51,7 +51,32 @@ def _torch(loss: str, units: int = 1) -> tuple[Program, ...]:
     return Program("torch", source), Program("torch", source, "check")
 
 
+_KERAS = """\
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+yes = (x[:, :1] > 0).astype("float32")
+kind = (x[:, 0] > 0).astype("int32") + (x[:, 1] > 0)
+model = keras.Sequential([
+    keras.Input((4,)),
+    keras.layers.Dense(16, activation="relu"),
+    keras.layers.Dense({units}, activation="{head}"),
+])
+model.compile(keras.optimizers.Adam(3e-3), "{loss}")
+model.fit(x, {targets}, batch_size=16, epochs=5, verbose=0)
+"""
+
+
+def _keras(
+    units: int, head: str, loss: str = "binary_crossentropy", targets: str = "yes"
+) -> tuple[Program, ...]:
+    source = _KERAS.format(units=units, head=head, loss=loss, targets=targets)
+    return Program("keras", source), Program("keras", source, "check")
+
+
 SICK = (
+    *_keras(1, "softmax"),
     *_torch("F.binary_cross_entropy(F.softmax(out, dim=1), yes)"),
     *_torch("F.mse_loss(torch.softmax(out, dim=-1).squeeze(1), yes.squeeze(1))"),
     *_torch("((out.softmax(1) - yes) ** 2).mean()"),
@@ -59,6 +84,8 @@ SICK = (
     *_torch("F.nll_loss(F.log_softmax(out, dim=0), kind)", 3),
 )
 HEALTHY = (
+    *_keras(1, "sigmoid"),
+    *_keras(3, "softmax", "sparse_categorical_crossentropy", "kind"),
     *_torch("F.binary_cross_entropy(torch.sigmoid(out), yes)"),
     *_torch("F.cross_entropy(out, kind)", 3),
     *_torch("F.nll_loss(F.log_softmax(out, dim=1), kind)", 3),

@@ -50,8 +50,26 @@ def _torch(steps: int, first: int = 1, zero: bool = False) -> tuple[Program, ...
     return Program("torch", source), Program("torch", source, "check")
 
 
-SICK = (*_torch(5), *_torch(5, zero=True), *_torch(16, first=0))
-HEALTHY = (*_torch(16), *_torch(16, zero=True))
+_KERAS = """\
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+x = rng.normal(size=(16, {steps}, 8)).astype("float32")
+texts = rng.integers(1, 6, size=(16, 6)).astype("int32")
+model = keras.Sequential([keras.Input(({steps}, 8)), keras.layers.Dense(32, "relu"), keras.layers.Dense(6)])
+model.compile(keras.optimizers.Adam(3e-3), keras.losses.CTC())
+model.fit(x, texts, batch_size=16, epochs=12, verbose=0)
+"""
+
+
+def _keras(steps: int) -> tuple[Program, ...]:
+    source, quick = _KERAS.format(steps=steps), ("tensorflow", "torch")  # JAX compiles CTC for long
+    return Program("keras", source, "run", quick), Program("keras", source, "check", quick)
+
+
+SICK = (*_keras(5), *_torch(5), *_torch(5, zero=True), *_torch(16, first=0))
+HEALTHY = (*_keras(16), *_torch(16), *_torch(16, zero=True))
 
 
 def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
@@ -92,6 +110,10 @@ def _short(fact: Fact, frontend: Frontend) -> tuple[str, tuple[str, ...], tuple[
     ]
     if v["zero_infinity"]:
         facts.append("zero_infinity makes their loss and their gradient 0: they teach nothing")
+    elif frontend == "keras":
+        facts.append(
+            "nothing spells such a target: its loss is infinite, or a large constant that teaches nothing"
+        )
     else:
         facts.append("the loss of such a target is infinite, and every gradient NaN")
     advice = [

@@ -11,10 +11,16 @@ from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.calls import LossHeard, hearing_losses
 from evengrad.adapters.keras.facts.heads import judge_head
 from evengrad.adapters.keras.facts.outputs import dominated
+from evengrad.adapters.keras.facts.summed import HeardSums
 from evengrad.adapters.keras.facts.targets import judge_targets
+from evengrad.adapters.keras.facts.texts import judge_lengths
 from evengrad.values.fact import Fact
 
-_JUDGES = {"targets_outside": judge_targets, "one_unit_softmax": judge_head}
+_JUDGES = {
+    "targets_outside": judge_targets,
+    "one_unit_softmax": judge_head,
+    "targets_too_long": judge_lengths,
+}
 
 
 class HeardLosses:
@@ -42,7 +48,7 @@ def facts_of(model: Any, batch: Any) -> tuple[Fact, ...]:
     """Of a compiled model on (x, y, sample_weight); nothing of it is changed. Empty where the batch cannot be
     given to it.
     """
-    heard, calls = HeardLosses(), list[LossHeard]()
+    heard, calls, sums = HeardLosses(), list[LossHeard](), HeardSums()
 
     def told(call: LossHeard) -> None:
         calls.append(call)
@@ -51,12 +57,12 @@ def facts_of(model: Any, batch: Any) -> tuple[Fact, ...]:
     try:
         parts = keras.utils.unpack_x_y_sample_weight(tuple(batch))
         x, y, weight = (keras.tree.map_structure(_tensor, part) for part in parts)
-        with untouched(model), keras.StatelessScope(), hearing_losses(told):
-            compat.compute_loss(model, x, y, model(x, training=True), weight)
-        drowned = dominated(model, calls)
+        with untouched(model), keras.StatelessScope(), hearing_losses(told, sums):
+            total = compat.compute_loss(model, x, y, model(x, training=True), weight)
+        more = (dominated(model, calls), sums.of(total))
     except Exception:  # what the loss cannot take was heard before it was called
         return heard.facts
-    return heard.facts if drowned is None else (*heard.facts, drowned)
+    return (*heard.facts, *(fact for fact in more if fact is not None))
 
 
 def _tensor(value: Any) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import math
 import sys
 import textwrap
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,7 @@ _LOSSES = (
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
     "categorical_hinge",
+    "ctc",
     "dice",
     "hinge",
     "huber",
@@ -39,8 +41,14 @@ _LOSSES = (
     "squared_hinge",
     "tversky",
 )
-_OPERATIONS = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
+_OPERATIONS = (
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "ctc_loss",
+    "sparse_categorical_crossentropy",
+)
 _OF_TENSORFLOW = (
+    "ctc_loss",
     "sigmoid_cross_entropy_with_logits",
     "softmax_cross_entropy_with_logits",
     "sparse_softmax_cross_entropy_with_logits",
@@ -49,6 +57,7 @@ _HEADS = ("sigmoid", "softmax", "tanh")
 _TARGETS = ("y_true", "target", "labels")
 _LARGE = 10  # no weight or epsilon of a loss, but what a range is divided by
 _OUTPUTS = ("y_pred", "output", "logits")
+_SUMMED = ("x", "input_tensor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,7 @@ class LossHeard:
         ignored: the class number that counts as no label.
         head: the activation that made the output, None where it is none or not known.
         where: the user's line.
+        options: its other arguments by name.
     """
 
     function: str
@@ -74,12 +84,37 @@ class LossHeard:
     ignored: int | None
     head: str | None
     where: Where | None
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SumHeard:
+    """All of something was summed up to one number, by a loss or by the user.
+
+    Attributes:
+        function: that summed, as a user would write it.
+        value: the sum.
+        elements: how many losses there were to sum up.
+        where: the user's line.
+        reduced: a loss did, by its reduction.
+    """
+
+    function: str
+    value: Any
+    elements: int
+    where: Where | None
+    reduced: bool = False
+
+
+def _unheard(_: SumHeard) -> None: ...
 
 
 @contextmanager
-def hearing_losses(told: Callable[[LossHeard], None]) -> Iterator[None]:
-    """While it lasts, and in this thread, each call of a loss is told before it is made."""
-    ear, before = _Ear(told), sys.getprofile()
+def hearing_losses(
+    told: Callable[[LossHeard], None], summed: Callable[[SumHeard], None] = _unheard
+) -> Iterator[None]:
+    """While it lasts, and in this thread, each call of a loss is told before it is made, and each sum after."""
+    ear, before = _Ear(told, summed), sys.getprofile()
     sys.setprofile(ear)
     try:
         yield
@@ -90,11 +125,13 @@ def hearing_losses(told: Callable[[LossHeard], None]) -> Iterator[None]:
 class _Ear:
     """A profile function: Python calls it at each call and return."""
 
-    def __init__(self, told: Callable[[LossHeard], None]) -> None:
-        self._told = told
+    def __init__(
+        self, told: Callable[[LossHeard], None], summed: Callable[[SumHeard], None]
+    ) -> None:
+        self._told, self._summed = told, summed
         self._inside: FrameType | None = None
         self._heads: deque[tuple[Any, str]] = deque(maxlen=32)
-        self._losses, self._activations = _loss_codes(), _head_codes()
+        self._losses, self._activations, self._sums = _loss_codes(), _head_codes(), _sum_codes()
         self._around = keras.losses.Loss.__call__.__code__
 
     def __call__(self, frame: FrameType, event: str, given: Any) -> None:
@@ -104,6 +141,10 @@ class _Ear:
                 self._inside = None
             elif code in self._activations and given is not None:
                 self._heads.append((given, self._activations[code]))
+            elif code in self._sums and given is not None:
+                self._hear_sum(self._sums[code], frame, given)
+            elif code is self._around and given is not None:
+                self._hear_reduced(frame, given)
         elif event == "call" and self._inside is None:
             if code in self._losses:
                 self._inside = frame
@@ -133,7 +174,22 @@ class _Ear:
         head = next((h for value, h in reversed(self._heads) if value is output), None)
         logits = bool(given.get("from_logits", "logits" in given))
         ignored = given.get("ignore_class")
-        self._told(LossHeard(function, own, target, output, logits, ignored, head, where(frame)))
+        place, more = where(frame), dict(given)
+        self._told(LossHeard(function, own, target, output, logits, ignored, head, place, more))
+
+    def _hear_sum(self, function: str, frame: FrameType, value: Any) -> None:
+        """By a function of the framework's."""
+        given = frame.f_locals
+        shape: Any = getattr(_first(given, _SUMMED), "shape", ())
+        if given.get("axis") is None and len(shape) and (shape[0] or 0) > 1:
+            self._summed(SumHeard(function, value, _product(shape), where(frame)))
+
+    def _hear_reduced(self, frame: FrameType, value: Any) -> None:
+        """By a loss that was told to: it sums the means along the last axis."""
+        loss, shape = frame.f_locals["self"], getattr(frame.f_locals.get("y_pred"), "shape", ())
+        if getattr(loss, "reduction", None) == "sum" and len(shape) > 1:
+            name = f'{type(loss).__name__}(reduction="sum")'
+            self._summed(SumHeard(name, value, _product(shape[:-1]), where(frame), reduced=True))
 
 
 def _scales(function: Any) -> bool:
@@ -153,6 +209,18 @@ def _scales(function: Any) -> bool:
 
 def _first(given: dict[str, Any], names: tuple[str, ...]) -> Any:
     return next((given[n] for n in names if given.get(n) is not None), None)
+
+
+def _product(shape: Any) -> int:
+    return math.prod(int(n or 1) for n in shape)
+
+
+@cache
+def _sum_codes() -> dict[CodeType, str]:
+    found = {_code(keras.ops.sum): "ops.sum"}
+    if keras.backend.backend() == "tensorflow":
+        found[_code(importlib.import_module("tensorflow").reduce_sum)] = "tf.reduce_sum"
+    return {code: name for code, name in found.items() if code is not None}
 
 
 @cache
