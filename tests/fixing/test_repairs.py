@@ -193,6 +193,19 @@ def test_shapes_that_broadcast():
     assert found[0][1] == "+loss = tf.reduce_mean((model(x) - y[..., None]) ** 2)"
 
 
+def test_one_shape_where_the_targets_come_first():
+    source = """
+        import tensorflow as tf
+        loss = tf.reduce_mean(tf.square(y - model(x)))
+    """
+    given = {"output": [32, 1], "target": [32], "first": False}
+    found = ways(source, "shapes_broadcast", line=2, **given)
+    assert found[0][1] == "+loss = tf.reduce_mean(tf.square(y[..., None] - model(x)))"
+    given = {"output": [32], "target": [32, 1], "first": False}
+    found = ways(source, "shapes_broadcast", line=2, **given)
+    assert found[0][1] == "+loss = tf.reduce_mean(tf.square(y[..., 0] - model(x)))"
+
+
 def test_targets_of_another_range():
     line = "F.binary_cross_entropy_with_logits(model(x), y)"
     given = {"kind": "probability", "side": "target", "least": 0, "most": 1}
@@ -414,6 +427,17 @@ def test_a_repaired_script_shows_its_own_lines(tmp_path, monkeypatch):
     new = "import inspect\n\n\ndef f():\n    return 2\n\n\nseen.append(inspect.getsource(f))\n"
     execute("train.py", False, "seen = []\n" + new + "open('seen', 'w').write(seen[0])\n")
     assert Path("seen").read_text() == "def f():\n    return 2\n"
+
+
+def test_what_is_trained_before_it_is_made_trainable_is_compiled_once_more():
+    source = """
+        import keras
+        model.compile("adam", "mse")
+        model.fit(x, y)
+        base.trainable = True
+        model.fit(x, y)
+    """
+    assert ways(source, "weights_unheld") == [['+model.compile("adam", "mse")']]
 
 
 def test_two_optimizers_that_hold_each_others_weights():

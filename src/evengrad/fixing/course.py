@@ -172,9 +172,11 @@ class Course:
     def _without_one(self, best: Attempt | None, sight: Sight) -> Attempt | None:
         before = None if best is None else best.candidate
         source = self.trials.source if before is None or before.source is None else before.source
+        kinds = [fact.kind for fact in sight.mistakes]
         for fact in sight.mistakes:
+            without = fact.kind if kinds.count(fact.kind) == 1 else ""
             for candidate in repairs.candidates(source, fact, self.plan.target, before):
-                attempt = self.trials.one(candidate, 0)
+                attempt = self.trials.one(candidate, 0, without=without)
                 self._attempts.append(attempt)
                 if _is_without(attempt, fact, self.plan, self.trials):
                     return attempt

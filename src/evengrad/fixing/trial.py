@@ -36,6 +36,7 @@ class Trial:
         function: of the script, called without arguments, where the script alone does not train.
         seconds: of training, after which it ends, too; None for no limit.
         check: nothing is trained: the first step is probed, and its errors are what is unhealthy.
+        without: a kind of mistake that it is tried to be without: it ends where that is seen.
     """
 
     target: str
@@ -50,6 +51,7 @@ class Trial:
     function: str | None = None
     seconds: float | None = None
     check: bool = False
+    without: str = ""
 
     def key(self, content: str) -> str:
         """A name for what this trial does, given the script's content: the same for the same."""

@@ -73,6 +73,7 @@ class Trials:
         *,
         early: bool = False,
         whole: bool = False,
+        without: str = "",
     ) -> Attempt:
         """One trial: of the script as it is, with a change, or of a patched source with nothing changed.
 
@@ -82,9 +83,10 @@ class Trials:
             source: the patched script.
             early: it may end before, once its outcome is clear.
             whole: over the script's own length, as far as the plan's patience goes.
+            without: a kind of mistake with which it need not go on.
         """
         self._listener.trying(candidate, seed, source is not None)
-        trial = self._trial(candidate, seed, source, early, whole)
+        trial = replace(self._trial(candidate, seed, source, early, whole), without=without)
         return self._done(candidate, seed, source, self._submit(trial).result())
 
     def check(self, source: str) -> Result:

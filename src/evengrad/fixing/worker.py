@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from evengrad.diagnosis.catalogue import all_fact_rules
 from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.fixing import verdict as learning
@@ -24,9 +25,10 @@ from evengrad.recording import failure
 from evengrad.recording.baseline import Baseline
 from evengrad.recording.reader import load
 from evengrad.recording.settings import Settings
+from evengrad.values.fact import Fact
 from evengrad.values.finding import Finding, Severity, with_echoes
 from evengrad.values.probe import Probe
-from evengrad.values.run import Detail, Event, Run, RunStatus, Step, Subject
+from evengrad.values.run import Detail, Event, EventKind, Run, RunStatus, Step, Subject
 from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
 from evengrad.verbs.children import end_with_parent
 from evengrad.verbs.run_script import Outcome, TrialOverError, run_script
@@ -105,6 +107,7 @@ class _TrialRun:
         self._spent = False
         self._refused: CannotChangeError | None = None
         self._probe: Probe | None = None
+        self._mistaken = False
 
     def started(self) -> None:
         self._begun = time.monotonic()
@@ -143,7 +146,7 @@ class _TrialRun:
     def _is_over(self) -> bool:
         limit, begun = self._trial.seconds, self._begun
         late = limit is not None and begun is not None and time.monotonic() - begun > limit
-        return late or self._steps >= self._trial.steps
+        return late or self._mistaken or self._steps >= self._trial.steps
 
     def _is_clear(self) -> bool:
         """Whether the outcome is clear, asked at each tenth of the steps: from the first third on whether it
@@ -169,12 +172,17 @@ class _TrialRun:
         self._first = self._first or time.monotonic()
         limit = self._trial.seconds
         late = limit is not None and time.monotonic() - self._first > limit
-        self._spent = late or len(self._losses) >= self._trial.steps
+        self._spent = late or self._mistaken or len(self._losses) >= self._trial.steps
         return self._spent
 
     def begin(self, subject: Subject, path: Path | None) -> None: ...
     def detail(self, detail: Detail) -> None: ...
-    def event(self, event: Event) -> None: ...
+
+    def event(self, event: Event) -> None:
+        """Look for the mistake that it was to be without."""
+        if event.kind is EventKind.FACT and event.values["kind"] == self._trial.without:
+            self._mistaken = self._mistaken or _is_mistake(Fact.from_values(event.values))
+
     def end(self, status: RunStatus) -> None: ...
 
     # --- the end ---------------------------------------------------------------------------------------
@@ -265,6 +273,12 @@ def _overlap(run: Run, other: Run) -> bool:
     """Whether two runs went on at the same time."""
     ends = [one.started + float(one.steps["time"][-1]) for one in (run, other)]
     return max(run.started, other.started) < min(ends)
+
+
+def _is_mistake(fact: Fact) -> bool:
+    """Whether the rule for it finds anything."""
+    rules = [rule for rule in all_fact_rules() if rule.fact == fact.kind]
+    return any(finding.mistake for rule in rules for finding in rule.check([fact], "torch"))
 
 
 def _is_wrong(finding: Finding) -> bool:

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 import libcst as cst
 
 from evengrad.fixing.patch.script.draft import Manual, SourceDraft
-from evengrad.fixing.patch.script.moving import block, move_behind
+from evengrad.fixing.patch.script.expressions import last
+from evengrad.fixing.patch.script.moving import block, line_of, move_behind
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import optimizers
 from evengrad.fixing.patch.torch.head import own_modules
 from evengrad.values.fact import Fact
 
 FACT = "weights_unheld"
+_TRAINS = {"fit", "train_on_batch", "evaluate", "predict"}
 _GROWING = {"add_module", "append", "insert", "extend", "register_module", "add"}
 
 
@@ -144,16 +146,27 @@ def _networks(source: Source) -> list[str]:
 
 
 def _compiled(source: Source) -> Iterator[tuple[str, SourceDraft]]:
-    """Keras: what is trained is settled by ``compile``."""
-    for call in source.all(cst.Call):
+    """Keras: what is trained is settled by ``compile``. The last one before a change first; where the model is
+    trained between the two, it is compiled once more.
+    """
+    for call in reversed(source.all(cst.Call)):
         if not isinstance(call.func, cst.Attribute) or call.func.attr.value != "compile":
             continue
         later = _behind(source, call)
         changing = [s for s in later if _trainable(source, s)]
-        if changing:
-            draft = SourceDraft(source)
+        if not changing:
+            continue
+        draft = SourceDraft(source)
+        between = later[: later.index(changing[-1])]
+        if any(
+            last(source, other) in _TRAINS for s in between for other in source.all(cst.Call, s)
+        ):
+            draft.after(
+                _inside(changing[-1]), source.code(line_of(source, call).body[0]).split("\n")
+            )
+        else:
             move_behind(draft, call, changing[-1])
-            yield "the model is compiled after its last change", draft
+        yield "the model is compiled after its last change", draft
 
 
 def _trainable(source: Source, statement: cst.CSTNode) -> bool:

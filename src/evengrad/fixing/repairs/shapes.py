@@ -16,37 +16,43 @@ FACT = "shapes_broadcast"
 
 def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
     """The targets with one axis more, or one less; else the output."""
-    pairs = list(_pairs(source, fact))
-    for first, second in pairs:
-        for node, other in ((second, first), (first, second)):
-            for words, code in _codes(source, node, fact):
+    grow = len(_shape(fact, "target")) <= len(_shape(fact, "output"))
+    for first, second in list(_pairs(source, fact)):
+        output, target = (first, second) if fact.values.get("first", True) else (second, first)
+        for node, other, more in (
+            (target, output, grow),
+            (output, target, not grow),
+            (output, target, grow),
+            (target, output, not grow),
+        ):
+            code = _code(source, node, fact, more)
+            if code is not None:
                 draft = SourceDraft(source)
                 draft.replace(node, code)
-                yield f"one shape: {words} against {source.code(other)}", draft
+                yield f"one shape: {code} against {source.code(other)}", draft
 
 
 def _pairs(source: Source, fact: Fact) -> Iterator[tuple[cst.BaseExpression, cst.BaseExpression]]:
-    """Output and targets of a loss function, or of a difference, at that line."""
+    """Both sides of a loss function, of a difference or a product, at that line."""
     for node in on(source, fact.where):
         if isinstance(node, cst.Call) and len(node.args) >= 2:
             yield node.args[0].value, node.args[1].value
-        elif isinstance(node, cst.BinaryOperation) and isinstance(node.operator, cst.Subtract):
+        elif isinstance(node, cst.BinaryOperation) and isinstance(
+            node.operator, cst.Subtract | cst.Multiply
+        ):
             yield node.left, node.right
 
 
-def _codes(source: Source, node: cst.BaseExpression, fact: Fact) -> Iterator[tuple[str, str]]:
-    """A node with another number of axes, and how to say it; one more if the shapes say so, else one less."""
-    output, target = _shape(fact, "output"), _shape(fact, "target")
+def _code(source: Source, node: cst.BaseExpression, fact: Fact, more: bool) -> str | None:
+    """A node with one axis more or less, where the shapes have it; None of what has no axes."""
     if isinstance(node, cst.BaseString | cst.BaseNumber | cst.Lambda):
-        return
+        return None
     code, torch = atom(source, node), in_torch(source)
-    axis = max(len(output), len(target)) - 1 or 1
-    more = f"{code}.unsqueeze({axis})" if torch else f"{code}[..., None]"
-    less = f"{code}.squeeze({axis})" if torch else f"{code}[..., 0]"
-    yield more, more
-    yield less, less
+    axis = max(len(_shape(fact, "output")), len(_shape(fact, "target"))) - 1 or 1
+    if more:
+        return f"{code}.unsqueeze({axis})" if torch else f"{code}[..., None]"
+    return f"{code}.squeeze({axis})" if torch else f"{code}[..., 0]"
 
 
 def _shape(fact: Fact, name: str) -> Sequence[int]:
-    found = fact.values.get(name) or ()
-    return tuple(found)
+    return tuple(fact.values.get(name) or ())

@@ -21,7 +21,7 @@ def broadcasting(target: Any) -> Fact | None:
                 reached = [_trained(t) for t in op.inputs]
                 if reached[0] != reached[1]:
                     output, given = (one, other) if reached[0] else (other, one)
-                    return _fact(op, output, given)
+                    return _fact(op, output, given, reached[0])
     return None
 
 
@@ -64,13 +64,14 @@ def _trained(tensor: Any) -> bool:
     return any(op.type == "ReadVariableOp" for op in _before(tensor))
 
 
-def _fact(op: Any, output: list[Any], target: list[Any]) -> Fact:
+def _fact(op: Any, output: list[Any], target: list[Any], first: bool) -> Fact:
     batch = output[0]
     values = {
         "function": _COMPARING[op.type],
         "output": _counted(output),
         "target": _counted(target),
         "result": _counted([batch, batch]),
+        "first": first,
     }
     return Fact("shapes_broadcast", _where(op), None, values)
 

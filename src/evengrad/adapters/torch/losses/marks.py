@@ -174,7 +174,7 @@ def _paired(function: str, tensors: list[Any]) -> Mark | None:
     if on_purpose or (place and any(word in place.code for word in _PAIRING)):
         return None
     name = "the product" if function in _MULTIPLY else "the difference"
-    values = broadcast(name, output.shape, target.shape, result)
+    values = broadcast(name, output.shape, target.shape, result) | {"first": output is tensors[0]}
     return Mark("shapes_broadcast", place, values)
 
 

@@ -1,0 +1,66 @@
+"""What a trial's process makes of what the watch tells it."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from evengrad.fixing.processes import execute
+from evengrad.fixing.trial import Trial
+from evengrad.fixing.worker import _TrialRun
+from evengrad.values.fact import Fact
+from evengrad.values.run import event_of
+
+KEPT = {"optimizer": "optimizer", "steps": 3, "how": "kept"}
+
+
+@pytest.mark.parametrize(
+    ("without", "kind", "ends"),
+    [
+        ("gradients_kept", "gradients_kept", True),
+        ("", "gradients_kept", False),
+        ("shapes_broadcast", "gradients_kept", False),
+    ],
+)
+def test_a_trial_ends_where_it_meets_the_mistake_that_it_is_to_be_without(without, kind, ends):
+    trial = _TrialRun(Trial("train.py", without=without))
+    assert not trial.stepped()
+    trial.event(event_of(Fact(kind, None, 0, KEPT)))
+    assert trial.stepped() is ends
+
+
+def test_what_a_rule_does_not_call_a_mistake_ends_nothing():
+    trial = _TrialRun(Trial("train.py", without="evaluation_apart"))
+    values = {"training": 1.0, "evaluation": 1.1, "baseline": 2.3, "layers": [], "kind": ""}
+    trial.event(event_of(Fact("evaluation_apart", None, None, values)))
+    assert not trial.stepped()
+
+
+NORMALISED = """
+    import torch
+    from torch import nn
+    torch.manual_seed(0)
+    x = 9 + 3 * torch.randn(512, 12)
+    y = x[:, :3].argmax(1)
+    model = nn.Sequential(
+        nn.Linear(12, 32), nn.BatchNorm1d(32, momentum={momentum}), nn.ReLU(),
+        nn.Linear(32, 32), nn.BatchNorm1d(32, momentum={momentum}), nn.ReLU(), nn.Linear(32, 3),
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for step in range(80):
+        rows = torch.randint(0, 512, (64,))
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+        loss.backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(("momentum", "well"), [(0.1, True), (0.001, False)])
+def test_an_error_at_the_scripts_own_end_is_not_healthy(tmp_path, momentum, well):
+    script = tmp_path / "train.py"
+    script.write_text(textwrap.dedent(NORMALISED).format(momentum=momentum))
+    result = execute(Trial(str(script), steps=10**9), tmp_path / "trial", str(tmp_path))
+    assert result.end == "finished"
+    assert (not result.unhealthy) is well, result.unhealthy
