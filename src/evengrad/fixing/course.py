@@ -231,10 +231,12 @@ class Course:
         return Patch(before, found.after, found.manual)
 
     def _cures(self, attempt: Attempt) -> bool:
-        """Whether a trial trains well: as the reference does, where that trains."""
+        """Whether a trial trains well: as the reference does, where that trains; a script with nothing but its
+        mistakes repaired is its author's own recipe, and need not be as fast.
+        """
         if self._measure is not None:
             share = self._measure.share(attempt.verdict.level)
-            return attempt.verdict.good and share >= MARGIN
+            return attempt.verdict.good and share >= (HELD_BACK if _is_repair(attempt) else MARGIN)
         return attempt.verdict.good and (self._reference is None or _is_repair(attempt))
 
     def _left(self) -> list[Attempt]:
@@ -290,8 +292,8 @@ class Course:
     def _holds(self, attempt: Attempt) -> bool:
         if not attempt.verdict.good:
             return False
-        level = attempt.verdict.level
-        return self._measure is None or self._measure.share(level) >= PROVED
+        level, least = attempt.verdict.level, HELD_BACK if _is_repair(attempt) else PROVED
+        return self._measure is None or self._measure.share(level) >= least
 
     def _ended(self, found: Fixing, proved: Proved | None, well: bool) -> Fixing:
         found = replace(found, attempts=tuple(self._attempts), reference=self._reference)
