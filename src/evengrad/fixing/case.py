@@ -34,6 +34,7 @@ class Candidate:
             two of them together.
         source: the script with its mistakes out of it, on which the changes are made; None for the script as it
             is.
+        training: which of the script's trainings it is for, from 0; None for the one that a trial changes.
     """
 
     remedy: str
@@ -43,6 +44,7 @@ class Candidate:
     reason: str
     alternative: int = 0
     source: str | None = None
+    training: int | None = None
 
 
 @dataclass(frozen=True)

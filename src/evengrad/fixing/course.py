@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from evengrad.errors import InternalError
 from evengrad.fixing import repairs
 from evengrad.fixing.case import Candidate, Case
+from evengrad.fixing.later import Later
+from evengrad.fixing.later import candidates as slowed
+from evengrad.fixing.later import later as later_training
 from evengrad.fixing.outcome import Attempt, Fixing, FixPlan
 from evengrad.fixing.reference import references
 from evengrad.fixing.search import Search
@@ -140,6 +143,9 @@ class Course:
         if base is not None:
             sight = look(self.plan, base, self.trials.folder)
         case, upon = sight.case(self.plan), None if base is None else base.candidate
+        later = None if base is not None or self.plan.only else later_training(sight.attempt.result)
+        if later is not None:
+            return self._slowed(later, case)
         plainly = base is not None and is_plain_success(base)
         if self._reference is None and not plainly:
             self._refer(case, upon)
@@ -155,6 +161,18 @@ class Course:
         for attempt in self._left():
             proved = self._prove(attempt, case)
             if proved is not None:
+                return proved
+        return None
+
+    def _slowed(self, found: Later, case: Case) -> Proved | None:
+        """A lower rate for a later training: of those that learn the one that comes farthest."""
+        tried: list[Attempt] = []
+        for candidate in slowed(self.trials.source, found):
+            tried.append(self.trials.one(candidate, 0, whole=True))
+        self._attempts += tried
+        good = [attempt for attempt in tried if attempt.verdict.good]
+        for attempt in sorted(good, key=lambda attempt: attempt.verdict.level):
+            if (proved := self._prove(attempt, case)) is not None:
                 return proved
         return None
 
@@ -265,7 +283,7 @@ class Course:
         # One trial is made to its end: what is clear early may still come to grief later.
         first = 1 if self.plan.seeds > 1 else 0
         for seed in range(first, self.plan.seeds):
-            whole = seed == first
+            whole = seed == first or candidate.training is not None
             proof.append(self.trials.one(candidate, seed, source, early=not whole, whole=whole))
             if not self._holds(proof[-1]):
                 self._attempts.extend(proof)

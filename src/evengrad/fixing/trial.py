@@ -37,6 +37,7 @@ class Trial:
         seconds: of training, after which it ends, too; None for no limit.
         check: nothing is trained: the first step is probed, and its errors are what is unhealthy.
         without: a kind of mistake that it is tried to be without: it ends where that is seen.
+        training: which of the script's trainings the result is of, from 0; None for the longest.
     """
 
     target: str
@@ -52,6 +53,7 @@ class Trial:
     seconds: float | None = None
     check: bool = False
     without: str = ""
+    training: int | None = None
 
     def key(self, content: str) -> str:
         """A name for what this trial does, given the script's content: the same for the same."""

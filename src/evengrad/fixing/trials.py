@@ -136,6 +136,7 @@ class Trials:
             early=early and not _is_scheduled(candidate) and not self.to_beat,
             function=plan.function,
             seconds=plan.patience if whole else None,
+            training=None if candidate is None else candidate.training,
         )
 
     def _submit(self, trial: Trial) -> Future[Result]:

@@ -18,8 +18,10 @@ import numpy as np
 
 from evengrad.diagnosis.catalogue import all_fact_rules
 from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run
+from evengrad.diagnosis.learning import baseline as constant_baseline
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.fixing import verdict as learning
+from evengrad.fixing.later import trainings
 from evengrad.fixing.trial import End, Result, Trial, held_out
 from evengrad.recording import failure
 from evengrad.recording.baseline import Baseline
@@ -194,9 +196,12 @@ class _TrialRun:
         raise TrialOverError
 
     def result(self, outcome: Outcome) -> Result:
-        """What came of it; the run with the most steps counts."""
+        """What came of it; the run with the most steps counts, or that of the training that was asked for."""
         runs = [run for path in outcome.runs if (run := _loaded(path)) is not None]
         run = max(runs, key=lambda run: len(run.steps["step"]), default=None)
+        asked, later = self._trial.training, trainings([r.path for r in runs])
+        if asked is not None:
+            run = later[asked] if asked < len(later) else None
         end, message = self._end(outcome, run)
         if run is None:
             return Result(end, message=message)
@@ -213,10 +218,10 @@ class _TrialRun:
             end,
             tuple(map(float, losses)),
             tuple(map(float, norms)),
-            withheld=self._withheld(),
-            epoch=self._epoch,
-            baseline=self._baseline.loss,
-            floor=self._floor(),
+            withheld=self._withheld() if asked is None else (),
+            epoch=self._epoch if asked is None else None,
+            baseline=self._baseline.loss if asked is None else constant_baseline(run),
+            floor=self._floor() if asked is None else None,
             symptoms=tuple(dict.fromkeys(f.symptom for f in findings if f.symptom)),
             unhealthy=tuple(f.title for f in wrong),
             profile_at_start=_profile(run, min),
