@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from contextlib import contextmanager
 
 import numpy as np
@@ -269,3 +270,35 @@ def test_the_coming_update_is_the_same_on_the_device(make):
     host = coming_update(optimizer)
     with as_on_a_device():
         assert coming_update(optimizer) == pytest.approx(host)
+
+
+class Box:
+    """What autograd keeps for the backward pass."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+
+def test_the_rates_passes_hold_nothing_of_the_backward_pass():
+    """What the forward pass keeps is freed before weights are moved and copied."""
+    kept, freed = [], []
+
+    def pack(tensor):
+        box = Box(tensor)
+        kept.append(weakref.ref(box))
+        return box
+
+    class Watched(Net):
+        def forward(self, x):
+            if not torch.is_grad_enabled():
+                freed.append(all(ref() is None for ref in kept))
+            return super().forward(x)
+
+    net = Watched(2)
+    x, y = torch.randn(6, 4, 5, 5), torch.randint(3, (6,))
+    optimizer = torch.optim.SGD(net.parameters(), 0.01)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda box: box.tensor):
+        evengrad.check(net, loss=nn.functional.cross_entropy, batch=(x, y), optimizer=optimizer)
+    assert len(kept) > 10
+    assert freed
+    assert all(freed)

@@ -70,6 +70,8 @@ def probe(
         if optimizer is None or not rate:
             return found
         totals = {key: measurement.total_gradient(key) for key in measurement.names}
+        measurement.let_go()
+        del value
         return with_rate(found, optimizer, totals, lambda: loss(_forward(model, x), y), precise)
 
 

@@ -144,6 +144,11 @@ class Measurement:
         parts = [g[key] for g in (self.gradients, self.penalties) if key in g]
         return sum(parts[1:], parts[0]) if parts else None
 
+    def let_go(self) -> None:
+        """Nothing more is asked but the gradients: what the forward pass keeps for its backward is freed."""
+        self.loss = None
+        self.recorder.let_go()
+
     def assemble(
         self, updates: dict[int, float], optimizer: Optimizer | None, notes: tuple[str, ...]
     ) -> Probe:

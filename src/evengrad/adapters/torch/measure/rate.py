@@ -34,7 +34,7 @@ def with_rate(
         return loss()
 
     def rate() -> Rate | None:
-        worked_out = _rate(optimizer, gradients, again)
+        worked_out = _rate(optimizer, gradients, again, precise)
         if worked_out is None:
             return None
         made.extend(worked_out[1:])
@@ -51,16 +51,16 @@ def with_rate(
 
 
 def _rate(
-    optimizer: Any, gradients: dict[int, Any] | None, loss: Callable[[], Any]
+    optimizer: Any, gradients: dict[int, Any] | None, loss: Callable[[], Any], scaled: bool
 ) -> tuple[Rate, list[Any], dict[int, Any]] | None:
     """With the weights that move and what their step was divided by; weights are back bit for bit
-    afterwards. None without a positive learning rate.
+    afterwards. scaled: whether the latter is wanted. None without a positive learning rate.
     """
     now = optimizer.param_groups[0].get("lr") if optimizer.param_groups else None
     if now is None or float(now) <= 0.0:
         return None
     now = float(now)
-    moves, scales = coming_step(optimizer, gradients)
+    moves, scales = coming_step(optimizer, gradients, scaled)
     kept = [p.detach().clone() for p, _ in moves]
 
     def at(step: float) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from evengrad.adapters.torch.compat import tree_leaves, tree_map
-from evengrad.adapters.torch.record.graph import RecordedCall
+from evengrad.adapters.torch.record.graph import Numbered, RecordedCall
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.roots import tensors_of
 from evengrad.adapters.torch.record.state import untouched
@@ -66,6 +66,8 @@ def _repeat(node: RecordedCall, found: dict[Any, Any], recorder: Recorder) -> No
     function, args, kwargs = node.tail
 
     def fill(value: Any) -> Any:
+        if isinstance(value, Numbered):
+            return found[value.number]
         number = recorder.number(value)
         if number is not None and number in found:
             return found[number]

@@ -14,6 +14,9 @@ from evengrad.adapters.torch.statistics.ledger import Ledger
 from evengrad.values.probe import Optimizer
 from evengrad.values.summary import rms_of_difference
 
+_PART = 1 << 20
+"""Elements of the parameters that are stepped at once."""
+
 
 def coming_update(optimizer: Any, gradients: dict[int, Any] | None = None) -> dict[int, float]:
     """Parameter id -> rms of its update. gradients: by parameter id, or None for the ``.grad`` at hand.
@@ -23,12 +26,13 @@ def coming_update(optimizer: Any, gradients: dict[int, Any] | None = None) -> di
     """
     ledger = Ledger()
     found: dict[int, float] = {}
-    for original, after in _stepped(optimizer, gradients)[1]:
-        if ledger.away(original):
-            between = rms_between(after.detach(), original.detach())
-            ledger.numbers(between, partial(_told, found, id(original)))
-        else:
-            found[id(original)] = rms_of_difference(array(after), array(original))
+    for part in _parts(optimizer):
+        for original, after in _stepped(optimizer, gradients, part)[1]:
+            if ledger.away(original):
+                between = rms_between(after.detach(), original.detach())
+                ledger.numbers(between, partial(_told, found, id(original)))
+            else:
+                found[id(original)] = rms_of_difference(array(after), array(original))
     ledger.read()
     return found
 
@@ -38,46 +42,89 @@ def _told(found: dict[int, float], key: int, values: list[float]) -> None:
 
 
 def coming_step(
-    optimizer: Any, gradients: dict[int, Any] | None = None
+    optimizer: Any, gradients: dict[int, Any] | None = None, scaled: bool = False
 ) -> tuple[list[tuple[Any, Any]], dict[int, Any]]:
-    """Each parameter that will move with its move, and parameter id -> what that was divided by, for
-    optimizers that divide by a second moment's root.
+    """Each parameter that will move with its move; and where ``scaled``, parameter id -> what that was divided
+    by, for optimizers that divide by a second moment's root.
 
     The step is taken in float64 where the optimizer can: at small rates shorter weights would swallow most
     of the move.
     """
-    try:
-        twin, after = _stepped(optimizer, gradients, widened=True)
-    except Exception:  # it mixes in tensors of its own, or the device has no float64
-        twin, after = _stepped(optimizer, gradients)
-    moves = []
-    for original, copied in after:
-        short = torch.promote_types(original.dtype, torch.float32)
-        moves.append((original, (copied.detach() - original.detach()).to(short)))
-    scales = {id(o): s for o, c in after if (s := _scale(twin, c)) is not None}
+    moves: list[tuple[Any, Any]] = []
+    scales: dict[int, Any] = {}
+    for part in _parts(optimizer):
+        try:
+            twin, after = _stepped(optimizer, gradients, part, widened=True)
+        except Exception:  # it mixes in tensors of its own, or the device has no float64
+            twin, after = _stepped(optimizer, gradients, part)
+        for original, copied in after:
+            short = torch.promote_types(original.dtype, torch.float32)
+            moves.append((original, (copied.detach() - original.detach()).to(short)))
+        if scaled:
+            scales |= {id(o): s for o, c in after if (s := _scale(twin, c)) is not None}
     return moves, scales
 
 
+def _parts(optimizer: Any) -> list[list[Any]]:
+    """The parameters in parts that can be stepped one after the other, for the copies of all of them at once
+    would be a multiple of a training's memory. Torch's own optimizers treat each alone; others get one part.
+    """
+    own = [p for group in optimizer.param_groups for p in group["params"]]
+    kind = type(optimizer)
+    if not kind.__module__.startswith("torch.optim.") or kind is torch.optim.LBFGS:
+        return [own]
+    parts: list[list[Any]] = [[]]
+    size = 0
+    for parameter in own:
+        if parts[-1] and size + parameter.numel() > _PART:
+            parts.append([])
+            size = 0
+        parts[-1].append(parameter)
+        size += parameter.numel()
+    return parts
+
+
 def _stepped(
-    optimizer: Any, gradients: dict[int, Any] | None, widened: bool = False
+    optimizer: Any, gradients: dict[int, Any] | None, part: list[Any], widened: bool = False
 ) -> tuple[Any, list[tuple[Any, Any]]]:
-    """A copy of the optimizer after one step, and each parameter that moved with the copy's."""
+    """A copy of the optimizer after one step of these parameters, and each that moved with the copy's."""
+    wanted = {id(p) for p in part}
     originals = [p for group in optimizer.param_groups for p in group["params"]]
-    twin = copy.deepcopy(optimizer)
+    others = [p for p in originals if id(p) not in wanted]
+    twin = copy.deepcopy(optimizer, _as_they_are(optimizer, others))
+    left_out = {id(p) for p in others}
+    for group in twin.param_groups:
+        group["params"] = [p for p in group["params"] if id(p) not in left_out]
+    twin.param_groups = [group for group in twin.param_groups if group["params"]]
     copies = [p for group in twin.param_groups for p in group["params"]]
     if widened:
         _widen(twin, copies)
-    for original, twin_parameter in zip(originals, copies, strict=True):
+    own = [p for p in originals if id(p) in wanted]
+    for original, twin_parameter in zip(own, copies, strict=True):
         gradient = original.grad if gradients is None else gradients.get(id(original))
         twin_parameter.grad = (
             None if gradient is None else gradient.detach().to(twin_parameter.dtype, copy=True)
         )
     twin.step()
-    return twin, [(o, c) for o, c in zip(originals, copies, strict=True) if c.grad is not None]
+    return twin, [(o, c) for o, c in zip(own, copies, strict=True) if c.grad is not None]
+
+
+def _as_they_are(optimizer: Any, parameters: list[Any]) -> dict[int, Any]:
+    """For a deep copy: these, and what the optimizer keeps of them, are not copied."""
+    kept: dict[int, Any] = {id(p): p for p in parameters}
+    for parameter in parameters:
+        state = optimizer.state.get(parameter)
+        if state is not None:
+            kept[id(state)] = state
+    return kept
 
 
 def _widen(twin: Any, copies: list[Any]) -> None:
-    """Parameters and state in float64; counters of steps, which are scalars, stay."""
+    """Parameters and state in float64; counters of steps, which are scalars, stay. One tensor after the other:
+    what a step makes in between is then as large as one.
+    """
+    for group in twin.param_groups:
+        group |= {name: False for name in ("foreach", "fused") if name in group}
     for parameter in copies:
         if parameter.is_complex():
             raise TypeError("complex weights")

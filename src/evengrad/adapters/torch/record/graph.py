@@ -12,6 +12,13 @@ from evengrad.values.spec import Kind, Law
 from evengrad.values.summary import Summary
 
 
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """Stands for a tensor that the model or an earlier call of the script made, so that it need not be kept."""
+
+    number: int
+
+
 @dataclass(slots=True, eq=False)
 class RecordedCall:
     """One recorded call.
@@ -59,7 +66,9 @@ class RecordedCall:
     dtype: str = "float32"
     head: Head | None = None  # what a loss was given
     call_made: Any = None  # until it has ended: name, function, args, kwargs
-    tail: Any = None  # of a call outside the model: function, args, kwargs, to make it again
+    tail: Any = (
+        None  # of a call outside the model: function, args, kwargs with Numbered, to make it again
+    )
     draft: OperationDraft | None = None  # the operation as a spec has it
     laws: dict[int, Law] = field(default_factory=dict)  # id(operand) -> of weights and constants
     name: str = ""

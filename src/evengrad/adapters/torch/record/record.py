@@ -34,7 +34,7 @@ from evengrad.adapters.torch.ops.calls import (
 from evengrad.adapters.torch.ops.draft import Operand, OperationDraft
 from evengrad.adapters.torch.ops.drafting import draft
 from evengrad.adapters.torch.ops.kinds import LOSSES, in_place, kind_of
-from evengrad.adapters.torch.record.graph import RecordedCall
+from evengrad.adapters.torch.record.graph import Numbered, RecordedCall
 from evengrad.adapters.torch.record.losses import read_loss
 from evengrad.adapters.torch.record.modules import ModuleStack
 from evengrad.adapters.torch.record.numbers import TensorNumbers
@@ -80,6 +80,7 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         self._buffers: dict[int, tuple[int, Law]] = {}  # by id: what it was written to, and its law
         self._kernels: dict[int, list[float]] = {}  # by id, too
         self.guessed: dict[int, Any] = {}  # weights that stand for what was made of them
+        self._outside: set[int] = set()  # numbers that the model gave, or the script made of them
         self._paused = 0
         self._stopped = False
         self._patches = Patches()
@@ -118,6 +119,16 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         """Record no more: the backward pass of a checkpointed model calls forward again."""
         self._paused += 1
         self._stopped = True
+
+    def let_go(self) -> None:
+        """Forget every tensor of the forward pass; what was found of them stays."""
+        for node in self.nodes:
+            node.tail = node.call_made = None
+        for given in self.inputs:
+            given.leaf = None
+        self.penalties.clear()
+        self.modules.root_calls.clear()
+        self.losses = LossListener()
 
     @property
     def recomputing(self) -> bool:
@@ -220,7 +231,7 @@ class Recorder(TensorNumbers, TorchFunctionMode):
                 node.head.read = self._numbers.get(node.head.output)
             node.head.output = None
         if not node.inside and not in_place(name, kwargs) and "out" not in kwargs:
-            node.tail = (func, args, kwargs)
+            node.tail = (func, tree_map(self._numbered, args), tree_map(self._numbered, kwargs))
         sums = name in SUMS and bool(data) and all(t.numel() == 1 for t in data)
 
         def attach(value: Any) -> Any:
@@ -246,6 +257,10 @@ class Recorder(TensorNumbers, TorchFunctionMode):
             return target if result is not None else None
 
         return write_back, *views
+
+    def _numbered(self, value: Any) -> Any:
+        number = self.number(value)
+        return value if number is None or number not in self._outside else Numbered(number)
 
     def _node(
         self, name: str, args: Any, kwargs: Any, parameters: list[Any], data: list[Any]
@@ -283,6 +298,8 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         for tensor in outputs:
             self._derived.pop(tensor, None)
             node.makes.append(self.register(tensor))
+        if not node.inside:
+            self._outside.update(node.makes)
         node.draft = self._draft(node, outputs)
         self._read(node, outputs)
 
@@ -335,6 +352,10 @@ class Recorder(TensorNumbers, TorchFunctionMode):
 
     def _values(self, tensor: Any) -> Any:
         return None if tensor.is_meta else tensor
+
+    def gave(self, numbers: list[int | None]) -> None:
+        """An outermost model returned these tensors."""
+        self._outside.update(n for n in numbers if n is not None)
 
     def met(self, module: Any) -> None:
         """A model is called for the first time: what is on an accelerator is read all together."""
