@@ -539,3 +539,36 @@ def test_moving_statistics_that_are_too_slow(line, wanted):
 )
 def test_moving_statistics_that_are_not_slow_are_left(line):
     assert ways(f"norm = {line}\n", "evaluation_apart") == []
+
+
+@pytest.mark.parametrize(
+    ("data", "use", "columns"),
+    [
+        ("x = table[:, :3]\ny = table[:, 3]", "model.fit(x[:9], y[:9], epochs=3)", True),
+        ("x, y = series[:, :3], series[:, 3]", "loss = F.mse_loss(model(x[i]), y[i])", False),
+        ("x = table[:, :3]\ny = table[:, 3]", "data = TensorDataset(x[:9], y[:9])", False),
+        (
+            "x = table[:, :3]\ny = table[:, 3]\na, b, c, d = train_test_split(x, y)",
+            "model.fit(a, c)",
+            False,
+        ),
+    ],
+)
+def test_raw_numbers_on_both_sides(data, use, columns):
+    (found,) = ways(f"import torch\n{data}\n{use}\n", "raw_data", columns=columns)
+    mean, deviation = ("x.mean(0)", "(x.std(0) + 1e-8)") if columns else ("x.mean()", "x.std()")
+    assert found == [f"+x = (x - {mean}) / {deviation}", "+y = (y - y.mean()) / y.std()"]
+
+
+def test_a_loader_is_no_data_and_a_series_of_nobody_is_left():
+    source = """
+        import torch
+        x, y = table[:, :3], table[:, 3]
+        train = DataLoader(TensorDataset(x, y))
+        model = Net()
+        trainer.fit(model, train)
+        class Net: pass
+    """
+    (found,) = ways(source, "raw_data")
+    assert found == ["+x = (x - x.mean()) / x.std()", "+y = (y - y.mean()) / y.std()"]
+    assert ways("model.fit(load(), 3)\n", "raw_data") == []

@@ -255,15 +255,18 @@ class Course:
         if self._measure is not None:
             share = self._measure.share(attempt.verdict.level)
             return attempt.verdict.good and share >= (HELD_BACK if _is_repair(attempt) else MARGIN)
-        return attempt.verdict.good and (self._reference is None or _is_repair(attempt))
+        if _is_repair(attempt) or self.plan.only:
+            return attempt.verdict.good
+        return self._reference is None and _is_well(attempt)
 
     def _left(self) -> list[Attempt]:
         """What is offered where nothing came as far as the reference: the reference itself; where that does not
-        train, whatever learns, by rank.
+        train, whatever comes half of the way that there is, by rank.
         """
         if self._measure is not None and self._reference is not None:
             return [self._reference]
-        return by_rank(self._attempts, None)
+        ranked = by_rank(self._attempts, None)
+        return ranked if self.plan.only else [attempt for attempt in ranked if _is_well(attempt)]
 
     # --- the proof -------------------------------------------------------------------------------------
 
@@ -281,8 +284,10 @@ class Course:
         proof: list[Attempt] = []
         # The first seed has been tried on the live training, unless there is no other.
         # One trial is made to its end: what is clear early may still come to grief later.
+        # A mistake that was seen and is seen no more needs no third seed to tell it from luck.
         first = 1 if self.plan.seeds > 1 else 0
-        for seed in range(first, self.plan.seeds):
+        last = min(self.plan.seeds, first + 1) if _is_repair(tried) else self.plan.seeds
+        for seed in range(first, last):
             whole = seed == first or candidate.training is not None
             proof.append(self.trials.one(candidate, seed, source, early=not whole, whole=whole))
             if not self._holds(proof[-1]):
@@ -339,6 +344,12 @@ def _upon(base: Candidate | None, candidate: Candidate) -> Candidate:
         reason=f"{base.reason}; {candidate.reason}",
         source=base.source,
     )
+
+
+def _is_well(attempt: Attempt) -> bool:
+    """Whether it learns, and as far as the way from the constant answer to 0 is known, more than half of it."""
+    known = attempt.result.baseline is not None and attempt.result.floor is not None
+    return is_plain_success(attempt) if known else attempt.verdict.good
 
 
 def _is_repair(attempt: Attempt) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from evengrad.verbs.run_script import Outcome as Finished
 
 _HIDDEN = (Cause.LOSS_HEAD, Cause.INPUT_DATA, Cause.INITIALISATION)
 """Causes that hold a training back without a trace in its losses."""
+_RAW = 10.0
+"""An input or a target that is raw: the bound of EG806 for inputs."""
 _STARTING = 15.0
 """Seconds that a script may take to its first step."""
 _SHORT = 60.0
@@ -55,7 +58,8 @@ class Sight:
         kinds = {rule.fact: rule.code for rule in all_fact_rules() if rule.code in codes}
         seen = [*(self.probe.facts if self.probe else ()), *(self.run.facts if self.run else ())]
         once = {(fact.kind, fact.where): fact for fact in seen if fact.kind in kinds}
-        return tuple(sorted(once.values(), key=lambda fact: codes.index(kinds[fact.kind])))
+        ordered = sorted(once.values(), key=lambda fact: codes.index(kinds[fact.kind]))
+        return (*ordered, *(() if self.probe is None else _raw(self.probe)))
 
     @cached_property
     def errors(self) -> tuple[Finding, ...]:
@@ -84,6 +88,17 @@ class Sight:
     def case(self, plan: FixPlan) -> Case:
         """For the remedies."""
         return Case(self.probe, self.findings, self.attempt.result, plan.steps, plan.pretrained)
+
+
+def _raw(probe: Probe) -> Iterator[Fact]:
+    """Numbers of a regression that are far from 1; where the targets are, no remedy in the network will do."""
+    loss, inputs = probe.loss, probe.inputs
+    if loss.family != "regression" or loss.targets is None or len(inputs) != 1:
+        return
+    largest = max(abs(loss.targets.min), abs(loss.targets.max), inputs[0].value.rms)
+    if math.isfinite(largest) and largest > _RAW and inputs[0].port is not None:
+        columns = len(inputs[0].value.shape) == 2 and inputs[0].value.shape[1] > 1
+        yield Fact("raw_data", values={"columns": columns})
 
 
 def look(plan: FixPlan, attempt: Attempt, folder: Path, *, probed: bool = True) -> Sight:

@@ -79,7 +79,7 @@ class _KerasTrial:
     def _is_ours(self, model: Any) -> bool:
         if self.model is not None:
             return model is self.model
-        return bool(model.compiled) and model.optimizer is not None
+        return bool(model.compiled) and model.optimizer is not None and not _has_others(model)
 
     def _start(self, model: Any, batch: Any, targets: Any) -> None:
         self.model, self.batch = model, batch
@@ -144,6 +144,12 @@ class _KerasTrial:
         if self.withholding is not None:
             self.withholding.take_off()
             self.withholding = None
+
+
+def _has_others(model: Any) -> bool:
+    """Whether it keeps optimizers that Keras does not know of, for its own ``train_step``, as a GAN does."""
+    held = [one for one in vars(model).values() if isinstance(one, keras.optimizers.Optimizer)]
+    return any(one is not model.optimizer for one in held)
 
 
 class _Counting(keras.callbacks.Callback):

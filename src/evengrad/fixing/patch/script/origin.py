@@ -28,7 +28,8 @@ def origin(source: Source, node: cst.BaseExpression) -> tuple[str, cst.CSTNode] 
             continue
         statement = source.statement(place)
         looped = source.around(place, cst.For) or source.around(place, cst.While)
-        if bound[-1].value is None or looped is not None or statement is None:
+        made = bound[-1].value is not None or source.around(place, cst.Assign) is not None
+        if not made or looped is not None or statement is None:
             return None
         return name.value, statement
     return None
