@@ -572,3 +572,53 @@ def test_a_loader_is_no_data_and_a_series_of_nobody_is_left():
     (found,) = ways(source, "raw_data")
     assert found == ["+x = (x - x.mean()) / x.std()", "+y = (y - y.mean()) / y.std()"]
     assert ways("model.fit(load(), 3)\n", "raw_data") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "total", "wanted"),
+    [
+        ("torch.exp(z)", "e.sum(1, keepdim=True)", "torch.exp(z - z.amax(dim=1, keepdim=True))"),
+        ("z.exp()", "e.sum(dim=-1)", "(z - z.amax(dim=-1, keepdim=True)).exp()"),
+        ("torch.exp(z)", "torch.sum(e, 1)", "torch.exp(z - z.amax(dim=1, keepdim=True))"),
+    ],
+)
+def test_a_softmax_by_hand(line, total, wanted):
+    source = f"import torch\ne = {line}\np = e / {total}\n"
+    found = ways(source, "born", line, operation="exp", operand="z")
+    assert found[0] == [f"-e = {line}", f"+e = {wanted}"]
+
+
+def test_a_softmax_by_hand_under_keras():
+    source = "from keras import ops\ne = ops.exp(z)\np = e / ops.sum(e, axis=-1, keepdims=True)\n"
+    found = ways(source, "born", "ops.exp(z)", operation="exp", operand="z")
+    assert found[0][1] == "+e = ops.exp(z - ops.max(z, axis=-1, keepdims=True))"
+    source = "import tensorflow as tf\ne = tf.exp(z)\np = e / tf.reduce_sum(e, axis=1)\n"
+    found = ways(source, "born", "tf.exp(z)", operation="exp", operand="z")
+    assert found[0][1] == "+e = tf.exp(z - tf.reduce_max(z, axis=1, keepdims=True))"
+
+
+def test_an_exp_that_is_no_softmax_is_bounded():
+    source = "import torch\ne = torch.exp(z)\np = e.sum(1) - 1\n"
+    found = ways(source, "born", "torch.exp(z)", operation="exp", operand="z")
+    assert found == [["-e = torch.exp(z)", "+e = torch.exp(z.clamp(max=20))"]]
+
+
+def test_weights_that_are_frozen_are_trained():
+    source = """
+        import torch
+        for p in model.parameters():
+            p.requires_grad = False
+        model.body.requires_grad_(False)
+        model.head.requires_grad_(True)
+        base.trainable = False
+    """
+    (found,) = ways(source, "weights_frozen")
+    assert found == [
+        "-p.requires_grad = False",
+        "-model.body.requires_grad_(False)",
+        "+p.requires_grad = True",
+        "+model.body.requires_grad_(True)",
+        "-base.trainable = False",
+        "+base.trainable = True",
+    ]
+    assert ways("import torch\n", "weights_frozen") == []

@@ -18,7 +18,7 @@ from evengrad.fixing.case import Case
 from evengrad.fixing.outcome import Attempt, FixPlan
 from evengrad.recording.reader import load
 from evengrad.values.fact import Fact
-from evengrad.values.finding import Cause, Finding, Severity, with_echoes
+from evengrad.values.finding import Cause, Finding, Severity, Symptom, with_echoes
 from evengrad.values.probe import Probe
 from evengrad.values.run import Run
 from evengrad.verbs.births import Script, add_birth
@@ -28,6 +28,8 @@ from evengrad.verbs.run_script import Outcome as Finished
 
 _HIDDEN = (Cause.LOSS_HEAD, Cause.INPUT_DATA, Cause.INITIALISATION)
 """Causes that hold a training back without a trace in its losses."""
+_MOST = 0.5
+"""A share of the weights that is most of them."""
 _RAW = 10.0
 """An input or a target that is raw: the bound of EG806 for inputs."""
 _STARTING = 15.0
@@ -59,7 +61,15 @@ class Sight:
         seen = [*(self.probe.facts if self.probe else ()), *(self.run.facts if self.run else ())]
         once = {(fact.kind, fact.where): fact for fact in seen if fact.kind in kinds}
         ordered = sorted(once.values(), key=lambda fact: codes.index(kinds[fact.kind]))
-        return (*ordered, *(() if self.probe is None else _raw(self.probe)))
+        return (*ordered, *self._concluded())
+
+    def _concluded(self) -> Iterator[Fact]:
+        """What no adapter has told, and a repair may cure."""
+        still = any(f.symptom is Symptom.STANDING_STILL for f in with_echoes(self.findings))
+        if self.run is not None and still and (self.run.seen.get("frozen") or 0.0) > _MOST:
+            yield Fact("weights_frozen")
+        if self.probe is not None:
+            yield from _raw(self.probe)
 
     @cached_property
     def errors(self) -> tuple[Finding, ...]:

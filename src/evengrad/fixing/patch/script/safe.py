@@ -122,6 +122,64 @@ def _at_most(source: Source, fact: Fact) -> Written:
         yield f"{source.code(node)} is no more than {_LARGEST:g}", draft
 
 
+def _shifted(source: Source, fact: Fact) -> Written:
+    """A softmax by hand, ``e = exp(z)`` over ``e.sum(1)``: less the largest of each row, it is the same."""
+    for node in _operands(source, fact, "exp"):
+        call = source.around(node, cst.Call)
+        assign = None if call is None else source.statement(call)
+        total = _total(source, assign) if isinstance(assign, cst.Assign) else None
+        if total is None or not isinstance(assign, cst.Assign) or assign.value is not call:
+            continue
+        axis = [_plain(source, arg) for arg in total.args if not _is_kept(arg)][-1:]
+        draft, code = SourceDraft(source), atom(source, node)
+        if in_torch(source):
+            word = "" if axis and "=" in axis[0] else "dim="
+            where = f"{word}{axis[0]}" if axis else "dim=-1"
+            largest = f"{code}.amax({where}, keepdim=True)"
+        else:
+            package = _package(draft, node)
+            function = "reduce_max" if last(source, total) == "reduce_sum" else "max"
+            where = axis[0] if axis and "=" in axis[0] else "axis=-1"
+            largest = f"{package}{function}({source.code(node)}, {where}, keepdims=True)"
+        draft.replace(
+            node, f"{code} - {largest}" if not _hung(source, node) else f"({code} - {largest})"
+        )
+        yield f"{source.code(node)} less the largest of each row", draft
+
+
+def _total(source: Source, assign: cst.Assign) -> cst.Call | None:
+    """What sums up the rows of what was assigned, to divide by it."""
+    name = source.code(assign.targets[0].target)
+    for call in source.all(cst.Call):
+        if last(source, call) not in {"sum", "reduce_sum"}:
+            continue
+        method = is_method(source, call) and isinstance(call.func, cst.Attribute)
+        given = call.func.value if method and isinstance(call.func, cst.Attribute) else None
+        given = call.args[0].value if given is None and call.args else given
+        own = method or len(call.args) > 1
+        divides = any(
+            isinstance(over.operator, cst.Divide) and source.within(call, over.right)
+            for over in source.all(cst.BinaryOperation)
+        )
+        if given is not None and source.code(given) == name and divides and own:
+            return call
+    return None
+
+
+def _is_kept(arg: cst.Arg) -> bool:
+    """Whether it says that the axis stays."""
+    return arg.keyword is not None and arg.keyword.value in {"keepdim", "keepdims"}
+
+
+def _plain(source: Source, arg: cst.Arg) -> str:
+    return source.code(arg).rstrip(", ").replace(" ", "")
+
+
+def _hung(source: Source, node: cst.CSTNode) -> bool:
+    """Whether a method is called on it."""
+    return isinstance(source.parent(node), cst.Attribute)
+
+
 def _quotients(source: Source, fact: Fact) -> Written:
     """``a / b`` and ``divide(a, b)``."""
     eps = epsilon(fact)
@@ -288,7 +346,7 @@ WAYS: Mapping[str, tuple[Callable[[Source, Fact], Written], ...]] = {
     "norm": (_norms,),
     "acos": (_between("acos", "arccos"),),
     "asin": (_between("asin", "arcsin"),),
-    "exp": (_at_most,),
+    "exp": (_shifted, _at_most),
     "std": (_deviations,),
     "var": (_deviations,),
     "softmax": (_masks,),
