@@ -10,7 +10,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from evengrad.adapters.torch.compat import tree_leaves, tree_map
-from evengrad.adapters.torch.record.graph import Numbered, RecordedCall
+from evengrad.adapters.torch.record.graph import MadeBefore, RecordedCall
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.roots import tensors_of
 from evengrad.adapters.torch.record.state import untouched
@@ -66,7 +66,7 @@ def _repeat(node: RecordedCall, found: dict[Any, Any], recorder: Recorder) -> No
     function, args, kwargs = node.tail
 
     def fill(value: Any) -> Any:
-        if isinstance(value, Numbered):
+        if isinstance(value, MadeBefore):
             return found[value.number]
         number = recorder.number(value)
         if number is not None and number in found:

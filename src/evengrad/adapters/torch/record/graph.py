@@ -13,7 +13,7 @@ from evengrad.values.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)
-class Numbered:
+class MadeBefore:
     """Stands for a tensor that the model or an earlier call of the script made, so that it need not be kept."""
 
     number: int
@@ -66,9 +66,7 @@ class RecordedCall:
     dtype: str = "float32"
     head: Head | None = None  # what a loss was given
     call_made: Any = None  # until it has ended: name, function, args, kwargs
-    tail: Any = (
-        None  # of a call outside the model: function, args, kwargs with Numbered, to make it again
-    )
+    tail: Any = None  # of a call outside the model: function, args, kwargs with MadeBefore, to make it again
     draft: OperationDraft | None = None  # the operation as a spec has it
     laws: dict[int, Law] = field(default_factory=dict)  # id(operand) -> of weights and constants
     name: str = ""

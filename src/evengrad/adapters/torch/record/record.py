@@ -34,7 +34,7 @@ from evengrad.adapters.torch.ops.calls import (
 from evengrad.adapters.torch.ops.draft import Operand, OperationDraft
 from evengrad.adapters.torch.ops.drafting import draft
 from evengrad.adapters.torch.ops.kinds import LOSSES, in_place, kind_of
-from evengrad.adapters.torch.record.graph import Numbered, RecordedCall
+from evengrad.adapters.torch.record.graph import MadeBefore, RecordedCall
 from evengrad.adapters.torch.record.losses import read_loss
 from evengrad.adapters.torch.record.modules import ModuleStack
 from evengrad.adapters.torch.record.numbers import TensorNumbers
@@ -260,7 +260,7 @@ class Recorder(TensorNumbers, TorchFunctionMode):
 
     def _numbered(self, value: Any) -> Any:
         number = self.number(value)
-        return value if number is None or number not in self._outside else Numbered(number)
+        return value if number is None or number not in self._outside else MadeBefore(number)
 
     def _node(
         self, name: str, args: Any, kwargs: Any, parameters: list[Any], data: list[Any]
