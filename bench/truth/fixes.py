@@ -8,8 +8,8 @@ A copy of the script is fixed, and what stands in it then is run alone, without 
 it was and its cured twin. What they print says how well they do (``Figure``): the last accuracy, R2, IoU and
 the like, else how far the loss has come down from where the twin's began. *Cured* is 90% of what the twin
 reaches. A script that ends with an exception, or whose figure is not finite, is ruined. A report whose first
-lines have ``# figure:``, a pattern, is judged by what that finds; ``# patch: none`` says that no patch of the
-source could cure it: it counts only where it is called healthy or fixed.
+lines have ``# figure:``, a pattern, is judged by what that finds (``(?#score)`` in it: more is better). With
+``# patch: none`` no patch of the source could cure it: it counts only where it is called healthy or fixed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NAMED = re.compile(
     rf"([a-z][a-z_0-9 ]*)[\s'\":=\[({{,]*(?:np\.float(?:32|64)\()?({_NUMBER})(?![\w.])", re.I
 )
 _BARE = re.compile(r"(?<![\w.])(-?\d+\.\d+(?:e[-+]?\d+)?|nan|inf)(?![\w.])", re.I)
-_SCORES = re.compile(r"acc|r2|iou|dice|auc|explained|reward|student|correct", re.I)
+_SCORES = re.compile(r"acc|r2|iou|dice|auc|explained|reward|student|score", re.I)
 _LOSSES = re.compile(r"loss|mse|mae|share|distance|error", re.I)
 
 

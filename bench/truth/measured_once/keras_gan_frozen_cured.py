@@ -2,6 +2,7 @@
 # causes: architecture
 # source: keras-io GAN, the discriminator's variables are given to both
 # names: trainable|optimizer|no gradient|gradient
+# figure: (?m)(?#score)^\[\s*(-?[\d.]+)
 import numpy as np
 import tensorflow as tf
 import keras

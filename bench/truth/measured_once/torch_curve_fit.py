@@ -2,6 +2,7 @@
 # causes: learning_rate input_data
 # source: SO: three-parameter curve fit gives nan
 # names: learning rate|normalis|input|scale
+# figure: (?m)^\d+ (\S+)$
 import torch
 
 torch.manual_seed(0)

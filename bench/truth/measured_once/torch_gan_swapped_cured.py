@@ -2,6 +2,7 @@
 # causes: architecture loss_head learning_rate
 # source: forum: the two optimizers of a GAN hold each other's parameters
 # names: optimizer|swap|cross|other
+# figure: (?#score)tensor\(\[\s*(-?[\d.]+)
 import torch
 import torch.nn as nn
 torch.manual_seed(0)

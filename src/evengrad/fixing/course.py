@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from evengrad.errors import InternalError
 from evengrad.fixing import repairs
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
 _FOR_A_HIDDEN_FAULT = 2
 """Remedies that are tried, each alone, on a training that is healthy and learns in spite of a fault."""
+_FIRST = 4
+"""Losses that say where a training began."""
 _MISTAKES = 4
 """Mistakes that are repaired one after another, at most."""
 
@@ -347,9 +352,15 @@ def _upon(base: Candidate | None, candidate: Candidate) -> Candidate:
 
 
 def _is_well(attempt: Attempt) -> bool:
-    """Whether it learns, and as far as the way from the constant answer to 0 is known, more than half of it."""
-    known = attempt.result.baseline is not None and attempt.result.floor is not None
-    return is_plain_success(attempt) if known else attempt.verdict.good
+    """Whether it learns, and has more than half of the way behind it: from the constant answer to 0 where both
+    are known, else from where it began.
+    """
+    result = attempt.result
+    if result.baseline is not None and result.floor is not None:
+        return is_plain_success(attempt)
+    first = float(np.mean(result.losses[:_FIRST])) if result.losses else math.nan
+    alone = result.optimizers == 1 and first > 0
+    return attempt.verdict.good and not (alone and attempt.verdict.level > HELD_BACK * first)
 
 
 def _is_repair(attempt: Attempt) -> bool:
