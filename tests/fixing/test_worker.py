@@ -19,7 +19,6 @@ KEPT = {"optimizer": "optimizer", "steps": 3, "how": "kept"}
     ("without", "kind", "ends"),
     [
         ("gradients_kept", "gradients_kept", True),
-        ("", "gradients_kept", False),
         ("shapes_broadcast", "gradients_kept", False),
     ],
 )
@@ -28,6 +27,16 @@ def test_a_trial_ends_where_it_meets_the_mistake_that_it_is_to_be_without(withou
     assert not trial.stepped()
     trial.event(event_of(Fact(kind, None, 0, KEPT)))
     assert trial.stepped() is ends
+
+
+def test_a_script_that_is_sick_by_a_mistake_need_not_go_on_for_long():
+    trial = _TrialRun(Trial("train.py", steps=200))
+    assert not trial.stepped()
+    trial.event(event_of(Fact("gradients_kept", None, 0, KEPT)))
+    assert [trial.stepped() for _ in range(41)].index(True) == 39
+    repaired = _TrialRun(Trial("train.py", steps=200, source="pass"))
+    repaired.event(event_of(Fact("gradients_kept", None, 0, KEPT)))
+    assert not any(repaired.stepped() for _ in range(199))
 
 
 def test_what_a_rule_does_not_call_a_mistake_ends_nothing():

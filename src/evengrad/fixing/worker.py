@@ -38,6 +38,8 @@ from evengrad.verbs.run_script import Outcome, TrialOverError, run_script
 _EVERY = 10
 _WITHHELD = 10
 """One example in so many is kept out of the loss, to judge by."""
+_SETTLED = 40
+"""Steps that are made behind a mistake with which no training works: others may come to light."""
 _TOLD_APART = 10
 """Losses by which two optimizers' are told apart."""
 _NEVER_NEGATIVE = {"crossentropy", "binary_crossentropy", "mse"}
@@ -110,6 +112,7 @@ class _TrialRun:
         self._refused: CannotChangeError | None = None
         self._probe: Probe | None = None
         self._mistaken = False
+        self._limit = trial.steps
 
     def started(self) -> None:
         self._begun = time.monotonic()
@@ -148,7 +151,7 @@ class _TrialRun:
     def _is_over(self) -> bool:
         limit, begun = self._trial.seconds, self._begun
         late = limit is not None and begun is not None and time.monotonic() - begun > limit
-        return late or self._mistaken or self._steps >= self._trial.steps
+        return late or self._mistaken or self._steps >= self._limit
 
     def _is_clear(self) -> bool:
         """Whether the outcome is clear, asked at each tenth of the steps: from the first third on whether it
@@ -174,16 +177,22 @@ class _TrialRun:
         self._first = self._first or time.monotonic()
         limit = self._trial.seconds
         late = limit is not None and time.monotonic() - self._first > limit
-        self._spent = late or self._mistaken or len(self._losses) >= self._trial.steps
+        self._spent = late or self._mistaken or len(self._losses) >= self._limit
         return self._spent
 
     def begin(self, subject: Subject, path: Path | None) -> None: ...
     def detail(self, detail: Detail) -> None: ...
 
     def event(self, event: Event) -> None:
-        """Look for the mistake that it was to be without."""
-        if event.kind is EventKind.FACT and event.values["kind"] == self._trial.without:
-            self._mistaken = self._mistaken or _is_mistake(Fact.from_values(event.values))
+        """Look for the mistake that it was to be without, and for any that settles what is sick as it is."""
+        if event.kind is not EventKind.FACT:
+            return
+        trial, kind = self._trial, event.values["kind"]
+        found = _mistakes(Fact.from_values(event.values))
+        if kind == trial.without:
+            self._mistaken = self._mistaken or bool(found)
+        elif not (trial.source or trial.changes or trial.seconds) and any(map(_is_wrong, found)):
+            self._limit = min(self._limit, max(self._steps, len(self._losses)) + _SETTLED)
 
     def end(self, status: RunStatus) -> None: ...
 
@@ -280,10 +289,10 @@ def _overlap(run: Run, other: Run) -> bool:
     return max(run.started, other.started) < min(ends)
 
 
-def _is_mistake(fact: Fact) -> bool:
-    """Whether the rule for it finds anything."""
+def _mistakes(fact: Fact) -> list[Finding]:
+    """What the rule for it finds."""
     rules = [rule for rule in all_fact_rules() if rule.fact == fact.kind]
-    return any(finding.mistake for rule in rules for finding in rule.check([fact], "torch"))
+    return [f for rule in rules for f in rule.check([fact], "torch") if f.mistake]
 
 
 def _is_wrong(finding: Finding) -> bool:
