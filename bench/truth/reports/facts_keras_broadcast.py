@@ -1,6 +1,6 @@
 # verdict: sick
 # causes: loss_head
-# source: tensorflow#36432 and SO "Custom training loop: loss does not decrease" (y of shape (n,), predictions (n, 1))
+# source: tensorflow#28901 (a loop of GradientTape: y of shape (16,), predictions of shape (16, 1))
 # names: shape|squeeze|expand
 import numpy as np
 import tensorflow as tf

@@ -1,6 +1,6 @@
 # verdict: sick
 # causes: loss_head architecture bad_batch input_data
-# source: SO "Keras custom masked loss gives nan" (division by the sum of a mask that is empty in some batch)
+# source: keras-team/keras#7517, keras-team/keras#11643 (division by the sum of a mask that is empty in some batch)
 # names: divis|mask|epsilon
 import keras
 import numpy as np

@@ -1,6 +1,6 @@
 # verdict: sick
 # causes: loss_head architecture bad_batch
-# source: keras#9695, SO "Keras siamese network: contrastive loss becomes NaN" (euclidean_distance without epsilon)
+# source: keras-team/keras#9097, sounakdey/SigNet#1 (euclidean_distance without epsilon is NaN where both inputs are equal)
 # names: sqrt|epsilon|maximum
 import keras
 import numpy as np

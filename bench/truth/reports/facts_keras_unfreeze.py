@@ -1,6 +1,6 @@
 # verdict: sick
 # causes: architecture learning_rate
-# source: keras guide "Transfer learning and fine-tuning": trainable changed without compile() has no effect
+# source: keras-team/keras#6405, osh/KerasGAN#10 (trainable changed and not compiled again)
 # names: compile
 import keras
 import numpy as np

@@ -124,7 +124,7 @@ def _own_words(outcome: Outcome) -> None:
 
 
 def _judged(outcome: Outcome) -> list[tuple[Run, tuple[Finding, ...]]]:
-    """The runs with a step in them, with their findings."""
+    """The runs with a step or a finding in them, with their findings."""
     found = []
     for path in outcome.runs:
         try:
@@ -132,8 +132,9 @@ def _judged(outcome: Outcome) -> list[tuple[Run, tuple[Finding, ...]]]:
         except EvengradError as error:
             say(str(error))
             continue
-        if len(one.steps["step"]):
-            found.append((one, diagnose_run(one)))
+        findings = diagnose_run(one)
+        if len(one.steps["step"]) or findings:
+            found.append((one, findings))
     return found
 
 

@@ -60,9 +60,8 @@ def diagnose_probe(probe: Probe, *, still: bool = False) -> tuple[Finding, ...]:
 
 def diagnose_run(run: Run) -> tuple[Finding, ...]:
     """The findings of every rule of a watched training, ranked and folded; also while it goes on."""
-    if not len(run.steps["step"]):
-        return ()
-    found = [finding for rule in all_run_rules() for finding in rule.check(run)]
+    rules = all_run_rules() if len(run.steps["step"]) else ()  # a training of nothing has no steps
+    found = [finding for rule in rules for finding in rule.check(run)]
     return fold([*found, *_of_facts(run.facts, run.subject.frontend, found)])
 
 

@@ -31,6 +31,8 @@ RAW = 10.0
 """Root mean square of inputs from which they count as not normalised, as for EG601."""
 _STRETCH, _SURELY, _BETTER, _MARGIN = 5, 5.0, 0.8, 0.98  # of ``collapsed``: see EG811
 _WELL = 0.75  # of the baseline, or of the first losses: below it a training does well
+_FEWEST = 20  # losses that can show that a training does well
+_ON_ITS_WAY = 0.9  # of the same: below it a training does well whose loss is still falling
 _WORSE = 1.5  # times the loss of the first step: more than batches differ by
 _MOSTLY = 0.5  # of the weights
 _FASTEST, _SLOWEST = 0.1, 1e-5  # rms(update) / rms(weights)
@@ -87,12 +89,16 @@ def level(values: Floats) -> Level:
     return Level(float(values.mean()), error)
 
 
-def judged(run: Run) -> Floats | None:
+def judged(run: Run, least: int = ENOUGH) -> Floats | None:
     """The losses, where they can say whether the training learns: enough of them, of one training that is not
     set against another. Penalties that are known are not counted.
+
+    Args:
+        run: the training.
+        least: how many are enough.
     """
     loss = losses(run)[1]
-    if len(loss) < ENOUGH or run.seen.get("interleaved"):
+    if len(loss) < least or run.seen.get("interleaved"):
         return None
     return loss - float(run.seen.get("penalty") or 0.0)
 
@@ -145,15 +151,16 @@ def collapsed(run: Run) -> tuple[int, float] | None:
 
 
 def does_well(run: Run) -> bool:
-    """Whether the loss surely ends well below the baseline, or where that is not known below where it began."""
-    loss = judged(run)
+    """Whether the loss surely ends well below the baseline, or where that is not known below where it began;
+    where it is still falling, a tenth below will do.
+    """
+    loss = judged(run, _FEWEST)
     if loss is None or loss[0] <= 0:
         return False
     bound, last = baseline(run), end(loss)
-    if bound is not None:
-        return last.high < _WELL * bound
-    first = float(np.median(loss[: max(len(loss) // 10, 5)]))
-    return last.high < _WELL * first
+    if bound is None:
+        bound = float(np.median(loss[: max(len(loss) // 10, 5)]))
+    return last.high < (_ON_ITS_WAY if still_falling(loss) else _WELL) * bound
 
 
 def reason(run: Run) -> Reason:

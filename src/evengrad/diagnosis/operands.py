@@ -82,6 +82,11 @@ def largest_input(fact: Fact) -> float:
     return 0.0 if math.isnan(found) else found
 
 
+def in_loss(fact: Fact) -> bool:
+    """Whether the operation is one of a loss of Keras' own, in which the user can change nothing."""
+    return str(fact.values.get("call") or "").startswith("keras.losses.")
+
+
 def backward(fact: Fact) -> bool:
     """Whether it was born in the backward pass."""
     return fact.values.get("direction") == "backward"

@@ -155,6 +155,8 @@ def duration(seconds: float) -> str:
 def facts(run: Run) -> list[tuple[str, str]]:
     """The figures as (label, value), in the order in which they matter."""
     measured = figures(run)
+    if not measured.steps:
+        return [("steps", "0")]
     speed = f" ({measured.steps / measured.seconds:.3g}/s)" if measured.seconds > 0 else ""
     shown = [
         ("steps", f"{measured.steps:,} in {duration(measured.seconds)}{speed}"),

@@ -136,6 +136,16 @@ optimizer.step()
     assert budget(probe).terms.keys() == {"0", "1", "2"}
 
 
+def test_a_logarithm_behind_what_the_softmax_is_divided_by():
+    probe, _ = probed("""
+model.append(nn.Softmax(1))
+p = model(x)
+nn.functional.nll_loss(torch.log((p / p.sum(1, keepdim=True)).clip(1e-7, 1 - 1e-7)), y).backward()
+optimizer.step()
+""")
+    assert probe.loss.head == "log_softmax"
+
+
 def test_a_step_before_the_first_backward():
     probe, _ = probed("optimizer.step()\ncriterion(model(x), y).backward()\noptimizer.step()")
     assert all(w.update is not None for w in probe.weights)

@@ -9,13 +9,17 @@ import keras
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
+from evengrad.adapters.keras.facts.idle import idle
 from evengrad.adapters.keras.facts.unheld import unheld
 from evengrad.adapters.keras.intercept import callbacks_of, called_back, intercept
 from evengrad.adapters.keras.tap.deferred import DeferredWatch
 from evengrad.adapters.keras.tap.listening import Listening
 from evengrad.adapters.keras.tap.loops import Loops
+from evengrad.adapters.keras.tap.subject import subject_of
 from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.adapters.keras.watch import Watch
+from evengrad.recording.session import Watching
+from evengrad.values.fact import Fact
 from evengrad.values.run import RunStatus
 
 
@@ -31,15 +35,20 @@ def arm(session: LiveSession) -> Armed:
 class _KerasLive:
     def __init__(self, session: LiveSession, loops: Loops) -> None:
         self.session, self._loops = session, loops
+        loops.of_fit = self._own_step
         self._watched: list[Watched] = []
         self._now: list[DeferredWatch] = []
         self._turns: list[Any] = []  # models that were trained by batches, the last one last
+        self._idle: list[Any] = []  # models without anything to train that were told of
 
     def begin(self, model: Any) -> None:
         """Watch this model's training function."""
         if self.session.closed or model.optimizer is None or _steps_itself(model):
             return
         session = self.session
+        if (nothing := idle(model)) is not None:
+            self._tell_idle(model, nothing)
+            return
 
         def start() -> tuple[Watched, Any]:
             self._loops.leave(model.optimizer)
@@ -81,6 +90,15 @@ class _KerasLive:
         self._turn(model)
         return go_on()
 
+    def _tell_idle(self, model: Any, nothing: Fact) -> None:
+        """A training of nothing has a run of its own, without steps."""
+        if any(model is other for other in self._idle):
+            return
+        self._idle.append(model)
+        session = self.session
+        subject = subject_of(model, model.optimizer, (), session.settings, session.script)
+        session.watching(subject).fact(nothing)
+
     def _turn(self, model: Any) -> None:
         """Models whose batches take turns train against or upon one another."""
         if self._turns and self._turns[-1] is not model:
@@ -110,6 +128,16 @@ class _KerasLive:
             last = [w for w in self._watched if w.model is model][-1]
             if not any(model is other for other in self._turns[:-1]):
                 last.evaluate()
+
+    def _own_step(self, optimizer: Any) -> Watching | None:
+        """The run of a model with a ``train_step`` of the user's, which JAX leaves to ``fit``."""
+        for one in reversed(self._watched):
+            if (
+                one.optimizer is optimizer
+                and type(one.model).train_step is not keras.Model.train_step
+            ):
+                return one.watching
+        return None
 
     def _ended(self, _status: RunStatus) -> None:
         """The session says how the runs ended, when the script is over."""

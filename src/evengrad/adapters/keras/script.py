@@ -14,6 +14,7 @@ from evengrad.adapters.common.sessions import Armed, Session
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.batch import facts_of
+from evengrad.adapters.keras.facts.idle import idle, idle_probe
 from evengrad.adapters.keras.intercept import Handler, intercept
 from evengrad.adapters.keras.probe import probe
 from evengrad.adapters.keras.tap import native
@@ -66,6 +67,8 @@ def _measuring(
                 warnings.simplefilter("ignore")
                 batch = _read(first_batch, given)
             with native.compiled():
+                if (nothing := idle(model)) is not None:
+                    session.deliver(idle_probe(model, nothing, batch))
                 found = probe(model, batch=batch, rate=True, precise=session.precise)
                 found = replace(found, facts=(*found.facts, *facts_of(model, batch)))
         except EvengradError as error:

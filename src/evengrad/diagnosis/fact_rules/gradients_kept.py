@@ -51,7 +51,42 @@ def _loop(first: str = "pass", second: str = "pass", third: str = "pass") -> Pro
     return Program("torch", _LOOP.format(first=first, second=second, third=third))
 
 
+_KERAS = """
+import keras
+import numpy as np
+import torch
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, 0] > 0).astype("int64")
+loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+class Own(keras.Model):
+    def train_step(self, data):
+        x, y = data
+        {first}
+        loss = loss_fn(y, self(x, training=True))
+        loss.backward()
+        weights = list(self.trainable_weights)
+        with torch.no_grad():
+            self.optimizer.apply([w.value.grad for w in weights], weights)
+        return {{"loss": loss}}
+
+
+inputs = keras.Input((8,))
+hidden = keras.layers.Dense(16, activation="relu")(inputs)
+model = Own(inputs, keras.layers.Dense(2)(hidden))
+model.compile(keras.optimizers.SGD(0.1))
+model.fit(x, y, batch_size=16, epochs=4, verbose=0)
+"""
+
+
+def _keras(first: str = "pass") -> Program:
+    return Program("keras", _KERAS.format(first=first), "run", ("torch",))
+
+
 SICK = (
+    _keras(),
     _loop(),
     _loop("other.zero_grad()"),
     _loop("model.zero_grad() if step % 8 == 7 else None"),
@@ -59,6 +94,7 @@ SICK = (
     _loop(second="model.zero_grad(set_to_none=False)"),
 )
 HEALTHY = (
+    _keras("self.zero_grad()"),
     _loop("optimizer.zero_grad()"),
     _loop("model.zero_grad(set_to_none=False)"),
     _loop(third="optimizer.zero_grad()"),
@@ -67,14 +103,17 @@ HEALTHY = (
 )
 
 
-def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on each optimizer that it was seen of."""
     for fact in facts:
-        yield _emptied(fact) if fact.values["how"] == "zeroed" else _kept(fact)
+        yield _emptied(fact) if fact.values["how"] == "zeroed" else _kept(fact, frontend)
 
 
-def _kept(fact: Fact) -> Finding:
+def _kept(fact: Fact, frontend: Frontend) -> Finding:
     optimizer = fact.values["optimizer"]
+    call = f"{optimizer}.zero_grad()"
+    if frontend == "keras":
+        call = "zero_grad() of the model (self.zero_grad() in its train_step)"
     steps = count(fact.values["steps"], "step")
     return Finding(
         CODE,
@@ -82,10 +121,10 @@ def _kept(fact: Fact) -> Finding:
         Cause.LEARNING_RATE,
         Severity.ERROR,
         evidence=(
-            f"{fact.where or 'backward()'} adds to gradients that {optimizer}.step() has already used",
+            f"{fact.where or 'backward()'} adds to gradients that {optimizer} has already stepped along",
             f"in {steps} of {steps}, no zero_grad() came between a step and the next backward()",
         ),
-        advice=(f"call {optimizer}.zero_grad() before loss.backward(), once for each step",),
+        advice=(f"call {call} before loss.backward(), once for each step",),
         unhealthy=True,
         where=fact.where,
         mistake=True,

@@ -64,6 +64,9 @@ kind = (x[:, 0] > 0).astype("int32") + (x[:, 1] > 0)
 def own(y_true, y_pred):
     return keras.ops.mean(keras.losses.binary_crossentropy(y_true, y_pred)) + 0.1 * keras.ops.mean(y_pred)
 
+def policy(y_true, y_pred):
+    return -keras.ops.sum(y_true * keras.ops.log(y_pred + 1e-7), axis=-1)
+
 model = keras.Sequential([
     keras.Input((4,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense({head})
 ])
@@ -116,6 +119,7 @@ HEALTHY = (
     *_torch("F.soft_margin_loss(out, 2 * yes - 1)"),
     _keras("own", "yes"),
     _keras("own", "yes", verb="run"),
+    _keras("policy", "np.eye(3)[kind] * (yes - 0.4)", "3, activation='softmax'", "run"),
     _keras("'sparse_categorical_crossentropy'", "kind", "3, activation='softmax'"),
 )
 

@@ -1,6 +1,7 @@
 """EG912 weights that no optimizer holds: they get gradients, and nothing moves them.
 
-What it finds: parameters that the loss depends on and that no optimizer of the script has.
+What it finds: parameters that the loss depends on and that no optimizer of the script has; of Keras, models
+that are trained although all of their weights are frozen, and weights that were unfrozen behind compile().
 
 Why it matters: an optimizer has the parameters that it was given when it was made. A layer that is put in
 later, a model that is made anew, layers in a plain list (which `parameters()` does not see), a second network
@@ -85,12 +86,37 @@ model.fit(x, y, batch_size=16, epochs=3, verbose=0)
 """
 
 
+_GAN = """
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, :1] > 0).astype("float32")
+net = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16), keras.layers.Dense(1, activation="sigmoid")])
+net.compile("adam", "binary_crossentropy")
+net.trainable = {trainable}
+upon = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8), net])
+upon.compile("adam", "binary_crossentropy")
+for step in range(12):
+    net.train_on_batch(x, y)
+    {upon}
+"""
+
+
+def _gan(trainable: bool, verb: str = "run") -> Program:
+    upon = "pass" if trainable else "upon.train_on_batch(x[:, :4], y)"
+    source = _GAN.format(trainable=trainable, upon=upon)
+    return Program("keras", source, "check" if verb == "check" else "run")
+
+
 def _keras(again: str) -> Program:
     return Program("keras", _KERAS.format(again=again), "run", ("tensorflow",))
 
 
 SICK = (
     _keras(""),
+    _gan(False),
+    _gan(False, "check"),
     _loop(_NET, _ADAM, "model[2] = nn.Linear(16, 2)\n"),
     _loop(_NET, _ADAM, "model[2] = nn.Linear(16, 2)\n", verb="check"),
     _loop(_NET, _FROZEN, _ADAM, "model[2] = nn.Linear(16, 2)\n"),
@@ -99,6 +125,7 @@ SICK = (
     _loop(_LIST.format(kind="list"), _ADAM),
 )
 HEALTHY = (
+    _gan(True),
     _keras('model.compile(keras.optimizers.Adam(0.001), "sparse_categorical_crossentropy")'),
     _loop(_NET, _ADAM),
     _loop(_NET, "model[2] = nn.Linear(16, 2)\n", _ADAM),
@@ -132,6 +159,10 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
 
 def _title(values: Any) -> str:
     optimizer, share = values["optimizer"], percent(values["share"])
+    if values["how"] == "frozen":
+        return (
+            f"{values['model']} is trained, and none of its weights is trainable: nothing is learnt"
+        )
     if values["how"] == "compiled":
         return f"{share} of the weights were made trainable behind compile(), and are not trained"
     if values["none"]:
@@ -141,6 +172,11 @@ def _title(values: Any) -> str:
 
 def _evidence(fact: Fact) -> Iterable[str]:
     values = fact.values
+    if values["how"] == "frozen":
+        frozen = layers(values["layers"])
+        yield f"{fact.where or 'fit'} trains {values['model']}; trainable = False freezes {frozen}"
+        yield "Keras takes trainable as it is at the first step, not as it was in compile()"
+        return
     if values["how"] == "compiled":
         tensors, weights = count(values["tensors"], "tensor"), count(values["weights"], "weight")
         yield f"{fact.where or 'fit'} trains with the step that was compiled before"
@@ -155,6 +191,11 @@ def _evidence(fact: Fact) -> Iterable[str]:
 
 def _advice(values: Any) -> str:
     optimizer, names = values["optimizer"], layers(values["layers"])
+    if values["how"] == "frozen":
+        return (
+            f"set {values['model']}.trainable = True before its first step; where another model is to train "
+            "upon it (a GAN's), write the steps by hand and give each optimizer its model's trainable_variables"
+        )
     if values["how"] == "compiled":
         return "call model.compile(...) again after trainable was changed, with the rate for fine-tuning"
     if values["how"] in ("replaced", "later"):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 
-from evengrad.diagnosis.operands import half, raw
+from evengrad.diagnosis.operands import half, in_loss, raw
 from evengrad.values.discovery import expect, modules
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause
@@ -56,7 +56,7 @@ def cause(fact: Fact) -> Cause:
         return Cause.INPUT_DATA
     if raw(fact):
         return Cause.INPUT_DATA
-    return Cause.ARCHITECTURE if fact.values.get("name") else Cause.LOSS_HEAD
+    return Cause.ARCHITECTURE if fact.values.get("name") and not in_loss(fact) else Cause.LOSS_HEAD
 
 
 def _entry(fact: Fact) -> ModuleType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evengrad.diagnosis.operands import atom, code, epsilon, hidden, low, operand
+from evengrad.diagnosis.operands import atom, code, epsilon, hidden, in_loss, low, operand
 from evengrad.values.fact import Fact
 from evengrad.values.probe import Frontend
 
@@ -15,7 +15,13 @@ def why(fact: Fact) -> str:
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
-    """A clamp; from the logits where it is a probability."""
+    """A clamp; from the logits where it is a probability; before a loss of Keras, another end of the model."""
+    if in_loss(fact):
+        return (
+            f'{fact.values["call"]} reads predictions above 0: end the model in activation="softplus" or '
+            '"exponential", not in a linear layer',
+            "for targets that may be negative use a loss for regression, such as mean_squared_error",
+        )
     eps = epsilon(fact)
     cure = code(
         fact,

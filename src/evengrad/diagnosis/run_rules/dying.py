@@ -9,9 +9,9 @@ How it decides: more than half of the units of the sampled activation are zero t
 at the start (measured choice; 1/2 is what symmetry explains in a deep ReLU net), and they still are when
 observed last. Units that come back give no finding.
 
-A training whose loss surely ends well below that of a constant answer (three quarters of it; where that is not
-known, of what it began with) does without them, and so does one that takes turns with another (a GAN's) as long
-as a hundredth of the units lives.
+A training whose loss surely ends well below that of a constant answer (three quarters of it, or nine tenths
+while it is still falling; where that is not known, of what it began with) does without them, and so does one
+that takes turns with another (a GAN's) as long as a hundredth of the units lives.
 
 What to do: a step that was too large usually pushed their biases down: lower the rate or warm it up; or use
 LeakyReLU, ELU or GELU, which have no zero region.
@@ -40,6 +40,7 @@ HEALTHY = (
     Scenario(),
     Scenario(dead=0.4, loss="flat"),
     Scenario(dead=0.7),
+    Scenario(dead=0.7, steps=30, every=1, noise=0.02),
     Scenario(dead=0.95, baseline=2.3),
     Scenario(dead=0.7, loss="flat", interleaved=True),
 )

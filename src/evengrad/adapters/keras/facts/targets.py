@@ -83,6 +83,8 @@ def _reach(call: LossHeard, target: Any) -> dict[str, Any] | None:
     """Targets that a squashed output never reaches: what that costs, against the constant answer."""
     if call.head not in _RANGES or tuple(call.output.shape) != target.shape:
         return None
+    if call.own and call.head == "softmax" and _chosen(target):
+        return None
     low, high = _RANGES[call.head]
     floor = float(np.square(target - target.clip(low, high)).mean())
     spread = float(target.var())
@@ -90,6 +92,12 @@ def _reach(call: LossHeard, target: Any) -> dict[str, Any] | None:
         return None
     more = {"head": call.head, "floor": floor, "spread": spread}
     return _range(target, low, high, "reach") | more
+
+
+def _chosen(target: Any) -> bool:
+    """Whether each row has one entry: a choice among several, times what it was worth (a policy's gradient)."""
+    many = target.ndim > 1 and target.shape[-1] > 1
+    return many and bool((np.count_nonzero(target, axis=-1) <= 1).all())
 
 
 def _outside(target: Any, low: float, high: float | None, kind: str) -> dict[str, Any] | None:

@@ -116,6 +116,7 @@ class Fitting:
         def hear(loss: Any, *args: Any, **kwargs: Any) -> Any:
             if self._backend == "jax":
                 self._heard = loss
+                self.tap.heard = True
             else:
                 self.tap.loss = ops.cast(loss, "float32")
             return update_state(loss, *args, **kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -18,6 +19,7 @@ from evengrad.adapters.keras.tap.loop import WatchedLoop
 from evengrad.adapters.keras.tap.mistakes import LoopFacts
 from evengrad.adapters.keras.tap.native import Differentiated
 from evengrad.recording.guard import GuardStopError
+from evengrad.recording.session import Watching
 from evengrad.values.fact import Fact
 
 
@@ -28,10 +30,14 @@ class Loops:
         session: to report to.
         hearing: of the script's losses.
         patches: to be undone at the end.
+
+    Attributes:
+        of_fit: the run of an optimizer that ``fit`` steps by a ``train_step`` of the user's; None of others.
     """
 
     def __init__(self, session: LiveSession, hearing: Listening, patches: Patches) -> None:
         self.session, self._hearing = session, hearing
+        self.of_fit: Callable[[Any], Watching | None] = lambda _: None
         self.loops: dict[int, WatchedLoop] = {}
         self._unwatched: dict[int, Any] = {}  # kept, so that an id is that optimizer's
         self._recent: deque[Differentiated] = deque(maxlen=8)
@@ -146,8 +152,9 @@ class Loops:
     def _tell(self, optimizer: Any, fact: Fact) -> None:
         """A fact of a loop's."""
         loop = self.loops.get(id(optimizer))
-        if loop is not None and loop.watching is not None:
-            loop.watching.fact(fact)
+        watching = self.of_fit(optimizer) if loop is None else loop.watching
+        if watching is not None:
+            watching.fact(fact)
 
     def _unscaled(self, event: Differentiated) -> Differentiated:
         """With the loss that the script would print, where an optimizer has scaled it."""

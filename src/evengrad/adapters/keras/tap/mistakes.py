@@ -1,4 +1,4 @@
-"""Mistakes in a loop of the script's own: losses not scaled, shapes that broadcast, normalisations unused."""
+"""Mistakes in a loop of the script's own: losses not scaled, gradients kept, shapes, normalisations unused."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 from evengrad.adapters.keras.facts.lines import line
 from evengrad.adapters.keras.facts.shapes import broadcasting
 from evengrad.adapters.keras.tap import native
+from evengrad.adapters.keras.tap.accumulated import Accumulated
+from evengrad.adapters.keras.tap.dropped import Dropped
 from evengrad.adapters.keras.tap.listening import Applied, BatchNormCalled, Listening, LossScaled
 from evengrad.adapters.keras.tap.native import Differentiated
 from evengrad.values.fact import Fact, Where
@@ -32,6 +34,10 @@ class LoopFacts:
         self._unused: list[tuple[Any, Where | None]] = []
         self._shapes: list[Fact] = []
         self._backward: Where | None = None
+        backend = keras.backend.backend()
+        self._kept = Accumulated() if backend == "torch" else None
+        self._dropped = Dropped(self._tell_last) if backend == "jax" else None
+        self._last: Any = None
         listening.normalised.append(self._normalised)
         listening.scaled.append(self._heard_scale)
         listening.differentiated.append(self._differentiated)
@@ -45,10 +51,15 @@ class LoopFacts:
         before = self._norms.get(id(layer))
         used = event.training or (before is not None and before[1])
         if layer.trainable:
-            self._norms[id(layer)] = (layer, used, before[2] if before else line())
+            place = before[2] if before else line()
+            self._norms[id(layer)] = (layer, used, place)
+            if self._dropped is not None and event.training:
+                self._dropped.called(layer, place)
 
     def _differentiated(self, event: Differentiated) -> None:
         self._backward = line()
+        if self._kept is not None:
+            self._kept.backward()
         reached = {
             id(v) for v, g in zip(event.sources, event.gradients, strict=False) if g is not None
         }
@@ -62,7 +73,7 @@ class LoopFacts:
             self._shapes.append(found)
 
     def _applied(self, event: Applied) -> None:
-        optimizer = event.optimizer
+        optimizer = self._last = event.optimizer
         if self._unused:
             self._once(optimizer, _unused(self._unused))
             self._unused.clear()
@@ -73,6 +84,14 @@ class LoopFacts:
         if scale != 1.0 and id(optimizer) not in self._scaled:
             self._once(optimizer, _unscaled(optimizer, scale, self._backward))
         self._scaled.discard(id(optimizer))
+        if self._kept is not None:
+            kept = self._kept.applied(optimizer, event.variables, self._backward)
+            if kept is not None:
+                self._once(optimizer, kept)
+
+    def _tell_last(self, fact: Fact) -> None:
+        if self._last is not None:
+            self._once(self._last, fact)
 
     def _once(self, optimizer: Any, fact: Fact) -> None:
         if (id(optimizer), fact.kind) not in self._told:

@@ -39,7 +39,7 @@ class KerasTap:
         jit: whether TensorFlow compiles the step by XLA.
 
     Attributes:
-        loss: set by whoever hears this step's loss.
+        heard: whether the loss of any step was: one that is NaN then is so, and not only unseen.
         then: called behind each look with whether the step passed; None: nothing.
     """
 
@@ -55,7 +55,8 @@ class KerasTap:
     ) -> None:
         self.outer, self.optimizer = optimizer, unscaled(optimizer)
         self.ring: Any = ring
-        self.loss: Any = None
+        self.heard = False
+        self._loss: Any = None
         self.then: Callable[[Any], None] | None = None
         self.jit = jit
         self.failed = failed
@@ -68,6 +69,16 @@ class KerasTap:
         self._patches = Patches()
         self._merged: list[Any] | None = None
         self._entry = "stateless_apply" if keras.backend.backend() == "jax" else "apply"
+
+    @property
+    def loss(self) -> Any:
+        """Of this step; set by whoever hears it."""
+        return self._loss
+
+    @loss.setter
+    def loss(self, value: Any) -> None:
+        self._loss = value
+        self.heard |= value is not None
 
     @property
     def scaled(self) -> bool:

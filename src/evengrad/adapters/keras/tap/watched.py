@@ -32,6 +32,7 @@ from evengrad.recording.guard import Action, GuardStopError
 from evengrad.recording.monitor import gradient_rms
 from evengrad.recording.session import RefusedStep, Watching, log
 from evengrad.recording.settings import Settings
+from evengrad.values.fact import Fact
 from evengrad.values.run import Detail, EventKind, Floats, Step, Subject, Tensor
 
 _LATEST = 32  # steps until the ring is read
@@ -267,6 +268,8 @@ class Watched:
         self.bound += step.coefficient < 1
         self.counted += 1
         self._watching.step(step, row.norms)
+        if math.isnan(row.loss) and self.tap.heard:  # NaN as such is one that was not seen
+            self._watching.fact(Fact("loss_not_finite", None, number))
         if self.tap.scaled:
             scale = float(self.access.read(self.optimizer.dynamic_scale))
             self._watching.scaler(number, scale, not row.called)

@@ -12,6 +12,7 @@ _HEADS = {
     "logsigmoid": "log_sigmoid",
     "sigmoid": "sigmoid",
 }
+_LOGS = {"log", "log2", "log10"}
 _AFTER_A_LOG = {"add", "clamp", "clamp_min", "clip", "maximum"}  # log(p + 1e-8) and its like
 
 
@@ -52,8 +53,12 @@ def where_the_budget_begins(
         ends = [read] if read is not None and read in made else _last_tensors(nodes, loss)
     for candidate in [read, *ends]:
         closing, name = _closing(made, candidate)
-        if closing is not None:
+        if closing is not None and name is not None:
             behind = _descendants(nodes, closing)
+            if any(
+                n.function.strip("_") in _LOGS for n in path_to(read, nodes) if behind & {*n.reads}
+            ):
+                name = name if name.startswith("log_") else f"log_{name}"
             kept = [n for n in ends if n not in behind]
             return list(dict.fromkeys([*kept, *closing.reads])), name
     return ends, None
@@ -85,7 +90,7 @@ def _closing(
         if name is not None:
             return node, f"log_{name}" if log and not name.startswith("log_") else name
         plain = node.function.strip("_")
-        log = log or plain in {"log", "log2", "log10"}
+        log = log or plain in _LOGS
         through = node.kind is Kind.RESHAPE or (log and plain in {"log", *_AFTER_A_LOG})
         if not through or len(node.reads) != 1:
             return None, None
