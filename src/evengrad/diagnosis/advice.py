@@ -5,8 +5,10 @@ from __future__ import annotations
 from evengrad.theory.activations import canonical, named_moments
 from evengrad.values.probe import Probe
 
-NORMALISE = "subtract the training set's mean and divide by its standard deviation"
-"""The inputs."""
+NORMALISE = (
+    "normalise the inputs: subtract the training set's mean, divide by its standard deviation"
+)
+"""What to do with them."""
 
 _KERAS_INITIALISER = {"relu": '"he_normal"', "selu": '"lecun_normal"'}
 _TORCH_NONLINEARITY = {"relu": "relu", "leaky_relu": "leaky_relu", "selu": "selu"}

@@ -111,6 +111,11 @@ def baseline(run: Run) -> float | None:
     return float(found)
 
 
+def loose(run: Run) -> bool:
+    """Whether a better constant answer than the baseline's may exist: what is not above it may still be one."""
+    return bool(run.seen.get("baseline_loose"))
+
+
 def end(loss: Floats) -> Level:
     """Of the last quarter."""
     return level(loss[-max(len(loss) // 4, 10) :])
@@ -143,8 +148,10 @@ def collapsed(run: Run) -> tuple[int, float] | None:
     )  # than untrained, whatever the noise that it has come to
     if best > last.mean - _SURELY * noise and not worse:
         return None
-    if bound is not None:
-        return (place, best) if best < _BETTER * bound and last.low > _MARGIN * bound else None
+    if bound is not None and best < _BETTER * bound and last.low > _MARGIN * bound:
+        return place, best
+    if bound is not None and not loose(run):
+        return None
     jumped = float(before[place:].max()) > 2 * last.mean
     flat = not still_falling(loss) and last.mean > 2 * best > 0
     return (place, best) if jumped and flat else None
@@ -158,8 +165,9 @@ def does_well(run: Run) -> bool:
     if loss is None or loss[0] <= 0:
         return False
     bound, last = baseline(run), end(loss)
-    if bound is None:
-        bound = float(np.median(loss[: max(len(loss) // 10, 5)]))
+    first = float(np.median(loss[: max(len(loss) // 10, 5)]))
+    if bound is None or loose(run):
+        bound = first if bound is None else min(first, bound)
     return last.high < (_ON_ITS_WAY if still_falling(loss) else _WELL) * bound
 
 

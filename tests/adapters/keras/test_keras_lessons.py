@@ -58,3 +58,40 @@ def test_what_is_not_plain(tmp_path, changes, says):
     for name, value in says.items():
         assert found.get(name) == value
     assert np.isfinite(found.get("baseline") or 0)
+
+
+OWN = """
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.randn(320, 5).astype("float32")
+y = (5 + 2 * np.random.randn(320)).astype("float32")
+
+
+def quartic(y_true, y_pred):
+    return keras.ops.mean((y_true - y_pred) ** 4, axis=-1)
+
+
+model = keras.Sequential([keras.layers.Input((5,)), keras.layers.Dense(1)])
+model.compile(keras.optimizers.SGD(1e-5), LOSS)
+model.fit(x, y, batch_size=32, epochs=4, verbose=0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("loss", "constant"),
+    [("quartic", lambda e: e**4), ("'huber'", lambda e: np.where(e < 1, e**2 / 2, e - 0.5))],
+)
+def test_a_loss_that_nothing_is_known_of_is_asked_for_the_mean_of_the_targets(
+    tmp_path, loss, constant
+):
+    script = tmp_path / "train.py"
+    script.write_text(OWN.replace("LOSS", loss))
+    outcome = run_script(str(script), settings=Settings(folder=tmp_path / "runs"))
+    assert outcome.error is None, outcome.error
+    seen = load(outcome.runs[0]).seen
+    rng = np.random.RandomState(0)
+    rng.randn(320, 5)
+    y = 5 + 2 * rng.randn(320)
+    assert seen["baseline_loose"]
+    assert seen["baseline"] == pytest.approx(constant(np.abs(y - y.mean())).mean(), rel=0.02)

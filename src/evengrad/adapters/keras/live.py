@@ -9,10 +9,10 @@ import keras
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
-from evengrad.adapters.keras.facts.idle import idle
 from evengrad.adapters.keras.facts.unheld import unheld
 from evengrad.adapters.keras.intercept import callbacks_of, called_back, intercept
 from evengrad.adapters.keras.tap.deferred import DeferredWatch
+from evengrad.adapters.keras.tap.idle import idle
 from evengrad.adapters.keras.tap.listening import Listening
 from evengrad.adapters.keras.tap.loops import Loops
 from evengrad.adapters.keras.tap.subject import subject_of

@@ -14,11 +14,11 @@ from evengrad.adapters.common.sessions import Armed, Session
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.batch import facts_of
-from evengrad.adapters.keras.facts.idle import idle, idle_probe
 from evengrad.adapters.keras.intercept import Handler, intercept
 from evengrad.adapters.keras.probe import probe
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.first_step import FirstSteps
+from evengrad.adapters.keras.tap.idle import idle, idle_probe
 from evengrad.errors import CannotCheckError, EvengradError
 
 

@@ -24,7 +24,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.learning import baseline, collapsed, end, judged, raw_inputs, too_fast
+from evengrad.diagnosis.learning import (
+    baseline,
+    collapsed,
+    end,
+    judged,
+    loose,
+    raw_inputs,
+    too_fast,
+)
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Run
 
@@ -49,6 +57,8 @@ def check(run: Run) -> Iterable[Finding]:
         return
     at, best = found
     last, bound = end(loss), baseline(run)
+    if bound is not None and loose(run) and last.mean < bound:
+        bound = None
     step = int(run.steps["step"][at])
     constant = "" if bound is None else f", no better than a constant answer, {bound:.4g}"
     soon = at < _FIRST

@@ -24,6 +24,8 @@ _LOSSES = {
     "mean_squared_error": "mse",
     "mean_absolute_error": "mae",
 }
+KNOWN = frozenset(_LOSSES.values())
+"""The kinds of which a session knows what the best constant answer loses."""
 _FEW = 8
 """Batches of a dataset whose targets are looked at."""
 

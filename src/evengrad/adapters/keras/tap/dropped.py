@@ -34,12 +34,10 @@ class Dropped:
         mean, variance = layer.moving_mean.value, layer.moving_variance.value
         if self._told or native.has_value(mean):
             return
-        import jax
-
         name = layer.path
         self._layers[name] = (float(layer.momentum), place)
         fresh = ops.logical_and(ops.all(ops.equal(mean, 0)), ops.all(ops.equal(variance, 1)))
-        jax.debug.callback(lambda value: self._arrived(name, bool(value)), fresh)
+        native.bring(fresh, lambda value: self._arrived(name, bool(value)))
 
     def _arrived(self, name: str, fresh: bool) -> None:
         with self._lock:

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from evengrad.adapters.keras.change.data import kind_of_loss, plain_mean
+from evengrad.adapters.keras.change.data import KNOWN, kind_of_loss, plain_mean
+from evengrad.adapters.keras.tap.constant import Constant
 from evengrad.recording.lesson import Lesson
 
 log = logging.getLogger("evengrad")
@@ -36,6 +37,7 @@ class KerasLesson:
         self._model = model
         self._lesson = Lesson()
         self._kind = kind_of_loss(model) if _is_plain(model) else "other"
+        self._constant = Constant(model) if self._kind not in KNOWN and _is_plain(model) else None
         self._raw = not any(type(layer).__name__ in _PREPARING for layer in _layers(model))
 
     def take(self, data: Any) -> bool:
@@ -51,7 +53,10 @@ class KerasLesson:
             weighted = any(v is not None for v in keras.tree.flatten(weights))
             if len(targets) == 1:
                 kind = "other" if weighted else self._kind
-                lesson.targets(kind, np.asarray(ops.convert_to_numpy(targets[0])))
+                values = np.asarray(ops.convert_to_numpy(targets[0]))
+                lesson.targets(kind, values)
+                if self._constant is not None and not weighted:
+                    self._constant.take(values)
         except Exception as error:  # data of another kind, or of another process
             log.info("the constant baseline is not known: %s", error)
         lesson.backpropagated(1.0, (1.0,))
@@ -60,6 +65,8 @@ class KerasLesson:
     def values(self) -> dict[str, Any]:
         """What was seen; "penalty" is what regularizers add to the loss now."""
         found = self._lesson.values()
+        if self._constant is not None and found.get("objective") == [self._kind]:
+            found |= {"baseline": self._constant.loss, "baseline_loose": True}
         if self._kind == "other" or found.get("baseline") is None:
             return found
         try:
