@@ -599,6 +599,14 @@ def test_train_on_batch_and_further_fits(tried):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has it not on PyTorch")
+def test_a_model_with_optimizers_of_its_own_cannot_be_changed_live(tried):
+    session = tried(SetRate(0.05))
+    model, (x, y) = make("functional"), rows()
+    model.of_the_critic = keras.optimizers.SGD(0.1)
+    model.fit(x, y, batch_size=12, verbose=0)
+    assert (session.heard, session.count) == ([], 0)
+
+
 def test_several_steps_in_one_call(tried):
     session = tried()
     model, (x, y) = make("sequential", steps_per_execution=4, run_eagerly=False), rows()
