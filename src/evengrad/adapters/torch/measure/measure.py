@@ -90,14 +90,12 @@ class Measurement:
     def _read(self) -> None:
         """What the host is to know of the tensors: by one read, where they are on a device."""
         ledger = self.recorder.ledger
-        for key, (_, parameter) in self.names.items():
-            self.recorder.expect(parameter)
-            for own, kept in (
-                (self.gradients.get(key), self._of_gradients),
-                (self.penalties.get(key), self._of_penalties),
-            ):
-                if own is not None:
-                    ledger.summary(own, partial(kept.__setitem__, key))
+        self.recorder.expect([parameter for _, parameter in self.names.values()])
+        for own, kept in (
+            (self.gradients, self._of_gradients),
+            (self.penalties, self._of_penalties),
+        ):
+            ledger.summaries(list(own.values()), [partial(kept.__setitem__, key) for key in own])
         for place, given in enumerate(self.inputs):
             ledger.summary(given.value, partial(self._of_inputs.__setitem__, place))
             if given.value.ndim == 2 and ledger.away(given.value):

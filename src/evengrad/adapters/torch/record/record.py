@@ -363,35 +363,32 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         away = [t for t in own if id(t) not in self._figures and self.ledger.away(t)]
         with self.paused():
             try:
-                for tensor in away:
-                    self._later(tensor)
+                self._later(away)
                 if away:
                     self.ledger.read()
             except Exception as error:
                 self.trouble = self.trouble or error
 
-    def _later(self, tensor: Any) -> None:
-        def tell(found: Summary) -> None:
-            self._figures[id(tensor)] = tensor, found
+    def _later(self, tensors: list[Any]) -> None:
+        own = [t for t in tensors if isinstance(t, nn.Parameter)]
+        self.ledger.summaries(own, [functools.partial(self._figures_told, t) for t in own])
+        for tensor in tensors:
+            if not isinstance(tensor, nn.Parameter) and tensor.numel():
+                self.ledger.numbers(moments(tensor), functools.partial(self._law_told, tensor))
+            elif 3 <= tensor.ndim <= 5 and tensor.shape[2:].numel() > 1:
+                told = functools.partial(self._kernels.__setitem__, id(tensor))
+                self.ledger.numbers(kernel_figures(tensor), told)
 
-        def kernel(found: list[float]) -> None:
-            self._kernels[id(tensor)] = found
+    def _figures_told(self, tensor: Any, found: Summary) -> None:
+        self._figures[id(tensor)] = tensor, found
 
-        def law(found: list[float]) -> None:
-            self._buffers[id(tensor)] = version(tensor), _bounded(found)
+    def _law_told(self, tensor: Any, found: list[float]) -> None:
+        law = Law(found[0], found[1], bounds=(found[2], found[3]))
+        self._buffers[id(tensor)] = version(tensor), law
 
-        if not isinstance(tensor, nn.Parameter):
-            if tensor.numel():
-                self.ledger.numbers(moments(tensor), law)
-            return
-        self.ledger.summary(tensor, tell)
-        if 3 <= tensor.ndim <= 5 and tensor.shape[2:].numel() > 1:
-            self.ledger.numbers(kernel_figures(tensor), kernel)
-
-    def expect(self, parameter: Any) -> None:
-        """Its figures will be asked for: with the next read."""
-        if id(parameter) not in self._figures and self.ledger.away(parameter):
-            self._later(parameter)
+    def expect(self, parameters: list[Any]) -> None:
+        """Their figures will be asked for: with the next read."""
+        self._later([p for p in parameters if id(p) not in self._figures and self.ledger.away(p)])
 
     def figures(self, parameter: Any) -> Summary:
         """Of a weight with values, read once: no step is taken while recording."""
@@ -480,10 +477,6 @@ class Recorder(TensorNumbers, TorchFunctionMode):
 
         view.register_hook(silence)
         return view
-
-
-def _bounded(found: list[float]) -> Law:
-    return Law(found[0], found[1], bounds=(found[2], found[3]))
 
 
 def _side_by_side(parts: list[Summary]) -> Summary:

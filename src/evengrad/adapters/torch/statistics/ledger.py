@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 
-from evengrad.adapters.torch.statistics.eager import figures, summary
+from evengrad.adapters.torch.statistics.eager import FIGURES, summary
 from evengrad.adapters.torch.statistics.layout import array
+from evengrad.adapters.torch.statistics.many import figures
 from evengrad.values.summary import Summary, summarise
 
 
@@ -59,8 +61,22 @@ class Ledger:
         if not self.away(tensor):
             tell(summarise(array(tensor)))
             return
-        shape = tuple(tensor.shape) + ((2,) if tensor.is_complex() else ())
-        self.numbers(figures(tensor), lambda packed: tell(summary(shape, packed)))
+        shape = _shape(tensor)
+        self.numbers(figures([tensor]), lambda packed: tell(summary(shape, packed)))
+
+    def summaries(self, tensors: Sequence[Any], tell: Sequence[Callable[[Summary], None]]) -> None:
+        """Of many, each with its own ``tell``: one launch for all on a device, where there is a kernel."""
+        kinds: dict[Any, list[int]] = {}
+        for place, tensor in enumerate(tensors):
+            if self.away(tensor):
+                kinds.setdefault(tensor.device, []).append(place)
+            else:
+                self.summary(tensor, tell[place])
+        for places in kinds.values():
+            own = [tensors[place] for place in places]
+            shapes = [_shape(tensor) for tensor in own]
+            several = [tell[place] for place in places]
+            self.numbers(figures(own), partial(_tell_each, shapes, several))
 
     def numbers(self, packed: Any, tell: Callable[[list[float]], None]) -> None:
         """A small tensor, flat, as it is now."""
@@ -82,6 +98,19 @@ class Ledger:
                 end = start + packed.numel()
                 tell(values[start:end])
                 start = end
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return tuple(tensor.shape) + ((2,) if tensor.is_complex() else ())
+
+
+def _tell_each(
+    shapes: Sequence[tuple[int, ...]],
+    tell: Sequence[Callable[[Summary], None]],
+    packed: Sequence[float],
+) -> None:
+    for place, (shape, one) in enumerate(zip(shapes, tell, strict=True)):
+        one(summary(shape, packed[place * FIGURES : (place + 1) * FIGURES]))
 
 
 def summary_of(tensor: Any) -> Summary:

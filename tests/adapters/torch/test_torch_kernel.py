@@ -1,0 +1,54 @@
+"""The kernel in Triton against torch's operators, interpreted on the CPU; left out where there is no Triton."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from evengrad.adapters.torch.statistics.many import gapless
+
+SCRIPT = """
+import math, torch
+from evengrad.adapters.torch.statistics import eager, kernel
+
+torch.manual_seed(0)
+bad = torch.randn(3000); bad[[5, 700, 2999]] = torch.tensor([math.nan, math.inf, -math.inf])
+kinds = {
+    torch.float32: [torch.randn(70000), torch.randn(3, 5) * 1e19, torch.randn(9) * 1e-24, bad,
+                    torch.zeros(4), torch.tensor(2.0), torch.zeros(0), torch.randn(40, 30).t()],
+    torch.float64: [torch.randn(2000).double() * 1e100, torch.randn(5).double()],
+    torch.float16: [(torch.randn(2000) * 1e-7).half(), torch.full((3,), 65504.0).half()],
+    torch.bfloat16: [(torch.randn(33000) * 1e19).bfloat16()],
+}
+for dtype, tensors in kinds.items():
+    plan = kernel.FiguresPlan([t.numel() for t in tensors], dtype, torch.device("cpu"))
+    found = plan.figures(tensors)
+    expected = torch.stack([eager.figures(t) for t in tensors])
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert torch.equal(found, plan.figures(tensors)), "not the same bits twice"
+    assert torch.equal(found, plan.figures([t.clone() for t in tensors])), "not so elsewhere in memory"
+print("all equal")
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
+def test_the_kernel_finds_what_torchs_operators_find():
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-c", SCRIPT]
+    ran = subprocess.run(
+        command, check=False, env=environment, text=True, capture_output=True, timeout=200
+    )
+    assert ran.stdout.strip() == "all equal", ran.stderr
+
+
+def test_what_lies_in_memory_without_gaps():
+    whole = torch.zeros(4, 3, 5, 6)
+    for tensor in (whole, whole.permute(2, 0, 1, 3), whole.to(memory_format=torch.channels_last)):
+        assert gapless(tensor)
+    for tensor in (whole[:, 1], whole[..., ::2], whole[:1].expand(4, 3, 5, 6)):
+        assert not gapless(tensor)
