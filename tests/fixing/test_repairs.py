@@ -622,3 +622,22 @@ def test_weights_that_are_frozen_are_trained():
         "+base.trainable = True",
     ]
     assert ways("import torch\n", "weights_frozen") == []
+
+
+@pytest.mark.parametrize(
+    ("imports", "mask", "wanted"),
+    [
+        ("import torch", "~torch.isnan(target)", "target = torch.nan_to_num(target)"),
+        (
+            "import torch",
+            "target.isfinite() & torch.isfinite(target)",
+            "target = torch.nan_to_num(target)",
+        ),
+        ("import keras", "keras.ops.isfinite(target)", "target = keras.ops.nan_to_num(target)"),
+    ],
+)
+def test_missing_targets_behind_their_mask(imports, mask, wanted):
+    source = f"{imports}\ndef loss(output, target):\n    known = {mask}\n    return (output - target)[known]\n"
+    given = {"operation": "other", "direction": "given", "role": "targets"}
+    assert ways(source, "born", **given)[0] == [f"+{wanted}"]
+    assert ways(source, "born", operation="other", direction="forward") == []
