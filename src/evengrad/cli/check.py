@@ -1,4 +1,4 @@
-"""``evengrad check``: the user's script, up to its first training step, probed and judged."""
+"""``evengrad check``: each training of the user's script, probed at its first step and judged."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +16,16 @@ from rich.console import Console
 
 from evengrad.cli import files
 from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say
-from evengrad.values.probe import Probe
+from evengrad.cli.ranking import by_weight, numbered
 from evengrad.verbs.births import Script, with_birth
-from evengrad.verbs.check import check_probe
-from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
+from evengrad.verbs.check import Check, check_probe
+from evengrad.verbs.check_script import (
+    PATIENCE,
+    ScriptExitedError,
+    ScriptFailedError,
+    Trainings,
+    probe_trainings,
+)
 from evengrad.verbs.host import own_frames
 from evengrad.verbs.inquire import Beginnings
 
@@ -53,6 +61,17 @@ def check(
             "By default only where that takes less than two minutes.",
         ),
     ] = None,
+    fit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Check this training of SCRIPT alone: its first, its second."),
+    ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds that SCRIPT may train to come to its other trainings; 0 checks the first alone.",
+        ),
+    ] = PATIENCE,
     module: Annotated[
         bool, typer.Option("-m", help="SCRIPT is a module's dotted name, as in python -m.")
     ] = False,
@@ -60,14 +79,17 @@ def check(
     """Probe a training script's gradients before anything is trained.
 
     Runs SCRIPT unchanged until its first training step, measures one forward and backward pass on its
-    own model, loss, optimizer and first batch, says what is wrong, and stops the script there. Where something
-    is not finite, SCRIPT is run once more up to there, without its output, to find the operation and the line
-    where that was born.
+    own model, loss, optimizer and first batch, says what is wrong, and stops the script there. Where SCRIPT has
+    more than one training, it goes on and really trains, for some seconds, and each is measured at its first
+    step. Where something is not finite, SCRIPT is run once more up to there, without its output, to find the
+    operation and the line where that was born.
 
     Examples:
     - evengrad check train.py
 
     - evengrad check train.py --json check.json -- --epochs 3 --lr 0.1
+
+    - evengrad check train.py --fit 2
 
     - evengrad check -m package.train
 
@@ -76,26 +98,78 @@ def check(
     page = None if no_html else html or folder / f"check-{_stem(script, module)}" / "report.html"
     files.expect_writable(page, json)
     again = Script(script, arguments or [], module, Beginnings(), rerun, say)
-    probe = _probe(script, arguments or [], module, precise)
-    result = check_probe(with_birth(probe, again, time.time() - again.beginnings.time))
+    with _own_end(script), _spinner() as starting:
+        found = probe_trainings(
+            script,
+            arguments or [],
+            module=module,
+            precise=precise,
+            starting=starting,
+            fit=fit,
+            patience=patience,
+        )
+    checks = _judged(found, again, time.time() - again.beginnings.time)
+    _show(checks, found)
+    if not _write(checks, page, json):
+        raise typer.Exit(ExitStatus.CANNOT)
+    healthy = all(check.healthy for check in checks)
+    raise typer.Exit(ExitStatus.HEALTHY if healthy else ExitStatus.FINDINGS)
+
+
+def _judged(found: Trainings, script: Script, seconds: float) -> list[Check]:
+    """Each training's check; the birth of what is not finite is looked for once."""
+    checks = [check_probe(with_birth(found.probes[0], script, seconds))]
+    born = len(checks[0].probe.facts) > len(found.probes[0].facts)
+    for probe in found.probes[1:]:
+        later = replace(script, throughout=True, rerun=False if born else script.rerun)
+        known = with_birth(probe, later, seconds)
+        born = born or len(known.facts) > len(probe.facts)
+        checks.append(check_probe(known))
+    return checks
+
+
+def _show(checks: list[Check], found: Trainings) -> None:
+    """In the script's order; what an earlier one had, too, in a line."""
+    from evengrad.report import text, trainings
+
+    screen, several = Console(highlight=False), len(checks) > 1
+    for number, check in enumerate(checks):
+        same = trainings.told_before(check, checks[:number])
+        if same is not None:
+            screen.print(trainings.again(check, same), markup=False)
+            continue
+        if several:
+            screen.print(trainings.heading(check), markup=False, style="bold")
+        screen.print(text.panel(check))
+        if several:
+            screen.print()
+    for line in trainings.summary(checks, found.ahead, found.seconds, found.trouble):
+        screen.print(line, markup=False)
+
+
+def _write(checks: list[Check], page: Path | None, json: Path | None) -> bool:
+    """The paths that were asked for are those of the worst. Returns whether all was written."""
     from evengrad.report import html as pages
     from evengrad.report import json as machine
-    from evengrad.report import text
 
-    Console(highlight=False).print(text.panel(result))
-    if not files.write_results(
-        page, lambda: pages.render(result), json, lambda: machine.dumps(result)
-    ):
-        raise typer.Exit(ExitStatus.CANNOT)
-    raise typer.Exit(ExitStatus.HEALTHY if result.healthy else ExitStatus.FINDINGS)
+    places = by_weight([check.findings for check in checks])
+    written = True
+    for check, place in sorted(zip(checks, places, strict=True), key=lambda pair: pair[1]):
+        written &= files.write_results(
+            numbered(page, place),
+            partial(pages.render, check),
+            json if place == 1 else None,
+            partial(machine.dumps, check, checks),
+        )
+    return written
 
 
-def _probe(script: str, arguments: list[str], module: bool, precise: bool) -> Probe:
+@contextmanager
+def _own_end(script: str) -> Iterator[None]:
+    """What Python itself would have printed of a script that ends before it trains, and its status."""
     try:
-        with _spinner() as starting:
-            return probe_script(
-                script, arguments, module=module, precise=precise, starting=starting
-            )
+        yield
+        return
     except ScriptFailedError as error:
         sys.excepthook(type(error.cause), error.cause, error.cause.__traceback__)
         say(f"{script} failed before its first training step (its own traceback is above).")

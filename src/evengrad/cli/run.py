@@ -11,6 +11,7 @@ import typer
 from evengrad.cli import files
 from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say
 from evengrad.cli.live import viewing
+from evengrad.cli.ranking import by_weight, numbered
 from evengrad.cli.report import show, write
 from evengrad.diagnosis.diagnose import diagnose_run
 from evengrad.errors import EvengradError
@@ -148,35 +149,17 @@ def _show_and_write(
     all was written.
     """
     written = True
-    numbers = _by_weight(found)
+    numbers = by_weight([findings for _, findings in found])
     for (one, findings), number in zip(found, numbers, strict=True):
         show(one, findings)
-        page = None if no_html else _numbered(html, number) or one.path.parent / "report.html"
-        written &= write(one, findings, page, _numbered(json, number), found)
+        page = None if no_html else numbered(html, number) or one.path.parent / "report.html"
+        written &= write(one, findings, page, numbered(json, number), found)
         print(f"run:    {one.path.parent}")
     if found[1:]:
         from evengrad.report.run_words import trainings
 
         print("\n".join(["", *trainings(found)]))
     return written
-
-
-def _by_weight(found: list[tuple[Run, tuple[Finding, ...]]]) -> list[int]:
-    """The place of each, from 1, the one with the worst first finding first."""
-
-    def weight(index: int) -> tuple[int, bool]:
-        findings = found[index][1]
-        return (-findings[0].severity, not findings[0].mistake) if findings else (0, True)
-
-    order = sorted(range(len(found)), key=weight)
-    return [order.index(index) + 1 for index in range(len(found))]
-
-
-def _numbered(path: Path | None, number: int) -> Path | None:
-    """The first one's as it was asked for; the others' beside it."""
-    if path is None or number == 1:
-        return path
-    return path.with_stem(f"{path.stem}-{number}")
 
 
 def _status(

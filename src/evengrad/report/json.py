@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from enum import Enum
 from typing import Any
@@ -24,9 +25,12 @@ from evengrad.verbs.check import Check
 SCHEMA = 1
 
 
-def dumps(check: Check) -> str:
-    """The check as JSON text, indented by two."""
-    return json.dumps(to_dict(check), indent=2, allow_nan=False, ensure_ascii=False)
+def dumps(check: Check, script: Sequence[Check] = ()) -> str:
+    """The check as JSON text, indented by two. script: each of its trainings, where there are several."""
+    shown = to_dict(check)
+    if len(script) > 1:
+        shown["trainings"] = [to_dict(one) for one in script]
+    return json.dumps(shown, indent=2, allow_nan=False, ensure_ascii=False)
 
 
 def to_dict(check: Check) -> dict[str, Any]:

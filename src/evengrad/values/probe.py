@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from evengrad.values.fact import Fact
+from evengrad.values.fact import Fact, Where
 from evengrad.values.spec import Kind, ModelSpec
 from evengrad.values.summary import Summary, root_sum_squares
 from evengrad.values.wording import count
@@ -255,6 +255,21 @@ class Rate:
     sharpness: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Which of a script's trainings was measured.
+
+    Attributes:
+        number: from 1, in the script's order.
+        name: the user's own of the model and its optimizer, such as "netG by optimizerG".
+        where: the line that begins it: of Keras' ``fit``, of the making of torch's optimizer.
+    """
+
+    number: int
+    name: str
+    where: Where | None = None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Probe:
     """What one probe measured.
@@ -278,6 +293,7 @@ class Probe:
         rate: the present learning rate against the largest stable one; None where not asked for or not known.
         loss_scale: of the training's own loss scaling; all gradients here are divided by it.
         facts: what was seen of the script's loop, for the rules in ``diagnosis/fact_rules``.
+        training: which of the script's it is; None where no script was run.
     """
 
     frontend: Frontend
@@ -296,6 +312,7 @@ class Probe:
     rate: Rate | None = None
     loss_scale: float = 1.0
     facts: tuple[Fact, ...] = ()
+    training: Turn | None = None
 
     def __repr__(self) -> str:
         parts = [count(len(self.operations), "operation"), count(len(self.weights), "weight")]

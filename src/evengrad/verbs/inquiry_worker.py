@@ -4,30 +4,28 @@ leaves fact.json, if it finds one.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from evengrad.adapters.common.sessions import Armed
 from evengrad.errors import EvengradError
 from evengrad.recording import failure
 from evengrad.values.fact import Fact
+from evengrad.verbs.arms import Arms
 from evengrad.verbs.children import end_with_parent
 from evengrad.verbs.host import armed, as_main, execute
 from evengrad.verbs.inquire import put_back
 
 
-class _Inquiry:
-    """Arms the adapter of each framework that the script imports (adapters.InquirySession)."""
+class _Inquiry(Arms):
+    """What the adapters report to (adapters.InquirySession)."""
 
     def __init__(self, folder: Path, step: int) -> None:
+        super().__init__("inquiry")
         self.step = step
-        self.open = True
         self._folder = folder
-        self._armed: dict[str, Armed] = {}
 
     def born(self, fact: Fact) -> NoReturn:
         """Found. What the script would still do at its end, such as saving, is not wanted."""
@@ -44,23 +42,6 @@ class _Inquiry:
     def fail(self, error: EvengradError) -> NoReturn:
         """A framework that no adapter reads."""
         self.trouble(error)
-
-    def arm(self, framework: str) -> None:
-        """Step into a framework that the script has just imported."""
-        if self.open and framework not in self._armed:
-            try:
-                adapter = importlib.import_module(f"evengrad.adapters.{framework}.inquiry")
-                self._armed[framework] = adapter.arm(self)
-            except Exception as error:
-                self.trouble(error)
-
-    def flush(self) -> None:
-        """The script has ended, however it did."""
-        for adapter in list(self._armed.values()):
-            try:
-                adapter.flush()
-            except Exception as error:
-                self.trouble(error)
 
     def close(self) -> None:
         """The process ends; there is nothing to put back."""

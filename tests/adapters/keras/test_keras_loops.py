@@ -301,7 +301,7 @@ class Stopped(BaseException):
 class Checking:
     """What ``check`` gives an adapter."""
 
-    precise = False
+    precise = several = False
 
     def starting(self):
         pass

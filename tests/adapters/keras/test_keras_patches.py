@@ -28,6 +28,8 @@ class Session:
 
     precise, changes, seed, withheld, closed, script = False, (), 0, 0, False, "test"
 
+    several = False
+
     def __init__(self, tmp_path):
         self.settings = settings_of(None, "stop", 1, tmp_path, "test")
         self.runs, self.calls, self.error = [], [], None

@@ -23,7 +23,7 @@ class Session:
         self.started = 0
         self.probe = self.error = None
 
-    precise = False
+    precise = several = False
 
     def starting(self):
         self.started += 1

@@ -33,7 +33,7 @@ class Session:
     probe = error = failure = None
     started = 0
 
-    precise = False
+    precise = several = False
 
     def starting(self):
         self.started += 1

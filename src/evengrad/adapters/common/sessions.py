@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
@@ -10,7 +10,7 @@ from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
 from evengrad.values.change import Change
-from evengrad.values.fact import Fact
+from evengrad.values.fact import Fact, Where
 from evengrad.values.probe import Probe
 from evengrad.values.run import Subject
 
@@ -18,16 +18,38 @@ from evengrad.values.run import Subject
 class Session(Protocol):
     """What an armed adapter reports to. deliver, fail, failed and trouble do not return: they stop the script.
 
-    precise: whether to take the largest stable learning rate from the Hessian.
+    precise: whether to take the largest stable learning rate from the Hessian. several: whether later trainings
+    are wanted, too: then the script goes on where it may begin one, and trains.
     """
 
     precise: bool
+    several: bool
 
     def starting(self) -> None:
         """The script has come to its first training step, and measuring begins."""
 
+    def wanted(self) -> bool:
+        """One more training begins: whether it is to be measured, and not to be let by."""
+
     def deliver(self, probe: Probe) -> NoReturn:
-        """Measured."""
+        """Measured; no other training comes after it."""
+
+    def keep(self, probe: Probe, ahead: Where | None) -> int:
+        """Measured; returns where the script is to go on, to what begins another training.
+
+        Args:
+            probe: of this one.
+            ahead: the line of that, where it is known.
+
+        Returns:
+            Its place among those that were measured, for ``add``.
+        """
+
+    def add(self, place: int, facts: Sequence[Fact]) -> None:
+        """What was seen of a training after it was measured."""
+
+    def passing(self) -> None:
+        """A step of a training that is let by, or was measured: stops the script where enough was seen."""
 
     def fail(self, error: EvengradError) -> NoReturn:
         """Could not measure, for a reason that the user can remove."""

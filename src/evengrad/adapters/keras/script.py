@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 import keras
 
@@ -14,34 +16,47 @@ from evengrad.adapters.common.sessions import Armed, Session
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.batch import facts_of
-from evengrad.adapters.keras.intercept import Handler, intercept
+from evengrad.adapters.keras.intercept import Handler, called_back, intercept
 from evengrad.adapters.keras.probe import probe
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.first_step import FirstSteps
 from evengrad.adapters.keras.tap.idle import idle, idle_probe
+from evengrad.adapters.keras.tap.turns import FitTurns
 from evengrad.errors import CannotCheckError, EvengradError
+from evengrad.values.probe import Probe
 
 
 def arm(session: Session) -> Armed:
     """Wrap ``keras.Model.fit`` and ``train_on_batch``; each model's first batch is probed there."""
     patches = Patches()
     first = FirstSteps(session, patches)
+    turns = FitTurns(session, patches)
     intercept(
         patches,
         {
-            "fit": _measuring(session, first, "fit", _fit_batch),
-            "train_on_batch": _measuring(session, first, "train_on_batch", _single_batch),
+            "fit": _measuring(session, first, turns, "fit", _fit_batch),
+            "train_on_batch": _measuring(session, first, turns, "train_on_batch", _single_batch),
         },
     )
     return Armed(disarm=patches.undo, flush=first.flush)
 
 
 def _measuring(
-    session: Session, first: FirstSteps, name: str, first_batch: Callable[[dict[str, Any]], Any]
+    session: Session,
+    first: FirstSteps,
+    turns: FitTurns,
+    name: str,
+    first_batch: Callable[[dict[str, Any]], Any],
 ) -> Handler:
     def around(model: Any, given: dict[str, Any], go_on: Callable[[], Any]) -> Any:
         if not _steps_itself(model):
-            return measure(model, given)
+            if turns.begins(model):
+                found = measure(model, given)
+                if not turns.goes_on():
+                    session.deliver(turns.named(model, found))
+                turns.keep(model, found)
+            with first.resting(), _passing(session, model, given):
+                return go_on()
         compat.step_eagerly(model)
         try:
             return go_on()
@@ -55,7 +70,7 @@ def _measuring(
                 )
             )
 
-    def measure(model: Any, given: dict[str, Any]) -> NoReturn:
+    def measure(model: Any, given: dict[str, Any]) -> Probe:
         session.starting()
         try:
             if not model.compiled:
@@ -68,9 +83,9 @@ def _measuring(
                 batch = _read(first_batch, given)
             with native.compiled():
                 if (nothing := idle(model)) is not None:
-                    session.deliver(idle_probe(model, nothing, batch))
+                    return idle_probe(model, nothing, batch)
                 found = probe(model, batch=batch, rate=True, precise=session.precise)
-                found = replace(found, facts=(*found.facts, *facts_of(model, batch)))
+                return replace(found, facts=(*found.facts, *facts_of(model, batch)))
         except EvengradError as error:
             session.fail(error)
         except Exception as error:
@@ -83,9 +98,31 @@ def _measuring(
                     f"batch: {type(theirs).__name__}: {theirs}"
                 )
             )
-        session.deliver(found)
 
     return around
+
+
+@contextmanager
+def _passing(session: Session, model: Any, given: dict[str, Any]) -> Iterator[None]:
+    """While a training goes on that is not, or no more, to be measured."""
+    session.passing()
+    if "callbacks" not in given:
+        yield
+        return
+    with called_back(given, model, _Passing(session)):
+        yield
+
+
+class _Passing(keras.callbacks.Callback):
+    """Stops the script in a training, where enough was seen."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """A step is over."""
+        self._session.passing()
 
 
 def _steps_itself(model: Any) -> bool:
@@ -124,7 +161,10 @@ def _read(first_batch: Callable[[dict[str, Any]], Any], given: dict[str, Any]) -
 
 
 def _fit_batch(given: dict[str, Any]) -> Any:
-    """The batch that ``fit`` would train on first."""
+    """The batch that ``fit`` would train on first; a generator has it still."""
+    if isinstance(given["x"], Iterator):
+        given["x"], kept = itertools.tee(given["x"])
+        given, given["x"] = {**given, "x": (one for one in given["x"])}, (one for one in kept)
     for batch, _ in compat.fit_batches(given):
         return batch
     raise CannotCheckError("The training data is empty: fit() got no batch out of it.")

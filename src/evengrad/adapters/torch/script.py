@@ -17,6 +17,7 @@ from evengrad.adapters.torch.compat import compile_later
 from evengrad.adapters.torch.loop.loop import Loop
 from evengrad.adapters.torch.loop.names import shown
 from evengrad.adapters.torch.loop.stepper import Stepper
+from evengrad.adapters.torch.loop.turns import OptimizerTurns, holds
 from evengrad.adapters.torch.measure.measure import Measurement
 from evengrad.adapters.torch.measure.rate import with_rate
 from evengrad.adapters.torch.measure.rerun import rerun
@@ -31,6 +32,9 @@ from evengrad.adapters.torch.tap.undo import update_fact
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.values.fact import Fact, Where
 from evengrad.values.probe import Loss, Optimizer, Probe
+
+_PATIENT = 8
+"""Steps for which another training is waited for with the recorder on."""
 
 
 def arm(session: Session, *, followed: bool = True) -> Armed:
@@ -57,6 +61,7 @@ class _FirstStep:
         self.active = True
         self.copying = False
         self.facts: list[Fact] = []
+        self.turns = OptimizerTurns(session, _PATIENT)
         self.patches = Patches()
         note_modules(self.patches)
         self.patches.wrap(torch.optim.Optimizer, "__init__", self._making)
@@ -73,8 +78,10 @@ class _FirstStep:
         compile_later(self.patches)
 
     def disarm(self) -> None:
-        """Take every patch off."""
+        """Take every patch off; what was seen of trainings that went on is told."""
         self.active = False
+        if self.loop is not None and self.turns.begun:
+            self.loop.end()
         self.patches.undo()
 
     def flush(self) -> None:
@@ -105,8 +112,12 @@ class _FirstStep:
 
         def init(optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> None:
             original(optimizer, *args, **kwargs)
-            if not self.copying and self.loop is not None:
+            if self.copying:
+                return
+            if self.loop is not None:
                 self.loop.made(optimizer)
+            if self.active and self.turns.made(optimizer):
+                self._wake()
 
         return init
 
@@ -114,6 +125,8 @@ class _FirstStep:
         self, one: Stepper | None, kind: str, place: Where | None, values: dict[str, Any]
     ) -> None:
         """A fact of the loop, for the probe."""
+        if self.turns.begun and self.turns.add(one, Fact(kind, place, 0, values)):
+            return
         if kind != "accumulation_undivided":  # whether it matters only the rate tells
             self.facts.append(Fact(kind, place, 0, values))
         if kind == "weights_unreached" and not values["steps"]:  # backward() is about to fail
@@ -170,6 +183,8 @@ class _FirstStep:
         self.value = float(loss.detach().double().mean())
         if not self.active or self.measurement is not None or not loss.requires_grad:
             return
+        if self.turns.begun and (self.recorder.idle or not self._waited_for(loss)):
+            return
         if loss.numel() != 1:
             self.session.fail(
                 CannotCheckError(
@@ -197,6 +212,9 @@ class _FirstStep:
     def _step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Any:
         if not self.active or self.copying:
             return None
+        if self.turns.over(optimizer):
+            self._passed()
+            return None
         if has_closure(args, kwargs):
             return with_closure(lambda: self._measured(optimizer), args, kwargs)
         self._measured(optimizer)
@@ -204,10 +222,18 @@ class _FirstStep:
 
     def _measured(self, optimizer: torch.optim.Optimizer) -> None:
         """The gradients of the first step are there."""
-        if not self.active or self.copying:
+        if not self.active or self.copying or self.turns.over(optimizer):
             return
+        if self._is_elsewhere(optimizer):
+            self._unseen(optimizer)
+            return
+        if not self.turns.wanted(optimizer):
+            self.measurement = None
+            self._passed()
+            return
+        last = self.turns.ahead is None or self.measurement is None
         if self.loop is not None:
-            self.loop.only_step(optimizer)
+            self.loop.only_step(optimizer) if last else self.loop.count(optimizer)
         if self.measurement is None:
             self._without_measurement(optimizer)
             self._give_up()
@@ -262,9 +288,52 @@ class _FirstStep:
                         probe = self._with_rate(probe, optimizer)
                 self._accumulated(probe, optimizer)
                 probe = replace(probe, facts=(*probe.facts, *self.facts))
+                probe = self.turns.named(probe, optimizer)
         except Exception as error:
             self.session.trouble(error)
-        self.session.deliver(probe)
+        self.copying = False
+        if optimizer is None or self.turns.ahead is None:
+            self.session.deliver(probe)
+        self.turns.keep(optimizer, probe)
+        self.measurement, self.facts = None, []
+        self._rest()
+
+    # --- between two trainings --------------------------------------------------------------------
+
+    def _waited_for(self, loss: torch.Tensor) -> bool:
+        """Whether a loss reaches the weights of a training that is to come."""
+        try:
+            return self.turns.awaits(Measurement(self.recorder, loss).names)
+        except CannotCheckError:
+            return False
+
+    def _is_elsewhere(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether what was measured, if anything, is another one's, which is to come."""
+        if self.measurement is None:
+            return self.turns.begun
+        reached = self.measurement.names
+        return not holds(optimizer, reached) and self.turns.awaits(reached)
+
+    def _passed(self) -> None:
+        """A step of a training that is done with, or let by."""
+        self.session.passing()
+        if self.turns.steps >= _PATIENT and not self.recorder.idle:
+            self._rest()
+
+    def _unseen(self, optimizer: torch.optim.Optimizer) -> None:
+        """The first step of one of which nothing was recorded: its second one is."""
+        self.session.passing()
+        if self.recorder.idle:
+            self._wake()
+        elif self.turns.missed(optimizer):
+            self._rest()
+
+    def _rest(self) -> None:
+        self.recorder.rest()
+
+    def _wake(self) -> None:
+        self.recorder.wake()
+        self.turns.steps = 0
 
     def _with_rate(self, probe: Probe, optimizer: torch.optim.Optimizer) -> Probe:
         """The largest stable learning rate for this batch, by running its forward pass again."""

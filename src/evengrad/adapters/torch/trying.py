@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -21,6 +21,7 @@ from evengrad.adapters.torch.compat import compile_later, under
 from evengrad.adapters.torch.record.loss_terms import LOSSES, LossTerms
 from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.recording import failure
+from evengrad.values.fact import Fact, Where
 from evengrad.values.probe import Probe
 
 
@@ -162,11 +163,20 @@ class _ClosingProbe:
     """Takes the last probe, and stops the script there."""
 
     precise = False
+    several = False
 
     def __init__(self, session: TrialSession) -> None:
         self._session = session
 
     def starting(self) -> None: ...
+    def add(self, place: int, facts: Sequence[Fact]) -> None: ...
+    def passing(self) -> None: ...
+
+    def wanted(self) -> bool:
+        return True
+
+    def keep(self, probe: Probe, ahead: Where | None) -> int:  # noqa: ARG002
+        self.deliver(probe)
 
     def deliver(self, probe: Probe) -> NoReturn:
         self._session.probed(probe)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import weakref
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -45,7 +47,7 @@ class FirstSteps:
         self._steps: dict[int, int] = {}
         self._recent: deque[Differentiated] = deque(maxlen=8)
         self._scaled: deque[LossScaled] = deque(maxlen=8)
-        self._started = self._flushing = self._delivered = False
+        self._started = self._flushing = self._delivered = self._resting = False
         self._made: list[weakref.ref[Any]] = []
         patches.wrap(keras.optimizers.Optimizer, "__init__", self._making)
         self.calls = Calls()
@@ -61,6 +63,16 @@ class FirstSteps:
             for cls in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer):
                 patches.wrap(cls, "apply", self._stepping)
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """While it lasts, no step is measured, and compiled ones are run as they are."""
+        before, self._resting = self._resting, True
+        try:
+            with self.listening.paused(), self.calls.paused(), native.compiled():
+                yield
+        finally:
+            self._resting = before
+
     def flush(self) -> None:
         """The script is over."""
         if self.probes and not self._flushing and not self._delivered:
@@ -73,7 +85,7 @@ class FirstSteps:
         def apply(optimizer: Any, grads: Any, trainable_variables: Any = None) -> Any:
             given = list(grads)
             own = None if trainable_variables is None else list(trainable_variables)
-            if not is_copy(optimizer) and not self._inner(optimizer):
+            if not self._resting and not is_copy(optimizer) and not self._inner(optimizer):
                 known = own if own is not None else compat.trained_by(optimizer)
                 self._step(Applied(optimizer, tuple(given), tuple(known)))
             return original(optimizer, given, own)
@@ -87,7 +99,7 @@ class FirstSteps:
         ) -> Any:
             known, values = compat.trained_by(optimizer), list(trainable_variables)
             state = list(optimizer_variables)
-            if not is_copy(optimizer) and not self._inner(optimizer):
+            if not self._resting and not is_copy(optimizer) and not self._inner(optimizer):
                 for variable, value in zip(
                     [*known, *optimizer.variables], [*values, *state], strict=False
                 ):

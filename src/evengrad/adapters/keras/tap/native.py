@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -215,7 +215,7 @@ def _calling_eagerly(original: Any) -> Any:
 
     @wraps(original)
     def call(function: Any, *args: Any, **kwargs: Any) -> Any:
-        if not tf.executing_eagerly() or tf.config.functions_run_eagerly():
+        if _compiled or not tf.executing_eagerly() or tf.config.functions_run_eagerly():
             return original(function, *args, **kwargs)
         tf.config.run_functions_eagerly(True)
         try:
@@ -226,13 +226,24 @@ def _calling_eagerly(original: Any) -> Any:
     return call
 
 
-def compiled() -> Any:
-    """While it lasts, what is our own may be compiled again."""
-    if keras.backend.backend() != "jax":
-        return nullcontext()
-    import jax
+_compiled: list[None] = []
+"""Not empty while what is compiled may run so."""
 
-    return jax.disable_jit(False)
+
+@contextmanager
+def compiled() -> Iterator[None]:
+    """While it lasts, what is compiled is run so again."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        with jax.disable_jit(False):
+            yield
+        return
+    _compiled.append(None)
+    try:
+        yield
+    finally:
+        _compiled.pop()
 
 
 def has_value(tensor: Any) -> bool:

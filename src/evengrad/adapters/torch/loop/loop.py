@@ -102,9 +102,15 @@ class Loop:
                 self._zeroing.tell_emptied(one)
             self._holding.stepped(one, self._living())
             self._reaching.only(one)
+        self.count(optimizer)
+        self.end()
+
+    def count(self, optimizer: Any) -> None:
+        """Before a step: the losses that are in its gradients."""
+        with _Safe(self):
+            one = self._know(optimizer)
             self.pieces = self._accumulating.count(one)
             self.piece = self._accumulating.last(one)
-        self.end()
 
     def schedule(self, optimizer: Any) -> tuple[Where | None, dict[str, Any]]:
         """What changes its learning rate; see ``Schedules.of``."""

@@ -69,6 +69,11 @@ class ModuleStack:
         self._calls = 0
         self._passes = 0
 
+    def forget(self) -> None:
+        """All of the calls so far."""
+        self.roots, self.returned, self.root_calls = [], [], []
+        self._paths, self._buffers = {}, {}
+
     def watching(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """``nn.Module.__call__``, watched."""
 

@@ -130,6 +130,20 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         self.modules.root_calls.clear()
         self.losses = LossListener()
 
+    def rest(self) -> None:
+        """Forget what was recorded, and record no more until ``wake``."""
+        self.nodes, self.inputs, self.penalties = [], [], []
+        self.trouble, self.losses = None, LossListener()
+        self._figures, self.guessed = {}, {}
+        self.scale = 1.0
+        self.modules.forget()
+        self._paused, self._stopped = 1, False
+
+    def wake(self) -> None:
+        """Record again."""
+        self.rest()
+        self._paused = 0
+
     @property
     def recomputing(self) -> bool:
         """Whether a module called now is one that a backward pass calls again."""
