@@ -64,8 +64,9 @@ class _CheckScreen:
             yield Text(line)
         rows = profile.rows(self.check, measured.budget)
         legend = f"; {glyphs.mark} = named in a finding" if any(r.marked for r in rows) else ""
-        yield Text(f"Norm by layer, log scale, relative to the output{legend}", style="dim")
-        yield Padding(_bars(rows, glyphs, options.max_width - 2), (0, 0, 0, 2))
+        if rows:
+            yield Text(f"Norm by layer, log scale, relative to the output{legend}", style="dim")
+            yield Padding(_bars(rows, glyphs, options.max_width - 2), (0, 0, 0, 2))
         shown = words.causes(measured.shares.by_cause)
         if shown and math.isfinite(measured.budget.total):
             line = ", ".join(f"{word} {wording.factor(share)}" for word, share in shown)

@@ -127,7 +127,8 @@ def setting(check: Check) -> tuple[str, ...]:
         rate = probe.optimizer.learning_rate
         at = "" if rate is None else f", learning rate {rate:g}"
         parts.append(probe.optimizer.name + at)
-    parts.append(f"batch of {probe.batch_size}")
+    if probe.batch_size:
+        parts.append(f"batch of {probe.batch_size}")
     return tuple(parts)
 
 

@@ -261,6 +261,10 @@ class _ProbeSession(Arms):
         spent = time.monotonic() - self._since if self._since else 0.0
         return Trainings(tuple(self.kept), self._ahead if cut else None, spent, trouble)
 
+    @property
+    def measured(self) -> bool:
+        return bool(self.kept)
+
     def starting(self) -> None:
         self._starting()
 
@@ -284,6 +288,10 @@ class _ProbeSession(Arms):
         known = {(fact.kind, fact.where) for one in self.kept for fact in one.facts}
         new = [fact for fact in facts if (fact.kind, fact.where) not in known]
         self.kept[place] = replace(probe, facts=(*probe.facts, *new))
+
+    def enough(self) -> NoReturn:
+        self._ahead = None
+        self._stop(_Stopped(None, None, cut=True))
 
     def passing(self) -> None:
         if self._fit is None and time.monotonic() - self._since > self._patience:

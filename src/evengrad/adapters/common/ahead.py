@@ -196,6 +196,7 @@ def _where(node: ast.Call, frame: FrameType) -> Where:
 
 def _parsed(file: str) -> ast.Module:
     """A file of the user's as a tree, without anything in it where that cannot be had."""
+    linecache.checkcache(file)
     return _tree("".join(linecache.getlines(file)))
 
 

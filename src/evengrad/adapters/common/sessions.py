@@ -19,11 +19,14 @@ class Session(Protocol):
     """What an armed adapter reports to. deliver, fail, failed and trouble do not return: they stop the script.
 
     precise: whether to take the largest stable learning rate from the Hessian. several: whether later trainings
-    are wanted, too: then the script goes on where it may begin one, and trains.
+    are wanted, too: then the script goes on where it may begin one, and trains. measured: whether any was.
     """
 
     precise: bool
     several: bool
+
+    @property
+    def measured(self) -> bool: ...
 
     def starting(self) -> None:
         """The script has come to its first training step, and measuring begins."""
@@ -47,6 +50,9 @@ class Session(Protocol):
 
     def add(self, place: int, facts: Sequence[Fact]) -> None:
         """What was seen of a training after it was measured."""
+
+    def enough(self) -> NoReturn:
+        """No other training comes: stops the script."""
 
     def passing(self) -> None:
         """A step of a training that is let by, or was measured: stops the script where enough was seen."""

@@ -163,8 +163,9 @@ def _read(first_batch: Callable[[dict[str, Any]], Any], given: dict[str, Any]) -
 def _fit_batch(given: dict[str, Any]) -> Any:
     """The batch that ``fit`` would train on first; a generator has it still."""
     if isinstance(given["x"], Iterator):
-        given["x"], kept = itertools.tee(given["x"])
-        given, given["x"] = {**given, "x": (one for one in given["x"])}, (one for one in kept)
+        read, left = itertools.tee(given["x"])
+        given["x"] = (one for one in left)
+        given = {**given, "x": (one for one in read)}
     for batch, _ in compat.fit_batches(given):
         return batch
     raise CannotCheckError("The training data is empty: fit() got no batch out of it.")

@@ -35,6 +35,8 @@ from evengrad.values.probe import Loss, Optimizer, Probe
 
 _PATIENT = 8
 """Steps for which another training is waited for with the recorder on."""
+_LOST = 4
+"""Steps of one that no loss reaches, until it is not waited for."""
 
 
 def arm(session: Session, *, followed: bool = True) -> Armed:
@@ -61,7 +63,7 @@ class _FirstStep:
         self.active = True
         self.copying = False
         self.facts: list[Fact] = []
-        self.turns = OptimizerTurns(session, _PATIENT)
+        self.turns = OptimizerTurns(session, _LOST)
         self.patches = Patches()
         note_modules(self.patches)
         self.patches.wrap(torch.optim.Optimizer, "__init__", self._making)
@@ -86,7 +88,7 @@ class _FirstStep:
 
     def flush(self) -> None:
         """A loop that updates its weights by hand has a backward pass but no optimizer step."""
-        if self.measurement is not None:
+        if self.measurement is not None and not self.turns.taken:
             self._deliver({}, None, ("no optimizer step was seen: updates are unknown",))
         self._give_up()
 
@@ -135,24 +137,25 @@ class _FirstStep:
     def _without_measurement(self, optimizer: torch.optim.Optimizer | None) -> None:
         """No gradient leaves the loss, so that nothing can be measured, and it was seen why."""
         reached = [fact for fact in self.facts if fact.kind == "weights_unreached"]
-        if not reached:
-            return
-        self.session.deliver(
-            Probe(
-                frontend="torch",
-                backend="torch",
-                versions=(f"torch {torch.__version__}",),
-                model=str(reached[0].values["model"]),
-                batch_size=0,
-                inputs=(),
-                outputs=(),
-                operations=(),
-                weights=(),
-                loss=Loss("loss", self.value),
-                optimizer=None if optimizer is None else describe(optimizer),
-                notes=("no gradient leaves the loss: nothing could be measured",),
-                facts=tuple(self.facts),
-            )
+        if reached:
+            self.session.deliver(self._nothing(optimizer, str(reached[0].values["model"])))
+
+    def _nothing(self, optimizer: torch.optim.Optimizer | None, model: str) -> Probe:
+        """A probe in which nothing was measured."""
+        return Probe(
+            frontend="torch",
+            backend="torch",
+            versions=(f"torch {torch.__version__}",),
+            model=model,
+            batch_size=0,
+            inputs=(),
+            outputs=(),
+            operations=(),
+            weights=(),
+            loss=Loss("loss", self.value),
+            optimizer=None if optimizer is None else describe(optimizer),
+            notes=("no gradient leaves the loss: nothing could be measured",),
+            facts=tuple(self.facts),
         )
 
     def _direct_backward(self, original: Callable[..., None]) -> Callable[..., None]:
@@ -183,6 +186,8 @@ class _FirstStep:
         self.value = float(loss.detach().double().mean())
         if not self.active or self.measurement is not None or not loss.requires_grad:
             return
+        if self.turns.taken:
+            self._rest()
         if self.turns.begun and (self.recorder.idle or not self._waited_for(loss)):
             return
         if loss.numel() != 1:
@@ -321,12 +326,21 @@ class _FirstStep:
             self._rest()
 
     def _unseen(self, optimizer: torch.optim.Optimizer) -> None:
-        """The first step of one of which nothing was recorded: its second one is."""
+        """The first step of one of which nothing was recorded: its second is. Where no loss reaches it then,
+        there is nothing to measure.
+        """
         self.session.passing()
         if self.recorder.idle:
             self._wake()
-        elif self.turns.missed(optimizer):
-            self._rest()
+        if not self.turns.missed(optimizer) or not self.turns.wanted(optimizer):
+            return
+        model = ", ".join(self.turns.models(optimizer))
+        probe = self.turns.named(self._nothing(optimizer, model), optimizer)
+        self.turns.keep(optimizer, probe)
+        self.facts = []
+        self._rest()
+        if self.turns.ahead is None:
+            self.session.enough()
 
     def _rest(self) -> None:
         self.recorder.rest()

@@ -164,6 +164,7 @@ class _ClosingProbe:
 
     precise = False
     several = False
+    measured = False
 
     def __init__(self, session: TrialSession) -> None:
         self._session = session
@@ -174,6 +175,9 @@ class _ClosingProbe:
 
     def wanted(self) -> bool:
         return True
+
+    def enough(self) -> NoReturn:
+        self._session.over()
 
     def keep(self, probe: Probe, ahead: Where | None) -> int:  # noqa: ARG002
         self.deliver(probe)

@@ -39,11 +39,12 @@ class FitTurns:
     def begins(self, model: Any) -> bool:
         """Whether this is the first step of a training that is to be measured."""
         place = where(sys._getframe(1))
-        own = [at for optimizer, at in self._begun if optimizer is model.optimizer]
-        if any(_same(at, place) for at in own) and model.optimizer is not None:
+        its = getattr(model, "optimizer", None)
+        own = [at for optimizer, at in self._begun if optimizer is its]
+        if any(_same(at, place) for at in own) and its is not None:
             return False
         self._waiting.pop(id(model), None)
-        self._begun.append((model.optimizer, place))
+        self._begun.append((its, place))
         return not self._session.several or self._session.wanted()
 
     def goes_on(self) -> bool:

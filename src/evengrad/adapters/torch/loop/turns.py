@@ -53,6 +53,14 @@ class OptimizerTurns:
         return self.begun
 
     @property
+    def taken(self) -> bool:
+        """Whether the training was measured that goes on now, by the adapter of Keras."""
+        if self._session.several and self._session.measured and not self.begun:
+            self.begun = True
+            return True
+        return False
+
+    @property
     def ahead(self) -> Where | None:
         """The line that makes one that is to come; None where there is none."""
         waiting = (self._places.get(one) for one in self._waiting)
@@ -76,11 +84,7 @@ class OptimizerTurns:
     def missed(self, optimizer: torch.optim.Optimizer) -> bool:
         """A step of it came without a loss of its own. Whether to wait for it no more."""
         self._missed[optimizer] = self._missed.get(optimizer, 0) + 1
-        if self._missed[optimizer] < self._patience:
-            return False
-        self._waiting.discard(optimizer)
-        self._done[optimizer] = -1
-        return True
+        return self._missed[optimizer] >= self._patience
 
     def awaits(self, reached: Container[int]) -> bool:
         """Whether one that is to come holds any of these weights, by id."""
@@ -90,10 +94,13 @@ class OptimizerTurns:
         """With the user's own names."""
         if optimizer is None:
             return probe
-        own = [p for group in optimizer.param_groups for p in group["params"]]
-        models = [name_of(root) or type(root).__name__ for root in find_roots(own)[:3]]
-        name = f"{', '.join(models) or probe.model} by {shown(optimizer)}"
+        name = f"{', '.join(self.models(optimizer)) or probe.model} by {shown(optimizer)}"
         return replace(probe, training=Turn(1, name, self._places.get(optimizer)))
+
+    def models(self, optimizer: torch.optim.Optimizer) -> list[str]:
+        """The user's names of what it trains."""
+        own = [p for group in optimizer.param_groups for p in group["params"]]
+        return [name_of(root) or type(root).__name__ for root in find_roots(own)[:3]]
 
     def keep(self, optimizer: torch.optim.Optimizer, probe: Probe) -> None:
         """Measured; the script goes on."""
