@@ -134,7 +134,8 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         """Forget what was recorded, and record no more until ``wake``."""
         self.nodes, self.inputs, self.penalties = [], [], []
         self.trouble, self.losses = None, LossListener()
-        self._figures, self.guessed = {}, {}
+        self._figures, self._buffers, self._kernels = {}, {}, {}
+        self.guessed, self._outside = {}, set()
         self.scale = 1.0
         self.modules.forget()
         self._paused, self._stopped = 1, False
