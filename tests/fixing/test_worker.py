@@ -6,6 +6,7 @@ import textwrap
 
 import pytest
 
+from evengrad.fixing import worker
 from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Trial
 from evengrad.fixing.worker import _TrialRun
@@ -37,6 +38,18 @@ def test_a_script_that_is_sick_by_a_mistake_need_not_go_on_for_long():
     repaired = _TrialRun(Trial("train.py", steps=200, source="pass"))
     repaired.event(event_of(Fact("gradients_kept", None, 0, KEPT)))
     assert not any(repaired.stepped() for _ in range(199))
+
+
+@pytest.mark.parametrize(
+    ("passed", "worked", "late"),
+    [(59, 59, False), (61, 20, False), (61, 61, True), (179, 20, False), (181, 20, True)],
+)
+def test_patience_is_with_what_shares_its_machine(monkeypatch, passed, worked, late):
+    trial, now = _TrialRun(Trial("train.py", steps=10**9, seconds=60.0)), [0.0, 0.0]
+    monkeypatch.setattr(worker, "_now", lambda: tuple(now))
+    trial.started()
+    now[:] = passed, worked
+    assert trial.stepped() is late
 
 
 def test_what_a_rule_does_not_call_a_mistake_ends_nothing():
