@@ -20,6 +20,7 @@ from evengrad.diagnosis.readings import (
     ratios,
     tensor_figure,
 )
+from evengrad.diagnosis.slow import Reason, highest_rate, too_slow
 from evengrad.values.finding import Cause
 from evengrad.values.run import Floats, Run
 from evengrad.values.wording import layers, percent
@@ -36,6 +37,7 @@ _ON_ITS_WAY = 0.9  # of the same: below it a training does well whose loss is st
 _WORSE = 1.5  # times the loss of the first step: more than batches differ by
 _MOSTLY = 0.5  # of the weights
 _FASTEST, _SLOWEST = 0.1, 1e-5  # rms(update) / rms(weights)
+_RUNS = 10  # times the length of the run: nobody waits for that
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +56,6 @@ class Level:
     def high(self) -> float:
         """The upper 99% limit."""
         return self.mean + Z99 * self.error
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a training does not learn.
-
-    Attributes:
-        cause: of the nine.
-        facts: what was measured of it.
-        advice: what to change.
-        known: whether anything speaks for it; else it is only where to look.
-    """
-
-    cause: Cause
-    facts: tuple[str, ...]
-    advice: tuple[str, ...]
-    known: bool = True
 
 
 def level(values: Floats) -> Level:
@@ -126,6 +111,13 @@ def still_falling(loss: Floats) -> bool:
     part = max(len(loss) // 4, 10)
     before, last = level(loss[-2 * part : -part]), level(loss[-part:])
     return before.mean - last.mean > Z99 * math.hypot(before.error, last.error)
+
+
+def comes_nowhere(loss: Floats, bound: float) -> bool:
+    """Whether a loss above that bound would need ten times as many steps again to reach it at its last pace."""
+    part = max(len(loss) // 4, 10)
+    fall = float(loss[-2 * part : -part].mean() - loss[-part:].mean())
+    return float(loss[-part:].mean()) - bound > fall * _RUNS * len(loss) / part
 
 
 def collapsed(run: Run) -> tuple[int, float] | None:
@@ -191,9 +183,7 @@ def reason(run: Run) -> Reason:
         words = "evengrad check the script: it names why the gradient fades"
         return Reason(Cause.ACTIVATION, (*fact, faded), (words,))
     if 0 <= late < _SLOWEST:
-        rate = _rate(run)
-        more = "" if math.isnan(rate) else f" from {rate:g} to {10 * rate:g}"
-        return Reason(Cause.LEARNING_RATE, fact, (f"raise the learning rate{more}, and see",))
+        return too_slow(run, fact)
     if (frozen := _frozen(run)) is not None:
         return frozen
     return Reason(Cause.INPUT_DATA, fact, _look(), known=False)
@@ -233,7 +223,7 @@ def raw_inputs(run: Run) -> Reason | None:
 
 def too_fast(run: Run, *facts: str) -> Reason:
     """A learning rate that is too large."""
-    rate = _rate(run)
+    rate = highest_rate(run)
     step = "tenfold" if math.isnan(rate) else f"from {rate:g} to about {rate / 10:.1g}"
     return Reason(Cause.LEARNING_RATE, facts, (f"lower the learning rate {step}, or warm it up",))
 
@@ -278,12 +268,6 @@ def _typical(found: Floats) -> float:
     values = medians(found)
     values = values[np.isfinite(values)]
     return float(np.median(values)) if len(values) else -1.0
-
-
-def _rate(run: Run) -> float:
-    """The largest one of the run; NaN where none is known."""
-    rates = run.steps["rate"][np.isfinite(run.steps["rate"])]
-    return float(rates.max()) if len(rates) and rates.max() > 0 else math.nan
 
 
 def _look() -> tuple[str, ...]:

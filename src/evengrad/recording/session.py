@@ -210,8 +210,12 @@ class Watching:
             self._writer.about("seen", self._seen)
 
     def scheduled(self, place: Where | None, values: dict[str, Any]) -> None:
-        """What changes the learning rate. place: the line, where it does with each step; values: its names."""
+        """What changes the learning rate. place: the line, where it does with each step; values: its names, and
+        as "given" the rate that the optimizer was made with.
+        """
         self._schedule = place, values
+        if "given" in values:
+            self.seen(given_rate=values["given"], schedule=values["kind"])
 
     def suspect(self, fact: Fact) -> None:
         """What is a mistake only where the training suffers, which its end tells."""

@@ -220,3 +220,19 @@ def test_a_gradient_that_is_exactly_zero_is_told_apart():
         found = {f.code: f for f in diagnose_run(dataclasses.replace(base, steps=steps))}
         assert found[code].cause is cause
         assert code == "EG813" or any("exactly 0" in line for line in found[code].evidence)
+
+
+def advice_of(code, scenario):
+    (finding,) = [f for f in diagnose_run(scenario.run()) if f.code == code]
+    return " ".join((*finding.evidence, *finding.advice))
+
+
+def test_updates_that_are_too_small_are_laid_to_what_makes_them_small():
+    creeps = Scenario(loss="creeps", noise=0.001, baseline=1.0, ratio=1e-7)
+    assert "raise the learning rate from 0.1 to 1" in advice_of("EG810", creeps)
+    clipped = advice_of("EG810", dataclasses.replace(creeps, clip=1e-5))
+    assert "clipped to a norm of 1e-05" in clipped
+    assert "max_norm" in clipped
+    scheduled = advice_of("EG810", dataclasses.replace(creeps, given=1e4))
+    assert "LambdaLR keeps the rate at 0.1 or less" in scheduled
+    assert "a factor" in scheduled

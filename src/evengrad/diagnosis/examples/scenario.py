@@ -44,7 +44,8 @@ class Scenario:
         seed: of the noise.
         optimizer: its class.
         rate: the learning rate.
-        loss: how it goes, from ``first_loss``; one that collapses lies at three tenths of that before.
+        loss: how it goes, from ``first_loss``; one that collapses lies at three tenths of that before, one that
+            creeps loses half a percent.
         first_loss: its median at the start.
         noise: standard deviation of log(loss) and log(norm) from step to step.
         norm: of all gradients, its median.
@@ -71,6 +72,7 @@ class Scenario:
         targets: the largest one.
         interleaved: another training takes turns with it.
         grows: factor by which the norm grows from one step to the next.
+        given: the rate that the optimizer was made with, where a schedule changes it.
     """
 
     steps: int = 600
@@ -79,7 +81,7 @@ class Scenario:
     seed: int = 0
     optimizer: str = "SGD"
     rate: float = 0.1
-    loss: Literal["falls", "flat", "rises", "nan", "collapses", "unbounded"] = "falls"
+    loss: Literal["falls", "flat", "rises", "nan", "collapses", "unbounded", "creeps"] = "falls"
     first_loss: float = 2.3
     noise: float = 0.1
     norm: float = 1.0
@@ -106,6 +108,7 @@ class Scenario:
     targets: float | None = None
     interleaved: bool = False
     grows: float = 1.0
+    given: float | None = None
 
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -209,6 +212,8 @@ class Scenario:
             "input_rms": self.inputs,
             "input_largest": None if self.inputs is None else 3 * self.inputs,
             "objective": None if self.objective is None else [self.objective],
+            "given_rate": self.given,
+            "schedule": None if self.given is None else "LambdaLR",
         }
         found = {name: value for name, value in found.items() if value is not None}
         return found | ({"interleaved": True} if self.interleaved else {})
@@ -226,6 +231,7 @@ class Scenario:
             "nan": math.nan if done > 0.5 else 1.0,
             "collapses": 0.3 if done < 0.3 else 1.0,
             "unbounded": 1.0 - math.expm1(12 * done),
+            "creeps": 1.0 - 0.005 * done,
         }[self.loss]
         spiked = bool(self.spikes) and number > self.spikes[0]
         return self.first_loss * level * (self.after_spike if spiked else 1.0)

@@ -5,7 +5,8 @@ that gets none, and the line at which the way from the loss to them ends.
 
 Why it matters: its steps do nothing. `detach()`, `.data`, `torch.no_grad()`, `.item()`, `argmax` and
 `torch.tensor(...)` of a model's output give values that no longer know where they come from; a loss of them
-trains nothing behind them. A generator whose own loss reads the detached fakes never learns.
+trains nothing behind them. A generator whose own loss reads the detached fakes never learns. Nor does what
+stands before a step (`round`, `sign`) or a bound that every value lies beyond: there the slope is 0.
 
 How it decides: in the first steps, by looking: the gradients are missing at every one, none of the script's
 backward passes has made any, and there are none at the end. The line: every call of the first two steps is
@@ -13,7 +14,7 @@ followed from the weights to the loss. A part of a model counts where its values
 off on their way to a loss or left torch; not where it was loaded, is in `eval()`, or is moved by other means.
 
 What to do: let the loss read the value itself, and cut only where that is meant (`fake.detach()` in the
-discriminator's step alone).
+discriminator's step alone). Round what is reported, not what the loss reads.
 
 References: PyTorch documentation, autograd mechanics: locally disabling gradient computation.
 """
@@ -102,7 +103,31 @@ def _features(features: str, verb: str = "run") -> Program:
     )
 
 
+_STEP = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(64, 8)
+y = (x[:, :1] > 0).float()
+model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+for step in range(12):
+    out = {out}
+    optimizer.zero_grad()
+    nn.functional.mse_loss(out, y).backward()
+    optimizer.step()
+"""
+
+
+def _step(out: str, verb: str = "run") -> Program:
+    return Program("torch", _STEP.format(out=out), "check" if verb == "check" else "run")
+
+
 SICK = (
+    _step("torch.round(torch.sigmoid(model(x)))"),
+    _step("torch.round(torch.sigmoid(model(x)))", "check"),
+    _step("torch.clamp(model(x) + 9, 0, 1)"),
+    _step("torch.relu(model(x) - 9)"),
     _features("torch.tensor(encoder(x).tolist())"),
     _features("encoder(x).data", "check"),
     _gan("fake = fake.detach()"),
@@ -111,6 +136,8 @@ SICK = (
     Program("torch", _POLICY.format(cut=".detach()")),
 )
 HEALTHY = (
+    _step("torch.clamp(model(x), 0, 1)"),
+    _step("model(x) + (torch.round(model(x)) - model(x)).detach()"),
     _features("encoder(x)"),
     _features("encoder(x) + 0 * encoder(x).detach()"),
     _features("encoder.eval()(x).detach()"),
@@ -118,6 +145,7 @@ HEALTHY = (
     Program("torch", _POLICY.format(cut="")),
 )
 
+_STEPS = frozenset(["round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"])
 _SMALL = 0.1  # of the weights: the others can make up for them
 _WORDS = {
     "detach": "detach() gives a value without its gradient",
@@ -155,6 +183,8 @@ def _moves(values: Any) -> str:
 
 
 def _what(values: Any) -> str:
+    if values.get("flat"):
+        return f"the slope of {values['kind']} is 0 at every value that it gets"
     if values["kind"] in ("", "detach"):
         return "its way is cut (detach)" if values["kind"] else "its loss is detached from them"
     return f"its way is cut ({values['kind']}, which detaches)"
@@ -164,6 +194,8 @@ def _evidence(fact: Fact, gone: str) -> Iterable[str]:
     values = fact.values
     if values["cut"]:
         why = _WORDS.get(values["kind"], f"{values['kind']} gives a value without its gradient")
+        if values.get("flat"):
+            why = _flat(values["kind"])
         yield f"{values['cut']}: {why}"
     if not values["steps"]:
         yield f"backward() fails at {values['backward']}: the loss does not require a gradient"
@@ -175,7 +207,21 @@ def _evidence(fact: Fact, gone: str) -> Iterable[str]:
         yield f"the backward pass before it: {values['backward']}"
 
 
+def _flat(kind: str) -> str:
+    if kind.rstrip("_") in _STEPS:
+        return f"{kind} is a step function: not differentiable, its derivative is 0 everywhere"
+    return f"every value lies where {kind} is flat: its derivative is exactly 0 there"
+
+
 def _advice(values: Any, whose: str, frontend: Frontend) -> Iterable[str]:
+    if values.get("flat"):
+        kind = values["kind"]
+        if kind.rstrip("_") in _STEPS:
+            yield f"let the loss read the value before {kind}; apply {kind} only to what is reported"
+        else:
+            yield f"leave {kind} off the output: end in a linear layer, whose slope is never 0"
+            yield f"or bring what {kind} gets into the range where it rises: smaller weights or inputs"
+        return
     if values["kind"] == "no_grad":
         yield f"call {whose} outside of torch.no_grad() where its own loss is made"
     elif values["kind"]:

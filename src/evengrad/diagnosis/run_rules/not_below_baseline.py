@@ -10,11 +10,13 @@ How it decides: the baseline is the entropy of the classes' shares (cross-entrop
 error) or the mean distance from the median (absolute error) of the targets that were seen in the first
 steps; it is known of these losses alone, where they are what is minimised, or a fixed multiple of it. As a
 test of equivalence: the lower 99% limit of the mean of the last quarter is above 98% of the baseline (a
-measured choice), by the noise of the run itself, and the loss is not falling any more. From 40 steps on where
+measured choice), by the noise of the run itself, and the loss is not falling any more, or so slowly that it
+would reach the baseline after ten times as many steps again (a measured choice). From 40 steps on where
 inputs, updates or gradients say why, else from 200. Two trainings that take turns (a GAN's) are not judged.
 
 What to do: inputs of a root mean square above 10: normalise them. Updates of more than a tenth of the weights:
-lower the learning rate, tenfold at first; far below 1e-4: raise it. No gradient, or a vanishing one: `evengrad
+lower the learning rate, tenfold at first; far below 1e-4: raise it,
+or the clip's bound, or what the schedule makes of it. No gradient, or a vanishing one: `evengrad
 check` says where it ends. Else look whether labels belong to their inputs, and overfit one single batch.
 
 References: Karpathy 2019, A recipe for training neural networks (the input-independent baseline);
@@ -30,6 +32,7 @@ from evengrad.diagnosis.learning import (
     UNEXPLAINED,
     baseline,
     collapsed,
+    comes_nowhere,
     end,
     judged,
     reason,
@@ -44,6 +47,7 @@ SICK = (
     Scenario(loss="flat", noise=0.01, baseline=2.3, inputs=150.0, steps=60),
     Scenario(loss="flat", noise=0.05, baseline=2.3),
     Scenario(loss="rises", noise=0.05, baseline=2.3),
+    Scenario(loss="creeps", noise=0.001, baseline=1.0, ratio=1e-7, given=1e4),
 )
 HEALTHY = (
     Scenario(baseline=2.3),
@@ -62,7 +66,8 @@ def check(run: Run) -> Iterable[Finding]:
     if loss is None or bound is None or collapsed(run) is not None:
         return
     last = end(loss)
-    if last.low < _MARGIN * bound or still_falling(loss):
+    falling = still_falling(loss) and not comes_nowhere(loss, bound)
+    if last.low < _MARGIN * bound or falling:
         return
     why = reason(run)
     if not why.known and len(loss) < UNEXPLAINED:

@@ -1,4 +1,4 @@
-"""Where a gradient's way from the loss to a weight is cut: detach, no_grad, argmax, a tensor made anew."""
+"""Where a gradient's way from the loss to a weight ends: detach, argmax, a tensor made anew, a step."""
 
 from __future__ import annotations
 
@@ -21,15 +21,28 @@ _OTHERS = {
     torch.Tensor.grad.__get__: "grad",
     torch.Tensor.shape.__get__: "shape",
 }
+_STEPS = frozenset(["round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"])
+_REST: dict[str, tuple[float, ...]] = {
+    "relu": (0.0,),
+    "relu6": (0.0, 6.0),
+    "sigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "hardsigmoid": (0.0, 1.0),
+    "hardtanh": (-1.0, 1.0),
+}
+"""Values at which their slope is 0."""
+_BOUNDED = frozenset(["clamp", "clip", "clamp_min", "clamp_max"])
 _DATA = torch.Tensor.data.__get__
 
 
 @dataclass(eq=False)
 class Cut:
-    """A call whose result carries no gradient though what it was given does.
+    """A call whose result carries no gradient though what it was given does, or one of zeros alone.
 
     Attributes:
         kind: what cuts: "detach", ".data", "no_grad", or the function's name.
+        flat: the way goes on, but the function's slope is 0 at every value that it was given.
         place: the user's line.
         behind: ids of the weights that no gradient reaches by this way.
         number: of the cut, in their order.
@@ -39,6 +52,7 @@ class Cut:
     place: Where | None
     behind: frozenset[int]
     number: int = 0
+    flat: bool = False
 
 
 class CutHearer:
@@ -101,9 +115,11 @@ class CutHearer:
             return
         outs = list(_tensors(result))
         cuts = bool(alive) and not any(out.requires_grad for out in outs)
+        flat = not cuts and bool(alive) and level(name, alive[0], outs)
         for out in outs:
             found = come
-            if cuts and (cut := self._cut(function, name, alive)):
+            if (cuts or flat) and (cut := self._cut(function, name, alive)):
+                cut.flat = flat
                 found = come | {cut}
             if found:
                 self._table[out] = found
@@ -125,6 +141,22 @@ class CutHearer:
             known = self._cuts[kind, place] = Cut(kind, place, behind, next(self._count))
         known.behind = behind
         return known
+
+
+def level(name: str, given: Any, outs: list[Any]) -> bool:
+    """Whether a function's slope is exactly 0 everywhere on what it was given; made of its result alone."""
+    name = name.rstrip("_")
+    if name in _STEPS:
+        return True
+    if len(outs) != 1 or not outs[0].numel() or outs[0].is_meta:
+        return False
+    out = outs[0].detach()
+    if name in _REST:
+        return bool(
+            torch.isin(out, torch.tensor(_REST[name], dtype=out.dtype, device=out.device)).all()
+        )
+    bounded = name in _BOUNDED and given.shape == out.shape
+    return bounded and not bool((out == given.detach()).any())
 
 
 def _tensors(value: Any, depth: int = 3) -> Iterator[Any]:

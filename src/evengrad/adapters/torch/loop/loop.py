@@ -17,6 +17,7 @@ from torch.overrides import has_torch_function
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import as_list, holders
 from evengrad.adapters.torch.loop.accumulated import Accumulating
+from evengrad.adapters.torch.loop.clipped import Clipping
 from evengrad.adapters.torch.loop.held import Holding
 from evengrad.adapters.torch.loop.kept import Zeroing
 from evengrad.adapters.torch.loop.reached import Reaching
@@ -61,6 +62,7 @@ class Loop:
         self._holding = Holding(report)
         self._reaching = Reaching(report, self._holding.meant)
         self._schedules = Schedules()
+        self._clipping = Clipping(report)
         self._accumulating = Accumulating(report, pieces)
         self._watchers: tuple[Watcher, ...] = (
             self._zeroing,
@@ -68,6 +70,7 @@ class Loop:
             self._holding,
             self._reaching,
             self._accumulating,
+            self._clipping,
         )
         self._patches = Patches()
         self._always = Patches()  # between two trainings, too
@@ -102,6 +105,7 @@ class Loop:
                 self._zeroing.tell_emptied(one)
             self._holding.stepped(one, self._living())
             self._reaching.only(one)
+            self._clipping.only(one)
         self.count(optimizer)
         self.end()
 
@@ -313,7 +317,14 @@ class Loop:
             with _Safe(self):
                 bound = args[0] if args else kwargs.get("max_norm", kwargs.get("clip_value"))
                 self._scaling.clips(given, None if bound is None else float(bound), self._living())
-            return original(given, *args, **kwargs)
+            norm = original(given, *args, **kwargs)
+            with _Safe(self):
+                own = {id(p) for p in given}
+                for one in self._living():
+                    held = [p for p in one.parameters if id(p) in own]
+                    if held and bound is not None and not self._scaling.scaled(one):
+                        self._clipping.clipped(held, float(bound), norm, one)
+            return norm
 
         return clip
 

@@ -117,9 +117,13 @@ class Reaching(Watcher):
         way.names, way.own = _models(one), frozenset(id(p) for p in one.parameters)
         if not self._backwards:
             return
-        if not gradients(one.parameters) and not way.made and not sharded(one.parameters):
+        if sharded(one.parameters):
+            return
+        now = gradients(one.parameters)
+        flat = any(cut.flat and cut.behind & way.own for cut in self._ends)
+        if not way.made and (not now or (flat and not any(now.values()))):
             way.steps, way.lost = 1, way.last
-        elif not sharded(one.parameters):
+        else:
             way.reached = True
             self._see_parts(one, way)
 
@@ -181,6 +185,7 @@ class Reaching(Watcher):
             "none": way.none,
             "kind": "" if cut is None else cut.kind,
             "cut": "" if cut is None else str(cut.place or ""),
+            "flat": cut is not None and cut.flat,
         }
         place = cut.place if cut is not None and cut.place is not None else way.lost
         self.report(one, "weights_unreached", place, values | {"part": False})

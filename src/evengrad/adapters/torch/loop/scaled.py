@@ -70,6 +70,10 @@ class ScaledLoss(Watcher):
             }
             self.report(one, "clipped_scaled", where(), values)
 
+    def scaled(self, one: Stepper) -> bool:
+        """Whether its gradients are, at this moment."""
+        return id(one.optimizer) in self._scaled
+
     def scaler_steps(self, scaler: Any, one: Stepper) -> None:
         """GradScaler.step is called with this optimizer."""
         key = id(one.optimizer)

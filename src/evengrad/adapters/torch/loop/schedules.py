@@ -48,7 +48,11 @@ class Schedules:
             return None, {}
         one = max(own, key=lambda known: known.calls)
         often = steps > 0 and one.calls >= steps - 1
-        return one.place if often else None, {"scheduler": one.name, "kind": one.kind}
+        values: dict[str, Any] = {"scheduler": one.name, "kind": one.kind}
+        group = optimizer.param_groups[0] if optimizer is not None else {}
+        if "initial_lr" in group:
+            values["given"] = float(group["initial_lr"])
+        return one.place if often else None, values
 
     def _step(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(schedule: Any, *args: Any, **kwargs: Any) -> Any:
@@ -58,17 +62,20 @@ class Schedules:
             finally:
                 self._inside = not outermost
             place = where()
-            if outermost and place is not None and ".step" in place.code:
-                self._note(schedule, place)
+            if outermost:
+                stepped = place is not None and ".step" in place.code
+                self._note(schedule, place if stepped else None)
             return result
 
         return step
 
-    def _note(self, schedule: Any, place: Where) -> None:
+    def _note(self, schedule: Any, place: Where | None) -> None:
+        """place: the user's call; None where the schedule makes its first step by itself, when it is made."""
         known = self._known.get(id(schedule))
         if known is None:
             optimizer = weakref.ref(schedule.optimizer)
             known = _Scheduled(optimizer, shown(schedule), type(schedule).__name__)
             self._known[id(schedule)] = known
-        known.calls += 1
-        known.place = place
+        if place is not None:
+            known.calls += 1
+            known.place, known.name = place, shown(schedule)

@@ -1,0 +1,83 @@
+"""EG919 clip that leaves nothing: its bound is so far below the gradient's norm that the steps move nothing.
+
+What it finds: `clip_grad_norm_` with a bound below a tenth of the norm, and steps below 1e-5 of the weights.
+
+Why it matters: every gradient is then scaled down to that bound, whatever it was. With plain gradient descent a
+step is the rate times the bound, and the loss seems not to move at all.
+
+How it decides: by the script's own clip in the first steps, with the highest rate that the optimizer was given,
+and momentum counted in; for SGD alone, as the others divide by the gradient's size. The tenth and the 1e-5 are
+measured choices: usual updates lie between 1e-4 and 1e-1 of the weights.
+
+What to do: set the bound at a few times the usual norm, so that only outliers are clipped.
+
+References: Pascanu, Mikolov & Bengio 2013, On the difficulty of training recurrent neural networks (1211.5063).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.probe import Frontend
+
+CODE = "EG919"
+FACT = "clipped_away"
+_LOOP = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(64, 8)
+y = (x[:, 0] > 0).long()
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+optimizer = torch.optim.{optimizer}
+for step in range(12):
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(x), y).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), {bound})
+    optimizer.step()
+"""
+
+
+def _loop(
+    bound: float, optimizer: str = "SGD(model.parameters(), lr=0.1)", verb: str = "run"
+) -> Program:
+    text = _LOOP.format(bound=bound, optimizer=optimizer)
+    return Program("torch", text, "check" if verb == "check" else "run")
+
+
+SICK = (_loop(1e-5), _loop(1e-5, verb="check"))
+HEALTHY = (
+    _loop(0.1),
+    _loop(0.1, verb="check"),
+    _loop(1e-5, "SGD(model.parameters(), lr=1e4)"),
+    _loop(1e-5, "Adam(model.parameters(), lr=1e-3)"),
+)
+
+
+def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+    """Fire on each optimizer that it was seen of."""
+    for fact in facts:
+        values = fact.values
+        bound, norm = values["bound"], values["norm"]
+        yield Finding(
+            CODE,
+            f"the clip at {bound:g} leaves {bound / norm:.2g} of the gradient: {values['optimizer']} moves "
+            "nothing",
+            Cause.LEARNING_RATE,
+            Severity.ERROR,
+            symptom=Symptom.RATE_TOO_SMALL,
+            evidence=(
+                *([str(fact.where)] if fact.where else []),
+                f"the gradient's norm is {norm:.3g} before the clip",
+                f"with a learning rate of {values['rate']:g} a step is {values['moves']:.1g} of the weights "
+                "(usual: 1e-4 to 1e-1)",
+            ),
+            advice=(
+                f"raise the clip's bound (max_norm) from {bound:g} to about {3 * norm:.2g}, or clip not at all",
+            ),
+            where=fact.where,
+            mistake=True,
+        )
