@@ -641,3 +641,25 @@ def test_missing_targets_behind_their_mask(imports, mask, wanted):
     given = {"operation": "other", "direction": "given", "role": "targets"}
     assert ways(source, "born", **given)[0] == [f"+{wanted}"]
     assert ways(source, "born", operation="other", direction="forward") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("outputs = model(images)", "outputs = model(images, training=True)"),
+        (
+            "logits, state = model.stateless_call(tv, ntv, images)",
+            "logits, state = model.stateless_call(tv, ntv, images, training=True)",
+        ),
+        ("outputs = model(images, training=False)", "outputs = model(images, training=True)"),
+    ],
+)
+def test_a_model_that_is_called_in_a_function_of_its_own(line, wanted):
+    source = f"""
+        import keras
+        def compute(images):
+            {line}
+            return outputs
+        weights = model.trainable_variables
+    """
+    assert ways(source, "statistics_unused", line) == [[f"-{line}", f"+{wanted}"]]

@@ -8,7 +8,7 @@ import libcst as cst
 
 from evengrad.fixing.patch.script import arguments
 from evengrad.fixing.patch.script.draft import SourceDraft
-from evengrad.fixing.patch.script.expressions import last
+from evengrad.fixing.patch.script.expressions import last, on
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
 
@@ -19,13 +19,33 @@ _TRAINED = {"trainable_variables", "trainable_weights"}
 def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
     """``training=True`` in the calls under the tape; ``train()`` at the head of PyTorch's loop."""
     yield from _in_tapes(source)
+    yield from _at_line(source, fact)
     yield from _train_mode(source)
 
 
+def _names(source: Source) -> set[str]:
+    """What has weights that the script trains."""
+    held = [node for node in source.all(cst.Attribute) if node.attr.value in _TRAINED]
+    return {source.code(node.value) for node in held}
+
+
+def _at_line(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
+    """Where it was seen: in a function that is called under the tape, or differentiated by JAX."""
+    names = _names(source)
+    for node in on(source, fact.where):
+        if not isinstance(node, cst.Call) or not node.args:
+            continue
+        called = source.code(node.func) in names or last(source, node) == "stateless_call"
+        given = arguments.argument(node, "training")
+        if called and (given is None or source.code(given.value) in {"False", "None"}):
+            draft = SourceDraft(source)
+            arguments.change(draft, node, {"training": "True"})
+            yield f"{source.code(node.func)} is called with training=True", draft
+            return
+
+
 def _in_tapes(source: Source) -> Iterator[tuple[str, SourceDraft]]:
-    names = {
-        source.code(node.value) for node in source.all(cst.Attribute) if node.attr.value in _TRAINED
-    }
+    names = _names(source)
     draft = SourceDraft(source)
     for block in source.all(cst.With):
         if not any(last_name(source, item.item) == "GradientTape" for item in block.items):
