@@ -3,11 +3,11 @@
 What it finds: targets of a binary or categorical cross-entropy outside [0, 1] (masks of 0 and 255, labels of -1
 and 1, class numbers, prices), negative counts of a Poisson loss, targets or inputs of a divergence that are
 no (log-)probabilities, an nll_loss that is not given log-probabilities, labels of 0 and 1 for a loss that reads
--1 and 1, and squared errors whose targets the output's sigmoid, softmax or tanh cannot reach.
+-1 and 1, and squared errors whose targets the output's sigmoid, softmax, tanh or ReLU never reaches.
 
 Why it matters: with a target above 1 or below 0 the cross-entropy has no minimum: it falls below zero for ever,
-and the outputs saturate. What a squashed output cannot reach it does not learn either: it sits at the end of
-its range, where its slope is 0.
+and the outputs saturate. What a squashed or rectified output cannot reach it does not learn either: it sits at
+the end of its range, where its slope is 0 (a last ReLU's predictions are all zero).
 
 How it decides: exactly, from the values that the loss was given, where the loss has no minimum. For squashed
 outputs: where what is out of reach costs more than a quarter of the targets' variance, the loss of the best
@@ -20,7 +20,8 @@ References: torch.nn.functional and keras.losses, what each says of its targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
@@ -87,6 +88,7 @@ SICK = (
     *_torch("F.binary_cross_entropy_with_logits(out, 255 * yes)"),
     *_torch("torch.nn.BCEWithLogitsLoss()(out, 2 * yes - 1)"),
     *_torch("F.mse_loss(out.sigmoid(), 255 * yes)"),
+    *_torch("F.mse_loss(out.relu(), x[:, :1] - 1)"),
     *_torch("F.nll_loss(out, kind)", 3),
     *_torch("F.kl_div(out.softmax(1), F.one_hot(kind, 3).float(), reduction='batchmean')", 3),
     *_torch("F.poisson_nll_loss(out, x[:, :1])"),
@@ -113,6 +115,7 @@ HEALTHY = (
     ),
     *_torch("1 - 2 * (out.sigmoid() * yes).sum() / (out.sigmoid() + yes).sum()"),
     *_torch("F.mse_loss(out.sigmoid(), 0.8 * yes + 0.1)"),
+    *_torch("F.mse_loss(out.relu(), x[:, :1].abs())"),
     *_torch("F.cross_entropy(out, kind, label_smoothing=0.1)", 3),
     *_torch("F.nll_loss(out.log_softmax(1), kind)", 3),
     *_torch("F.kl_div(out.log_softmax(1), F.one_hot(kind, 3).float(), reduction='batchmean')", 3),
@@ -141,7 +144,7 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         yield Finding(
             CODE,
             _title(fact, seen),
-            Cause.LOSS_HEAD if v["side"] == "input" else Cause.INPUT_DATA,
+            _cause(v),
             Severity.ERROR,
             evidence=(*([str(fact.where)] if fact.where else []), f"{seen} here", _why(fact)),
             advice=(_advice(fact, frontend),),
@@ -150,11 +153,20 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         )
 
 
+def _cause(values: Mapping[str, Any]) -> Cause:
+    if values["side"] == "input":
+        return Cause.LOSS_HEAD
+    rectified = values["kind"] == "reach" and values["most"] is None
+    return Cause.ACTIVATION if rectified else Cause.INPUT_DATA
+
+
 def _title(fact: Fact, seen: str) -> str:
     v = fact.values
     if v["kind"] == "reach":
-        ends = f"{v['least']:g} and {v['most']:g}"
-        return f"{seen} are out of reach of a {v['head']} output, which ends at {ends}"
+        ends = f"ends at {v['least']:g}" + ("" if v["most"] is None else f" and {v['most']:g}")
+        if v["most"] is None:
+            ends += " and is never negative"
+        return f"{seen} are out of reach of a {v['head']} output, which {ends}"
     if v["kind"] == "distribution":
         seen = f"rows that sum to {v['sums']:g}"
     return f"{v['function']} reads {_KINDS[v['kind']].format(**v)}, but is given {seen}"
@@ -222,6 +234,10 @@ def _probabilities(fact: Fact, torch: bool) -> str:
     if low >= 0 and high == 255:
         return "scale the targets to 0 to 1: target / 255"
     if v["kind"] == "reach":
+        if v["most"] is None:
+            return (
+                f"end in a linear layer: no {v['head']} on the output, where targets are negative"
+            )
         ends = f"[{v['least']:g}, {v['most']:g}]"
         return f"scale the targets into {ends}, or end in a linear layer without the {v['head']}"
     if v["integral"] and low >= 0 and high < 1000 and v["function"] != "cross_entropy":

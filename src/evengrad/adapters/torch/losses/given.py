@@ -33,6 +33,8 @@ _HEADS = {
     "Tanh": "tanh",
     "Softmax": "softmax",
     "LogSoftmax": "log_softmax",
+    "Relu": "relu",
+    "Softplus": "softplus",
 }
 
 

@@ -12,7 +12,13 @@ from evengrad.adapters.torch.losses.given import LossCall, head_of
 _SLACK = 1e-3  # more than any rounding of a probability
 _REGRESSION = frozenset(["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])
 _SIGNS = frozenset(["hinge_embedding_loss", "soft_margin_loss", "cosine_embedding_loss"])
-_RANGES = {"sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+_RANGES: dict[str, tuple[float, float | None]] = {
+    "sigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "relu": (0.0, None),
+    "softplus": (0.0, None),
+}
 
 
 def judge_targets(call: LossCall) -> dict[str, Any] | None:
@@ -87,7 +93,7 @@ def _sign(call: LossCall) -> dict[str, Any] | None:
 
 
 def _reach(call: LossCall) -> dict[str, Any] | None:
-    """Targets that a squashed output never reaches: what that costs, against the constant answer."""
+    """Targets that a bounded output never reaches: what that costs, against the constant answer."""
     head = head_of(call.output)
     if head not in _RANGES or call.output.shape != call.target.shape:
         return None
