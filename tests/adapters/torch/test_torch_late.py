@@ -193,3 +193,46 @@ def test_reads_once_an_observed_step_and_never_else(clipping, monkeypatch):
     watch.remove()
     observed = [step < 10 or step % 10 == 0 for step in range(30)]
     assert per_step == [int(seen) for seen in observed]
+
+
+VIEWS = ("view", "detach", "split_with_sizes", "as_strided", "slice", "permute", "alias", "reshape")
+
+
+class Launches(TorchDispatchMode):
+    """Counts operators, but not those that only look at memory otherwise."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name.lstrip("_") not in VIEWS:
+            self.names.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def launches(layers, watched, optimizer="adam fused", clipping=None):
+    """Of an observed and of an ordinary step's ``step()``, beyond forward and backward."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*[nn.Linear(3, 3) for _ in range(layers)])
+    chosen = OPTIMIZERS[optimizer](model.parameters())
+    watch = watching(model, chosen, None, clipping, every=20) if watched else None
+    found = {}
+    for number in range(25):
+        model(torch.randn(2, 3)).square().mean().backward()
+        with Launches() as counted:
+            chosen.step()
+        found["observed" if number == 20 else "ordinary"] = counted.names
+        chosen.zero_grad()
+    if watch is not None:
+        watch.remove()
+    return found
+
+
+@pytest.mark.parametrize("clipping", [None, "1.0", "auto"])
+def test_as_many_launches_for_1000_tensors_as_for_10(clipping):
+    few, many = (launches(layers, True, clipping=clipping) for layers in (5, 500))
+    assert len(few["ordinary"]) == len(many["ordinary"])
+    assert len(few["observed"]) == len(many["observed"])
+    assert len(few["observed"]) - len(few["ordinary"]) <= 15

@@ -402,10 +402,21 @@ def eagerly() -> Iterator[None]:
 # --- many tensors at once ----------------------------------------------------------------------------
 
 
-def foreach_norm(tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-    """L2 norm of each."""
+def foreach_norm(
+    tensors: Sequence[torch.Tensor], order: float = 2, dtype: torch.dtype | None = None
+) -> Sequence[torch.Tensor]:
+    """The norm of each, L2 by default, in its own dtype by default; one of float32 is never widened."""
     whole = _attribute(torch, "_foreach_norm")
-    return [torch.linalg.vector_norm(t) for t in tensors] if whole is None else whole(tensors)
+    if dtype is not None and all(t.dtype is dtype for t in tensors):
+        dtype = None
+    if whole is None:
+        return [torch.linalg.vector_norm(t, order, dtype=dtype) for t in tensors]
+    if dtype is None:
+        return whole(tensors, order)
+    try:
+        return whole(tensors, order, dtype)
+    except TypeError:  # torch before 2.4 takes no dtype
+        return [torch.linalg.vector_norm(t, order, dtype=dtype) for t in tensors]
 
 
 def foreach_mul_(tensors: Sequence[torch.Tensor], by: float | Sequence[float]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 from types import FrameType
 from typing import Any
 
@@ -116,6 +118,17 @@ def positions(values: Any) -> Any:
     total = batch * inner
     if total <= POSITIONS:
         return values.reshape(-1, units).clone()
-    index = torch.arange(POSITIONS, device=values.device) * total // POSITIONS
-    places = torch.unravel_index(index, values.shape[:-1])
-    return values[places]
+    if values.is_contiguous():
+        return values.view(total, units).index_select(0, _index(total, values.device))
+    return values[_places(tuple(values.shape[:-1]), values.device)]
+
+
+@lru_cache(maxsize=256)
+def _index(total: int, device: Any) -> Any:
+    """Made once, for it takes more launches than the sample itself."""
+    return torch.arange(POSITIONS, device=device) * total // POSITIONS
+
+
+@lru_cache(maxsize=256)
+def _places(shape: tuple[int, ...], device: Any) -> Any:
+    return torch.unravel_index(_index(math.prod(shape), device), shape)

@@ -27,6 +27,7 @@ class DeviceTap:
 
     def __init__(self, training: Training) -> None:
         self.training = training
+        training.on_device = True
         parameters = list(training.names.values())
         with torch.no_grad():
             observation = training.observe()

@@ -128,14 +128,17 @@ class Observation:
     """
 
     def __init__(self, parameters: Sequence[Any], indices: Sequence[int], rows: int) -> None:
-        self._parameters = parameters
-        self._indices = list(indices)
-        self._rows = rows
+        self._begin(parameters, indices, rows)
         with_gradient = [p for p in parameters if p.grad is not None]
-        self._own = [i for i, p in zip(indices, parameters, strict=True) if p.grad is not None]
         self._weights = norms(parameters)
         self._figures = [_figures(p.grad) for p in with_gradient]
         self._before = [(p, sample(p).clone()) for p in with_gradient]
+
+    def _begin(self, parameters: Sequence[Any], indices: Sequence[int], rows: int) -> None:
+        self._parameters = parameters
+        self._indices = list(indices)
+        self._rows = rows
+        self._own = [i for i, p in zip(indices, parameters, strict=True) if p.grad is not None]
 
     def weight_rms(self, host: Floats) -> Floats:
         """(rows,), from ``weights`` on the host."""

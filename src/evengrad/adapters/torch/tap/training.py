@@ -15,6 +15,7 @@ from evengrad.adapters.torch.tap import snapshot
 from evengrad.adapters.torch.tap.activations import ActivationListener
 from evengrad.adapters.torch.tap.capture import Capture, ForwardCall, arrays_of
 from evengrad.adapters.torch.tap.clipping import release
+from evengrad.adapters.torch.tap.observing import DeviceObservation, alike
 from evengrad.adapters.torch.tap.origin import find
 from evengrad.adapters.torch.tap.reading import NormPlan, Observation, together
 from evengrad.adapters.torch.tap.routes import BackwardSite
@@ -65,7 +66,7 @@ class Pending:
 class Training:
     """What both ways of looking at a step share. step: its number. losses, sites, seen, user_factor: of this
     step so far, sites being the lines of the losses, pieces by what their sum is too large, seen the norms
-    before the script's own clip, and user_factor what that multiplied by.
+    before the script's own clip, and user_factor what that multiplied by. on_device: all is decided there.
     """
 
     def __init__(self, optimizer: Any, roots: Sequence[Any], settings: Settings) -> None:
@@ -81,6 +82,7 @@ class Training:
         self.index: dict[int, int] = {}
         self.capture = Capture(self.roots)
         self.listener = ActivationListener(self.roots)
+        self.on_device = False
         self.rollbacks = 0
         self._snapshot: snapshot.RollbackPoint | None = None
 
@@ -143,7 +145,9 @@ class Training:
     def observe(self) -> Observation:
         """What must be read before the step: gradients, and the weights that it will change."""
         names = list(self.names.values())
-        return Observation(names, range(len(names)), len(names))
+        listed = (self.on_device or names[0].device.type != "cpu") and alike(names)
+        kind = DeviceObservation if listed else Observation
+        return kind(names, range(len(names)), len(names))
 
     def reaches(self, weights: Floats) -> Floats:
         """See ``guard.reach``; weights: rms of each tensor."""
