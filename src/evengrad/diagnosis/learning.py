@@ -23,7 +23,7 @@ from evengrad.diagnosis.readings import (
 from evengrad.diagnosis.slow import Reason, highest_rate, too_slow
 from evengrad.values.finding import Cause
 from evengrad.values.run import Floats, Run
-from evengrad.values.wording import layers, percent
+from evengrad.values.wording import layers, of_it, percent, size
 
 Z99 = 2.33
 UNEXPLAINED = 200
@@ -176,9 +176,9 @@ def reason(run: Run) -> Reason:
     early, late = _typical(found[steps < 5][:, own]), _typical(found[-10:][:, own])
     if early > _FASTEST or late > _FASTEST:
         return too_fast(
-            run, f"an update is {max(early, late):.2g} of its weights (usual: 1e-4 to 1e-1)"
+            run, f"an update is {of_it(max(early, late))} its weights (usual: 1e-4 to 1e-1)"
         )
-    fact = (f"an update is {late:.2g} of its weights (usual: 1e-4 to 1e-1)",) if late >= 0 else ()
+    fact = (f"an update is {of_it(late)} its weights (usual: 1e-4 to 1e-1)",) if late >= 0 else ()
     if (faded := _faded(run, own)) is not None:
         words = "evengrad check the script: it names why the gradient fades"
         return Reason(Cause.ACTIVATION, (*fact, faded), (words,))
@@ -212,7 +212,7 @@ def raw_inputs(run: Run) -> Reason | None:
     if rms is None or not rms > RAW:
         return None
     largest = float(run.seen["input_largest"])
-    what = f"the inputs are not normalised: rms {rms:.3g}, up to {largest:.4g}"
+    what = f"the inputs are not normalised: rms {size(rms)}, up to {size(largest)}"
     high, kinds = run.seen.get("target_high"), set(run.seen.get("objective", ()))
     targets = ""
     if high is not None and high > RAW and kinds & {"mse", "mae"}:
@@ -223,9 +223,13 @@ def raw_inputs(run: Run) -> Reason | None:
 
 def too_fast(run: Run, *facts: str) -> Reason:
     """A learning rate that is too large."""
+    words = f"lower the learning rate{_now(run)} tenfold at first, or warm it up"
+    return Reason(Cause.LEARNING_RATE, facts, (words,))
+
+
+def _now(run: Run) -> str:
     rate = highest_rate(run)
-    step = "tenfold" if math.isnan(rate) else f"from {rate:g} to about {rate / 10:.1g}"
-    return Reason(Cause.LEARNING_RATE, facts, (f"lower the learning rate {step}, or warm it up",))
+    return "" if math.isnan(rate) else f", now {rate:g},"
 
 
 def _flat(run: Run) -> Reason | None:
@@ -257,7 +261,7 @@ def _faded(run: Run, own: Sequence[int]) -> str | None:
         return None
     left = first_to_last(tensor_figure(run, "gradient_rms")[1][-10:], list(own))
     return (
-        f"the first layer's gradient is {left:.2g} of the last one's: it vanishes"
+        f"the first layer's gradient is {of_it(left)} the last one's: it vanishes"
         if left < 1e-3
         else None
     )

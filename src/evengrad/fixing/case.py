@@ -8,6 +8,8 @@ from pathlib import Path
 
 from evengrad.diagnosis.branches import Branch, branches
 from evengrad.diagnosis.even import Even, even_initialisation
+from evengrad.diagnosis.evidence import evidence
+from evengrad.diagnosis.rate_advice import higher, instead
 from evengrad.fixing.trial import Result
 from evengrad.recording.reader import load
 from evengrad.theory.activations import canonical
@@ -102,6 +104,17 @@ class Case:
         rate = None if self.probe is None else self.probe.rate
         found = None if rate is None else largest_stable(rate)
         return found if found is not None and 0 < found < float("inf") else None
+
+    @cached_property
+    def lower_rate(self) -> float | None:
+        """What check would lower the learning rate to; None where it would not."""
+        return None if self.probe is None else instead(evidence(self.probe))
+
+    @property
+    def higher_rate(self) -> float | None:
+        """What check would raise it to; None where that is not known."""
+        rate = None if self.probe is None else self.probe.rate
+        return None if rate is None or self.stable is None else higher(rate)
 
     @cached_property
     def even(self) -> tuple[Even, ...]:

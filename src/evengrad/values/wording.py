@@ -10,15 +10,14 @@ _BILLION = math.log(1e9)
 
 
 def factor(log_ratio: float) -> str:
-    """A natural log ratio as a factor: "x3.2e+06", "x0.85", "x0", "not finite"."""
+    """A natural log ratio as a factor: "x3.2e+06", "x0.85", "x0", "over x1e9", "not finite"."""
     if math.isnan(log_ratio) or log_ratio == math.inf:
         return "not finite"
     if log_ratio == -math.inf:
         return "x0"
-    exponent = log_ratio / math.log(10)
-    if abs(exponent) > 300:
-        return f"x10^{exponent:.0f}"
-    value = 10**exponent
+    if abs(log_ratio) > _BILLION:
+        return "over x1e9" if log_ratio > 0 else "below x1e-9"
+    value = math.exp(log_ratio)
     return f"x{value:.3g}" if 1e-3 <= value < 1e4 else f"x{value:.1e}"
 
 
@@ -37,8 +36,26 @@ def times(ratio: float) -> str:
     """How many times as much, to two digits: "5,500 times", "1.5 times"; beyond a million only that."""
     if not ratio < 1e6:
         return "over a million times"
+    if 0 < ratio < 1e-6:
+        return "less than a millionth of"
     rounded = float(f"{ratio:.2g}")
     return f"{rounded:,.0f} times" if rounded >= 10 else f"{rounded:g} times"
+
+
+def of_it(share: float) -> str:
+    """A share of something, for "of": "0.02 of", "3.4 times", "less than a billionth of"."""
+    if share >= 10:
+        return times(share)
+    return f"{share:.2g} of" if share >= 1e-9 or share == 0 else "less than a billionth of"
+
+
+def size(value: float) -> str:
+    """A figure of data or of a norm: "0.02", "1.2e+05"; beyond a billion either way only that."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    if abs(value) >= 1e9:
+        return "over a billion"
+    return f"{value:.4g}" if abs(value) >= 1e-9 else "below a billionth"
 
 
 def percent(share: float) -> str:

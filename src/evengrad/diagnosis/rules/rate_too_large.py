@@ -29,6 +29,7 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
+from evengrad.diagnosis.rate_advice import instead
 from evengrad.theory.stability import largest_stable, verdict
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.probe import Rate
@@ -57,6 +58,10 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     stable = largest_stable(rate)
     if not math.isfinite(stable) or stable <= 0.0 or _unknown(evidence, rate):
         return
+    better, now = instead(evidence), f"{rate.learning_rate:g}"
+    words = f"lower the learning rate, now {now}, if nothing else makes the gradient so large"
+    if better is not None:
+        words = f"lower the learning rate, now {now}, to {better:g}, or warm it up from there"
     how = "largest eigenvalue" if rate.sharpness is not None else f"{rate.passes} forward passes"
     yield Finding(
         CODE,
@@ -65,12 +70,16 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         Cause.LEARNING_RATE,
         Severity.WARNING,
         symptom=Symptom.RATE_TOO_LARGE,
-        evidence=(
-            f"largest stable rate about {stable:.2g} ({how})",
-            f"the coming step raises the loss from a rate of {rate.critical:.2g} on",
-        ),
-        advice=(f"set the learning rate to {stable / 2:.1g}, or warm it up from there",),
+        evidence=_evidence(rate, how) if better is not None else (),
+        advice=(words,),
         explained_by=_ECHO_OF,
+    )
+
+
+def _evidence(rate: Rate, how: str) -> tuple[str, ...]:
+    return (
+        f"largest stable rate about {largest_stable(rate):.2g} ({how})",
+        f"the coming step raises the loss from a rate of {rate.critical:.2g} on",
     )
 
 

@@ -26,6 +26,7 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
+from evengrad.diagnosis.rate_advice import higher
 from evengrad.theory.stability import largest_stable
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.wording import times
@@ -34,7 +35,6 @@ CODE = "EG703"
 SICK = (NetworkCase(learning_rate=1e-8), NetworkCase(optimizer="adam", learning_rate=1e-9))
 HEALTHY = (NetworkCase(), NetworkCase(optimizer="adam", learning_rate=1e-3))
 
-_USUAL = {"sgd": 0.1, "adam": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2}
 _FAR, _UNUSUAL = 1e-3, 1e-2
 _STILL = 1e-6
 _ECHO_OF = tuple(cause for cause in Cause if cause is not Cause.LEARNING_RATE)
@@ -57,7 +57,6 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         return
     if not evidence.still and (now >= _FAR * stable or max(moves) > _STILL):
         return
-    usual = _USUAL.get(probe.rate.method.family, 0.1)
     yield Finding(
         CODE,
         f"{probe.optimizer.name}'s learning rate {now:g} is {times(stable / now)} below the largest stable one",
@@ -65,11 +64,15 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         Severity.WARNING,
         symptom=Symptom.RATE_TOO_SMALL,
         evidence=(
-            f"the weight matrix that moves most moves by {max(moves):.1g} of itself in a step",
+            f"the weight matrix that moves most moves by {_moves(max(moves))} of itself in a step",
             "a warm-up that starts here is no fault",
         ),
         advice=(
-            f"unless a schedule warms it up, set the learning rate to about {min(stable / 10, usual):.1g}",
+            f"unless a schedule warms it up, raise the learning rate to {higher(probe.rate):g}",
         ),
         explained_by=_ECHO_OF,
     )
+
+
+def _moves(share: float) -> str:
+    return f"{share:.1g}" if share >= 1e-9 else "less than a billionth"

@@ -12,8 +12,8 @@ head or a branch that begins at zero is to be overwritten. Weights whose scale a
 count: a step only turns them, by a right angle at most, and makes them longer, so that the next one turns them
 less (Arora 2018). Nor do biases and scales.
 
-What to do: lower the learning rate by that ratio, or warm it up. Where the gradient explodes, this is an
-echo of that.
+What to do: lower the learning rate until an update is a hundredth of its weights, or warm it up. Where the
+gradient explodes, this is an echo of that.
 
 References: TheDeepChecker (2204.00694); Arora 2018 (1812.03981); Gilmer 2021 (2110.04369) on warm-up.
 """
@@ -25,8 +25,8 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
+from evengrad.diagnosis.rate_advice import instead, overwritten
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
-from evengrad.values.probe import Weight
 from evengrad.values.wording import times
 
 CODE = "EG701"
@@ -46,20 +46,17 @@ _ECHO_OF = (
 def check(evidence: Evidence) -> Iterable[Finding]:
     """Compare each weight matrix with its coming update."""
     probe = evidence.probe
-    ratios = {
-        weight.name: weight.update / max(weight.value.rms, _preserving(weight))
-        for op in probe.operations
-        if op.name not in evidence.shares.absorbed
-        for weight in evidence.matrices(op)
-        if weight.update is not None
-    }
+    ratios = overwritten(evidence)
     sick = {name: ratio for name, ratio in ratios.items() if _WHOLE < ratio < math.inf}
     if not sick or probe.optimizer is None:
         return
     layer_of = {name: op.layer for op in probe.operations for name in op.weights}
     worst = max(sick, key=lambda name: sick[name])
-    rate = probe.optimizer.learning_rate
-    lower = f"lower the learning rate, now {rate:g}, " if rate is not None else "lower the rate "
+    rate, better = probe.optimizer.learning_rate, instead(evidence)
+    now = "" if rate is None else f", now {rate:g},"
+    words = f"lower the learning rate{now} if nothing else makes the gradient so large"
+    if better is not None:
+        words = f"lower the learning rate{now} to {better:g}, or warm it up from there"
     yield Finding(
         CODE,
         f"the first step of {probe.optimizer.name} changes the weights of "
@@ -70,20 +67,6 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         unhealthy=True,
         layers=tuple(dict.fromkeys(layer_of.get(name, name) for name in sick)),
         evidence=(f"{len(sick)} of {len(ratios)} weight matrices change by more than themselves",),
-        advice=(lower + f"{_by(sick[worst])}, or warm it up from there",),
+        advice=(words,),
         explained_by=_ECHO_OF,
     )
-
-
-def _by(ratio: float) -> str:
-    """A factor that someone can set; beyond that the rate is not what is wrong."""
-    return (
-        f"at least {ratio:.2g}-fold"
-        if ratio < 1e4
-        else "if nothing else makes the gradient so large"
-    )
-
-
-def _preserving(weight: Weight) -> float:
-    """The rms that preserves the variance of what a layer sums."""
-    return 1 / math.sqrt(weight.fan_in) if weight.fan_in else 0.0

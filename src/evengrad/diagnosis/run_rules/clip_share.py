@@ -26,10 +26,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.rate_advice import rounded
 from evengrad.diagnosis.readings import adam_like, applied, clip_bound
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.run import Run
-from evengrad.values.wording import percent
+from evengrad.values.wording import percent, size
 
 CODE = "EG804"
 SICK = (
@@ -66,12 +67,12 @@ def check(run: Run) -> Iterable[Finding]:
     if share >= _ALWAYS and left < _MUCH and not by_design:
         yield _finding(
             f"the clip binds on {percent(share)} of the steps: it is a hidden learning rate",
-            f"the median gradient norm is {middle:.3g}, and {left:.2g} of it is left",
+            f"the median gradient norm is {size(middle)}, and {left:.2g} of it is left",
             _always(run, left, middle),
         )
     elif share == 0 and bound is not None and bound > _FAR * float(norms.max()):
         yield _finding(
-            f"the clip at {bound:g} never binds: the largest norm is {norms.max():.3g}",
+            f"the clip at {bound:g} never binds: the largest norm is {size(float(norms.max()))}",
             f"no step of {len(coefficients)} was clipped",
             (f"set the bound to about {10 * middle:.2g}, or use --clip auto",),
         )
@@ -101,5 +102,5 @@ def _always(run: Run, left: float, middle: float) -> tuple[str, ...]:
         return (bound,)
     return (
         bound,
-        f"with it, lower the learning rate from {rate[-1]:g} to about {rate[-1] * left:.2g}",
+        f"with it, lower the learning rate, now {rate[-1]:g}, to {rounded(rate[-1] * left):g}",
     )

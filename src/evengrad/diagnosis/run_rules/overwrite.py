@@ -27,9 +27,11 @@ import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.learning import raw_inputs
+from evengrad.diagnosis.rate_advice import lower
 from evengrad.diagnosis.readings import events_of_kind, matrices, rate_at, tensor_figure
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import EventKind, Run
+from evengrad.values.wording import times
 
 CODE = "EG802"
 SICK = (
@@ -38,8 +40,6 @@ SICK = (
     Scenario(steps=1, refused=EventKind.OVERWRITE, layer="layer0", inputs=170.0, status="stopped"),
 )
 HEALTHY = (Scenario(), Scenario(refused=EventKind.NON_FINITE, status="stopped"))
-_USABLE = 1e-6
-"""A rate below this is no advice: something else is wrong."""
 
 
 def check(run: Run) -> Iterable[Finding]:
@@ -57,13 +57,10 @@ def check(run: Run) -> Iterable[Finding]:
     if found is not None:
         layer, ratio = found
         layers = (layer,)
-        title = f"the update of step {first.step} is {ratio:.3g} times the weights of {layer}"
-        if math.isfinite(rate) and rate > 0:
-            lower = rate / ratio * 0.01
-            if lower >= _USABLE:
-                advice[0] = (
-                    f"lower the learning rate from {rate:g} to about {lower:.1g}, or clip the norm"
-                )
+        title = f"the update of step {first.step} is {times(ratio)} the weights of {layer}"
+        better = lower(rate, ratio) if math.isfinite(rate) and rate > 0 else None
+        if better is not None:
+            advice[0] = f"lower the learning rate, now {rate:g}, to {better:g}, or clip the norm"
     if (raw := raw_inputs(run)) is not None:
         evidence, advice = [*raw.facts, *evidence], list(raw.advice)
     yield Finding(

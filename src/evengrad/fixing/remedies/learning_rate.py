@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from evengrad.diagnosis.rate_advice import rounded
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.values.finding import Cause, Symptom
@@ -32,23 +33,20 @@ _USUAL = 1e-3  # of Adam and RMSprop (1412.6980, and both frameworks' default)
 
 
 def propose(case: Case) -> Iterable[Candidate]:
-    """Half of the stable rate, or powers of ten from the present one."""
+    """What check advises, or powers of ten from the present one."""
     now = case.rate
     if now is None or not now > 0:
         return
     nothing = not case.findings  # and yet it does not learn: the rate is what is wrong most often
-    known = [] if case.stable is None else [_rounded(case.stable / 2)]
+    known = [] if case.lower_rate is None else [case.lower_rate]
     usual = [_USUAL] if case.optimizer.startswith(("adam", "nadam", "radam", "rmsprop")) else []
+    more = [] if case.higher_rate is None else [case.higher_rate]
     found: list[float] = []
     large = bool(case.symptoms & _LARGE)
     if (case.symptoms & _SMALL and not large) or nothing:
-        found += [r for r in (*usual, *known, _rounded(now * 100), _rounded(now * 10)) if r > now]
+        found += [r for r in (*more, *usual, rounded(now * 100), rounded(now * 10)) if r > now]
     if large or nothing or (not found and Cause.LEARNING_RATE in case.causes):
-        found += [r for r in (*known, *usual, _rounded(now / 10), _rounded(now / 100)) if r < now]
+        found += [r for r in (*known, *usual, rounded(now / 10), rounded(now / 100)) if r < now]
     for rate in dict.fromkeys(r for r in found if abs(r / now - 1) > _SAME):
         words = f"a learning rate of {rate:g} for {now:g}"
         yield Candidate("learning_rate", (SetRate(rate),), Cause.LEARNING_RATE, 1, words)
-
-
-def _rounded(rate: float) -> float:
-    return float(f"{rate:.1g}")
