@@ -41,8 +41,8 @@ def too_slow(run: Run, fact: tuple[str, ...]) -> Reason:
     found, advice = _clipped(run) or _scheduled(run) or _NOTHING
     if not advice:
         rate = highest_rate(run)
-        more = "" if math.isnan(rate) else f" from {rate:g} to {10 * rate:g}"
-        advice = (f"raise the learning rate{more}, and see",)
+        now = "" if math.isnan(rate) else f", now {rate:g},"
+        advice = (f"raise the learning rate{now} tenfold, and see",)
     facts = (found, *fact) if found else fact
     return Reason(Cause.LEARNING_RATE, facts, advice, still=True)
 
