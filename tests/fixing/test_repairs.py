@@ -446,7 +446,7 @@ def test_two_optimizers_that_hold_each_others_weights():
         first = torch.optim.SGD(two.parameters(), lr=0.1)
         second = torch.optim.Adam(one.parameters(), lr=0.2)
     """
-    (found,) = ways(source, "losses_crossed", optimizer="first", others=["second"])
+    (found,) = ways(source, "losses_crossed", optimizer="first")
     assert found == [
         "-first = torch.optim.SGD(two.parameters(), lr=0.1)",
         "-second = torch.optim.Adam(one.parameters(), lr=0.2)",

@@ -195,8 +195,9 @@ class Course:
     def _without_one(self, best: Attempt | None, sight: Sight) -> Attempt | None:
         before = None if best is None else best.candidate
         source = self.trials.source if before is None or before.source is None else before.source
-        kinds = [fact.kind for fact in sight.mistakes]
-        for fact in sight.mistakes:
+        facts = (*sight.mistakes, *sight.concluded)
+        kinds = [fact.kind for fact in facts]
+        for fact in facts:
             without = fact.kind if kinds.count(fact.kind) == 1 else ""
             for candidate in repairs.candidates(source, fact, self.plan.target, before):
                 attempt = self.trials.one(candidate, 0, without=without)

@@ -31,7 +31,9 @@ _HIDDEN = (Cause.LOSS_HEAD, Cause.INPUT_DATA, Cause.INITIALISATION)
 _MOST = 0.5
 """A share of the weights that is most of them."""
 _RAW = 10.0
-"""An input or a target that is raw: the bound of EG806 for inputs."""
+"""Of inputs that are raw, their root mean square: the bound of EG806."""
+_RAW_TARGETS = 100.0
+"""Of targets, the largest: so far an output that begins near 0 has to go (a choice)."""
 _STARTING = 15.0
 """Seconds that a script may take to its first step."""
 _SHORT = 60.0
@@ -59,11 +61,15 @@ class Sight:
         codes = [f.code for f in with_echoes(self.findings)]
         kinds = {rule.fact: rule.code for rule in all_fact_rules() if rule.code in codes}
         seen = [*(self.probe.facts if self.probe else ()), *(self.run.facts if self.run else ())]
+        if any(fact.kind == "losses_crossed" for fact in seen):
+            kinds.pop(
+                "weights_unreached", None
+            )  # by the loss of another, from which it may well be cut
         once = {(fact.kind, fact.where): fact for fact in seen if fact.kind in kinds}
-        ordered = sorted(once.values(), key=lambda fact: codes.index(kinds[fact.kind]))
-        return (*ordered, *self._concluded())
+        return tuple(sorted(once.values(), key=lambda fact: codes.index(kinds[fact.kind])))
 
-    def _concluded(self) -> Iterator[Fact]:
+    @property
+    def concluded(self) -> Iterator[Fact]:
         """What no adapter has told, and a repair may cure."""
         still = any(f.symptom is Symptom.STANDING_STILL for f in with_echoes(self.findings))
         if self.run is not None and still and (self.run.seen.get("frozen") or 0.0) > _MOST:
@@ -105,8 +111,9 @@ def _raw(probe: Probe) -> Iterator[Fact]:
     loss, inputs = probe.loss, probe.inputs
     if loss.family != "regression" or loss.targets is None or len(inputs) != 1:
         return
-    largest = max(abs(loss.targets.min), abs(loss.targets.max), inputs[0].value.rms)
-    if math.isfinite(largest) and largest > _RAW and inputs[0].port is not None:
+    largest = max(abs(loss.targets.min), abs(loss.targets.max))
+    raw = inputs[0].value.rms > _RAW or largest > _RAW_TARGETS
+    if math.isfinite(largest) and raw and inputs[0].port is not None:
         columns = len(inputs[0].value.shape) == 2 and inputs[0].value.shape[1] > 1
         yield Fact("raw_data", values={"columns": columns})
 

@@ -19,6 +19,7 @@ from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.torch.loop.loop import Loop
 from evengrad.adapters.torch.loop.names import name_of
 from evengrad.adapters.torch.loop.stepper import Stepper
+from evengrad.adapters.torch.measure.update import is_copy
 from evengrad.adapters.torch.tap import patches
 from evengrad.adapters.torch.tap.lessons import Lessons
 from evengrad.adapters.torch.tap.models import find_roots, note_modules
@@ -74,7 +75,7 @@ class _Optimizers:
 
     def _tap(self, optimizer: torch.optim.Optimizer) -> None:
         """When it is made, its models exist; when it is a copy, it is met at its first step."""
-        if id(optimizer) in self.taps or self.session.closed:
+        if id(optimizer) in self.taps or self.session.closed or is_copy(optimizer):
             return
         session = self.session
         try:

@@ -19,10 +19,19 @@ FACT = "losses_crossed"
 
 def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
     """Two that hold each other's weights get their own; else zero_grad and step go to the loss's backward."""
-    optimizer, others = str(fact.values.get("optimizer")), [*fact.values.get("others", [])]
-    if len(others) == 1:
-        yield from _swapped(source, optimizer, str(others[0]))
+    optimizer = str(fact.values.get("optimizer"))
+    for other in _beside(source, optimizer):
+        yield from _swapped(source, optimizer, other)
     yield from _moved(source, optimizer, str(fact.values.get("wiped") or ""))
+
+
+def _beside(source: Source, optimizer: str) -> list[str]:
+    """The other one, of two."""
+    try:
+        made = [_target(source, call) for call in optimizers.optimizers(source)]
+    except Manual:
+        return []
+    return [name for name in made if name != optimizer] if len(made) == 2 else []
 
 
 def _swapped(source: Source, one: str, other: str) -> Iterator[tuple[str, SourceDraft]]:

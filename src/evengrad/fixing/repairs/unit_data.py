@@ -1,7 +1,7 @@
 """Inputs and measured targets of mean 0 and deviation 1, in the data itself.
 
-No adapter tells of this one: it is tried where a regression that goes wrong has numbers above 10 on either side
-(``fixing.sight``).
+No adapter tells of this one: it is tried where a regression that goes wrong has inputs above 10, or targets
+above 100 (``fixing.sight``).
 """
 
 from __future__ import annotations

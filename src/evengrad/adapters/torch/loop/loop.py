@@ -24,6 +24,7 @@ from evengrad.adapters.torch.loop.reached import Reaching
 from evengrad.adapters.torch.loop.scaled import ScaledLoss
 from evengrad.adapters.torch.loop.schedules import Schedules
 from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher
+from evengrad.adapters.torch.measure.update import is_copy
 from evengrad.adapters.torch.tap.models import stamp
 from evengrad.values.fact import Where
 
@@ -153,7 +154,7 @@ class Loop:
 
     def _hooked(self, call: Callable[[Any], None]) -> Callable[..., None]:
         def hook(optimizer: Any, *_: Any) -> None:
-            if self._on:
+            if self._on and not is_copy(optimizer):
                 self._in_hook = True
                 try:
                     call(optimizer)

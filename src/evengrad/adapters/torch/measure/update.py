@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from evengrad.values.summary import rms_of_difference
 
 _PART = 1 << 20
 """Elements of the parameters that are stepped at once."""
+_COPIES: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def coming_update(optimizer: Any, gradients: dict[int, Any] | None = None) -> dict[int, float]:
@@ -84,6 +86,11 @@ def _parts(optimizer: Any) -> list[list[Any]]:
     return parts
 
 
+def is_copy(optimizer: Any) -> bool:
+    """Whether it is one of ours, which says nothing of the script's training."""
+    return optimizer in _COPIES
+
+
 def _stepped(
     optimizer: Any, gradients: dict[int, Any] | None, part: list[Any], widened: bool = False
 ) -> tuple[Any, list[tuple[Any, Any]]]:
@@ -92,6 +99,7 @@ def _stepped(
     originals = [p for group in optimizer.param_groups for p in group["params"]]
     others = [p for p in originals if id(p) not in wanted]
     twin = copy.deepcopy(optimizer, _as_they_are(optimizer, others))
+    _COPIES.add(twin)
     left_out = {id(p) for p in others}
     for group in twin.param_groups:
         group["params"] = [p for p in group["params"] if id(p) not in left_out]
