@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
+from evengrad.diagnosis.fact_rules import losses_crossed
 from evengrad.fixing import worker
 from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Trial
 from evengrad.fixing.worker import _TrialRun
+from evengrad.recording.reader import load
 from evengrad.values.fact import Fact
 from evengrad.values.run import event_of
 
@@ -86,3 +89,11 @@ def test_an_error_at_the_scripts_own_end_is_not_healthy(tmp_path, momentum, well
     result = execute(Trial(str(script), steps=10**9), tmp_path / "trial", str(tmp_path))
     assert result.end == "finished"
     assert (not result.unhealthy) is well, result.unhealthy
+
+
+def test_nothing_is_told_of_the_copy_that_the_closing_probe_steps(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(losses_crossed.SICK[0].source)
+    result = execute(Trial(str(script), steps=10), tmp_path / "trial", str(tmp_path))
+    assert result.end == "budget"
+    assert {fact.kind for fact in load(Path(result.run)).facts} == {"losses_crossed"}
