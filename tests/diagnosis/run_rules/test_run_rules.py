@@ -17,6 +17,7 @@ from evengrad.recording.clip import as_settings, parse
 from evengrad.recording.reader import load
 from evengrad.values.finding import Cause
 from evengrad.values.run import EventKind
+from evengrad.values.wording import times
 
 SICK = [(rule, scenario) for rule in all_run_rules() for scenario in rule.sick]
 HEALTHY = [(rule, scenario) for rule in all_run_rules() for scenario in rule.healthy]
@@ -180,7 +181,7 @@ def test_the_overwriting_update_is_measured():
     (finding,) = diagnose_run(scenario.run())
     # 8 tensors share the norm alike; a matrix has 32 * 32 elements, and weights of rms 1 / sqrt(32)
     ratio = 40 * (90 / math.sqrt(8) / 32) * math.sqrt(32)
-    assert f"{ratio:.3g} times the weights of layer0" in finding.title
+    assert f"{times(ratio)} the weights of layer0" in finding.title
 
 
 def test_what_follows_from_a_spike_is_told_under_it():
@@ -229,7 +230,7 @@ def advice_of(code, scenario):
 
 def test_updates_that_are_too_small_are_laid_to_what_makes_them_small():
     creeps = Scenario(loss="creeps", noise=0.001, baseline=1.0, ratio=1e-7)
-    assert "raise the learning rate from 0.1 to 1" in advice_of("EG810", creeps)
+    assert "raise the learning rate, now 0.1, tenfold" in advice_of("EG810", creeps)
     clipped = advice_of("EG810", dataclasses.replace(creeps, clip=1e-5))
     assert "clipped to a norm of 1e-05" in clipped
     assert "max_norm" in clipped

@@ -56,6 +56,7 @@ class _Optimizers:
     def disarm(self) -> None:
         """Take everything off."""
         self.loop.end()
+        self._rest()
         for tap in self.begun:
             if tap.watching is not None:
                 tap.watching.scheduled(*self.loop.schedule(tap.optimizer))
@@ -99,7 +100,10 @@ class _Optimizers:
         watching = self.session.watching(self._named(tap, subject))
         waiting, self.seen = self.seen, []
         for optimizer, fact in waiting:
-            self._tell(optimizer, fact, watching)
+            if optimizer is None or optimizer is tap.optimizer:
+                watching.fact(fact)
+            else:
+                self.seen.append((optimizer, fact))
         return watching
 
     def _named(self, tap: OptimizerTap, subject: Subject) -> Subject:
@@ -122,7 +126,7 @@ class _Optimizers:
     def _seen(
         self, one: Stepper | None, kind: str, place: Where | None, values: dict[str, Any]
     ) -> None:
-        """A fact of the loop goes into the run that it is about, and into the script's first one."""
+        """A fact of the loop goes into the run that it is about."""
         optimizer = None if one is None else one.optimizer
         tap = self.taps.get(id(optimizer))
         fact = Fact(kind, place, 0 if tap is None else tap.training.step, values)
@@ -130,16 +134,24 @@ class _Optimizers:
             if tap is not None and tap.watching is not None:
                 tap.watching.suspect(fact)
             return
-        self._tell(optimizer, fact, None)
+        self._tell(optimizer, fact)
 
-    def _tell(self, optimizer: Any, fact: Fact, beginning: Watching | None) -> None:
+    def _tell(self, optimizer: Any, fact: Fact) -> None:
+        """An optimizer that has not stepped may have a run of its own yet."""
         own = [tap.watching for tap in self.begun if tap.optimizer is optimizer]
-        first = [tap.watching for tap in self.begun[:1]]
-        told = {id(w): w for w in [*own[-1:], *first, beginning] if w is not None}
-        for watching in told.values():
-            watching.fact(fact)
-        if not told:
+        own = own or [tap.watching for tap in self.begun[:1] if optimizer is None]
+        told = [watching for watching in own if watching is not None]
+        if told:
+            told[-1].fact(fact)
+        else:
             self.seen.append((optimizer, fact))
+
+    def _rest(self) -> None:
+        """What is about no run goes into the script's first one."""
+        first = [tap.watching for tap in self.begun[:1] if tap.watching is not None]
+        for watching in first:
+            for _, fact in self.seen:
+                watching.fact(fact)
 
 
 def _called(value: Any) -> str:
