@@ -155,6 +155,21 @@ def test_what_was_given_is_named_by_its_role(before, role, name, born):
     assert got == ("given", role, name)
 
 
+def test_infinities_of_the_data_are_given_though_a_call_put_the_batch_together(born):
+    loss = "F.mse_loss(out[:, 0], torch.stack([y[:, 0]])[0])"
+    before = "y = torch.tensor((y.numpy() - float('inf')).tolist())"
+    values = born(before + LOOP.format(loss=loss)).values
+    assert (values["direction"], values["role"], values["what"]) == ("given", "targets", "inf")
+    assert values["operand"] == "torch.stack([y[:, 0]])[0]"
+
+
+def test_a_weight_that_is_not_finite_is_named_by_its_layer(born):
+    made = "nn.init.constant_(model[0].weight, float('nan'))\noptimizer = "
+    source = LOOP.format(loss="out.mean()").replace("optimizer = ", made)
+    values = born(source, 1).values
+    assert (values["direction"], values["role"], values["name"]) == ("given", "weights", "0")
+
+
 def test_before_its_step_nothing_is_looked_at(born):
     fact = born(LOOP.format(loss="torch.sqrt(out - 9.0).mean() if step == 2 else out.mean()"), 2)
     assert fact.step == 2

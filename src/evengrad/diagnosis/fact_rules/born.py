@@ -123,7 +123,7 @@ def _given(fact: Fact) -> Finding:
         Severity.ERROR,
         layers=(str(fact.values["name"]),) if fact.values.get("name") else (),
         evidence=(*_line(fact), *_discarded(fact), *_at(fact)),
-        advice=(*_masked(fact, role, str(name or "x")), *_repair(role, str(name or "x"))),
+        advice=(*_masked(fact, role, str(name or "x")), *_repair(fact, role, str(name or "x"))),
         symptom=Symptom.NOT_FINITE,
         unhealthy=True,
         where=fact.where,
@@ -207,12 +207,21 @@ def _at(fact: Fact) -> tuple[str, ...]:
     return (f"seen in step {fact.step}{of}, by running the script again up to it",)
 
 
-def _repair(role: str, name: str) -> tuple[str, ...]:
+def _repair(fact: Fact, role: str, name: str) -> tuple[str, ...]:
     if role == "weights":
-        return ("initialise these weights again; a checkpoint with NaN in it cannot be trained on",)
+        return (
+            "initialise these weights again; a checkpoint with NaN in it cannot be trained on",
+            "where they are vectors divided by their norm: a row of zeros gives NaN; divide by max(norm, 1e-8)",
+        )
     if role == "constant":
         return (f"make {name} finite where it is computed: guard its division, root or logarithm",)
+    first: tuple[str, ...] = ()
+    if _what(fact) == "an infinity":
+        first = (
+            "an infinity in the data is a logarithm of 0 or a division by 0: take log1p, or drop the zeros",
+        )
     return (
+        *first,
         f"drop or repair the rows of {name} that hold NaN or inf before training (np.isfinite, dropna, "
         "nan_to_num), or mask them out of the loss",
         "where it is normalised: a constant column has a standard deviation of 0; divide by (std + 1e-8)",

@@ -26,6 +26,7 @@ from evengrad.adapters.torch.compat import tensor_table, tree_leaves, version
 from evengrad.adapters.torch.ops.kinds import in_place
 
 _CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+_FROM_OUTSIDE = ("tensor", "as_tensor", "asarray", "new_tensor")
 _UNDEFINED = ("softmax", "log_softmax", "logsumexp", "cross_entropy")
 
 
@@ -247,7 +248,7 @@ class Listener(TorchFunctionMode):
         if told and (bad or not call.operands or call.name not in ("tensor", "as_tensor")):
             made.meant = True
             return None
-        given = [o for o in bad if o.call is None and o.role in ("batch", "targets")]
+        given = [o for o in bad if o.role in ("batch", "targets") and _data(o)]
         if given and names.canonical(call.name) not in _UNDEFINED:
             return Beginning("given", call, given[0], self.next(), given[0].bad, given[0].nan)
         if not call.operands or (made.nan and not bad and call.name in names.FILLS):
@@ -304,6 +305,16 @@ class Listener(TorchFunctionMode):
         heard.role = role
         if heard.born is not None and heard.born.direction == "given" and heard.born.tensor:
             heard.born.tensor.role = heard.born.tensor.role or role
+
+
+def _data(heard: HeardTensor, depth: int = 20) -> bool:
+    """Whether it came with the data: no call made it, or one that only puts together what did."""
+    call = heard.call
+    if call is None or call.name in _FROM_OUTSIDE:
+        return True
+    if not depth or call.name in names.FILLS or not names.moves(call.name):
+        return False
+    return all(_data(operand, depth - 1) for operand in call.operands if operand.bad)
 
 
 def _weighted(module: Any) -> bool:

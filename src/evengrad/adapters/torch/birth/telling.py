@@ -26,7 +26,8 @@ def fact_of(found: Beginning, step: int, roots: Sequence[Any], batch_high: float
         roots: the outermost modules, for the names of layers and weights.
         batch_high: the largest magnitude in what they were given.
     """
-    told = _given(found) if found.direction == "given" else _made(found, roots)
+    given = found.direction == "given"
+    told = _given(found, roots) if given else _made(found, roots)
     values = {
         "direction": found.direction,
         "what": "nan" if found.nan else "inf",
@@ -38,14 +39,22 @@ def fact_of(found: Beginning, step: int, roots: Sequence[Any], batch_high: float
     return Fact(KIND, _where(found), step, values | told)
 
 
-def _given(found: Beginning) -> dict[str, Any]:
+def _given(found: Beginning, roots: Sequence[Any]) -> dict[str, Any]:
     tensor, call = found.tensor, found.call
     assert tensor is not None
+    role, name, layer = tensor.role or "batch", tensor.name, ""
+    if call is not None:
+        outermost = _chain(call)[0]
+        place = next((i for i, o in enumerate(outermost.operands) if o is tensor), None)
+        if not name and place is not None and outermost.spot is not None:
+            name = argument(outermost.spot, outermost.name, place)
+        layer = _module(outermost, roots) if role in ("weights", "constant") else ""
     return {
         "operation": "other",
         "call": "" if call is None else call.name,
-        "role": tensor.role or "batch",
-        "operand": tensor.name,
+        "role": role,
+        "operand": name,
+        "name": layer,
         "dtype": tensor.dtype,
         "shape": list(tensor.shape),
         **_range(tensor),
