@@ -52,3 +52,57 @@ def test_what_lies_in_memory_without_gaps():
         assert gapless(tensor)
     for tensor in (whole[:, 1], whole[..., ::2], whole[:1].expand(4, 3, 5, 6)):
         assert not gapless(tensor)
+
+
+DECISIONS = """
+import itertools, math, torch
+from evengrad.adapters.torch.tap import device_kernel
+from evengrad.adapters.torch.tap.device_kernel import DeviceKernel, DeviceStep
+from evengrad.adapters.torch.tap.one_launch import DecisionKernel
+from evengrad.recording import clip, guard
+
+class Optimizer: pass
+
+cases = [(c, a, s) for c, a, s in itertools.product((None, "0.8", "auto"), ("stop", "skip", None), (0, 1))]
+for number, (clipping, action, scaled) in enumerate(cases):
+    torch.manual_seed(number)
+    kernels = [DeviceKernel(clip.parse(clipping), guard.parse(action), 5, torch.device("cpu"),
+                            torch.tensor([0.0, 0.1, 0.0, 0.0, 0.02]).numpy()) for _ in range(2)]
+    kernels[1]._at_once = DecisionKernel(clip.parse(clipping), guard.parse(action), 5, kernels[1]._flag)
+    for step in range(22):
+        norms = torch.rand(5) + (3.0 if step == 15 else 0.0)
+        if step == 17: norms[2] = math.nan
+        if step == 18: norms *= 1e19
+        found = []
+        for kernel in kernels:
+            optimizer = Optimizer()
+            if scaled:
+                optimizer.grad_scale, optimizer.found_inf = torch.tensor(4.0), torch.tensor(float(step == 9))
+            losses = [torch.tensor(0.5 + step)] * (step % 3)
+            factor = 1.0 if step % 2 else torch.tensor(0.9)
+            given = DeviceStep(step, 0.1, 0.1, norms, factor, losses, 1e30 if step < 20 else 0.1, step == 4)
+            decision = kernel.decide(given, optimizer)
+            found.append([decision.grad_scale, decision.found_inf, kernel._flag])
+        for one, other in zip(*found):
+            assert (one is None) == (other is None), (clipping, action, step)
+            if one is not None:
+                torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-9, equal_nan=True)
+        if step == 19:
+            for kernel in kernels: kernel.resume()
+    one, other = (torch.as_tensor(kernel.unread()) for kernel in kernels)
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-9, equal_nan=True)
+    read = [kernel.read(kernel.unread().double().numpy()) for kernel in kernels]
+    assert [r.refused for r in read[0]] == [r.refused for r in read[1]]
+    assert not any(kernel.waiting or kernel.alarmed for kernel in kernels)
+print("all equal")
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
+def test_one_launch_decides_as_torchs_operators_do():
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-c", DECISIONS]
+    ran = subprocess.run(
+        command, check=False, env=environment, text=True, capture_output=True, timeout=280
+    )
+    assert ran.stdout.strip() == "all equal", ran.stderr

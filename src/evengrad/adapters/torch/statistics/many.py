@@ -66,7 +66,7 @@ def _module() -> Any:
         try:
             _Compiled.module = importlib.import_module("evengrad.adapters.torch.statistics.kernel")
         except Exception as error:  # no Triton, or one that does not go with this torch
-            _failed(error)
+            kernel_failed(error)
     return _Compiled.module
 
 
@@ -82,7 +82,7 @@ def _by_kernel(tensors: Sequence[Any]) -> Any:
         order = torch.tensor([i for own in kinds.values() for i in own]).argsort()
         return torch.cat(parts)[order.to(parts[0].device, non_blocking=True)]
     except Exception as error:
-        _failed(error)
+        kernel_failed(error)
         return None
 
 
@@ -97,7 +97,10 @@ def _of_one_dtype(tensors: Sequence[Any]) -> Any:
     return plan.figures([plain(tensor) for tensor in tensors])
 
 
-def _failed(error: BaseException) -> None:
+def kernel_failed(error: BaseException) -> None:
+    """It is used no more; said once."""
+    if _Compiled.module is False:
+        return
     _Compiled.module = False
     log.warning(
         "Triton's kernel cannot be used (%s: %s); tensors are read by torch's own operators, which takes "

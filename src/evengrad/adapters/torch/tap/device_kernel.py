@@ -6,6 +6,7 @@ refused under stop or rollback, so are all after it until the host has seen it: 
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from evengrad.adapters.torch.compat import takes_scale
+from evengrad.adapters.torch.statistics.many import kernel_failed, kernel_there
 from evengrad.recording import guard as guards
 from evengrad.recording.clip import AnyArray, Clip, NormClip, State, global_norm
 from evengrad.recording.guard import Action, Guard
@@ -138,6 +140,8 @@ class DeviceKernel:
         self._flag_on_host: Any = self._flag.numpy()
         self._seen = 0.0
         self._rows: list[Any] = []
+        self._ring: Any = None
+        self._at_once = _one_launch(self._clip, guard, tensors, self._flag, device)
         self._known: list[tuple[int, float, float]] = []
         self.reach = torch.as_tensor(reach, dtype=torch.float32, device=device)
 
@@ -148,6 +152,48 @@ class DeviceKernel:
 
     def decide(self, step: DeviceStep, optimizer: torch.optim.Optimizer) -> Decision:
         """What to tell the optimizer's kernel; the optimizer is only read here."""
+        if self._at_once is not None:
+            try:
+                return self._decide_at_once(step, optimizer)
+            except Exception as error:
+                if self._known:  # it has worked before
+                    raise
+                self._at_once = None
+                kernel_failed(error)
+        return self._decide_by_operators(step, optimizer)
+
+    def _decide_at_once(self, step: DeviceStep, optimizer: torch.optim.Optimizer) -> Decision:
+        scale, found = (getattr(optimizer, name, None) for name in ("grad_scale", "found_inf"))
+        losses = [v.detach() for v in step.losses]
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum() if losses else None
+        place = len(self._known)
+        if self._ring is None or place >= len(self._ring):
+            more = torch.empty((max(place, 16), self._tensors + 6), device=self._xp.device)
+            self._ring = more if self._ring is None else torch.cat([self._ring, more])
+        grad_scale, found_inf = self._at_once.decide(
+            step.norms,
+            self.reach,
+            *(self._here(v) for v in (step.factor, scale, found, loss)),
+            self._ring,
+            place,
+            step.ceiling,
+            step.drop,
+        )
+        self._known.append((step.number, step.time, step.rate))
+        return Decision(
+            grad_scale=scale if self._clip is None else grad_scale,
+            found_inf=found_inf,
+            take_off=not hasattr(optimizer, "grad_scale"),
+        )
+
+    def _here(self, value: Any) -> Any:
+        """A tensor on this device; None for a number, which is 1, or none."""
+        if not isinstance(value, torch.Tensor):
+            return None
+        device = self._xp.device
+        return value if value.device == device else value.to(device, non_blocking=True)
+
+    def _decide_by_operators(self, step: DeviceStep, optimizer: torch.optim.Optimizer) -> Decision:
         xp, zero = self._xp, self._zero
         preset = hasattr(optimizer, "grad_scale")
         scale = getattr(optimizer, "grad_scale", None)
@@ -188,6 +234,8 @@ class DeviceKernel:
 
     def unread(self) -> Any:
         """The rows that the host has not read, (rows, tensors + 6), where they are."""
+        if self._at_once is not None:
+            return self._ring[: len(self._known)]
         return torch.stack(self._rows)
 
     def read(self, host: Floats) -> list[StepRow]:
@@ -218,11 +266,25 @@ class DeviceKernel:
     @property
     def waiting(self) -> bool:
         """Whether there are rows to read."""
-        return bool(self._rows)
+        return bool(self._known)
 
     def resume(self) -> None:
         """The host has dealt with what was refused."""
         self._halted = self._zero.clone()
+        if self._at_once is not None:
+            self._at_once.memory[0].zero_()
+
+
+def _one_launch(clip: Any, guard: Guard | None, tensors: int, flag: Any, device: Any) -> Any:
+    """A DecisionKernel, where Triton is at hand and knows the clip."""
+    if not kernel_there(device):
+        return None
+    try:
+        found = importlib.import_module("evengrad.adapters.torch.tap.one_launch")
+        return found.DecisionKernel(clip, guard, tensors, flag) if found.suits(clip) else None
+    except Exception as error:
+        kernel_failed(error)
+        return None
 
 
 def fits(optimizer: Any, clip: Clip | None, device: Any) -> bool:

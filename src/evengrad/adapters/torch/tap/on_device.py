@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from evengrad.adapters.torch.tap.device_kernel import DeviceKernel, DeviceStep, StepRow, fits
+from evengrad.adapters.torch.tap.observing import alike, list_norms
 from evengrad.adapters.torch.tap.reading import as_host, norms
 from evengrad.adapters.torch.tap.training import Pending, Training
 from evengrad.adapters.torch.tap.undo import fragile
@@ -32,6 +33,7 @@ class DeviceTap:
         with torch.no_grad():
             observation = training.observe()
             reach = training.reaches(observation.weight_rms(as_host(observation.weights)))
+        self._order: tuple[list[int], Any] = ([], None)
         settings, device = training.settings, parameters[0].device
         self._kernel = DeviceKernel(settings.clip, settings.guard, len(parameters), device, reach)
 
@@ -60,7 +62,7 @@ class DeviceTap:
                 rate=training.rate,
                 norms=seen,
                 factor=training.user_factor,
-                losses=[v / training.pieces for v in training.losses],
+                losses=_shares(training.losses, training.pieces),
                 ceiling=training.watching.ceiling,
                 drop=training.rollbacks != before,
             ),
@@ -125,12 +127,19 @@ class DeviceTap:
     def _packed(self, parameters: list[Any]) -> Any:
         """Norms of all tensors where they are, 0 where there is no gradient."""
         training = self.training
-        found = norms([p.grad for p in parameters]).float()
+        gradients = [p.grad for p in parameters]
+        found = list_norms(gradients) if alike(parameters) else norms(gradients).float()
         order = [training.index[id(p)] for p in parameters]
         if order == list(range(len(training.names))):
             return found
         whole = torch.zeros(len(training.names), device=found.device)
-        return whole.index_copy(0, torch.tensor(order, device=found.device), found)
+        return whole.index_copy(0, self._places(order, found.device), found)
+
+    def _places(self, order: list[int], device: Any) -> Any:
+        """On the device, copied there where it has changed."""
+        if order != self._order[0]:
+            self._order = order, torch.tensor(order, device=device)
+        return self._order[1]
 
 
 def suits(training: Training, wanted: bool | None) -> bool:
@@ -140,6 +149,10 @@ def suits(training: Training, wanted: bool | None) -> bool:
     device = next(iter(training.names.values())).device
     chosen = device.type != "cpu" if wanted is None else wanted
     return chosen and fits(training.optimizer, training.settings.clip, device)
+
+
+def _shares(losses: list[Any], pieces: int) -> list[Any]:
+    return losses if pieces == 1 else [v / pieces for v in losses]
 
 
 def _step(row: StepRow) -> Step:
