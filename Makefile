@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions lint bench bench-probe bench-zoo bench-rate bench-fix bench-truth bench-import clean
+.PHONY: help demo test test-versions lint bench bench-probe bench-zoo bench-rate bench-fix bench-truth bench-truth-fixes bench-import clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,9 @@ bench-rate: $(VENV)/.installed-dev  ## predicted against real edges of stability
 
 bench-truth: $(VENV)/.installed-dev  ## verdicts on public reports and their cured twins, into docs/truth.md
 	@$(PY) -m bench.truth.reports --write; $(PY) -m bench.truth.reports --half held --write
+
+bench-truth-fixes: $(VENV)/.installed-dev  ## what fix makes of public reports, for an hour at a time, into docs/truth.md
+	@$(PY) -m bench.truth.fixes --write
 
 bench-fix: $(VENV)/.installed-dev  ## what fix makes of sick trainings whose cause is known, into docs/fixing-corpus.md
 	@$(PY) -m bench.fixes --examples --write --failures
