@@ -36,6 +36,7 @@ _FEWEST = 20  # losses that can show that a training does well
 _ON_ITS_WAY = 0.9  # of the same: below it a training does well whose loss is still falling
 _WORSE = 1.5  # times the loss of the first step: more than batches differ by
 _MOSTLY = 0.5  # of the weights
+_SHRUNK = 0.1  # of the weights' size at the start
 _FASTEST, _SLOWEST = 0.1, 1e-5  # rms(update) / rms(weights)
 _RUNS = 10  # times the length of the run: nobody waits for that
 
@@ -164,13 +165,13 @@ def does_well(run: Run) -> bool:
 
 
 def reason(run: Run) -> Reason:
-    """By what is left of the gradient, then by the inputs, then by the size of the updates, at the start and
-    the last ten times that they were observed.
+    """By what is left of the gradient, by the inputs, by weights that shrink to nothing, then by the size of
+    the updates, at the start and the last ten times that they were observed.
     """
     if (flat := _flat(run)) is not None:
         return flat
-    if (raw := raw_inputs(run)) is not None:
-        return raw
+    if (why := raw_inputs(run) or shrunk(run)) is not None:
+        return why
     steps, found = ratios(run)
     own = matrices(run)
     early, late = _typical(found[steps < 5][:, own]), _typical(found[-10:][:, own])
@@ -219,6 +220,28 @@ def raw_inputs(run: Run) -> Reason | None:
         targets = ", and the targets alike"
     how = "subtract the training set's mean and divide by its standard deviation"
     return Reason(Cause.INPUT_DATA, (what,), (f"normalise the inputs{targets}: {how}",))
+
+
+def shrunk(run: Run) -> Reason | None:
+    """Weight matrices that are a small part of what they were: a penalty or a decay outweighs the loss."""
+    own = matrices(run)
+    sizes = tensor_figure(run, "weight_rms")[1][:, own]
+    sizes = sizes[np.isfinite(sizes).all(1)] if own else sizes[:0]
+    if len(sizes) < 2:
+        return None
+    left = sizes[-1] / np.where(sizes[0] > 0, sizes[0], np.inf)
+    gone = [own[i] for i in np.flatnonzero((left < _SHRUNK) & (sizes[0] > 0))]
+    if not gone:
+        return None
+    names = tuple(dict.fromkeys(run.subject.tensors[i].layer for i in gone))
+    fact = f"the weights of {layers(names)} have shrunk to {float(left[left > 0].min()):.2g} of what they were"
+    how = {
+        "torch": "weight_decay in the optimizer, or an L2 term of the loss",
+        "keras": "kernel_regularizer (L2), or weight_decay in the optimizer",
+    }[run.subject.frontend]
+    penalised = run.seen.get("penalty") is not None
+    words = f"a penalty on the weights outweighs the loss: lower it a hundredfold, or leave it out: {how}"
+    return Reason(Cause.LOSS_HEAD if penalised else Cause.LEARNING_RATE, (fact,), (words,))
 
 
 def too_fast(run: Run, *facts: str) -> Reason:

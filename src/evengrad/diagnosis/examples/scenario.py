@@ -63,6 +63,7 @@ class Scenario:
         vanished: factor that it has lost from step ``vanished_at`` on.
         vanished_at: see there.
         ratio: rms(update) / rms(weights).
+        shrinks: factor by which the weights have become smaller at the end.
         skips: steps that a loss scaler skipped.
         scale: of that scaler.
         status: how it ended.
@@ -99,6 +100,7 @@ class Scenario:
     vanished: float = 1.0
     vanished_at: int = 0
     ratio: float = 1e-3
+    shrinks: float = 1.0
     skips: tuple[int, ...] = ()
     scale: float = 65536.0
     status: RunStatus = "finished"
@@ -161,10 +163,10 @@ class Scenario:
         figures[:, 0] = gradient
         figures[:, 1] = 4 * gradient
         figures[:, 2] = 0.1
-        figures[:, 3] = 1 / math.sqrt(_WIDTH)
-        figures[:, 4] = self.ratio / math.sqrt(_WIDTH)
-        names = tuple(f"relu{i}" for i in range(self.depth - 1))
         done = number / max(self.steps - 1, 1)
+        figures[:, 3] = self.shrinks**-done / math.sqrt(_WIDTH)
+        figures[:, 4] = self.ratio * figures[:, 3]
+        names = tuple(f"relu{i}" for i in range(self.depth - 1))
         layers = np.tile([1.0, done * self.saturated, 0.1], (len(names), 1))
         layers[len(names) // 2 : len(names) // 2 + 1, 2] = 0.1 + (self.dead - 0.1) * done
         return Detail(number, figures, layers, names)

@@ -31,7 +31,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.learning import does_well, raw_inputs, too_fast
+from evengrad.diagnosis.learning import does_well, raw_inputs, shrunk, too_fast
 from evengrad.diagnosis.readings import (
     events_of_kind,
     first_to_last,
@@ -76,7 +76,7 @@ def check(run: Run) -> Iterable[Finding]:
     if not events and first_to_last(gradients[:1], own) < _LOW:
         yield _from_the_start(run, own, now)
         return
-    why = raw_inputs(run) or too_fast(run)
+    why = raw_inputs(run) or shrunk(run) or too_fast(run)
     drove = ": it drove the activations where they have no slope"
     since = [f"step {events[0].step}: {events[0].message}"] if events else [_SOON]
     yield Finding(

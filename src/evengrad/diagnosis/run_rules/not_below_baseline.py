@@ -14,10 +14,11 @@ measured choice), by the noise of the run itself, and the loss is not falling an
 would reach the baseline after ten times as many steps again (a measured choice). From 40 steps on where
 inputs, updates or gradients say why, else from 200. Two trainings that take turns (a GAN's) are not judged.
 
-What to do: inputs of a root mean square above 10: normalise them. Updates of more than a tenth of the weights:
-lower the learning rate, tenfold at first; far below 1e-4: raise it,
-or the clip's bound, or what the schedule makes of it. No gradient, or a vanishing one: `evengrad
-check` says where it ends. Else look whether labels belong to their inputs, and overfit one single batch.
+What to do: inputs of a root mean square above 10: normalise them. Weights that have shrunk below a tenth of
+what they were: a penalty or weight decay outweighs the loss; lower it. Updates of more than a tenth of the
+weights: lower the learning rate, tenfold at first; far below 1e-4: raise it, or the clip's bound, or what the
+schedule makes of it. No gradient, or a vanishing one: `evengrad check` says where it ends. Else look whether
+labels belong to their inputs, and overfit one single batch.
 
 References: Karpathy 2019, A recipe for training neural networks (the input-independent baseline);
 TheDeepChecker (2204.00694).
@@ -46,12 +47,14 @@ SICK = (
     Scenario(loss="flat", noise=0.01, baseline=2.3, ratio=0.5, steps=60),
     Scenario(loss="flat", noise=0.01, baseline=2.3, inputs=150.0, steps=60),
     Scenario(loss="flat", noise=0.05, baseline=2.3),
+    Scenario(loss="flat", noise=0.01, baseline=2.3, shrinks=50.0, steps=60),
     Scenario(loss="rises", noise=0.05, baseline=2.3),
     Scenario(loss="creeps", noise=0.001, baseline=1.0, ratio=1e-7, given=1e4),
 )
 HEALTHY = (
     Scenario(baseline=2.3),
     Scenario(baseline=2.3, steps=60),
+    Scenario(baseline=2.3, shrinks=50.0),
     Scenario(loss="flat", noise=0.01, baseline=2.3, steps=60),
     Scenario(loss="flat", noise=0.05, baseline=2.5),
     Scenario(loss="flat", noise=0.05, baseline=2.3, interleaved=True),
