@@ -67,6 +67,8 @@ class Built(nn.Module):
         x = self.head(torch.flatten(x, 1))
         if self.network.head == "softmax":
             return torch.softmax(x, -1)
+        if self.network.head == "relu":
+            return torch.relu(x)
         return torch.sigmoid(x) if self.network.head == "sigmoid" else x
 
 
@@ -94,7 +96,7 @@ def build(network, seed):
         x = x.permute(0, 3, 1, 2).contiguous()
     loss = nn.CrossEntropyLoss()
     if network.loss == "probabilities":
-        loss = nn.NLLLoss() if network.head is None else probabilities
+        loss = nn.NLLLoss() if network.head in (None, "relu") else probabilities
     if network.loss == "mse":
         loss = nn.MSELoss()
     if network.loss == "mse":

@@ -30,7 +30,7 @@ class NetworkCase:
     normalisation: Literal["batch", "layer"] | None = None
     residual: bool = False
     bias: float = 0.0
-    head: Literal["softmax", "sigmoid"] | None = None
+    head: Literal["softmax", "sigmoid", "relu"] | None = None
     loss: Literal["logits", "probabilities", "mse"] = "logits"
     loss_weight: float = 1.0
     half: bool = False

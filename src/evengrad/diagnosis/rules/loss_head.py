@@ -1,8 +1,9 @@
 """EG501 loss head that does not fit: the closing activation and the loss disagree.
 
 What it finds: a softmax or sigmoid in front of a loss that expects logits (it is then applied twice); a
-linear end in front of a loss that expects probabilities; a sigmoid end with a categorical loss or a softmax
-end with a binary one; a softmax over one unit; squared error on a squashed class score.
+linear end, or one in a ReLU or its like, in front of a loss that expects probabilities; a sigmoid end with a
+categorical loss or a softmax end with a binary one; a softmax over one unit; squared error on a squashed class
+score.
 
 Why it matters: softmax twice can never be sure: with 10 classes the probability of the right one stays
 under 0.24, and the gradient shrinks. A linear end under a log gives NaN or a clipped, dead gradient.
@@ -23,14 +24,16 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
+from evengrad.theory.activations import canonical
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
-from evengrad.values.probe import Loss, Probe
+from evengrad.values.probe import Loss, Operation, Probe
 from evengrad.values.spec import Kind
 
 CODE = "EG501"
 SICK = (
     NetworkCase(head="softmax"),
     NetworkCase(loss="probabilities"),
+    NetworkCase(head="relu", loss="probabilities"),
     NetworkCase(head="sigmoid", loss="mse"),
 )
 HEALTHY = (
@@ -39,6 +42,7 @@ HEALTHY = (
     NetworkCase(loss="mse"),
 )
 
+_OPEN = {"relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh"}
 _LINEAR = {Kind.WEIGHTS, Kind.MERGE, Kind.NORMALISATION}
 
 
@@ -73,15 +77,14 @@ def _verdict(probe: Probe) -> _Misfit | None:
         return "softmax over one unit is always 1", Severity.ERROR, (), advice
     if loss.reads == "logits" and loss.head in {"softmax", "sigmoid"}:
         return _twice(probe)
-    if loss.reads == "probabilities" and _linear_end(probe):
-        what = f"{loss.name} reads probabilities, but the network ends in linear values"
+    if loss.reads == "probabilities" and (end := _open_end(probe)):
+        what = f"{loss.name} reads probabilities, but the network ends in {end} values"
         return what, Severity.ERROR, (), _read_logits(probe)
     if loss.reads == "log_probabilities" and (
-        _linear_end(probe) or loss.head in {"softmax", "sigmoid"}
+        _open_end(probe) or loss.head in {"softmax", "sigmoid"}
     ):
-        what = (
-            f"{loss.name} reads log-probabilities, but the network ends in {loss.head or 'logits'}"
-        )
+        end = loss.head or _open_end(probe).replace("linear", "logits")
+        what = f"{loss.name} reads log-probabilities, but the network ends in {end}"
         return what, Severity.ERROR, (), "use nn.CrossEntropyLoss on logits, or end in LogSoftmax"
     return _wrong_partner(loss)
 
@@ -107,11 +110,24 @@ def _twice(probe: Probe) -> _Misfit:
 
 
 def _linear_end(probe: Probe) -> bool:
-    if probe.loss.head is not None:
-        return False
-    ends = {port.tensor for port in probe.outputs}
-    last = [op for op in probe.operations if any(port.tensor in ends for port in op.outputs)]
+    last = _last(probe)
     return bool(last) and all(op.kind in _LINEAR for op in last)
+
+
+def _open_end(probe: Probe) -> str:
+    """What it ends in that is no probability: "linear", or an activation; empty where that is not known."""
+    if _linear_end(probe):
+        return "linear"
+    types = {canonical(op.type) for op in _last(probe) if op.kind is Kind.ACTIVATION}
+    open_ends = [name for name in sorted(types) if name in _OPEN]
+    return open_ends[0] if len(open_ends) == len(_last(probe)) == 1 else ""
+
+
+def _last(probe: Probe) -> list[Operation]:
+    if probe.loss.head is not None:
+        return []
+    ends = {port.tensor for port in probe.outputs}
+    return [op for op in probe.operations if any(port.tensor in ends for port in op.outputs)]
 
 
 def _read_logits(probe: Probe) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from evengrad.adapters.keras.born import words
 from evengrad.values.fact import Fact, Where
 
+_TRAINING = {"fit", "train_on_batch", "evaluate", "predict"}
 _OVERFLOWING = {"other", "exp", "pow", "matmul", "sum", "mean"}
 
 
@@ -105,6 +106,8 @@ def fact_of(source: BadSource, step: int) -> Fact:
     word = "update" if made.phase == "update" else words.operation(root.site.functions, root.kind)
     where = root.site.where
     call, operand = words.call_and_operand(where.code if where else "", word)
+    if call.rpartition(".")[2] in _TRAINING:  # it is none of the operation's own line
+        call, operand = root.site.functions[-1] if root.site.functions else "", ""
     if root.site.loss is not None:
         call, operand = f"keras.losses.{root.site.loss}", ""
     values = {
