@@ -37,6 +37,7 @@ from evengrad.diagnosis.learning import (
     end,
     judged,
     reason,
+    shrunk,
     still_falling,
 )
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
@@ -70,6 +71,7 @@ def check(run: Run) -> Iterable[Finding]:
         return
     last = end(loss)
     falling = still_falling(loss) and not comes_nowhere(loss, bound)
+    falling = falling and shrunk(run) is None  # what falls then is the penalty alone
     if last.low < _MARGIN * bound or falling:
         return
     why = reason(run)
