@@ -12,6 +12,7 @@ import numpy as np
 
 from evengrad.errors import EvengradError
 from evengrad.recording.schema import _STEP, NAME
+from evengrad.values.fact import Fact
 from evengrad.values.run import (
     LAYER_FIGURES,
     TENSOR_FIGURES,
@@ -95,7 +96,8 @@ def _read(path: Path, connection: sqlite3.Connection) -> Run:
         details=_columns(connection, "details", ("step", "tensor", *TENSOR_FIGURES)),
         samples=_columns(connection, "samples", ("step", "layer", *LAYER_FIGURES)),
         recent=_columns(connection, "recent", ("step", "tensor", "gradient_rms")),
-        events=events,
+        events=tuple(event for event in events if event.kind is not EventKind.FACT),
+        facts=tuple(Fact.from_values(e.values) for e in events if e.kind is EventKind.FACT),
         seen=about.get("seen", {}),
     )
 

@@ -27,7 +27,7 @@ def render(run: Run, findings: Sequence[Finding]) -> str:
         facts=run_words.facts(run),
         setting=run_words.setting(run),
         started=time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started)),
-        events=run_words.told(run),
+        events=run.events,
         boxes=_boxes(run.path.parent),
     )
 

@@ -50,6 +50,7 @@ def to_dict(run: Run, findings: Sequence[Finding], script: Sequence[Judged] = ()
             "layers": _layers(run),
             "activations": _activations(run),
             "events": [_event(event) for event in run.events],
+            "facts": [fact.to_values() for fact in run.facts],
         }
     )
     return shown

@@ -18,7 +18,6 @@ from evengrad.diagnosis.readings import (
     tensor_figure,
 )
 from evengrad.report.rows import PlainRow
-from evengrad.report.run_words import told
 from evengrad.values.run import BAD_EVENTS, Floats, Run
 
 BINS = 240
@@ -72,7 +71,7 @@ def events(run: Run) -> list[PlainRow]:
             "message": event.message,
             "bad": event.kind in BAD_EVENTS,
         }
-        for event in told(run)[:_EVENTS]
+        for event in run.events[:_EVENTS]
     ]
 
 

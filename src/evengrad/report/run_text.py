@@ -127,7 +127,7 @@ def _chosen(count: int) -> list[int]:
 
 def _events(run: Run) -> Iterator[RenderableType]:
     """The first events and the last one; facts of the loop are told as findings."""
-    events = run_words.told(run)
+    events = run.events
     if not events:
         return
     yield Text()

@@ -11,7 +11,7 @@ import numpy as np
 from evengrad.diagnosis.readings import ENOUGH, events_of_kind, losses
 from evengrad.report.words import counted, number
 from evengrad.values.finding import Finding, Severity
-from evengrad.values.run import Event, EventKind, Run
+from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import percent
 
 
@@ -91,11 +91,6 @@ def trainings(found: Sequence[tuple[Run, Sequence[Finding]]]) -> list[str]:
             for number, (one, end, first) in enumerate(ends, start=1)
         ),
     ]
-
-
-def told(run: Run) -> list[Event]:
-    """The events for people: what was seen of the loop is told as findings."""
-    return [event for event in run.events if event.kind is not EventKind.FACT]
 
 
 def unseen(run: Run) -> tuple[str, ...]:

@@ -106,7 +106,8 @@ class Weight:
         fan_in: how many inputs each output element sums, on average (transposed convolutions); None for biases,
             scales and embeddings.
         gradient: of the data's loss alone; None where no gradient comes (frozen, unused).
-        penalty: rms of the gradient of the regularisation, 0 where there is none.
+        penalty: rms of the gradient of the regularisation, 0 where there is none, NaN where not all of it is
+            finite.
         update: rms of the coming update, by the user's own optimizer; None where unknown.
     """
 

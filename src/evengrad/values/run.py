@@ -161,7 +161,7 @@ class Event:
 
 
 def event_of(fact: Fact) -> Event:
-    """A fact as it stands in a run; ``Run.facts`` gives it back."""
+    """A fact as it stands in a run file; ``Run.facts`` gives it back."""
     text = fact.kind.replace("_", " ") + (f" at {fact.where}" if fact.where else "")
     step = 0 if fact.step is None else fact.step
     return Event(step, EventKind.FACT, text, values=fact.to_values())
@@ -188,6 +188,7 @@ class Run(Displayed):
         samples: a row an observed step and activation: "step", "layer" and LAYER_FIGURES.
         recent: "step", "tensor", "gradient_rms" of the steps before each thing that happened.
         events: what happened, in order.
+        facts: what was seen of the script's loop, for the rules in ``diagnosis/fact_rules``.
         seen: what its first steps showed of what it is to learn, by name; see ``recording.lesson``.
     """
 
@@ -201,6 +202,7 @@ class Run(Displayed):
     samples: Mapping[str, npt.NDArray[Any]]
     recent: Mapping[str, npt.NDArray[Any]]
     events: tuple[Event, ...]
+    facts: tuple[Fact, ...] = ()
     seen: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -245,12 +247,6 @@ class Run(Displayed):
         if "layer" in found:
             found["layer"] = [self.layers[i] for i in found["layer"]]
         return found
-
-    @property
-    def facts(self) -> tuple[Fact, ...]:
-        """What was seen of the script's loop, for the rules in ``diagnosis/fact_rules``."""
-        facts = (e for e in self.events if e.kind is EventKind.FACT)
-        return tuple(Fact.from_values(event.values) for event in facts)
 
     @property
     def without_loss(self) -> npt.NDArray[np.bool_]:

@@ -144,3 +144,8 @@ def column_rms(values: npt.NDArray[Any]) -> tuple[float, ...]:
 def root_sum_squares(norms: Iterable[float]) -> float:
     """Norm of several tensors taken together, from their norms; NaN if one of them is."""
     return math.hypot(*norms)
+
+
+def rms_or_nan(figures: Summary) -> float:
+    """The rms of a tensor that is finite throughout; else NaN."""
+    return math.nan if figures.non_finite else figures.rms

@@ -25,11 +25,6 @@ AT = 6
 CASES = list(itertools.product(FAULTS, NETWORKS, ["adam fused", "sgd"]))
 
 
-def happened(run):
-    """The events but for the facts of the script's loop."""
-    return [event for event in run.events if event.kind is not EventKind.FACT]
-
-
 @pytest.mark.parametrize(("fault", "network", "optimizer"), CASES)
 def test_stopped_before_the_weights_and_named(fault, network, optimizer, tmp_path):
     seed = len(fault) + 100 * len(network)
@@ -48,7 +43,7 @@ def test_stopped_before_the_weights_and_named(fault, network, optimizer, tmp_pat
         assert same(everything(model, chosen), everything(plain, reference)), "as before the step"
     assert str(stopped.value).startswith(f"Step {AT}:")
     run = evengrad.load(watch.watching.path)
-    first = happened(run)[0]
+    first = run.events[0]
     assert (first.step, first.kind) == (AT, EventKind.NON_FINITE)
     assert first.layer == expected
     assert run.steps["applied"].tolist() == [1] * AT + [0]
@@ -76,8 +71,8 @@ def test_gradients_of_1e19_do_not_poison_the_optimizer(network, optimizer, tmp_p
     run = evengrad.load(watch.watching.path)
     size = model.get_submodule(MIDDLE[network]).weight.numel()
     assert run.steps["norm"][-1] == pytest.approx(3e19 * size**0.5, rel=1e-4)
-    assert happened(run)[0].layer == MIDDLE[network]
-    assert happened(run)[0].message.startswith("the squares of the gradients overflow: the largest")
+    assert run.events[0].layer == MIDDLE[network]
+    assert run.events[0].message.startswith("the squares of the gradients overflow: the largest")
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -133,7 +128,7 @@ def test_goes_on_after_it(fault, action, tmp_path):
     assert all(torch.isfinite(t).all() for t in everything(model, chosen))
     run = evengrad.load(watch.watching.path)
     assert run.steps["applied"].tolist() == [1] * AT + [0] + [1] * 3
-    assert happened(run)[1].kind == action
+    assert run.events[1].kind == action
     lowered = 0.5 if action == "rollback" else 1.0
     assert chosen.param_groups[0]["lr"] == pytest.approx(1e-3 * lowered)
 
@@ -197,7 +192,7 @@ def test_overflow_in_half_precision_is_named(tmp_path):
         torch.autocast("cpu", torch.float16),
     ):
         train(model, chosen, steps=2, before=lambda step, x: x * 1e4)
-    assert happened(evengrad.load(watch.watching.path))[0].layer == "2"
+    assert evengrad.load(watch.watching.path).events[0].layer == "2"
 
 
 class Masked(nn.Module):
@@ -236,6 +231,6 @@ def test_a_hole_in_the_batch_that_the_model_fills_is_not_blamed(flat, tmp_path):
         evengrad.watch(model, optimizer, folder=tmp_path) as watch,
     ):
         three_steps()
-    event = happened(evengrad.load(watch.watching.path))[0]
+    event = evengrad.load(watch.watching.path).events[0]
     assert (event.step, event.values["phase"]) == (2, "backward")
     assert "(sqrt)" in event.message

@@ -49,7 +49,7 @@ def birth(probe: Probe) -> Birth | None:
                 return Birth(given.name, "batch", Cause.BAD_BATCH, what, _REPAIR)
             filled |= holes
     forward = None if _harmless(probe) else _forward(probe, filled)
-    return _given(probe) or forward or _backward(probe)
+    return _given(probe) or forward or _backward(probe) or _penalty(probe)
 
 
 def origin_of(probe: Probe) -> Origin | None:
@@ -154,6 +154,18 @@ def _backward(probe: Probe) -> Birth | None:
         what = f"the gradient that {probe.loss.name} sends back is NaN or inf"
         advice = "let the loss read logits"
         return Birth(probe.loss.name, "backward", Cause.LOSS_HEAD, what, advice)
+    return None
+
+
+def _penalty(probe: Probe) -> Birth | None:
+    """A term of the loss that hangs on the weights alone."""
+    for weight in probe.weights:
+        if not math.isfinite(weight.penalty):
+            layers = [op.layer for op in probe.operations if weight.name in op.weights]
+            what = f"the penalty on the weights has a gradient that is NaN or inf at {weight.name}"
+            advice = "add an epsilon under its root: where a group of weights is zero, the slope is infinite"
+            layer = (*layers, weight.name)[0]
+            return Birth(layer, "backward", Cause.LOSS_HEAD, what, advice)
     return None
 
 

@@ -22,7 +22,7 @@ from evengrad.adapters.keras.trace.weights import fan_in, names_of, penalty, tra
 from evengrad.errors import CannotCheckError
 from evengrad.values.probe import Loss, Probe, Weight
 from evengrad.values.spec import ModelSpec
-from evengrad.values.summary import summarise
+from evengrad.values.summary import rms_or_nan, summarise
 
 
 def probe(
@@ -203,7 +203,7 @@ class _Probing:
                     value=summarise(array(variable.value)),
                     fan_in=fan_in(variable, layer),
                     gradient=None if gradient is None else measured.unscaled(gradient),
-                    penalty=0.0 if term is None else summarise(array(term)).rms,
+                    penalty=0.0 if term is None else rms_or_nan(summarise(array(term))),
                     update=None if i is None else updates[i],
                 )
             )

@@ -21,7 +21,7 @@ from evengrad.adapters.torch.statistics.layout import array
 from evengrad.errors import CannotCheckError
 from evengrad.values.probe import Input, Loss, Operation, Optimizer, Port, Probe, Weight
 from evengrad.values.spec import Kind, ModelSpec
-from evengrad.values.summary import Summary, column_rms, nothing, together
+from evengrad.values.summary import Summary, column_rms, nothing, rms_or_nan, together
 
 
 class Measurement:
@@ -262,7 +262,7 @@ class Measurement:
                     value=self.recorder.figures(parameter),
                     fan_in=fan_in.get(key),
                     gradient=None if gradient is None else gradient.scaled(1 / scale),
-                    penalty=0.0 if penalty is None else penalty.rms / scale,
+                    penalty=0.0 if penalty is None else rms_or_nan(penalty) / scale,
                     update=updates.get(key),
                 )
             )
