@@ -89,6 +89,7 @@ for number, (clipping, action, scaled) in enumerate(cases):
                 torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-9, equal_nan=True)
         if step == 19:
             for kernel in kernels: kernel.resume()
+    assert kernels[1]._at_once is not None, "it failed, and operators decided"
     one, other = (torch.as_tensor(kernel.unread()) for kernel in kernels)
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-9, equal_nan=True)
     read = [kernel.read(kernel.unread().double().numpy()) for kernel in kernels]
@@ -102,6 +103,68 @@ print("all equal")
 def test_one_launch_decides_as_torchs_operators_do():
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     command = [sys.executable, "-c", DECISIONS]
+    ran = subprocess.run(
+        command, check=False, env=environment, text=True, capture_output=True, timeout=280
+    )
+    assert ran.stdout.strip() == "all equal", ran.stderr
+
+
+STEPS = """
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from evengrad.adapters.torch.tap import device_kernel, one_launch
+from evengrad.adapters.torch.watch import WatchHandle
+from evengrad.recording import clip, guard
+from evengrad.recording.settings import Settings
+
+VIEWS = ("view", "detach", "split_with_sizes", "as_strided", "slice", "permute", "alias", "unbind", "select")
+class Launches(TorchDispatchMode):
+    names, inside = [], False
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if not self.inside and name.lstrip("_") not in VIEWS: self.names.append(name)
+        return func(*args, **(kwargs or {}))
+
+counted = Launches()
+original = one_launch.DecisionKernel.decide
+def decide(*args):
+    counted.names.append("decide")
+    counted.inside = True
+    try: return original(*args)
+    finally: counted.inside = False
+one_launch.DecisionKernel.decide = decide
+device_kernel.kernel_there = lambda device: True
+
+for clipping in (None, "1.0", "auto"):
+    found = []
+    for watched in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(*[nn.Linear(3, 3) for _ in range(6)])
+        optimizer = torch.optim.AdamW(model.parameters(), 0.01, fused=True)
+        settings = Settings(8, clip.parse(clipping), guard.parse("stop"), None)
+        watch = WatchHandle(model, optimizer, settings, on_device=True) if watched else None
+        for step in range(14):
+            model(torch.randn(2, 3)).square().mean().backward()
+            counted.names = []
+            with counted: optimizer.step()
+            if step == 13: found.append(counted.names)
+            optimizer.zero_grad()
+        if watch: watch.remove(); assert not watch.watching.off
+        found.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    more = list(found[2])
+    for name in found[0]: more.remove(name)
+    # On CUDA norms lie side by side, so that nothing is stacked; the last one is the optimizer's own.
+    assert more == ["_foreach_norm", "stack", "decide", "_foreach_sub_"], more
+    if clipping is None: assert torch.equal(found[1], found[3])
+print("all equal")
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
+def test_an_ordinary_step_is_three_launches():
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-c", STEPS]
     ran = subprocess.run(
         command, check=False, env=environment, text=True, capture_output=True, timeout=280
     )

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import evengrad
+from evengrad.adapters.torch.tap.observing import packed
 from evengrad.adapters.torch.tap.on_device import DeviceTap
 from evengrad.adapters.torch.watch import WatchHandle
 from evengrad.recording import clip, guard
@@ -228,6 +229,14 @@ def launches(layers, watched, optimizer="adam fused", clipping=None):
     if watch is not None:
         watch.remove()
     return found
+
+
+def test_numbers_that_lie_side_by_side_are_not_copied():
+    whole = torch.rand(7)
+    assert packed(whole.unbind()).data_ptr() == whole.data_ptr()
+    assert torch.equal(packed(whole.unbind()), whole)
+    assert torch.equal(packed(whole.unbind()[::-1]), whole.flip(0))
+    assert torch.equal(packed([torch.tensor(1.0), torch.tensor(2.0)]), torch.tensor([1.0, 2.0]))
 
 
 @pytest.mark.parametrize("clipping", [None, "1.0", "auto"])
