@@ -10,12 +10,14 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import evengrad
+from evengrad.adapters.torch.statistics.ledger import as_on_a_device
 from evengrad.adapters.torch.tap.observing import packed
 from evengrad.adapters.torch.tap.on_device import DeviceTap
 from evengrad.adapters.torch.watch import WatchHandle
 from evengrad.recording import clip, guard
 from evengrad.recording.settings import Settings
 from evengrad.values.run import EventKind
+from tests.adapters.torch.test_torch_statistics import host_reads
 from tests.adapters.torch.torch_trainings import (
     FAULTS,
     MIDDLE,
@@ -245,3 +247,28 @@ def test_as_many_launches_for_1000_tensors_as_for_10(clipping):
     assert len(few["ordinary"]) == len(many["ordinary"])
     assert len(few["observed"]) == len(many["observed"])
     assert len(few["observed"]) - len(few["ordinary"]) <= 15
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("clipping", [None, "1.0", "auto"])
+def test_an_optimizer_that_must_know_at_once_waits_once_a_step(optimizer, clipping):
+    """One that is not fused changes its state before it could be told on the device."""
+    model = build("dense", 0)
+    chosen = OPTIMIZERS[optimizer](model.parameters())
+    per_step = []
+    with as_on_a_device():
+        settings = Settings(10, clip.parse(clipping), guard.parse("stop"), None)
+        watch = WatchHandle(model, chosen, settings)
+        for number in range(24):
+            x, y = batch(torch.Generator().manual_seed(number))
+            nn.functional.cross_entropy(model(x), y).backward()
+            with host_reads() as counted, Reads() as inside:
+                watch._tap._before(chosen, (chosen,), {})
+                watch._tap._after(chosen, (chosen,), {})
+            per_step.append(counted["reads"])
+            chosen.zero_grad()
+        watch.remove()
+        assert not watch.watching.off
+    assert inside.count == 0
+    ordinary = [reads for step, reads in enumerate(per_step) if step > 10 and step % 10]
+    assert set(ordinary) == {2}, "one .cpu().numpy()"

@@ -37,6 +37,13 @@ def as_on_a_device() -> Iterator[None]:
         _Forced.depth -= 1
 
 
+def away(tensor: Any) -> bool:
+    """Whether the host would wait for a tensor's values; one in shards and one without values are its own."""
+    if hasattr(tensor, "full_tensor") or tensor.is_meta:
+        return False
+    return bool(_Forced.depth) or tensor.device.type != "cpu"
+
+
 class Ledger:
     """Takes figures of tensors now and tells them at ``read``, by one copy to the host a device and dtype.
 
@@ -52,9 +59,7 @@ class Ledger:
 
     def away(self, tensor: Any) -> bool:
         """Whether a tensor's figures are worked out where it is."""
-        if hasattr(tensor, "full_tensor") or tensor.is_meta:
-            return False
-        return bool(_Forced.depth) or tensor.device.type != "cpu"
+        return away(tensor)
 
     def summary(self, tensor: Any, tell: Callable[[Summary], None]) -> None:
         """Of a tensor, which may be gone when ``tell`` is called."""

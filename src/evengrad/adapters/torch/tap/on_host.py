@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
+from evengrad.adapters.torch.statistics.ledger import away
 from evengrad.adapters.torch.tap.clipping import Clipper, UpdateClipper, multiply, total_norm
 from evengrad.adapters.torch.tap.reading import NormPlan, as_host, exact, non_finite
 from evengrad.adapters.torch.tap.training import Pending, Training
@@ -38,6 +40,7 @@ class HostTap:
         self._reaching = False
         self._fragile = fragile(training.optimizer)
         self._update: UpdateCheck | None = None
+        self._losses: list[float] = []  # of this step, where they came with the norms
 
     def before_own_clip(self, factor: Any) -> None:
         """The script is about to multiply the gradients by that factor, a tensor."""
@@ -117,8 +120,19 @@ class HostTap:
             if [id(p) for p in parameters] != training.plan.ids:
                 training.plan = NormPlan(parameters, training.index)
             packed = training.plan.norms([p.grad for p in parameters])
-            found[training.plan.places] = as_host(packed)
+            found[training.plan.places] = (
+                self._with_losses(packed) if away(packed) else as_host(packed)
+            )
         return found
+
+    def _with_losses(self, packed: Any) -> Floats:
+        """The same on the host, and the losses with it, for each read waits for an accelerator."""
+        losses = [v.reshape(()).to(packed.device, packed.dtype) for v in self.training.losses]
+        if not losses:
+            return as_host(packed)
+        values = as_host(torch.cat([packed, torch.stack(losses)]))
+        self._losses = values[len(packed) :].tolist()
+        return values[: len(packed)]
 
     def _exactly(self, pending: Pending) -> float:
         """Where squares overflowed or vanished in float32: once more in float64."""
@@ -148,7 +162,9 @@ class HostTap:
             clipped = total_norm(norms * factors) * training.user_factor
         elif training.user_factor != 1.0 or factors != 1.0:
             clipped = total * float(factors) * training.user_factor
-        losses = [float(loss) for loss in training.losses]
+        losses, self._losses = self._losses, []
+        if len(losses) != len(training.losses):
+            losses = [float(loss) for loss in training.losses]
         return Step(
             step=training.step,
             time=training.watching.now,

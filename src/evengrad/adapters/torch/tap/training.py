@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from evengrad.adapters.torch.statistics.layout import array, local
+from evengrad.adapters.torch.statistics.ledger import away
 from evengrad.adapters.torch.tap import snapshot
 from evengrad.adapters.torch.tap.activations import ActivationListener
 from evengrad.adapters.torch.tap.capture import Capture, ForwardCall, arrays_of
@@ -145,7 +146,7 @@ class Training:
     def observe(self) -> Observation:
         """What must be read before the step: gradients, and the weights that it will change."""
         names = list(self.names.values())
-        listed = (self.on_device or names[0].device.type != "cpu") and alike(names)
+        listed = (self.on_device or away(names[0])) and alike(names)
         kind = DeviceObservation if listed else Observation
         return kind(names, range(len(names)), len(names))
 
