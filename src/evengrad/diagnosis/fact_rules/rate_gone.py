@@ -69,6 +69,7 @@ SICK = (
     _loop("StepLR(optimizer, 5)", "batch"),
     _loop("ExponentialLR(optimizer, 0.8)", "batch"),
     _loop("StepLR(optimizer, 5)", "epoch", rate=0.0),
+    _loop("LambdaLR(optimizer, lambda epoch: epoch // 30)"),
     Program("keras", _KERAS.format(steps=5)),
 )
 HEALTHY = (
@@ -88,6 +89,11 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         evidence = [f"{fact.where} changes it with every step"] if fact.where else []
         if values["zero"]:
             title = f"the learning rate is 0 in all of {values['steps']:,} steps: nothing moves"
+            if values.get("given"):
+                kind = values.get("kind", "a schedule")
+                evidence.append(
+                    f"{kind} multiplies the {values['given']:g} that the optimizer was given by 0"
+                )
         else:
             lost = 1 - values["since"] / values["steps"]
             title = (
@@ -113,7 +119,12 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
 
 def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
     name = fact.values.get("scheduler", "scheduler")
-    if fact.values["zero"]:
+    if fact.values["zero"] and fact.values.get("given"):
+        yield (
+            f"let {fact.values.get('kind', name)} begin above 0 and rise within these {fact.values['steps']:,} "
+            "steps: a factor of (step + 1) / warmup; an integer division (//) gives 0 until it is reached"
+        )
+    elif fact.values["zero"]:
         yield "set a learning rate above 0, such as 1e-3 for Adam"
     elif frontend == "keras":
         yield "count decay_steps in batches (epochs times len(x) / batch_size), so that the rate lasts"
