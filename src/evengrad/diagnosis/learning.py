@@ -234,7 +234,8 @@ def shrunk(run: Run) -> Reason | None:
     if not gone:
         return None
     names = tuple(dict.fromkeys(run.subject.tensors[i].layer for i in gone))
-    fact = f"the weights of {layers(names)} have shrunk to {float(left[sizes[0] > 0].min()):.2g} of what they were"
+    least = float(left[sizes[0] > 0].min())
+    fact = f"the weights of {layers(names)} have shrunk to {least:.2g} of what they were"
     how = {
         "torch": "weight_decay in the optimizer, or an L2 term of the loss",
         "keras": "kernel_regularizer (L2), or weight_decay in the optimizer",

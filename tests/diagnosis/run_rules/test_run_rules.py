@@ -237,3 +237,8 @@ def test_updates_that_are_too_small_are_laid_to_what_makes_them_small():
     scheduled = advice_of("EG810", dataclasses.replace(creeps, given=1e4))
     assert "LambdaLR keeps the rate at 0.1 or less" in scheduled
     assert "a factor" in scheduled
+
+
+def test_weights_that_a_decay_has_brought_to_exactly_nothing_are_named():
+    gone = Scenario(loss="flat", noise=0.01, baseline=2.3, steps=60, shrinks=math.inf)
+    assert "weight_decay" in advice_of("EG810", gone)
