@@ -5,6 +5,7 @@ import textwrap
 
 import pytest
 
+from evengrad.verbs.check import check_probe
 from evengrad.verbs.check_script import probe_trainings
 
 pytestmark = pytest.mark.keras
@@ -129,3 +130,27 @@ def test_a_script_with_one_fit_is_stopped_before_it_trains(trainings, capsys):
     found = trainings(UNFREEZE.partition("body.trainable = True")[0] + "print('trained')\n")
     assert len(found.probes) == 1
     assert "trained" not in capsys.readouterr().out
+
+
+NORM = """
+import keras, numpy as np
+keras.utils.set_random_seed(0)
+noise = np.random.default_rng(0)
+x = noise.normal(size=(32, 4)).astype("float32")
+y = noise.normal(size=(32, 1)).astype("float32")
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, use_bias=False)])
+model.compile(keras.optimizers.SGD(1e-3), keras.losses.MeanSquaredError(reduction={reduction!r}))
+kernel = model.get_weights()[0]
+exact = float(np.linalg.norm(2 / 32 * x.T @ (x @ kernel - y)))
+model.fit(x, y, batch_size=32, epochs=1, shuffle=False, verbose=0)
+"""
+
+
+@pytest.mark.parametrize(("reduction", "factor"), [("sum_over_batch_size", 1), ("sum", 32)])
+def test_the_norm_is_the_product_of_its_factors(trainings, reduction, factor):
+    text, names = NORM.format(reduction=reduction), {}
+    exec(text.partition("model.fit")[0], names)
+    found = check_probe(trainings(text).probes[0]).norm
+    assert math.isclose(found.mean, names["exact"], rel_tol=1e-4)
+    assert found.summed == factor
+    assert math.isclose(found.norm, names["exact"] * factor, rel_tol=1e-4)

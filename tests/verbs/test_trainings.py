@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from evengrad.cli import app
 from evengrad.errors import ScriptError
+from evengrad.verbs.check import check_probe
 from evengrad.verbs.check_script import probe_trainings
 
 GAN = """
@@ -197,3 +198,36 @@ def test_what_an_earlier_training_had_is_told_in_a_line(script):
     assert said.count("Healthy: nothing found") == 1
     assert "nothing found, as in training 1" in said
     assert said.endswith("3 trainings: nothing found in any.")
+
+
+NORM = """
+    import torch
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 1, bias=False)
+    x, y = torch.randn(32, 4), torch.randn(32, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled={scaled})
+    for piece in range({pieces}):
+        loss = torch.nn.functional.mse_loss(model(x), y, reduction="{reduction}")
+        scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
+    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9))
+    optimizer.step()
+    """
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("pieces", [1, 4])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_norm_that_a_script_sees_is_the_product_of_its_factors(
+    script, scaled, pieces, reduction
+):
+    text = textwrap.dedent(NORM.format(scaled=scaled, pieces=pieces, reduction=reduction))
+    names = {}
+    exec(text, names)
+    check = check_probe(probe_trainings(script(text)).probes[0])
+    found = check.norm
+    assert math.isclose(found.norm * found.pieces, names["norm"], rel_tol=1e-4)
+    assert found.summed == (32 if reduction == "sum" else 1)
+    assert found.pieces == pieces
+    assert found.scale == (1024.0 if scaled else 1.0)

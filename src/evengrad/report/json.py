@@ -49,6 +49,7 @@ def to_dict(check: Check) -> dict[str, Any]:
             "findings": [finding(one) for one in check.findings],
             "budget": asdict(measured.budget),
             "causes": measured.shares.by_cause,
+            "gradient_norm": None if check.norm is None else asdict(check.norm),
             "forecast": _forecast(check),
             "probe": _probe(check.probe),
         }

@@ -71,8 +71,8 @@ class _CheckScreen:
         if shown and math.isfinite(measured.budget.total):
             line = ", ".join(f"{word} {wording.factor(share)}" for word, share in shown)
             yield Text(f"By cause: {line}")
-        rate = words.learning_rate(self.check.probe)
-        for line in (*([] if rate is None else [rate]), *self.more):
+        lines = [words.gradient_norm(self.check), words.learning_rate(self.check.probe)]
+        for line in (*(one for one in lines if one is not None), *self.more):
             yield Text(line)
         yield from findings(self.check.findings, glyphs)
         for note in self.check.probe.notes:

@@ -11,13 +11,14 @@ from evengrad.theory.stability import largest_stable
 from evengrad.theory.stability import verdict as verdict_of_rate
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import Probe
-from evengrad.values.wording import factor, fold
+from evengrad.values.wording import factor, fold, percent, size
 from evengrad.verbs.check import Check
 
 EVEN = math.log(2.0)
 """Growth below a factor of two in either direction reads as "even"; wording only, no rule."""
 
 _NEGLIGIBLE = 0.01
+_MOST = 0.5
 _FAR = 1000.0
 """A rate that many times away from the one in use is told by this word: its figure is of no use."""
 _MISSING = re.compile(r"could not|not known|unknown")
@@ -150,6 +151,31 @@ def learning_rate(probe: Probe) -> str | None:
     if stable * _FAR < rate.learning_rate:
         return f"{found}; it is more than a thousand times the largest stable one ({how})."
     return f"{found}; the largest stable one is about {stable:.2g} ({how})."
+
+
+def gradient_norm(check: Check) -> str | None:
+    """One sentence on the gradient's norm, and what makes it what it is; None where it was not measured."""
+    found = check.norm
+    if found is None or not math.isfinite(found.norm):
+        return None
+    parts = [f"Gradient norm {size(found.norm)}"]
+    if found.summed > 1:
+        by = size(found.summed)
+        parts.append(
+            f"{size(found.mean)} of the mean loss, {by} times by its sum over {by} elements"
+        )
+    if found.pieces > 1:
+        parts.append(
+            f"up to {found.pieces} times that in a step, which adds up {found.pieces} losses"
+        )
+    if found.scale != 1:
+        parts.append(f"{size(found.scale)} times that until the loss scale is taken out")
+    if found.beyond:
+        more = "above" if found.beyond > 0 else "below"
+        parts.append(f"the growth to the input is {fold(found.beyond)} {more} what is expected")
+    if len(check.probe.weights) > 1 and found.share > _MOST:
+        parts.append(f"{percent(found.share)} of its square is that of {found.tensor}")
+    return "; ".join(parts) + "."
 
 
 def causes(by_cause: dict[Cause, float]) -> list[tuple[str, float]]:

@@ -188,6 +188,7 @@ class Loss:
         classes: that tensor's last axis.
         targets: the labels.
         ignored: a label that counts as none (torch's ignore_index).
+        summed: the loss over the mean of its elements, where it is their sum; else 1.
     """
 
     name: str
@@ -201,6 +202,7 @@ class Loss:
     classes: int | None = None
     targets: Targets | None = None
     ignored: int | None = None
+    summed: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +297,7 @@ class Probe:
         loss_scale: of the training's own loss scaling; all gradients here are divided by it.
         facts: what was seen of the script's loop, for the rules in ``diagnosis/fact_rules``.
         training: which of the script's it is; None where no script was run.
+        accumulated: losses of one line that go into one step, undivided.
     """
 
     frontend: Frontend
@@ -314,6 +317,7 @@ class Probe:
     loss_scale: float = 1.0
     facts: tuple[Fact, ...] = ()
     training: Turn | None = None
+    accumulated: int = 1
 
     def __repr__(self) -> str:
         parts = [count(len(self.operations), "operation"), count(len(self.weights), "weight")]

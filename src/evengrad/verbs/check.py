@@ -9,6 +9,7 @@ from typing import Any
 from evengrad.adapters import adapter_of
 from evengrad.diagnosis.diagnose import diagnose_probe
 from evengrad.diagnosis.evidence import evidence
+from evengrad.diagnosis.gradient_norm import GradientNorm, gradient_norm
 from evengrad.errors import CannotCheckError
 from evengrad.theory.prediction import Prediction, predict
 from evengrad.values import wording
@@ -117,6 +118,13 @@ class Check(Displayed):
     def unpredicted(self) -> str | None:
         """Why there is no prediction."""
         return None if self.forecast else self._predicted[1]
+
+    @cached_property
+    def norm(self) -> GradientNorm | None:
+        """What makes the gradient's norm what it is; None where nothing was measured."""
+        if self.forecast is not None:
+            return None
+        return gradient_norm(self.probe, evidence(self.probe).budget.total, self.prediction)
 
     @cached_property
     def _predicted(self) -> tuple[Prediction | None, str | None]:

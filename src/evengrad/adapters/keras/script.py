@@ -6,7 +6,6 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -15,7 +14,7 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, Session
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
-from evengrad.adapters.keras.facts.batch import facts_of
+from evengrad.adapters.keras.facts.batch import facts_of, with_facts
 from evengrad.adapters.keras.intercept import Handler, called_back, intercept
 from evengrad.adapters.keras.probe import probe
 from evengrad.adapters.keras.tap import native
@@ -85,7 +84,7 @@ def _measuring(
                 if (nothing := idle(model)) is not None:
                     return idle_probe(model, nothing, batch)
                 found = probe(model, batch=batch, rate=True, precise=session.precise)
-                return replace(found, facts=(*found.facts, *facts_of(model, batch)))
+                return with_facts(found, facts_of(model, batch))
         except EvengradError as error:
             session.fail(error)
         except Exception as error:

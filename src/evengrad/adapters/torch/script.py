@@ -292,7 +292,8 @@ class _FirstStep:
                         warnings.simplefilter("ignore")  # the script's own pass has said it
                         probe = self._with_rate(probe, optimizer)
                 self._accumulated(probe, optimizer)
-                probe = replace(probe, facts=(*probe.facts, *self.facts))
+                pieces = 1 if self.loop is None else self.loop.pieces
+                probe = replace(probe, facts=(*probe.facts, *self.facts), accumulated=pieces)
                 probe = self.turns.named(probe, optimizer)
         except Exception as error:
             self.session.trouble(error)

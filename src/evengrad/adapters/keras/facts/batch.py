@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,10 +12,12 @@ from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.calls import LossHeard, hearing_losses
 from evengrad.adapters.keras.facts.heads import judge_head
 from evengrad.adapters.keras.facts.outputs import dominated
+from evengrad.adapters.keras.facts.summed import KIND as SUMMED
 from evengrad.adapters.keras.facts.summed import HeardSums
 from evengrad.adapters.keras.facts.targets import judge_targets
 from evengrad.adapters.keras.facts.texts import judge_lengths
 from evengrad.values.fact import Fact
+from evengrad.values.probe import Probe
 
 _JUDGES = {
     "targets_outside": judge_targets,
@@ -63,6 +66,13 @@ def facts_of(model: Any, batch: Any) -> tuple[Fact, ...]:
     except Exception:  # what the loss cannot take was heard before it was called
         return heard.facts
     return (*heard.facts, *(fact for fact in more if fact is not None))
+
+
+def with_facts(probe: Probe, facts: tuple[Fact, ...]) -> Probe:
+    """A probe of that batch, with what was heard of its losses."""
+    summed = [float(fact.values["factor"]) for fact in facts if fact.kind == SUMMED]
+    loss = replace(probe.loss, summed=summed[0]) if summed else probe.loss
+    return replace(probe, facts=(*probe.facts, *facts), loss=loss)
 
 
 def _tensor(value: Any) -> Any:

@@ -51,6 +51,15 @@ class LossListener:
         self._facts.clear()
         return tuple(found)
 
+    def summed(self, loss: Any) -> float:
+        """By how much a loss is larger than the mean of the elements that it sums up; 1 where it is no sum."""
+        try:
+            with unseen(), torch.no_grad():
+                return self._sums.factor(loss)
+        except Exception as error:
+            self.trouble = self.trouble or error
+            return 1.0
+
     def add(self, fact: Fact) -> None:
         """Seen by somebody else."""
         self._facts.append(fact)

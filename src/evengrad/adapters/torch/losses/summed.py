@@ -96,6 +96,11 @@ class Sums:
         }
         return Fact(KIND, found.place, None, values)
 
+    def factor(self, loss: Any) -> float:
+        """Of a loss: what it is over the mean of its elements; 1 where nothing of that is known."""
+        found = _first_true(self._known.get(loss) or [])
+        return 1.0 if found is None else found.factor
+
     def _changed(
         self, function: str, found: _Sum, known: Any, tensors: list[Any], args: Any
     ) -> _Sum | None:

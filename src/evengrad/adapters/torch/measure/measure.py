@@ -52,6 +52,7 @@ class Measurement:
         self.gradients: dict[int, Any] = {}
         self.penalties: dict[int, Any] = {}
         self.penalty_value = 0.0
+        self.summed = recorder.losses.summed(loss)
         self.value = 0.0
         self._of_gradients: dict[int, Summary] = {}
         self._of_penalties: dict[int, Summary] = {}
@@ -285,4 +286,5 @@ class Measurement:
             classes=head.classes,
             targets=head.targets,
             ignored=head.ignored,
+            summed=self.summed,
         )
