@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions lint bench bench-probe bench-zoo bench-rate bench-fix bench-truth bench-truth-fixes bench-import clean
+.PHONY: help demo test test-versions lint bench bench-gpu bench-probe bench-zoo bench-rate bench-fix bench-truth bench-truth-fixes bench-import clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ bench: $(VENV)/.installed-dev  ## cost of watching against clips and other tools
 	@$(PY) -m pip install -qq -c constraints.txt -r bench/peers.txt || \
 		echo "Not all of bench/peers.txt could be installed; those rows are left out." >&2
 	@$(PY) -m bench.watching --write
+
+bench-gpu: $(VENV)/.installed-dev  ## the same and check on a GPU, where there is one, into docs/watching-cost.md
+	@$(PY) -m bench.gpu --write
 
 bench-probe: $(VENV)/.installed-dev  ## cost of one probe as a ratio to one training step
 	@$(PY) bench/probe_cost.py

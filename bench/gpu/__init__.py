@@ -1,0 +1,1 @@
+"""What watching and checking cost on one GPU."""
