@@ -36,6 +36,7 @@ _FEWEST = 20  # losses that can show that a training does well
 _ON_ITS_WAY = 0.9  # of the same: below it a training does well whose loss is still falling
 _WORSE = 1.5  # times the loss of the first step: more than batches differ by
 _MOSTLY = 0.5  # of the weights
+_THROWN = 100.0  # times the loss of the first step
 _SHRUNK = 0.1  # of the weights' size at the start
 _FASTEST, _SLOWEST = 0.1, 1e-5  # rms(update) / rms(weights)
 _RUNS = 10  # times the length of the run: nobody waits for that
@@ -150,6 +151,18 @@ def collapsed(run: Run) -> tuple[int, float] | None:
     return (place, best) if jumped and flat else None
 
 
+def thrown(run: Run) -> tuple[int, float] | None:
+    """Where the first steps threw the loss up a hundredfold, and how high, of a training that has not come well
+    below the untrained network's loss since.
+    """
+    loss = judged(run)
+    if loss is None or not loss[0] > 0 or does_well(run) or still_falling(loss):
+        return None
+    at = int(loss[: max(len(loss) // 4, 20)].argmax())
+    high = float(loss[at])
+    return (at, high) if high > _THROWN * float(loss[0]) else None
+
+
 def does_well(run: Run) -> bool:
     """Whether the loss surely ends well below the baseline, or where that is not known below where it began;
     where it is still falling, a tenth below will do.
@@ -159,6 +172,8 @@ def does_well(run: Run) -> bool:
         return False
     bound, last = baseline(run), end(loss)
     first = float(np.median(loss[: max(len(loss) // 10, 5)]))
+    if first > _THROWN * loss[0]:
+        first = float(loss[0])
     if bound is None or loose(run):
         bound = first if bound is None else min(first, bound)
     return last.high < (_ON_ITS_WAY if still_falling(loss) else _WELL) * bound

@@ -94,4 +94,4 @@ def test_a_loss_that_nothing_is_known_of_is_asked_for_the_mean_of_the_targets(
     rng.randn(320, 5)
     y = 5 + 2 * rng.randn(320)
     assert seen["baseline_loose"]
-    assert seen["baseline"] == pytest.approx(constant(np.abs(y - y.mean())).mean(), rel=0.02)
+    assert seen["baseline"] == pytest.approx(constant(np.abs(y - y.mean())).mean(), rel=0.15)

@@ -82,7 +82,9 @@ class Scenario:
     seed: int = 0
     optimizer: str = "SGD"
     rate: float = 0.1
-    loss: Literal["falls", "flat", "rises", "nan", "collapses", "unbounded", "creeps"] = "falls"
+    loss: Literal["falls", "flat", "rises", "nan", "collapses", "unbounded", "creeps", "thrown"] = (
+        "falls"
+    )
     first_loss: float = 2.3
     noise: float = 0.1
     norm: float = 1.0
@@ -233,6 +235,7 @@ class Scenario:
             "nan": math.nan if done > 0.5 else 1.0,
             "collapses": 0.3 if done < 0.3 else 1.0,
             "unbounded": 1.0 - math.expm1(12 * done),
+            "thrown": 1.0 + (1e4 if 0 < done < 0.2 else 0.0),
             "creeps": 1.0 - 0.005 * done,
         }[self.loss]
         spiked = bool(self.spikes) and number > self.spikes[0]

@@ -31,15 +31,18 @@ from evengrad.diagnosis.learning import (
     judged,
     loose,
     raw_inputs,
+    thrown,
     too_fast,
 )
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
-from evengrad.values.run import Run
+from evengrad.values.run import Floats, Run
 
 CODE = "EG811"
 SICK = (
     Scenario(loss="collapses", noise=0.02, baseline=2.3),
     Scenario(loss="collapses", noise=0.02, baseline=2.3, steps=60),
+    Scenario(loss="thrown", noise=0.05),
+    Scenario(loss="thrown", noise=0.05, steps=80),
 )
 HEALTHY = (
     Scenario(baseline=2.3),
@@ -53,6 +56,8 @@ _FIRST = 3
 def check(run: Run) -> Iterable[Finding]:
     """Fire where it had been surely better."""
     loss, found = judged(run), collapsed(run)
+    if loss is not None and found is None and (top := thrown(run)) is not None:
+        yield _thrown(run, loss, *top)
     if loss is None or found is None:
         return
     at, best = found
@@ -82,4 +87,19 @@ def check(run: Run) -> Iterable[Finding]:
             f"{peak:.3g} and came to rest at {last.mean:.4g}",
         ),
         advice=tuple(advice),
+    )
+
+
+def _thrown(run: Run, loss: Floats, at: int, peak: float) -> Finding:
+    last, why = end(loss), raw_inputs(run) or too_fast(run)
+    step = int(run.steps["step"][at])
+    return Finding(
+        CODE,
+        f"the first steps threw the training: the loss went from {loss[0]:.3g} to {peak:.3g} at step {step}",
+        why.cause,
+        Severity.ERROR,
+        symptom=Symptom.DIVERGING,
+        unhealthy=True,
+        evidence=(*why.facts, f"it has come to rest at {last.mean:.4g}, and falls no more"),
+        advice=why.advice,
     )
