@@ -126,6 +126,8 @@ def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
         )
     elif fact.values["zero"]:
         yield "set a learning rate above 0, such as 1e-3 for Adam"
+    elif frontend == "torch" and "scheduler" not in fact.values:
+        yield "lower the rate once an epoch, behind the loop over the batches, not with every batch"
     elif frontend == "keras":
         yield "count decay_steps in batches (epochs times len(x) / batch_size), so that the rate lasts"
     else:

@@ -3,7 +3,7 @@
 What it finds: a softmax or sigmoid in front of a loss that expects logits (it is then applied twice); a
 linear end, or one in a ReLU or its like, in front of a loss that expects probabilities; a sigmoid end with a
 categorical loss or a softmax end with a binary one; a softmax over one unit; squared error on a squashed class
-score.
+score, where the optimizer does not divide by the gradient's size.
 
 Why it matters: softmax twice can never be sure: with 10 classes the probability of the right one stays
 under 0.24, and the gradient shrinks. A linear end under a log gives NaN or a clipped, dead gradient.
@@ -26,7 +26,7 @@ from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.theory.activations import canonical
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
-from evengrad.values.probe import Loss, Operation, Probe
+from evengrad.values.probe import Operation, Probe
 from evengrad.values.spec import Kind
 
 CODE = "EG501"
@@ -40,9 +40,11 @@ HEALTHY = (
     NetworkCase(),
     NetworkCase(head="softmax", loss="probabilities"),
     NetworkCase(loss="mse"),
+    NetworkCase(head="sigmoid", loss="mse", optimizer="adam", learning_rate=1e-3),
 )
 
 _OPEN = {"relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh"}
+_ADAPTIVE = {"adam", "rmsprop", "adagrad"}
 _LINEAR = {Kind.WEIGHTS, Kind.MERGE, Kind.NORMALISATION}
 
 
@@ -86,7 +88,7 @@ def _verdict(probe: Probe) -> _Misfit | None:
         end = loss.head or _open_end(probe).replace("linear", "logits")
         what = f"{loss.name} reads log-probabilities, but the network ends in {end}"
         return what, Severity.ERROR, (), "use nn.CrossEntropyLoss on logits, or end in LogSoftmax"
-    return _wrong_partner(loss)
+    return _wrong_partner(probe)
 
 
 def _twice(probe: Probe) -> _Misfit:
@@ -136,7 +138,8 @@ def _read_logits(probe: Probe) -> str:
     return "use nn.BCEWithLogitsLoss (or nn.CrossEntropyLoss), which reads logits"
 
 
-def _wrong_partner(loss: Loss) -> _Misfit | None:
+def _wrong_partner(probe: Probe) -> _Misfit | None:
+    loss = probe.loss
     if loss.head == "sigmoid" and loss.family in {"categorical", "sparse_categorical"}:
         what = f"sigmoid output with {loss.name}: the classes' scores do not sum to 1"
         return what, Severity.WARNING, (), "end in a softmax, or in logits that the loss reads"
@@ -144,7 +147,8 @@ def _wrong_partner(loss: Loss) -> _Misfit | None:
         what = f"softmax output with {loss.name}"
         return what, Severity.WARNING, (), "use a categorical cross-entropy with a softmax"
     whole = loss.targets is not None and loss.targets.integral
-    if loss.head in {"softmax", "sigmoid"} and loss.family == "regression" and whole:
+    adapts = probe.rate is not None and probe.rate.method.family in _ADAPTIVE
+    if loss.head in {"softmax", "sigmoid"} and loss.family == "regression" and whole and not adapts:
         what = (
             f"{loss.head} output with {loss.name} on class labels: its slope shrinks the gradient"
         )
