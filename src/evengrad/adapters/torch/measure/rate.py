@@ -66,7 +66,7 @@ def _rate(
     def at(step: float) -> float:
         with torch.no_grad():
             for (p, move), value in zip(moves, kept, strict=True):
-                p.copy_(value + move * (step / now))
+                torch.add(value, move, alpha=step / now, out=p.detach())
             return float(loss().item())
 
     try:

@@ -72,9 +72,9 @@ def alike(parameters: Sequence[Any]) -> bool:
     )
 
 
-def list_norms(tensors: Sequence[Any]) -> Any:
-    """L2 norm of each of some that are ``alike``, (tensors,), float32; in one launch or two."""
-    return packed(foreach_norm(tensors, 2, torch.float32))
+def list_norms(tensors: Sequence[Any], dtype: Any = torch.float32) -> Any:
+    """L2 norm of each of some that are ``alike``, (tensors,); one launch or two. dtype: None for their own."""
+    return packed(foreach_norm(tensors, 2, dtype))
 
 
 def packed(numbers: Sequence[Any]) -> Any:

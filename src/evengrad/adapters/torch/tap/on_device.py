@@ -33,7 +33,10 @@ class DeviceTap:
         with torch.no_grad():
             observation = training.observe()
             reach = training.reaches(observation.weight_rms(as_host(observation.weights)))
-        self._order: tuple[list[int], Any] = ([], None)
+        self._ids: list[int] = []
+        self._listed = False
+        self._dtype: Any = None
+        self._places: Any = None
         settings, device = training.settings, parameters[0].device
         self._kernel = DeviceKernel(settings.clip, settings.guard, len(parameters), device, reach)
 
@@ -127,19 +130,27 @@ class DeviceTap:
     def _packed(self, parameters: list[Any]) -> Any:
         """Norms of all tensors where they are, 0 where there is no gradient."""
         training = self.training
+        if not parameters:
+            return torch.zeros(len(training.names), device=self._kernel.reach.device)
+        ids = list(map(id, parameters))
+        if ids != self._ids or training.observed:
+            self._arrange(parameters, ids)
         gradients = [p.grad for p in parameters]
-        found = list_norms(gradients) if alike(parameters) else norms(gradients).float()
-        order = [training.index[id(p)] for p in parameters]
-        if order == list(range(len(training.names))):
+        found = list_norms(gradients, self._dtype) if self._listed else norms(gradients).float()
+        if self._places is None:
             return found
         whole = torch.zeros(len(training.names), device=found.device)
-        return whole.index_copy(0, self._places(order, found.device), found)
+        return whole.index_copy(0, self._places, found)
 
-    def _places(self, order: list[int], device: Any) -> Any:
-        """On the device, copied there where it has changed."""
-        if order != self._order[0]:
-            self._order = order, torch.tensor(order, device=device)
-        return self._order[1]
+    def _arrange(self, parameters: list[Any], ids: list[int]) -> None:
+        """How these gradients are read, and their places among all tensors where some have none."""
+        training = self.training
+        self._ids, self._listed = ids, alike(parameters)
+        self._dtype = None if parameters[0].dtype is torch.float32 else torch.float32
+        order = [training.index[i] for i in ids]
+        whole = order == list(range(len(training.names)))
+        device = parameters[0].device
+        self._places = None if whole else torch.tensor(order, device=device)
 
 
 def suits(training: Training, wanted: bool | None) -> bool:

@@ -203,7 +203,7 @@ class OptimizerTap:
     def _look(self, folding: bool) -> None:
         training = self.training
         parameters = training.with_gradient()
-        if [id(p) for p in parameters] != training.plan.ids or training.observed:
+        if list(map(id, parameters)) != training.plan.ids or training.observed:
             if any(id(p) not in training.index for p in parameters):  # add_param_group: another run
                 training.watching.end("finished")
                 self.start()
