@@ -32,3 +32,8 @@ def test_what_is_usual_keeps_its_digits():
     assert wording.times(5_512) == "5,500 times"
     assert wording.of_it(0.02) == "0.02 of"
     assert wording.size(127.5) == "127.5"
+
+
+def test_an_error_is_told_in_one_bearable_line():
+    assert wording.brief("shapes differ\n[[0. 0.]]") == "shapes differ"
+    assert len(wording.brief("word " * 200)) < 170

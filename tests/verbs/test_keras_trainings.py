@@ -101,6 +101,18 @@ def test_the_second_fit_is_measured_with_the_first_really_made(trainings):
     assert found.ahead is None
 
 
+def test_weights_that_are_unfrozen_without_a_compile_are_seen(trainings):
+    text = UNFREEZE.replace(
+        'model.compile(keras.optimizers.SGD(1000.0), "sparse_categorical_crossentropy")', ""
+    )
+    found = trainings(text)
+    assert len(found.probes) == 2
+    findings = check_probe(found.probes[1]).findings
+    assert findings[0].code == "EG912"
+    assert "compile" in " ".join(findings[0].advice)
+    assert not check_probe(found.probes[0]).findings
+
+
 def test_every_model_of_a_loop_is_a_training_and_its_epochs_are_not(trainings):
     found = trainings(FOLDS, patience=60.0)
     assert [probe.training.number for probe in found.probes] == [1, 2]

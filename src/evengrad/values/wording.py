@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 _BILLION = math.log(1e9)
 """Beyond it the size says nothing that the word does not."""
+_BRIEF = 160
 
 
 def factor(log_ratio: float) -> str:
@@ -56,6 +57,12 @@ def size(value: float) -> str:
     if abs(value) >= 1e9:
         return "over a billion"
     return f"{value:.4g}" if abs(value) >= 1e-9 else "below a billionth"
+
+
+def brief(error: object) -> str:
+    """What an error says, in one line of a bearable length: some frameworks print whole tensors."""
+    first = str(error).strip().partition("\n")[0]
+    return first if len(first) <= _BRIEF else first[:_BRIEF].rsplit(" ", 1)[0] + " ..."
 
 
 def percent(share: float) -> str:

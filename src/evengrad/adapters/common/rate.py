@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from evengrad.theory.stability import first_step
 from evengrad.values.probe import Probe, Rate
+from evengrad.values.wording import brief
 
 
 def with_rate(
@@ -23,7 +24,9 @@ def with_rate(
     try:
         made = rate()
     except Exception as error:
-        return _noted(found, f"the largest stable learning rate could not be worked out: {error}")
+        return _noted(
+            found, f"the largest stable learning rate could not be worked out: {brief(error)}"
+        )
     if made is None:
         return found
     if sharpness is not None:

@@ -23,6 +23,7 @@ from evengrad.errors import CannotCheckError
 from evengrad.values.probe import Loss, Probe, Weight
 from evengrad.values.spec import ModelSpec
 from evengrad.values.summary import rms_or_nan, summarise
+from evengrad.values.wording import brief
 
 
 def probe(
@@ -232,7 +233,7 @@ class _Probing:
         try:
             return coming_update(self.optimizer, self.trainable, total)
         except Exception as error:
-            self.notes.append(f"the coming update could not be worked out: {error}")
+            self.notes.append(f"the coming update could not be worked out: {brief(error)}")
             return nothing
 
     def _ends(self, replay: Replay, found: Gradients) -> tuple[list[int], str | None, bool]:

@@ -15,6 +15,7 @@ from evengrad.adapters.common.sessions import Armed, Session
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.batch import facts_of, with_facts
+from evengrad.adapters.keras.facts.unheld import unheld
 from evengrad.adapters.keras.intercept import Handler, called_back, intercept
 from evengrad.adapters.keras.probe import probe
 from evengrad.adapters.keras.tap import native
@@ -84,7 +85,9 @@ def _measuring(
                 if (nothing := idle(model)) is not None:
                     return idle_probe(model, nothing, batch)
                 found = probe(model, batch=batch, rate=True, precise=session.precise)
-                return with_facts(found, facts_of(model, batch))
+                loose = unheld(model)
+                facts = facts_of(model, batch)
+                return with_facts(found, facts if loose is None else (loose, *facts))
         except EvengradError as error:
             session.fail(error)
         except Exception as error:

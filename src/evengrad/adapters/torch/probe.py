@@ -16,6 +16,7 @@ from evengrad.adapters.torch.record.state import untouched
 from evengrad.errors import CannotCheckError
 from evengrad.recording import failure
 from evengrad.values.probe import Probe
+from evengrad.values.wording import brief
 
 
 def probe(
@@ -131,4 +132,4 @@ def _updates(optimizer: Any, measurement: Measurement) -> tuple[dict[int, float]
     try:
         return coming_update(optimizer, totals), ()
     except Exception as error:
-        return {}, (f"the coming update could not be worked out: {error}",)
+        return {}, (f"the coming update could not be worked out: {brief(error)}",)

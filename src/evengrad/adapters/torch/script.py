@@ -32,6 +32,7 @@ from evengrad.adapters.torch.tap.undo import update_fact
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.values.fact import Fact, Where
 from evengrad.values.probe import Loss, Optimizer, Probe
+from evengrad.values.wording import brief
 
 _PATIENT = 8
 """Steps for which another training is waited for with the recorder on."""
@@ -249,7 +250,7 @@ class _FirstStep:
         try:
             updates = coming_update(optimizer)
         except Exception as error:
-            notes = (f"the coming update could not be worked out: {error}",)
+            notes = (f"the coming update could not be worked out: {brief(error)}",)
         self._spoiled(optimizer, updates)
         self._deliver(updates, describe(optimizer), notes, optimizer)
 
@@ -356,7 +357,7 @@ class _FirstStep:
         try:
             model, loss = rerun(self.recorder, self.measurement.nodes, self.measurement.loss)
         except Exception as error:
-            note = f"the largest stable learning rate is not known: {error}"
+            note = f"the largest stable learning rate is not known: {brief(error)}"
             return replace(probe, notes=(*probe.notes, note))
         with untouched(model):
             return with_rate(probe, optimizer, None, loss, self.session.precise)

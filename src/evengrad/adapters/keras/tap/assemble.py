@@ -23,6 +23,7 @@ from evengrad.adapters.keras.trace.losses import Reading, reading_of, targets
 from evengrad.adapters.keras.trace.weights import fan_in, names_of
 from evengrad.values.probe import Input, Loss, Probe, Weight
 from evengrad.values.summary import column_rms, summarise
+from evengrad.values.wording import brief
 
 log = logging.getLogger("evengrad")
 _UNSEEN = (
@@ -129,7 +130,7 @@ class Assembly:
         try:
             updates = coming_update(self.event.optimizer, variables, totals)
         except Exception as error:
-            notes.append(f"the coming update could not be worked out: {error}")
+            notes.append(f"the coming update could not be worked out: {brief(error)}")
         made = []
         for variable, gradient, update in zip(
             variables, self._gradients(given), updates, strict=True
