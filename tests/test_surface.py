@@ -166,7 +166,7 @@ def test_results_fit_a_screen_and_need_no_notebook():
     assert "<li>EG203 error: Sigmoid shrinks" in shown["check"]._repr_html_()
     assert repr(shown["check"]).startswith("Check of Sequential: ")
     assert "... and" in repr(shown["check of much"])
-    assert "Forecast of Sequential: gradient x" in repr(shown["forecast"])
+    assert "Forecast of Sequential: gradient below x1e-9 from output" in repr(shown["forecast"])
     assert repr(shown["fixing"]).startswith("Fixing of train.py: cannot run: no <large> step")
 
 

@@ -35,7 +35,8 @@ def is_forecast(check: Check) -> bool:
 
 def reach(band: Band) -> str:
     """A band as factors: "x0.02 to x0.05"."""
-    return f"{wording.factor(band.low)} to {wording.factor(band.high)}"
+    low, high = wording.factor(band.low), wording.factor(band.high)
+    return low if low == high else f"{low} to {high}"
 
 
 def outside(check: Check) -> tuple[Outside, ...]:

@@ -45,7 +45,8 @@ class Forecast(Displayed):
         low, middle, high = map(
             wording.factor, (self.total.low, self.total.median, self.total.high)
         )
-        title = f"Forecast of {self.expected.model}: gradient {middle} ({low} to {high}) from output to input"
+        band = "" if low == high else f" ({low} to {high})"
+        title = f"Forecast of {self.expected.model}: gradient {middle}{band} from output to input"
         return Headline(title, finding_lines(self.findings))
 
     @property
