@@ -246,7 +246,7 @@ def broken(*_args, **_kwargs):
 
 @pytest.mark.parametrize("world", [learns, stays])
 def test_a_probe_that_fails_by_our_fault_calls_nothing_sick(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(sight_module, "probe_script", broken)
+    monkeypatch.setattr(sight_module, "probe_trainings", broken)
     found, made = run(script(tmp_path), world, tmp_path, monkeypatch)
     assert found.status == "internal_error"
     assert "a name is missing" in found.message
@@ -255,7 +255,7 @@ def test_a_probe_that_fails_by_our_fault_calls_nothing_sick(world, tmp_path, mon
 
 
 def test_the_command_says_its_own_failure_in_one_line(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(sight_module, "probe_script", broken)
+    monkeypatch.setattr(sight_module, "probe_trainings", broken)
     monkeypatch.setattr(trials, "execute", lambda trial, *_: stays(trial))
     monkeypatch.chdir(tmp_path)
     script(tmp_path)

@@ -22,7 +22,7 @@ from evengrad.values.finding import Cause, Finding, Severity, Symptom, with_echo
 from evengrad.values.probe import Probe
 from evengrad.values.run import Run
 from evengrad.verbs.births import Script, add_birth
-from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
+from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_trainings
 from evengrad.verbs.inquire import Beginnings
 from evengrad.verbs.run_script import Outcome as Finished
 
@@ -49,18 +49,25 @@ class Sight:
         attempt: a trial of it.
         probe: before its first step; None where it could not be taken.
         run: of the trial.
+        later: at the first steps of the script's other trainings, as far as they were come to.
     """
 
     attempt: Attempt
     probe: Probe | None
     run: Run | None
+    later: tuple[Probe, ...] = ()
+
+    @property
+    def _probes(self) -> tuple[Probe, ...]:
+        return self.later if self.probe is None else (self.probe, *self.later)
 
     @cached_property
     def mistakes(self) -> tuple[Fact, ...]:
         """The facts behind findings, in their order, mistakes first; each kind once at a line."""
         codes = [f.code for f in with_echoes(self.findings)]
         kinds = {rule.fact: rule.code for rule in all_fact_rules() if rule.code in codes}
-        seen = [*(self.probe.facts if self.probe else ()), *(self.run.facts if self.run else ())]
+        seen = [fact for probe in self._probes for fact in probe.facts]
+        seen += self.run.facts if self.run else ()
         if any(fact.kind == "losses_crossed" for fact in seen):
             kinds.pop(
                 "weights_unreached", None
@@ -80,7 +87,7 @@ class Sight:
     @cached_property
     def errors(self) -> tuple[Finding, ...]:
         """What a check calls an error."""
-        found = () if self.probe is None else diagnose_probe(self.probe)
+        found = [finding for probe in self._probes for finding in diagnose_probe(probe)]
         return tuple(f for f in found if f.severity is Severity.ERROR)
 
     @cached_property
@@ -96,6 +103,9 @@ class Sight:
         still = verdict.healthy and not verdict.learning
         found = [] if self.probe is None else list(diagnose_probe(self.probe, still=still))
         known = {f.code for f in found if f.mistake}
+        for probe in self.later:
+            found += [f for f in diagnose_probe(probe) if f.mistake and f.code not in known]
+            known |= {f.code for f in found if f.mistake}
         if self.run is not None:
             found += [f for f in diagnose_run(self.run) if f.code not in known]
         ordered = upstream(fold(found))
@@ -135,8 +145,8 @@ def look(plan: FixPlan, attempt: Attempt, folder: Path, *, probed: bool = True) 
     """
     source = None if attempt.candidate is None else attempt.candidate.source
     run = _run(plan, attempt, source)
-    probe = _probe(plan, folder, source) if probed else None
-    return Sight(attempt, probe, run)
+    probes = _probes(plan, folder, source) if probed else ()
+    return Sight(attempt, probes[0] if probes else None, run, probes[1:])
 
 
 def _run(plan: FixPlan, attempt: Attempt, source: str | None) -> Run | None:
@@ -158,21 +168,22 @@ def _run(plan: FixPlan, attempt: Attempt, source: str | None) -> Run | None:
     return run if add_birth(Finished((path,), 1), script) is None else load(path)
 
 
-def _probe(plan: FixPlan, folder: Path, source: str | None) -> Probe | None:
-    """Before the first step, in this process; what the script prints goes into a file."""
+def _probes(plan: FixPlan, folder: Path, source: str | None) -> tuple[Probe, ...]:
+    """Before each training, in this process; what the script prints goes into a file."""
     try:
         with _printing_into(folder / "check.txt"):
-            return probe_script(
+            found = probe_trainings(
                 plan.target,
                 plan.arguments,
                 module=plan.module,
                 function=plan.function,
                 source=source,
             )
+            return found.probes
     except InternalError:
         raise
     except (EvengradError, ScriptFailedError, ScriptExitedError):
-        return None  # what the trials show must do
+        return ()  # what the trials show must do
 
 
 @contextmanager

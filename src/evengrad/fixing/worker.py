@@ -31,7 +31,7 @@ from evengrad.values.fact import Fact
 from evengrad.values.finding import Finding, Severity, with_echoes
 from evengrad.values.probe import Probe
 from evengrad.values.run import Detail, Event, EventKind, Run, RunStatus, Step, Subject
-from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_script
+from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_trainings
 from evengrad.verbs.children import end_with_parent
 from evengrad.verbs.run_script import Outcome, TrialOverError, run_script
 
@@ -75,10 +75,10 @@ def perform(trial: Trial, folder: Path) -> Result:
 
 
 def _checked(trial: Trial) -> Result:
-    """The errors that a check of the script finds before its first step."""
+    """The errors that a check of the script finds before each of its trainings."""
     try:
         with _seeded(trial.seed):
-            probe = probe_script(
+            measured = probe_trainings(
                 trial.target,
                 trial.arguments,
                 module=trial.module,
@@ -87,7 +87,8 @@ def _checked(trial: Trial) -> Result:
             )
     except (ScriptFailedError, ScriptExitedError) as error:
         return Result("failed", message=str(error))
-    found = [f for f in diagnose_probe(probe) if f.severity is Severity.ERROR]
+    every = [finding for probe in measured.probes for finding in diagnose_probe(probe)]
+    found = [f for f in every if f.severity is Severity.ERROR]
     return Result("finished", unhealthy=tuple(f"{f.code} {f.title}" for f in found))
 
 
