@@ -95,3 +95,29 @@ def test_what_lies_before_the_first_weights_trains_nothing(factor):
         optimizer=torch.optim.Adam(model.parameters()),
     )
     assert not {f.code for f in found.findings} & {"EG101", "EG102"}
+
+
+class HalfNorm(nn.Module):
+    """The root mean square in the type of what it is given."""
+
+    def __init__(self, wide):
+        super().__init__()
+        self.wide = wide
+
+    def forward(self, x):
+        y = 64 * (x.float() if self.wide else x)
+        return (y / (y.pow(2).sum(-1, keepdim=True) / y.shape[-1] + 1e-4).sqrt()).to(x.dtype)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_square_that_overflows_in_half_precision_is_no_matter_of_architecture(wide):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 128), HalfNorm(wide), nn.Linear(128, 3)).half()
+    batch = torch.randn(16, 8).half(), torch.randint(0, 3, (16,))
+
+    def loss(out, y):
+        return nn.functional.cross_entropy(out.float(), y)
+
+    found = evengrad.check(model, loss=loss, batch=batch).findings
+    causes = {f.cause for root in found for f in (root, *root.echoes) if "float16" in f.title}
+    assert causes == (set() if wide else {Cause.PRECISION}), found

@@ -21,6 +21,7 @@ References: Hochreiter 1991; Glorot and Bengio 2010; Xiao 2018 (1806.05393).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from evengrad.diagnosis.advice import NORMALISE
@@ -53,6 +54,9 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     levels = [(b, evidence.without_beginnings(b, level)) for b, level in evidence.levels]
     worst, level = min(levels, key=lambda pair: pair[1], default=(None, 0.0))
     if worst is None or not level < -DRIFT:
+        return
+    if (found := _overflown(evidence, level)) is not None:
+        yield found
         return
     cause, advice = _cause(evidence)
     layer = evidence.lowest_layer(worst)
@@ -95,6 +99,27 @@ def _largest(evidence: Evidence, cause: Cause) -> str:
         return f"{cause} has the largest share: {fold(share)}"
     worst = evidence.largest_term(-1.0)
     return f"{worst.layer} ({worst.type}) has the largest share: {fold(worst.log_gain or 0.0)}"
+
+
+def _overflown(evidence: Evidence, level: float) -> Finding | None:
+    """In half precision what is divided by an infinity: 0, and so is all that goes back through it."""
+    dead = [op for op in evidence.probe.operations if op.dtype == "float16" and op.forward.rms == 0]
+    if not math.isinf(level) or not dead:
+        return None
+    first = dead[0]
+    return Finding(
+        CODE,
+        f"no gradient passes {first.layer}: its output is exactly 0, in float16",
+        Cause.PRECISION,
+        Severity.ERROR,
+        symptom=Symptom.VANISHING,
+        unhealthy=True,
+        layers=(first.layer,),
+        evidence=("float16 ends at 65,504: a larger square or sum overflows, and 1 / inf is 0",),
+        advice=(
+            f"compute {first.layer} in float32 (x.float() before squares and sums) or in bfloat16",
+        ),
+    )
 
 
 def _nothing(evidence: Evidence) -> Finding:
