@@ -242,3 +242,10 @@ def test_updates_that_are_too_small_are_laid_to_what_makes_them_small():
 def test_weights_that_a_decay_has_brought_to_exactly_nothing_are_named():
     gone = Scenario(loss="flat", noise=0.01, baseline=2.3, steps=60, shrinks=math.inf)
     assert "weight_decay" in advice_of("EG810", gone)
+
+
+def test_a_spike_of_a_policy_gradient_is_its_nature():
+    run = Scenario(spikes=(300,), after_spike=1.5, loss="flat").run()
+    assert [f.code for f in diagnose_run(run)] == ["EG803"]
+    run.steps["loss"][::2] *= -1
+    assert "EG803" not in {f.code for f in diagnose_run(run)}

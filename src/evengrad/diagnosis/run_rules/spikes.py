@@ -10,7 +10,8 @@ How it decides: a norm 8 robust standard deviations of its logarithm, and threef
 last 128 steps is a spike (measured choice). A single one below tenfold after the clip is left alone, as noise
 of the data; three or more, one of tenfold, or one that the guard refused, count. Where the loss ends surely
 below what it was in the 20 steps before the tallest, the training has got over it: no finding, unless the guard
-refused a step. More than one in 200 steps is the learning rate's doing, a rare one a batch's.
+refused a step; nor one or two where the loss takes either sign in a tenth of the steps or more, as a policy's
+does, whose gradients are as uneven as its returns. More than one in 200 steps is the learning rate's doing, a rare one a batch's.
 
 What to do: inspect the batches of these steps; for Adam a smaller b2 (0.95) forgets in tens of steps instead of
 thousands; clip the norm (auto), warm the rate up, or skip such steps with --guard skip.
@@ -42,6 +43,8 @@ HEALTHY = (
     Scenario(seed=5),
     Scenario(spikes=(100, 200), optimizer="Adam"),
 )
+_SOME = 3
+_EITHER = 0.1  # of the steps, for either sign of the loss
 _BETA2 = 0.999  # Adam's default, in both frameworks
 
 
@@ -53,7 +56,8 @@ def check(run: Run) -> Iterable[Finding]:
     factors = [factor(run, spike) for spike in spikes]
     worst = max(range(len(spikes)), key=lambda i: factors[i])
     held = any("box" in spike.values for spike in spikes)
-    if not held and ((max(factors) < 10 and len(spikes) < 3) or _over(run, spikes[worst].step)):
+    harmless = _over(run, spikes[worst].step) or (len(spikes) < _SOME and _weighted(run))
+    if not held and ((max(factors) < 10 and len(spikes) < _SOME) or harmless):
         return
     often = len(spikes) >= 3 and len(spikes) * 200 > len(run.steps["step"])
     steps = ", ".join(str(spike.step) for spike in spikes[:5]) + (", ..." if spikes[5:] else "")
@@ -69,6 +73,14 @@ def check(run: Run) -> Iterable[Finding]:
         advice=tuple(_advice(run, often)),
         explained_by=_explained(run, spikes[0]),
     )
+
+
+def _weighted(run: Run) -> bool:
+    """Whether the loss takes either sign all along: likelihoods times what they were worth, whose gradients are
+    as uneven as that is.
+    """
+    below = float((losses(run)[1] < 0).mean())
+    return _EITHER < below < 1 - _EITHER
 
 
 def _over(run: Run, step: int) -> bool:
