@@ -10,8 +10,9 @@ How it decides: a norm 8 robust standard deviations of its logarithm, and threef
 last 128 steps is a spike (measured choice). A single one below tenfold after the clip is left alone, as noise
 of the data; three or more, one of tenfold, or one that the guard refused, count. Where the loss ends surely
 below what it was in the 20 steps before the tallest, the training has got over it: no finding, unless the guard
-refused a step; nor one or two where the loss takes either sign in a tenth of the steps or more, as a policy's
-does, whose gradients are as uneven as its returns. More than one in 200 steps is the learning rate's doing, a rare one a batch's.
+refused a step; nor for one or two where the loss takes either sign in a tenth of the steps or more, as a
+policy's does, whose gradients are as uneven as its returns. More than one in 200 steps is the learning rate's
+doing, a rare one a batch's.
 
 What to do: inspect the batches of these steps; for Adam a smaller b2 (0.95) forgets in tens of steps instead of
 thousands; clip the norm (auto), warm the rate up, or skip such steps with --guard skip.
