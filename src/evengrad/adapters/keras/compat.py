@@ -61,6 +61,15 @@ def _needed(name: str, found: Any) -> Any:
 # --- layers ---------------------------------------------------------------------------------------
 
 
+def number_anew() -> None:
+    """Layers that a script does not name are numbered from the start again, as in a process of its own.
+    Without: they go on from where the last script of this process was.
+    """
+    reset = _imported("keras.src.utils.naming", "reset_uids")
+    if reset is not None:
+        reset()
+
+
 def layers_of(layer: Any, include_self: bool = True) -> list[Any]:
     """A layer and all in it, each once, owners first. Without: by its attributes."""
     flatten = _private(layer, "_flatten_layers")

@@ -28,6 +28,7 @@ from evengrad.values.probe import Probe
 
 def arm(session: Session) -> Armed:
     """Wrap ``keras.Model.fit`` and ``train_on_batch``; each model's first batch is probed there."""
+    compat.number_anew()
     patches = Patches()
     first = FirstSteps(session, patches)
     turns = FitTurns(session, patches)
