@@ -18,8 +18,9 @@ from evengrad.values.fact import Where
 class _Loose:
     """A parameter with a gradient that nobody holds, kept alive: a later optimizer may take it."""
 
-    def __init__(self, parameter: Any) -> None:
+    def __init__(self, parameter: Any, by: Stepper) -> None:
         self.parameter = parameter
+        self.by = by  # whose loss reached it
         self._values = _sample(parameter)
         self._gradient = _sample(parameter.grad)
         self._seen = 0
@@ -78,7 +79,7 @@ class Holding(Watcher):
                     continue
                 self._reached[id(parameter)] = weakref.ref(parameter)
                 if not self._is_held(parameter):
-                    loose = self._loose.setdefault(id(parameter), _Loose(parameter))
+                    loose = self._loose.setdefault(id(parameter), _Loose(parameter, one))
                     loose.see(parameter)
         if found := self._left():
             self._judge(found, [other for other in known if other.steps])
@@ -116,7 +117,6 @@ class Holding(Watcher):
     def _judge(self, loose: list[Any], steps: Sequence[Stepper]) -> None:
         places = _places(self._modules())
         fresh = [p for p in loose if not self._meant(p, places)]
-        one = steps[0]
         idle = [p for o in steps for p in o.parameters if id(p) not in self._reached]
         orphans = [p for p in idle if p.requires_grad and not _called_for(p, places)]
         used = [p for o in steps for p in o.parameters if id(p) in self._reached]
@@ -128,6 +128,7 @@ class Holding(Watcher):
         how = self._how(fresh, places, orphans, none, steps)
         if how is None:
             return
+        one = self._loose[id(fresh[0])].by if not orphans and not none else steps[0]
         layers = list(dict.fromkeys(places[id(p)][1] for p in fresh if id(p) in places))
         replaced, line = self._line(fresh, places)
         total = sum(p.numel() for p in {id(q): q for q in [*loose, *used]}.values())
