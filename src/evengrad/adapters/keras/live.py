@@ -36,6 +36,7 @@ class _KerasLive:
     def __init__(self, session: LiveSession, loops: Loops) -> None:
         self.session, self._loops = session, loops
         loops.of_fit = self._own_step
+        loops.elsewhere = self._run_of
         self._watched: list[Watched] = []
         self._now: list[DeferredWatch] = []
         self._turns: list[Any] = []  # models that were trained by batches, the last one last
@@ -68,6 +69,10 @@ class _KerasLive:
             return new, new.put_on()
 
         self._now.append(DeferredWatch(model, start, session.trouble, self._ended))
+
+    def _run_of(self, optimizer: Any) -> Watching | None:
+        known = [w for w in self._watched if w.optimizer is optimizer]
+        return known[-1].watching if known else None
 
     def fit(self, model: Any, given: dict[str, Any], go_on: Callable[[], Any]) -> Any:
         """Around ``Model.fit``; one that has a ``Watch`` of its own is left to that."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,18 +13,24 @@ import keras
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, Session
+from evengrad.adapters.common.source import where
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.batch import facts_of, with_facts
 from evengrad.adapters.keras.facts.unheld import unheld
 from evengrad.adapters.keras.intercept import Handler, called_back, intercept
+from evengrad.adapters.keras.measure.spoiled import coming_fact
 from evengrad.adapters.keras.probe import probe
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.first_step import FirstSteps
 from evengrad.adapters.keras.tap.idle import idle, idle_probe
+from evengrad.adapters.keras.tap.retrace import retrace
 from evengrad.adapters.keras.tap.turns import FitTurns
 from evengrad.errors import CannotCheckError, EvengradError
+from evengrad.values.fact import Fact
 from evengrad.values.probe import Probe
+
+log = logging.getLogger("evengrad")
 
 
 def arm(session: Session) -> Armed:
@@ -87,8 +94,13 @@ def _measuring(
                     return idle_probe(model, nothing, batch)
                 found = probe(model, batch=batch, rate=True, precise=session.precise)
                 loose = unheld(model)
-                facts = facts_of(model, batch)
-                return with_facts(found, facts if loose is None else (loose, *facts))
+                more = [] if loose is None else [loose]
+                more += [*facts_of(model, batch), *_cuts(model, batch, found, first)]
+                spoiled = coming_fact(
+                    model.optimizer, model.trainable_variables, found.weights, where()
+                )
+                more += [] if spoiled is None else [spoiled]
+                return with_facts(found, tuple(more))
         except EvengradError as error:
             session.fail(error)
         except Exception as error:
@@ -126,6 +138,18 @@ class _Passing(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """A step is over."""
         self._session.passing()
+
+
+def _cuts(model: Any, batch: Any, found: Probe, first: FirstSteps) -> tuple[Fact, ...]:
+    """Where the way to weights without a gradient ends."""
+    if all(w.gradient is not None for w in found.weights):
+        return ()
+    try:
+        retrace(model, batch, first.listening)
+    except Exception as error:  # what cannot be traced is not known
+        log.info("the step was not traced: %s", error)
+        return ()
+    return first.told()
 
 
 def _steps_itself(model: Any) -> bool:

@@ -12,6 +12,10 @@ loss is looked at: a division or a product counts as divided. A check tells of i
 largest stable one for the sum, and below it for the mean; a run where its loss ends at nine tenths of where it
 began or above (a measured choice), is not finite, or was stopped by the guard. Only under SGD.
 
+Keras: on PyTorch the same; in a loop on TensorFlow that runs eagerly where what the optimizer is given is the
+sum of what the tapes gave, of losses that are what their function gave. By a run alone. Not in compiled steps
+and not on JAX, where nobody sees from outside what is summed up.
+
 What to do: `(loss / steps).backward()`, or divide the learning rate.
 
 References: Goyal et al. 2017 (1706.02677), 2.3; PyTorch documentation, automatic mixed precision examples:
@@ -53,11 +57,70 @@ def _loop(optimizer: str, backward: str, clip: str = "pass", verb: str = "run") 
     return Program("torch", source, "check" if verb == "check" else "run")
 
 
+_TAPE = """
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+x = rng.normal(size=(512, 8)).astype("float32")
+y = x[:, :1] - 2 * x[:, 1:2]
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+optimizer = keras.optimizers.{optimizer}
+loss_fn = keras.losses.MeanSquaredError()
+for step in range(15):
+    total = [tf.zeros_like(v) for v in model.trainable_variables]
+    for part in range(8):
+        pick = rng.integers(0, 512, 16)
+        with tf.GradientTape() as tape:
+            loss = {loss}
+        gradients = tape.gradient(loss, model.trainable_variables)
+        total = [t + g for t, g in zip(total, gradients)]
+    optimizer.apply_gradients(zip({given}, model.trainable_variables))
+"""
+_ON_TORCH = """
+import keras
+import numpy as np
+import torch
+keras.utils.set_random_seed(0)
+x = torch.as_tensor(np.random.default_rng(0).normal(size=(512, 8)).astype("float32"))
+y = x[:, :1] - 2 * x[:, 1:2]
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+optimizer = keras.optimizers.SGD(0.2)
+loss_fn = keras.losses.MeanSquaredError()
+for step in range(15):
+    model.zero_grad()
+    for part in range(8):
+        pick = torch.randint(0, 512, (16,))
+        loss = loss_fn(y[pick], model(x[pick], training=True))
+        {backward}
+    with torch.no_grad():
+        optimizer.apply([v.value.grad for v in model.trainable_weights], model.trainable_weights)
+"""
+_MEAN = "loss_fn(y[pick], model(x[pick], training=True))"
+
+
+def _tape(loss: str = _MEAN, given: str = "total", optimizer: str = "SGD(0.2)") -> Program:
+    source = _TAPE.format(loss=loss, given=given, optimizer=optimizer)
+    return Program("keras", source, "run", ("tensorflow",))
+
+
+def _on_torch(backward: str) -> Program:
+    return Program("keras", _ON_TORCH.format(backward=backward), "run", ("torch",))
+
+
 SICK = (
+    _tape(),
+    _on_torch("loss.backward()"),
     _loop("SGD(model.parameters(), lr=0.1)", "loss.backward()"),
     _loop("SGD(model.parameters(), lr=0.1)", "loss.backward()", verb="check"),
 )
 HEALTHY = (
+    _tape(f"{_MEAN} / 8"),
+    _tape(given="[t / 8 for t in total]"),
+    _tape(optimizer="SGD(0.2 / 8)"),
+    _tape(optimizer="Adam(0.1)"),
+    _on_torch("(loss / 8).backward()"),
     _loop("SGD(model.parameters(), lr=0.1)", "(loss / 16).backward()"),
     _loop("SGD(model.parameters(), lr=0.1)", "(loss / 16).backward()", verb="check"),
     _loop("SGD(model.parameters(), lr=0.1 / 16)", "loss.backward()"),
@@ -66,12 +129,20 @@ HEALTHY = (
 )
 
 
-def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on each optimizer that it was seen of."""
     for fact in facts:
         values = fact.values
         count, rate, optimizer = values["count"], values["rate"], values["optimizer"]
         critical = values.get("critical")
+        step, passes = f"{optimizer}.step()", "backward()"
+        cure = f"(loss / {count}).backward(): divide each loss by the number of accumulation steps"
+        if frontend == "keras":
+            step, passes = f"{optimizer}.apply()", "the tape"
+            cure = (
+                f"loss / {count}: divide each loss, or the sum of the gradients, by the number of accumulation "
+                f"steps; or leave it to Keras: {optimizer}(..., gradient_accumulation_steps={count})"
+            )
         stable = [f"the largest stable rate for this sum is about {critical or 0:.3g}"]
         yield Finding(
             CODE,
@@ -80,12 +151,12 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
             Cause.LEARNING_RATE,
             Severity.ERROR,
             evidence=(
-                f"{fact.where or 'backward()'} is called {count} times for each {optimizer}.step()",
+                f"{fact.where or passes} is called {count} times for each {step}",
                 f"with a rate of {rate:g} that is one of {rate * count:g} for the mean of the {count}",
                 *(stable if critical else ()),
             ),
             advice=(
-                f"(loss / {count}).backward(): divide each loss by the number of accumulation steps",
+                cure,
                 f"or divide the learning rate by it: {rate / count:.3g}",
             ),
             where=fact.where,

@@ -1,7 +1,7 @@
 """EG911 clip of scaled gradients: they are clipped before the loss scale is taken off them.
 
 What it finds: `clip_grad_norm_` or `clip_grad_value_` called on gradients that still carry a GradScaler's
-factor.
+factor; under Keras `tf.clip_by_...` or `ops.clip` of the gradients of what `optimizer.scale_loss` gave.
 
 Why it matters: the bound is meant for the true gradients. Those at hand are thousands of times larger, so the
 clip always binds, and when the scale is taken off afterwards next to nothing is left: at a scale of 65,536 a
@@ -11,9 +11,11 @@ the true bound.
 How it decides: exactly: the loss that made these gradients came out of `scaler.scale`, and no one has divided
 them since. A bound that was multiplied by the scale is none.
 
-What to do: call `scaler.unscale_(optimizer)` before the clip.
+What to do: call `scaler.unscale_(optimizer)` before the clip; let Keras' optimizer clip, which does it behind
+the division: `LossScaleOptimizer(SGD(0.1, global_clipnorm=1.0))`.
 
-References: PyTorch documentation, automatic mixed precision examples: gradient clipping.
+References: PyTorch documentation, automatic mixed precision examples: gradient clipping; keras-team/keras,
+LossScaleOptimizer.
 """
 
 from __future__ import annotations
@@ -54,12 +56,47 @@ def _loop(clip: str, verb: str = "run", enabled: bool = True) -> Program:
     )
 
 
+_KERAS = """
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, 0] > 0).astype("int32")
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(2)])
+optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1{own}))
+loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+@tf.function
+def train_step(images, labels):
+    with tf.GradientTape() as tape:
+        loss = optimizer.scale_loss(loss_fn(labels, model(images, training=True)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    {clip}
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+
+for step in range(12):
+    train_step(x, y)
+"""
+
+
+def _keras(clip: str, own: str = "", verb: str = "run") -> Program:
+    source = _KERAS.format(clip=clip, own=own)
+    return Program("keras", source, "check" if verb == "check" else "run", ("tensorflow",))
+
+
 SICK = (
+    _keras("gradients, _ = tf.clip_by_global_norm(gradients, 1.0)"),
+    _keras("gradients, _ = tf.clip_by_global_norm(gradients, 1.0)", verb="check"),
+    _keras("gradients = [keras.ops.clip(g, -0.5, 0.5) for g in gradients]"),
     _loop(_NORM.format(bound="1.0")),
     _loop(_NORM.format(bound="1.0"), "check"),
     _loop("nn.utils.clip_grad_value_(model.parameters(), 0.5)"),
 )
 HEALTHY = (
+    _keras("pass", own=", global_clipnorm=1.0"),
+    _keras("gradients, _ = tf.clip_by_global_norm(gradients, 1.0 * 32768)"),
+    _keras("pass", own=", global_clipnorm=1.0", verb="check"),
     _loop("scaler.unscale_(optimizer); " + _NORM.format(bound="1.0")),
     _loop("scaler.unscale_(optimizer); " + _NORM.format(bound="1.0"), "check"),
     _loop(_NORM.format(bound="scaler.get_scale()")),
@@ -71,23 +108,42 @@ HEALTHY = (
 )
 
 
-def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on each clip."""
     for fact in facts:
-        optimizer, values = fact.values["optimizer"], fact.values
-        bound, scale = values["bound"], values["scale"]
+        bound, scale = fact.values["bound"], fact.values["scale"]
         yield Finding(
             CODE,
             f"the clip at {bound:g} sees gradients that are still scaled by {scale:g}: what it leaves has norm "
             f"{bound / scale:.2g}",
             Cause.PRECISION,
             Severity.ERROR,
-            evidence=(
-                f"{fact.where or 'the clip'} comes before scaler.unscale_({optimizer})",
-                f"the norm that it clips is {values['norm']:.3g}; without the loss scale it is "
-                f"{values['unscaled']:.3g}",
-            ),
-            advice=(f"call scaler.unscale_({optimizer}) before the clip",),
+            evidence=tuple(_evidence(fact, frontend)),
+            advice=tuple(_advice(fact, frontend)),
             where=fact.where,
             mistake=True,
         )
+
+
+def _evidence(fact: Fact, frontend: Frontend) -> Iterable[str]:
+    values = fact.values
+    before = f"scaler.unscale_({values['optimizer']})"
+    if frontend == "keras":
+        before = f"{values['scaler']} unscales: it divides the gradients in its own apply()"
+    yield f"{fact.where or 'the clip'} comes before {before}"
+    if values["norm"] is not None:
+        yield (
+            f"the norm that it clips is {values['norm']:.3g}; without the loss scale it is "
+            f"{values['unscaled']:.3g}"
+        )
+
+
+def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
+    optimizer, bound = fact.values["optimizer"], fact.values["bound"]
+    if frontend == "torch":
+        yield f"call scaler.unscale_({optimizer}) before the clip"
+        return
+    yield (
+        f"leave the clip to the optimizer, which clips what is unscaled: {optimizer}(..., "
+        f"global_clipnorm={bound:g}) inside of {fact.values['scaler']}"
+    )

@@ -11,6 +11,10 @@ How it decides: exactly, in the first steps: the gradients that the next backwar
 step before has used, unchanged, and no one has emptied them by the next step. Several backward passes to one
 step are no mistake.
 
+Keras: on PyTorch the same; in a loop on TensorFlow that runs eagerly an optimizer that is given, step after
+step, what it was given before and what the tapes gave since (compared as figures, up to rounding). Not in
+compiled steps, and not on JAX, where the sums are values that nobody sees from outside.
+
 What to do: call `optimizer.zero_grad()` once for each step, before `loss.backward()`.
 
 References: PyTorch documentation, torch.optim: taking an optimization step; pytorch#47175.
@@ -51,6 +55,25 @@ def _loop(first: str = "pass", second: str = "pass", third: str = "pass") -> Pro
     return Program("torch", _LOOP.format(first=first, second=second, third=third))
 
 
+_TAPE = """
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = x[:, :1] - 2 * x[:, 1:2]
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(1)])
+optimizer = keras.optimizers.SGD({rate})
+loss_fn = keras.losses.MeanSquaredError()
+total = [tf.zeros_like(v) for v in model.trainable_variables]
+for step in range(12):
+    {first}
+    with tf.GradientTape() as tape:
+        loss = loss_fn(y, model(x, training=True))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    total = [{sum} for t, g in zip(total, gradients)]
+    optimizer.apply_gradients(zip(total, model.trainable_variables))
+"""
 _KERAS = """
 import keras
 import numpy as np
@@ -85,7 +108,13 @@ def _keras(first: str = "pass") -> Program:
     return Program("keras", _KERAS.format(first=first), "run", ("torch",))
 
 
+def _tape(first: str = "pass", total: str = "t + g", rate: float = 0.1) -> Program:
+    source = _TAPE.format(first=first, sum=total, rate=rate)
+    return Program("keras", source, "run", ("tensorflow",))
+
+
 SICK = (
+    _tape(),
     _keras(),
     _loop(),
     _loop("other.zero_grad()"),
@@ -94,6 +123,8 @@ SICK = (
     _loop(second="model.zero_grad(set_to_none=False)"),
 )
 HEALTHY = (
+    _tape("total = [tf.zeros_like(v) for v in model.trainable_variables]"),
+    _tape(total="0.9 * t + g", rate=0.01),
     _keras("self.zero_grad()"),
     _loop("optimizer.zero_grad()"),
     _loop("model.zero_grad(set_to_none=False)"),
@@ -101,6 +132,9 @@ HEALTHY = (
     _loop("[p.grad.data.zero_() for p in model.parameters() if p.grad is not None]"),
     _loop("optimizer.zero_grad(); (0.5 * nn.functional.cross_entropy(model(x), y)).backward()"),
 )
+
+
+_TAPES = "where the script sums a tape's gradients up: begin with zeros again behind each step"
 
 
 def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
@@ -124,7 +158,10 @@ def _kept(fact: Fact, frontend: Frontend) -> Finding:
             f"{fact.where or 'backward()'} adds to gradients that {optimizer} has already stepped along",
             f"in {steps} of {steps}, no zero_grad() came between a step and the next backward()",
         ),
-        advice=(f"call {call} before loss.backward(), once for each step",),
+        advice=(
+            f"call {call} before loss.backward(), once for each step",
+            *([_TAPES] if frontend == "keras" else []),
+        ),
         unhealthy=True,
         where=fact.where,
         mistake=True,

@@ -11,8 +11,11 @@ How it decides: exactly: weights and state are kept before each step of an optim
 float16, or whose epsilon is 0 in their precision; after it they are looked at, and put back bit for bit where
 the guard is on.
 
-What to do: keep the weights in float32 and use `torch.autocast` for half precision, which is what it is for; or
-give the optimizer `eps=1e-4`, which float16 can hold.
+Under Keras that is `set_floatx("float16")` or layers of `dtype="float16"`; its default epsilon of 1e-7 is the
+smallest number that float16 has, one of 1e-8 is 0.
+
+What to do: keep the weights in float32 and use `torch.autocast` or Keras' policy "mixed_float16" for half
+precision, which is what they are for; or give the optimizer `eps=1e-4`, which float16 can hold.
 
 References: pytorch#8860; Micikevicius et al. 2018 (1710.03740), master weights.
 """
@@ -55,49 +58,98 @@ def _loop(optimizer: str, verb: str = "run") -> Program:
     )
 
 
+_KERAS = """
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float16")
+x[:, 3] = 0
+y = (x[:, 0] > 0).astype("int32")
+model = keras.Sequential([
+    keras.Input((8,), dtype="float16"),
+    keras.layers.Dense(16, activation="relu", dtype="float16"),
+    keras.layers.Dense(2, dtype="float16"),
+])
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+model.compile(keras.optimizers.{optimizer}, loss)
+try:
+    model.fit(x, y, batch_size=64, epochs=12, verbose=0)
+except Exception:
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+"""
+
+
+def _keras(optimizer: str, verb: str = "run") -> Program:
+    return Program(
+        "keras", _KERAS.format(optimizer=optimizer), "check" if verb == "check" else "run"
+    )
+
+
 SICK = (
+    _keras("Adam(1e-3, epsilon=1e-8)"),
+    _keras("Adam(1e-3, epsilon=1e-8)", "check"),
     _loop("Adam(model.parameters(), lr=1e-3)"),
     _loop("Adam(model.parameters(), lr=1e-3)", "check"),
     _loop("AdamW(model.parameters(), lr=1e-3)"),
     _loop("RMSprop(model.parameters(), lr=1e-3)"),
 )
 HEALTHY = (
+    _keras("Adam(1e-3, epsilon=1e-4)"),
+    _keras("SGD(1e-2)"),
     _loop("Adam(model.parameters(), lr=1e-3, eps=1e-4)"),
     _loop("SGD(model.parameters(), lr=1e-2)"),
 )
 
 
-def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on the first such update."""
     for fact in facts[:1]:
         values = fact.values
         kind, dtype, eps = values["optimizer"], values["dtype"], values["eps"]
-        zero = f"eps={eps:g} is 0 in {dtype}" if values["vanishes"] else f"weights in {dtype}"
+        word = "epsilon" if frontend == "keras" else "eps"
+        zero = f"{word}={eps:g} is 0 in {dtype}" if values["vanishes"] else f"weights in {dtype}"
         where = "the first step" if fact.step == 0 else f"step {fact.step}"
-        if values["guarded"] is None:
-            fate = "seen on a copy of the optimizer: nothing was changed"
-        elif values["guarded"]:
-            fate = "the step was taken back: weights and state are as they were before it"
-        else:
-            fate = "there was no guard: the step reached the weights"
         yield Finding(
             CODE,
             f"{kind}'s update in {where} is not finite though the gradients are: {zero}",
             Cause.PRECISION,
             Severity.ERROR,
             layers=tuple(dict.fromkeys(n.rpartition(".")[0] or n for n in values["names"])),
-            evidence=(
-                f"{fact.where or kind + '.step()'} would put NaN or infinities into {values['tensors']} of "
-                f"{values['of']} tensors ({layers(values['names'])})",
-                f"{kind} divides by a root of squared gradients plus eps: squares below 6e-8 are 0 in float16",
-                fate,
-            ),
-            advice=(
-                "keep the weights in float32 and use torch.autocast with a GradScaler instead of .half()",
-                f"or give it an eps that {dtype} can hold: {kind}(..., eps=1e-4)",
-            ),
+            evidence=tuple(_evidence(fact, frontend)),
+            advice=tuple(_advice(fact, frontend)),
             symptom=Symptom.NOT_FINITE,
             unhealthy=True,
             where=fact.where,
             mistake=True,
         )
+
+
+def _evidence(fact: Fact, frontend: Frontend) -> Iterable[str]:
+    values = fact.values
+    kind = values["optimizer"]
+    place = fact.where or kind + (".step()" if frontend == "torch" else ".apply()")
+    whose = "the weights"
+    if values["names"]:
+        whose = f"{values['tensors']} of {values['of']} tensors ({layers(values['names'])})"
+    yield f"{place} would put NaN or infinities into {whose}"
+    if values["eps"] is not None:
+        yield f"{kind} divides by a root of squared gradients plus eps: squares below 6e-8 are 0 in float16"
+    if values["guarded"] is None:
+        yield "seen on a copy of the optimizer: nothing was changed"
+    elif values["guarded"]:
+        yield "the step was taken back: weights and state are as they were before it"
+    else:
+        yield "there was no guard: the step reached the weights"
+
+
+def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
+    kind, dtype = fact.values["optimizer"], fact.values["dtype"]
+    if frontend == "torch":
+        yield "keep the weights in float32 and use torch.autocast with a GradScaler instead of .half()"
+        yield f"or give it an eps that {dtype} can hold: {kind}(..., eps=1e-4)"
+        return
+    yield (
+        'keep the weights in float32: keras.mixed_precision.set_global_policy("mixed_float16") instead of '
+        'set_floatx("float16") or dtype="float16"'
+    )
+    yield f"or give it an epsilon that {dtype} can hold: {kind}(..., epsilon=1e-4)"

@@ -6,12 +6,18 @@ that gets none, and the line at which the way from the loss to them ends.
 Why it matters: its steps do nothing. `detach()`, `.data`, `torch.no_grad()`, `.item()`, `argmax` and
 `torch.tensor(...)` of a model's output give values that no longer know where they come from; a loss of them
 trains nothing behind them. A generator whose own loss reads the detached fakes never learns. Nor does what
-stands before a step (`round`, `sign`) or a bound that every value lies beyond: there the slope is 0.
+stands before a step (`round`, `sign`) or a bound that every value lies beyond: there the slope is 0. Under
+Keras `stop_gradient`, `.numpy()`, `predict()` and what numpy makes of a model's output do the same.
 
 How it decides: in the first steps, by looking: the gradients are missing at every one, none of the script's
 backward passes has made any, and there are none at the end. The line: every call of the first two steps is
 followed from the weights to the loss. A part of a model counts where its values were made, and were then cut
 off on their way to a loss or left torch; not where it was loaded, is in `eval()`, or is moved by other means.
+
+Keras: exactly on TensorFlow, in the graph that is traced: weights that the loss reads, whose gradient is None,
+and the operation between them that has no gradient. In a loop that runs eagerly, and on PyTorch, where a whole
+model's output is cut and goes into another model or loss. Not on JAX, where such a gradient is a zero like any
+other, and where numpy refuses what is being differentiated.
 
 What to do: let the loss read the value itself, and cut only where that is meant (`fake.detach()` in the
 discriminator's step alone). Round what is reported, not what the loss reads.
@@ -123,11 +129,71 @@ def _step(out: str, verb: str = "run") -> Program:
     return Program("torch", _STEP.format(out=out), "check" if verb == "check" else "run")
 
 
+_KERAS = """
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, 0] > 0).astype("int32")
+encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="tanh")])
+head = keras.Sequential([keras.Input((16,)), keras.layers.Dense(2)])
+optimizer = keras.optimizers.Adam(1e-2)
+loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+weights = {weights}
+{graph}
+def train_step(images, labels):
+    with tf.GradientTape() as tape:
+        features = encoder(images, training=True)
+        features = {features}
+        loss = loss_fn(labels, head(features, training=True))
+    gradients = tape.gradient(loss, weights)
+    optimizer.apply_gradients(zip(gradients, weights))
+
+for step in range(12):
+    train_step(x, y)
+"""
+_KERAS_FIT = """
+import keras
+import numpy as np
+from keras import layers, ops
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, 0] > 0).astype("int32")
+given = keras.Input((8,))
+h = layers.Dense(16, activation="tanh"{frozen})(given)
+h = {features}
+model = keras.Model(given, layers.Dense(2, activation="softmax")(h))
+model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy")
+model.fit(x, y, epochs=6, verbose=0)
+"""
+
+
+def _keras(
+    features: str,
+    weights: str = "encoder.trainable_variables + head.trainable_variables",
+    graph: str = "@tf.function",
+    verb: str = "run",
+) -> Program:
+    source = _KERAS.format(features=features, weights=weights, graph=graph)
+    return Program("keras", source, "check" if verb == "check" else "run", ("tensorflow",))
+
+
+def _fit(features: str, frozen: str = "", verb: str = "run") -> Program:
+    source = _KERAS_FIT.format(features=features, frozen=frozen)
+    return Program("keras", source, "check" if verb == "check" else "run", ("tensorflow",))
+
+
 SICK = (
     _step("torch.round(torch.sigmoid(model(x)))"),
     _step("torch.round(torch.sigmoid(model(x)))", "check"),
     _step("torch.clamp(model(x) + 9, 0, 1)"),
     _step("torch.relu(model(x) - 9)"),
+    _keras("tf.stop_gradient(features)"),
+    _keras("tf.stop_gradient(features)", verb="check"),
+    _keras("features.numpy()", graph=""),
+    _fit("ops.stop_gradient(h)"),
+    _fit("ops.stop_gradient(h)", verb="check"),
     _features("torch.tensor(encoder(x).tolist())"),
     _features("encoder(x).data", "check"),
     _gan("fake = fake.detach()"),
@@ -138,6 +204,11 @@ SICK = (
 HEALTHY = (
     _step("torch.clamp(model(x), 0, 1)"),
     _step("model(x) + (torch.round(model(x)) - model(x)).detach()"),
+    _keras("features"),
+    _keras("features", verb="check"),
+    _keras("tf.stop_gradient(features)", "head.trainable_variables"),
+    _fit("h"),
+    _fit("ops.stop_gradient(h)", ", trainable=False"),
     _features("encoder(x)"),
     _features("encoder(x) + 0 * encoder(x).detach()"),
     _features("encoder.eval()(x).detach()"),
@@ -156,6 +227,8 @@ _WORDS = {
     "tensor": "torch.tensor(...) makes a new tensor of it",
     "as_tensor": "torch.as_tensor(...) makes a new tensor of it",
     "argmax": "argmax has no gradient",
+    "stop_gradient": "stop_gradient gives a value without its gradient",
+    "predict": "predict() gives an array, which no gradient passes",
 }
 
 
@@ -224,6 +297,11 @@ def _advice(values: Any, whose: str, frontend: Frontend) -> Iterable[str]:
         return
     if values["kind"] == "no_grad":
         yield f"call {whose} outside of torch.no_grad() where its own loss is made"
+    elif values["kind"] and frontend == "keras":
+        yield (
+            f"give the loss of {values['optimizer']} the value itself: no stop_gradient, .numpy(), predict() "
+            f"or argmax between {whose} and it"
+        )
     elif values["kind"]:
         yield (
             f"give the loss of {values['optimizer']} the value itself: no detach(), .data, .item() or new "

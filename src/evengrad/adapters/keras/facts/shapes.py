@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
-from evengrad.adapters.common.source import is_own, shown
-from evengrad.values.fact import Fact, Where
+from evengrad.adapters.keras.facts.graphs import before, place_of
+from evengrad.values.fact import Fact
 
 _COMPARING = {"Sub": "-", "SquaredDifference": "squared_difference", "Mul": "*"}
-_MOST = 5000  # operations that are looked at
 
 
 def broadcasting(target: Any) -> Fact | None:
     """Of a loss that is being traced: the operation that pairs every output with every target, if any."""
-    for op in _before(target):
+    for op in before(target):
         if op.type in _COMPARING and len(op.inputs) == 2:
             one, other = (_shape(t) for t in op.inputs)
             if one is not None and other is not None and _pairs(one, other):
@@ -23,28 +21,6 @@ def broadcasting(target: Any) -> Fact | None:
                     output, given = (one, other) if reached[0] else (other, one)
                     return _fact(op, output, given, reached[0])
     return None
-
-
-def _before(tensor: Any) -> list[Any]:
-    """The operations that a tensor is made of, the nearest first; none of an eager one."""
-    first = _op(tensor)
-    found: list[Any] = []
-    left, seen = deque([first] if first is not None else []), set()
-    while left and len(found) < _MOST:
-        op = left.popleft()
-        if id(op) in seen:
-            continue
-        seen.add(id(op))
-        found.append(op)
-        left.extend(t.op for t in op.inputs)
-    return found
-
-
-def _op(tensor: Any) -> Any:
-    try:
-        return tensor.op
-    except (AttributeError, NotImplementedError):
-        return None
 
 
 def _shape(tensor: Any) -> list[Any] | None:
@@ -61,7 +37,7 @@ def _pairs(one: list[Any], other: list[Any]) -> bool:
 
 def _trained(tensor: Any) -> bool:
     """Whether weights have a part in it."""
-    return any(op.type == "ReadVariableOp" for op in _before(tensor))
+    return any(op.type == "ReadVariableOp" for op in before(tensor))
 
 
 def _fact(op: Any, output: list[Any], target: list[Any], first: bool) -> Fact:
@@ -73,16 +49,9 @@ def _fact(op: Any, output: list[Any], target: list[Any], first: bool) -> Fact:
         "result": _counted([batch, batch]),
         "first": first,
     }
-    return Fact("shapes_broadcast", _where(op), None, values)
+    return Fact("shapes_broadcast", place_of(op), None, values)
 
 
 def _counted(shape: list[Any]) -> list[Any]:
     """A length that is not known while it is traced is N."""
     return ["N" if n is None else n for n in shape]
-
-
-def _where(op: Any) -> Where | None:
-    own = [f for f in op.traceback or () if is_own(f.filename)]
-    if not own:
-        return None
-    return Where(shown(own[-1].filename), int(own[-1].lineno), (own[-1].line or "").strip())

@@ -16,12 +16,15 @@ import keras
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Session
 from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.facts.lines import line
+from evengrad.adapters.keras.measure.spoiled import coming_fact
 from evengrad.adapters.keras.measure.update import is_copy
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.assemble import Assembly
 from evengrad.adapters.keras.tap.called import Calls
 from evengrad.adapters.keras.tap.holders import models
 from evengrad.adapters.keras.tap.listening import Applied, Listening, LossScaled
+from evengrad.adapters.keras.tap.mistakes import LoopFacts
 from evengrad.adapters.keras.tap.native import Differentiated
 from evengrad.values.fact import Fact
 from evengrad.values.probe import Probe
@@ -55,6 +58,8 @@ class FirstSteps:
         self.listening = Listening(patches)
         self.listening.differentiated.append(self._recent.append)
         self.listening.scaled.append(self._scaled.append)
+        self._facts: list[Fact] = []
+        self.mistakes = LoopFacts(self.listening, lambda _, fact: self._heard(fact), patches)
         native.run_eagerly(patches)
         if keras.backend.backend() == "jax":
             patches.wrap(keras.optimizers.Optimizer, "stateless_apply", self._stepping_jax)
@@ -77,6 +82,16 @@ class FirstSteps:
         """The script is over."""
         if self.probes and not self._flushing and not self._delivered:
             self._deliver()
+
+    def told(self) -> tuple[Fact, ...]:
+        """Mistakes in what was heard so far."""
+        self.mistakes.ended()
+        found, self._facts = tuple(self._facts), []
+        return found
+
+    def _heard(self, fact: Fact) -> None:
+        if fact.kind != "accumulation_undivided":  # whether it matters a first step does not tell
+            self._facts.append(fact)
 
     # --- what the script does --------------------------------------------------------------------
 
@@ -115,6 +130,8 @@ class FirstSteps:
 
     def _step(self, event: Applied) -> None:
         key = id(event.optimizer)
+        with self.listening.given(event):
+            pass
         if key not in self.probes:
             self._native()
             if not self._started:
@@ -125,6 +142,8 @@ class FirstSteps:
                     probe = self._probe(event)
             except Exception as error:
                 self.session.trouble(error)
+            spoiled = coming_fact(event.optimizer, event.variables, probe.weights, line())
+            self._facts += [] if spoiled is None else [spoiled]
             self._kept.append(event.optimizer)
             self.probes[key] = probe
         self.calls.clear()
@@ -183,8 +202,10 @@ class FirstSteps:
             for p in rest
         )
         self._delivered = True
-        facts = (*chosen.facts, *([_no_gradient(chosen)] if _unreached(chosen) else []))
-        self.session.deliver(replace(chosen, notes=(*chosen.notes, *told), facts=facts))
+        facts = [*chosen.facts, *self.told()]
+        if _unreached(chosen) and not any(f.kind == "weights_unreached" for f in facts):
+            facts.append(_no_gradient(chosen))
+        self.session.deliver(replace(chosen, notes=(*chosen.notes, *told), facts=tuple(facts)))
 
 
 def _name(probe: Probe) -> str:

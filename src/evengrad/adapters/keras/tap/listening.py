@@ -23,6 +23,8 @@ from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.native import Differentiated
 from evengrad.recording import failure
 
+_BOUNDS = ("clip_norm", "clip_value_max", "x_max", "max_norm", "clip_value")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Applied:
@@ -67,12 +69,28 @@ class LossScaled:
     scaled: Any
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Clipped:
+    """Tensors were clipped by a function of the framework's.
+
+    Attributes:
+        bound: as it was given, a number or a tensor.
+        given: before.
+        found: after; the same ones where they are changed in place.
+    """
+
+    bound: Any
+    given: tuple[Any, ...]
+    found: tuple[Any, ...]
+
+
 class Listening:
     """Tells listeners of a training, until the patches are undone. A listener that raises is not heard again.
 
     Attributes:
         differentiated: listeners.
         applied: listeners, called before the update.
+        clipped: listeners.
         normalised: listeners.
         scaled: listeners.
     """
@@ -80,10 +98,14 @@ class Listening:
     def __init__(self, patches: Patches) -> None:
         self.differentiated: list[Callable[[Differentiated], None]] = []
         self.applied: list[Callable[[Applied], None]] = []
+        self.clipped: list[Callable[[Clipped], None]] = []
         self.normalised: list[Callable[[BatchNormCalled], None]] = []
         self.scaled: list[Callable[[LossScaled], None]] = []
         self._local = threading.local()
+        self._given: Any = None  # an optimizer whose gradients were told of already
         native.differentiating(patches, lambda found: self.hear("differentiated", found))
+        for place, name in native.clips():
+            self._wrap(patches, place, name, self._clipping)
         self._wrap(patches, keras.layers.BatchNormalization, "call", self._normalising)
         for cls in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer):
             self._wrap(patches, cls, "apply", self._applying)
@@ -117,6 +139,18 @@ class Listening:
                     listeners.remove(listener)
                     failure.tell(error)
 
+    @contextmanager
+    def given(self, event: Applied) -> Iterator[None]:
+        """Tell of a step's gradients before anything of ours has touched them. While it lasts, the optimizer's
+        own ``apply`` is not told of again.
+        """
+        self.hear("applied", lambda: event)
+        before, self._given = self._given, event.optimizer
+        try:
+            yield
+        finally:
+            self._given = before
+
     @property
     def _paused(self) -> bool:
         return bool(getattr(self._local, "paused", False))
@@ -135,13 +169,26 @@ class Listening:
             given = list(grads)
             own = None if trainable_variables is None else list(trainable_variables)
             known = compat.trained_by(optimizer) if own is None else own
-            self.hear("applied", lambda: Applied(optimizer, tuple(given), tuple(known)))
+            if self._given is not optimizer:
+                self.hear("applied", lambda: Applied(optimizer, tuple(given), tuple(known)))
             if not hasattr(optimizer, "inner_optimizer"):
                 return original(optimizer, given, own)
             with self.paused():  # the inner one's is the same step
                 return original(optimizer, given, own)
 
         return apply
+
+    def _clipping(self, original: Any) -> Any:
+        @wraps(original)
+        def clip(given: Any, *args: Any, **kwargs: Any) -> Any:
+            before = native.clippable(given)
+            found = original(given, *args, **kwargs)
+            bound = args[-1] if args else next((kwargs[n] for n in _BOUNDS if n in kwargs), None)
+            after = before if native.in_place(original) else native.clippable(found)
+            self.hear("clipped", lambda: Clipped(bound, before, after))
+            return found
+
+        return clip
 
     def _scaling(self, original: Any) -> Any:
         def scale_loss(optimizer: Any, loss: Any) -> Any:

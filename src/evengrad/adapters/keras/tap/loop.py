@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -30,7 +31,11 @@ _ROWS = 64  # steps that one compiled call may make before the host looks
 
 
 class WatchedLoop(Watched):
-    """A built optimizer with the weights that the script gives it. begin: makes the Watching of a subject."""
+    """A built optimizer with the weights that the script gives it. begin: makes the Watching of a subject.
+
+    Attributes:
+        given: called with the optimizer, the gradients and their variables before each step, and entered.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class WatchedLoop(Watched):
         self._begin, self._script = begin, script
         self._per_call = 1
         self._patches = Patches()
+        self.given: Callable[..., Any] = lambda *_: nullcontext()
         self._make()
         self._restart()
 
@@ -106,6 +112,12 @@ class WatchedLoop(Watched):
         """
 
         def apply(grads: Any, trainable_variables: Any = None) -> Any:
+            whole = list(grads)
+            own = None if trainable_variables is None else list(trainable_variables)
+            with self.given(self.optimizer, whole, own):
+                return step(whole, own)
+
+        def step(grads: Any, trainable_variables: Any) -> Any:
             if not native.run_by_host():
                 return original(grads, trainable_variables)
             self.before()

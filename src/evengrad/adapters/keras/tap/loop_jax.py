@@ -14,11 +14,13 @@ import numpy as np
 from keras import ops
 
 from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.measure.spoiled import fragile
 from evengrad.adapters.keras.tap import bitwise
 from evengrad.adapters.keras.tap.access import Direct
 from evengrad.adapters.keras.tap.arithmetic import InStep, more, norms
 from evengrad.adapters.keras.tap.loop import WatchedLoop, loss_of
 from evengrad.adapters.keras.tap.ring import NO_CEILING, HostRing, RingRow
+from evengrad.adapters.keras.tap.tap import finite
 from evengrad.errors import EvengradError
 from evengrad.recording.blackbox import BlackBox
 from evengrad.recording.clip import global_norm
@@ -84,7 +86,8 @@ class WatchedLoopInJax(WatchedLoop):
         self, apply: Callable[[], Any], state: list[Any], grads: list[Any], old: list[Any]
     ) -> Any:
         """What ``stateless_apply`` returns. state, old: values of the optimizer's and the trained variables."""
-        new, changed = apply()
+        with self.given(self.optimizer, grads, None):
+            new, changed = apply()
         try:
             found = self._traced(grads, old, list(new), state)
             passed = found[4]
@@ -118,6 +121,8 @@ class WatchedLoopInJax(WatchedLoop):
         total = global_norm(_XP, read)
         reach = ops.zeros_like(read)
         passed = passes(_XP, read, total, one, reach, one * NO_CEILING)
+        if fragile(self.inner, self.variables):
+            passed = ops.logical_and(passed, finite(moved))
         iterations = self._value(state, self.inner.iterations, 0)
         observed = (iterations < 10) | ops.equal(ops.mod(iterations, self.settings.every), 0)
         nothing = ops.zeros((4, len(known)), "float32") + float("nan")

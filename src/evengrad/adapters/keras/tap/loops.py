@@ -14,7 +14,7 @@ from evengrad.adapters.common.sessions import LiveSession
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.measure.update import is_copy
 from evengrad.adapters.keras.tap import native
-from evengrad.adapters.keras.tap.listening import Listening, LossScaled
+from evengrad.adapters.keras.tap.listening import Applied, Listening, LossScaled
 from evengrad.adapters.keras.tap.loop import WatchedLoop
 from evengrad.adapters.keras.tap.mistakes import LoopFacts
 from evengrad.adapters.keras.tap.native import Differentiated
@@ -33,6 +33,7 @@ class Loops:
 
     Attributes:
         of_fit: the run of an optimizer that ``fit`` steps by a ``train_step`` of the user's; None of others.
+        elsewhere: the run of an optimizer that is not watched here.
     """
 
     def __init__(self, session: LiveSession, hearing: Listening, patches: Patches) -> None:
@@ -47,7 +48,8 @@ class Loops:
         self._alone: dict[int, WatchedLoop] = {}  # those that have heard a loss of nobody else
         hearing.differentiated.append(self._differentiated)
         hearing.scaled.append(self._scaled.append)
-        LoopFacts(hearing, self._tell)
+        self.elsewhere: Callable[[Any], Watching | None] = lambda _: None
+        self._mistakes = LoopFacts(hearing, self._tell, patches)
         if keras.backend.backend() == "jax":
             for cls in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer):
                 patches.wrap(cls, "stateless_apply", self._stepping_jax)
@@ -61,6 +63,7 @@ class Loops:
 
     def remove(self) -> None:
         """Take every watch off."""
+        self._mistakes.ended()
         for loop in self.loops.values():
             loop.take_off()
 
@@ -124,6 +127,7 @@ class Loops:
                 optimizer.build(variables)
             loop = _kind()(optimizer, variables, session.settings, session.watching, session.script)
             before = self.loops.get(id(optimizer))
+            loop.given = self._given
             loop.put_on(None if before is None else before.watching)
         self.loops[id(optimizer)] = loop
         loop.tap.jit = any(self._compiled)
@@ -149,12 +153,19 @@ class Loops:
             if loop.watching is not None:
                 loop.watching.seen(interleaved=True)
 
+    def _given(self, optimizer: Any, grads: Any, variables: Any) -> Any:
+        """A loop's optimizer steps."""
+        known = compat.trained_by(optimizer) if variables is None else variables
+        return self._hearing.given(Applied(optimizer, tuple(grads), tuple(known)))
+
     def _tell(self, optimizer: Any, fact: Fact) -> None:
         """A fact of a loop's."""
         loop = self.loops.get(id(optimizer))
-        watching = self.of_fit(optimizer) if loop is None else loop.watching
+        elsewhere = self.elsewhere if fact.kind == "weights_unreached" else self.of_fit
+        watching = elsewhere(optimizer) if loop is None else loop.watching
         if watching is not None:
-            watching.fact(fact)
+            told = fact.kind == "accumulation_undivided"  # whether it matters the end tells
+            watching.suspect(fact) if told else watching.fact(fact)
 
     def _unscaled(self, event: Differentiated) -> Differentiated:
         """With the loss that the script would print, where an optimizer has scaled it."""

@@ -8,13 +8,18 @@ from typing import Any
 import keras
 import numpy as np
 
+from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras.facts.lines import line
 from evengrad.adapters.keras.facts.shapes import broadcasting
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.accumulated import Accumulated
+from evengrad.adapters.keras.tap.clipping import ClippedScaled
 from evengrad.adapters.keras.tap.dropped import Dropped
 from evengrad.adapters.keras.tap.listening import Applied, BatchNormCalled, Listening, LossScaled
 from evengrad.adapters.keras.tap.native import Differentiated
+from evengrad.adapters.keras.tap.passes import Passes
+from evengrad.adapters.keras.tap.summed import SummedGradients
+from evengrad.adapters.keras.tap.unreached import Unreached
 from evengrad.values.fact import Fact, Where
 
 
@@ -24,9 +29,12 @@ class LoopFacts:
     Args:
         listening: to what.
         tell: given the optimizer and the fact.
+        patches: to be undone at the end.
     """
 
-    def __init__(self, listening: Listening, tell: Callable[[Any, Fact], None]) -> None:
+    def __init__(
+        self, listening: Listening, tell: Callable[[Any, Fact], None], patches: Patches
+    ) -> None:
         self._tell = tell
         self._told: set[tuple[int, str]] = set()
         self._scaled: set[int] = set()
@@ -38,6 +46,9 @@ class LoopFacts:
         self._kept = Accumulated() if backend == "torch" else None
         self._dropped = Dropped(self._tell_last) if backend == "jax" else None
         self._last: Any = None
+        self._clips, self._unreached = ClippedScaled(), Unreached(patches)
+        self._sums: Any = Passes() if backend == "torch" else SummedGradients(self._unreached.calls)
+        listening.clipped.append(self._clips.clipped)
         listening.normalised.append(self._normalised)
         listening.scaled.append(self._heard_scale)
         listening.differentiated.append(self._differentiated)
@@ -45,6 +56,7 @@ class LoopFacts:
 
     def _heard_scale(self, event: LossScaled) -> None:
         self._scaled.add(id(event.optimizer))
+        self._clips.scaled(event)
 
     def _normalised(self, event: BatchNormCalled) -> None:
         layer = event.layer
@@ -60,6 +72,9 @@ class LoopFacts:
         self._backward = line()
         if self._kept is not None:
             self._kept.backward()
+        self._clips.differentiated(event)
+        self._unreached.differentiated(event)
+        self._sums.differentiated(event)
         reached = {
             id(v) for v, g in zip(event.sources, event.gradients, strict=False) if g is not None
         }
@@ -88,6 +103,14 @@ class LoopFacts:
             kept = self._kept.applied(optimizer, event.variables, self._backward)
             if kept is not None:
                 self._once(optimizer, kept)
+        for fact in (*self._clips.applied(event, scale), *self._sums.applied(event)):
+            self._once(optimizer, fact)
+        self._unreached.applied(event)
+
+    def ended(self) -> None:
+        """The script is over, or what it does is to be told now."""
+        for optimizer, fact in (*self._unreached.ended(), *self._sums.ended()):
+            self._once(optimizer, fact)
 
     def _tell_last(self, fact: Fact) -> None:
         if self._last is not None:

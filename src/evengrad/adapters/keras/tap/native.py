@@ -246,6 +246,21 @@ def compiled() -> Iterator[None]:
         _compiled.pop()
 
 
+def trace(step: Callable[[], None]) -> None:
+    """On TensorFlow make a graph of a step, without running it. Elsewhere nothing."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.function(step, autograph=False).get_concrete_function()
+
+
+def tape() -> Any:
+    """TensorFlow's gradient tape."""
+    import tensorflow as tf
+
+    return tf.GradientTape()
+
+
 def has_value(tensor: Any) -> bool:
     """Whether a tensor can be read now, and is not only traced."""
     backend = keras.backend.backend()
@@ -273,3 +288,52 @@ def bring(value: Any, told: Callable[[Any], None]) -> None:
     import jax
 
     jax.debug.callback(told, value)
+
+
+def clips() -> list[tuple[Any, str]]:
+    """Functions that clip gradients, the bound last: where they stand, and their names."""
+    found: list[tuple[Any, str]] = [(keras.ops, "clip")]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        found += [(tf, name) for name in ("clip_by_norm", "clip_by_global_norm", "clip_by_value")]
+    elif keras.backend.backend() == "torch":
+        from torch.nn import utils
+
+        found += [(utils, name) for name in _IN_PLACE]
+    return found
+
+
+_IN_PLACE = ("clip_grad_norm_", "clip_grad_value_")
+
+
+def in_place(clip: Any) -> bool:
+    """Whether a function that clips changes what it is given."""
+    return getattr(clip, "__name__", "") in _IN_PLACE
+
+
+def clippable(value: Any) -> tuple[Any, ...]:
+    """Tensors of what such a function takes or gives, of PyTorch's parameters the gradients."""
+    if keras.backend.backend() != "torch":
+        return _flat(value)
+    leaves = [value] if hasattr(value, "grad") else list(value)
+    return tuple(leaf if leaf.grad is None else leaf.grad for leaf in leaves)
+
+
+def cuts() -> list[tuple[Any, str, str]]:
+    """Functions that give a value without its gradient: where they stand, their names, what to call them."""
+    found: list[tuple[Any, str, str]] = [
+        (keras.ops, "stop_gradient", "stop_gradient"),
+        (keras.ops, "convert_to_numpy", "numpy"),
+    ]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        kind = type(tf.constant(0.0))
+        base = next(cls for cls in kind.__mro__ if "numpy" in vars(cls))
+        found += [(tf, "stop_gradient", "stop_gradient"), (base, "numpy", "numpy")]
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        found += [(torch.Tensor, "detach", "detach")]
+    return found

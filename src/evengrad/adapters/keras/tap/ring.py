@@ -19,6 +19,7 @@ from evengrad.values.run import Floats
 TOTAL, FACTOR, PASSED, CALLED, LOSS, RATE = range(6)  # behind three columns a tensor
 COLUMNS = 6
 NO_CEILING = 3e38
+_MOST = np.array([np.inf, np.inf, 1.0, np.inf], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,15 @@ class Ring:
         rows = ops.convert_to_tensor(self.rows)
         self.rows.assign(self.amended(rows, self.status, column, value))
 
+    def spoil(self, fine: Any, halts: bool) -> None:
+        """Count the step as refused unless its update is fine. halts: the next ones are then held back."""
+        rows, status = ops.convert_to_tensor(self.rows), ops.convert_to_tensor(self.status)
+        passed = ops.where(fine, rows, self.amended(rows, status, PASSED, 0.0))
+        lost = 1 - ops.cast(fine, "float32")
+        marks = [lost * 0, lost, lost * float(halts), lost * 0]
+        self.rows.assign(passed)
+        self.status.assign(ops.minimum(status + ops.stack(marks), ops.convert_to_tensor(_MOST)))
+
     def amended(self, rows: Any, status: Any, column: int, value: Any) -> Any:
         """The same, as values."""
         here = np.arange(3 * self.tensors + COLUMNS) == 3 * self.tensors + column
@@ -284,6 +294,13 @@ class HostRing:
     def amend(self, column: int, value: Any) -> None:
         """One of the last columns of this step's row."""
         self.rows[(self.begun - 1) % self.size][3 * self.tensors + column] = float(value)
+
+    def spoil(self, fine: Any, halts: bool) -> None:
+        """Count the step as refused unless its update is fine. halts: the next ones are then held back."""
+        if not bool(fine):
+            self.amend(PASSED, 0.0)
+            self.refused += 1
+            self.halted = self.halted or halts
 
     def read_status(self, _access: VariableAccess) -> RingStatus:
         """What the last step left."""

@@ -14,6 +14,7 @@ from keras import ops
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.measure.spoiled import fragile
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import bitwise, native
 from evengrad.adapters.keras.tap.arithmetic import InStep, dense, more, norms, shaped
@@ -125,6 +126,8 @@ class KerasTap:
         finally:
             self.loss = None
 
+        kept = self._kept(variables)
+
         def update() -> None:
             if isinstance(self.settings.clip, UpdateClip):
                 self._update_clipped(grads, variables, own)
@@ -135,6 +138,27 @@ class KerasTap:
             update()
         else:
             self._choose(passed, update, grads, variables)
+        if kept:
+            self._take_back(kept, variables)
+
+    # --- an update that is not finite --------------------------------------------------------------
+
+    def _kept(self, variables: list[Any]) -> list[tuple[Any, Any]]:
+        """Weights and state of before the step, where finite gradients can spoil them."""
+        if not fragile(self.optimizer, variables):
+            return []
+        ours = {id(v) for v in self.ring.variables}
+        state = [v for v in self.optimizer.variables if id(v) not in ours]
+        return [(v, ops.copy(ops.convert_to_tensor(v))) for v in [*variables, *state]]
+
+    def _take_back(self, kept: list[tuple[Any, Any]], variables: list[Any]) -> None:
+        """Mark a step that has spoiled a weight; under a guard all is put back, bit for bit."""
+        fine = finite(variables)
+        guard = self.settings.guard
+        if guard is not None:
+            for variable, before in kept:
+                variable.assign(ops.where(fine, ops.convert_to_tensor(variable), before))
+        self.ring.spoil(fine, guard is not None and guard.action is not Action.SKIP)
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -321,6 +345,11 @@ class KerasTap:
             value = scope.get_current_value(variable)
             values[i] = values[i] if value is None else value
         return self._outer_apply(values, grads, trained)
+
+
+def finite(variables: Sequence[Any]) -> Any:
+    """Whether all of them are, a bool scalar."""
+    return ops.all(ops.stack([ops.all(ops.isfinite(ops.convert_to_tensor(v))) for v in variables]))
 
 
 def _by_units(clip: AGC, gradient: Any, variable: Any, scale: float) -> Any:

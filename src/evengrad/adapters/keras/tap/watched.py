@@ -10,8 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from evengrad.adapters.common.source import where
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.facts.batch import facts_of
+from evengrad.adapters.keras.measure.spoiled import fragile, update_fact
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native, origin, saving
 from evengrad.adapters.keras.tap.access import InState, access_to
@@ -350,17 +352,29 @@ class Watched:
         with np.errstate(all="ignore"):
             reach = self._reach * row.rate
             kind = guards.reason(row.norms, np.asarray(row.factor), reach, row.total, limit)
+        what = ""
         if kind is EventKind.NON_FINITE and (row.norms < 1e18).all():
-            # A clip by elements: its factors are not known.
-            kind = EventKind.SPIKE if row.total > limit else EventKind.OVERWRITE
+            if fragile(self.inner, self.variables):
+                what = self._spoiled(number)
+            else:  # A clip by elements: its factors are not known.
+                kind = EventKind.SPIKE if row.total > limit else EventKind.OVERWRITE
         step = self._step(number, row, applied=guard is None)
         self.latest = step
         action = self._watching.refuse(
-            RefusedStep(step, row.norms, kind, lambda why: self._box(step, row, why))
+            RefusedStep(step, row.norms, kind, lambda why: self._box(step, row, why), what)
         )
         if action is Action.ROLLBACK and guard is not None and self._snapshot is not None:
             self._snapshot.put_back(self.access, guard.lower)
         return action
+
+    def _spoiled(self, number: int) -> str:
+        """The gradients were finite, and what the optimizer made of them is not. Returns it in words."""
+        dtype = keras.backend.standardize_dtype(self.variables[0].dtype)
+        guarded = self.settings.guard is not None
+        given: tuple[Any, ...] = (dtype, (), len(self.variables), number, guarded, where())
+        fact, what = update_fact(self.inner, *given)
+        self._watching.fact(fact)
+        return what
 
     def _box(self, step: Step, row: RingRow, kind: EventKind) -> BlackBox:
         batch = self.batches.of(step.step)
