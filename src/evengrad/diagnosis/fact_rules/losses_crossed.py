@@ -8,6 +8,9 @@ Why it matters: it steps on nothing and its weights stay as they are, while its 
 How it decides: exactly, in the first steps: backward passes at one line reach its weights, the one before its
 step is at another and does not, and between the two the gradients were emptied.
 
+PyTorch alone: Keras' optimizers are handed their gradients, so that nothing is emptied between a backward pass
+and a step; weights that another one's loss does not reach have none, which Keras refuses with an error.
+
 What to do: keep the order zero_grad, backward, step for each optimizer with its own loss.
 
 References: PyTorch documentation, torch.optim: taking an optimization step.

@@ -1,0 +1,24 @@
+"""Each fact rule has sick and healthy scripts in both frameworks, or it is known why not."""
+
+import pytest
+
+from evengrad.diagnosis.catalogue import all_fact_rules
+
+ALONE = {
+    "EG917": "PyTorch alone: nothing empties what Keras' optimizers are handed",
+    "EG919": "not done yet for Keras",
+    "EG950": "Keras alone: torch's training mode is not a word in the call",
+}
+
+
+@pytest.mark.parametrize("rule", all_fact_rules(), ids=lambda rule: rule.code)
+def test_there_are_scripts_of_both(rule):
+    sick = {program.framework for program in rule.sick}
+    healthy = {program.framework for program in rule.healthy}
+    whole = sick >= {"torch", "keras"} and healthy >= {"torch", "keras"}
+    assert whole != (rule.code in ALONE), ALONE.get(rule.code, "a framework is missing")
+
+
+def test_what_is_of_pytorch_alone_says_so():
+    told = {rule.code: rule.explanation for rule in all_fact_rules()}
+    assert "PyTorch alone:" in told["EG917"]
