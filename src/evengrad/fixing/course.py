@@ -202,6 +202,8 @@ class Course:
             for candidate in repairs.candidates(source, fact, self.plan.target, before):
                 attempt = self.trials.one(candidate, 0, without=without)
                 self._attempts.append(attempt)
+                if _is_as_sick(attempt, fact, sight):
+                    continue
                 if _is_without(attempt, fact, self.plan, self.trials):
                     return attempt
         return None
@@ -368,6 +370,13 @@ def _is_repair(attempt: Attempt) -> bool:
     """Whether mistakes were repaired and nothing else was done."""
     names = {repair.name for repair in repairs.all_repairs()}
     return attempt.candidate is not None and names >= {*attempt.candidate.remedy.split(" + ")}
+
+
+def _is_as_sick(attempt: Attempt, fact: Fact, before: Sight) -> bool:
+    """Whether all that was wrong with a training still is, where the mistake was seen by the check alone."""
+    told = before.run is not None and any(one.kind == fact.kind for one in before.run.facts)
+    wrong = before.attempt.result.unhealthy
+    return not told and bool(wrong) and attempt.result.unhealthy == wrong
 
 
 def _is_without(attempt: Attempt, fact: Fact, plan: FixPlan, trials: Trials) -> bool:
