@@ -15,7 +15,7 @@ followed from the weights to the loss. A part of a model counts where its values
 off on their way to a loss or left torch; not where it was loaded, is in `eval()`, or is moved by other means.
 
 Keras: exactly on TensorFlow, in the graph that is traced: weights that the loss reads, whose gradient is None,
-and the operation between them that has no gradient. In a loop that runs eagerly,, where a whole
+and the operation between them that has no gradient. In a loop that runs eagerly, where a whole
 model's output is cut and goes into another model or loss. Not on JAX, where such a gradient is a zero like any
 other, and where numpy refuses what is being differentiated.
 
