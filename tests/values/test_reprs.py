@@ -50,7 +50,7 @@ def test_a_forecast_and_what_it_is_made_of():
         f"<ModelSpec of Sequential (torch {torch.__version__}): 30 operations, 60 weights>"
     )
     found = repr(predict(spec))
-    assert found.startswith("<Prediction of Sequential: gradient x")
+    assert found.startswith("<Prediction of Sequential: gradient below x1e-9 to x")
     assert len(found) < 120
 
 
