@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evengrad.cli import app
-from evengrad.cli.run import _by_weight
+from evengrad.cli.ranking import by_weight
 from evengrad.recording import reader
 from evengrad.values.finding import Cause, Finding, Severity
 
@@ -151,7 +151,7 @@ def test_the_worst_training_is_what_was_asked_for():
     warning = Finding("EG803", "", Cause.BAD_BATCH, Severity.WARNING)
     error = replace(warning, severity=Severity.ERROR)
     found = [(), (warning,), (error,), (replace(error, mistake=True),), ()]
-    assert _by_weight([(None, one) for one in found]) == [4, 3, 2, 1, 5]
+    assert by_weight(found) == [4, 3, 2, 1, 5]
 
 
 def test_two_optimizers_are_two_runs(run, tmp_path):
