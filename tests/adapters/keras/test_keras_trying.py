@@ -598,7 +598,6 @@ def test_train_on_batch_and_further_fits(tried):
     assert session.count == 6
 
 
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has it not on PyTorch")
 def test_a_model_with_optimizers_of_its_own_cannot_be_changed_live(tried):
     session = tried(SetRate(0.05))
     model, (x, y) = make("functional"), rows()
