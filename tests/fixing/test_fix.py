@@ -475,7 +475,7 @@ def test_from_the_diagnosis_to_the_file(tmp_path):
             "fix",
             "train.py",
             "--steps",
-            "40",
+            "200",
             "--seeds",
             "2",
             "--apply",
@@ -495,7 +495,7 @@ def test_from_the_diagnosis_to_the_file(tmp_path):
     assert done
     times = {result: result.stat().st_mtime_ns for result in done}
 
-    second = command(tmp_path, "train.py", "--steps", "40", "--seeds", "2", "--json", "out.json")
+    second = command(tmp_path, "train.py", "--steps", "200", "--seeds", "2", "--json", "out.json")
     assert second.returncode == 0, second.stdout + second.stderr
     assert {result: result.stat().st_mtime_ns for result in done} == times
     assert path.read_text() == before
@@ -505,7 +505,7 @@ def test_from_the_diagnosis_to_the_file(tmp_path):
     assert "-optimizer = torch.optim.SGD(model.parameters(), lr=300.0)  # the rate" in second.stdout
 
     page = ("--html", "out.html", "--json", "again.json", "--apply")
-    again = command(tmp_path, "train.py", "--steps", "40", "--seeds", "2", *page)
+    again = command(tmp_path, "train.py", "--steps", "200", "--seeds", "2", *page)
     assert again.returncode == 0
     assert json.loads((tmp_path / "again.json").read_text())["proof"] == out["proof"]
     assert "lr=300.0" not in path.read_text()
