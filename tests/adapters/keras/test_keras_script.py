@@ -67,6 +67,12 @@ def stopped(session, call):
     return session.probe
 
 
+def close(ports, others):
+    """Of the same tensors, with the same norms to the last digits, that compilers round in their own ways."""
+    assert [port.tensor for port in ports] == [port.tensor for port in others]
+    assert [port.norm for port in ports] == pytest.approx([port.norm for port in others], rel=1e-6)
+
+
 def test_arrays(session):
     model, _ = make()
     x, y = data()
@@ -74,7 +80,7 @@ def test_arrays(session):
         session, lambda: model.fit(x, y, batch_size=8, shuffle=False, epochs=3, verbose=0)
     )
     assert found.batch_size == 8
-    assert found.outputs == probe(model, batch=(x[:8], y[:8])).outputs
+    close(found.outputs, probe(model, batch=(x[:8], y[:8])).outputs)
     assert found.optimizer.name == "SGD"
 
 
@@ -90,7 +96,7 @@ def test_generator(session):
     x, y = data()
     batches = ((x[i : i + 6], y[i : i + 6]) for i in range(0, 24, 6))
     found = stopped(session, lambda: model.fit(batches, steps_per_epoch=4))
-    assert found.outputs == probe(model, batch=(x[:6], y[:6])).outputs
+    close(found.outputs, probe(model, batch=(x[:6], y[:6])).outputs)
 
 
 def test_pydataset(session):
@@ -114,7 +120,7 @@ def test_tf_data(session):
     model, _ = make()
     x, y = data()
     found = stopped(session, lambda: model.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(6)))
-    assert found.outputs == probe(model, batch=(x[:6], y[:6])).outputs
+    close(found.outputs, probe(model, batch=(x[:6], y[:6])).outputs)
 
 
 def test_torch_loader(session):
