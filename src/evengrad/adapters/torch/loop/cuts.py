@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import logging
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +24,7 @@ _OTHERS = {
     torch.Tensor.shape.__get__: "shape",
 }
 _STEPS = frozenset(["round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"])
+log = logging.getLogger("evengrad")
 _REST: dict[str, tuple[float, ...]] = {
     "relu": (0.0,),
     "relu6": (0.0, 6.0),
@@ -93,10 +96,14 @@ class CutHearer:
         """A call was made."""
         if self._on is None:
             return
-        with unseen():
-            given = list(_tensors((args, kwargs)))
-            if given:
-                self._follow(function, given, result)
+        try:
+            with unseen():
+                given = list(_tensors((args, kwargs)))
+                if given:
+                    self._follow(function, given, result)
+        except Exception as error:  # the script's own call has been made, and goes on
+            log.info("cuts are not followed any more: %s", error)
+            self._on = None
 
     def _follow(self, function: Any, given: list[Any], result: Any) -> None:
         name = getattr(function, "__name__", "")
@@ -152,9 +159,8 @@ def level(name: str, given: Any, outs: list[Any]) -> bool:
         return False
     out = outs[0].detach()
     if name in _REST:
-        return bool(
-            torch.isin(out, torch.tensor(_REST[name], dtype=out.dtype, device=out.device)).all()
-        )
+        at_rest = [out == value for value in _REST[name]]
+        return bool(functools.reduce(torch.logical_or, at_rest).all())
     bounded = name in _BOUNDED and given.shape == out.shape
     return bounded and not bool((out == given.detach()).any())
 
