@@ -11,6 +11,7 @@ from torch.overrides import _get_current_function_mode_stack
 
 import evengrad
 from evengrad.adapters.torch import live
+from evengrad.adapters.torch.tap.hearing import ThreadMode
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
 
@@ -126,3 +127,32 @@ def test_an_optimizer_that_steps_inside_the_backward_pass(session):
     session.disarm()
     assert modes() == 0
     assert heard(session.runs[0]) == list(range(STEPS))
+
+
+class Failing:
+    """Fails at the first call that it is told of, by whichever way."""
+
+    def __init__(self):
+        self.told = 0
+
+    def fail(self, *_):
+        self.told += 1
+        raise RuntimeError("ours")
+
+    before = after = hear_call = hear = fail
+
+
+@pytest.mark.parametrize("tell", ["add", "add_losses", "tell_all"])
+def test_a_listener_that_fails_ends_no_call_of_the_scripts(tell, caplog):
+    listener, mode = Failing(), ThreadMode()
+    getattr(mode, tell)(listener)
+    try:
+        x = torch.tensor([-1.0, 2.0], requires_grad=True)
+        found = torch.relu(torch.relu(x))
+    finally:
+        mode.drop(listener)
+        mode.tell_all(None)
+        mode.rest()
+    assert found.tolist() == [0.0, 2.0]
+    assert listener.told == 1
+    assert [r.message for r in caplog.records] == ["evengrad: Failing listens no more: ours"]

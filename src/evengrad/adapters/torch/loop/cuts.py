@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import logging
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,6 @@ _OTHERS = {
     torch.Tensor.shape.__get__: "shape",
 }
 _STEPS = frozenset(["round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"])
-log = logging.getLogger("evengrad")
 _REST: dict[str, tuple[float, ...]] = {
     "relu": (0.0,),
     "relu6": (0.0, 6.0),
@@ -96,14 +94,10 @@ class CutHearer:
         """A call was made."""
         if self._on is None:
             return
-        try:
-            with unseen():
-                given = list(_tensors((args, kwargs)))
-                if given:
-                    self._follow(function, given, result)
-        except Exception as error:  # the script's own call has been made, and goes on
-            log.info("cuts are not followed any more: %s", error)
-            self._on = None
+        with unseen():
+            given = list(_tensors((args, kwargs)))
+            if given:
+                self._follow(function, given, result)
 
     def _follow(self, function: Any, given: list[Any], result: Any) -> None:
         name = getattr(function, "__name__", "")

@@ -6,6 +6,7 @@ mode was begun last, not the one that ends.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import weakref
@@ -20,6 +21,7 @@ from evengrad.adapters.torch.ops.calls import PASSED
 from evengrad.adapters.torch.ops.kinds import kind_of
 from evengrad.values.spec import Kind
 
+log = logging.getLogger("evengrad")
 T = TypeVar("T")
 
 
@@ -105,29 +107,45 @@ class ThreadMode(TorchFunctionMode):
             self.__enter__()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Every torch call comes through here, the highest-level one of each."""
+        """Every torch call comes through here, the highest-level one of each. A listener that fails is told no
+        more; the script's own call is made, and goes on.
+        """
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         loss = next((one for ref in self._losses if (one := ref()) is not None), None)
-        if loss is not None:
-            loss.before(name, args, kwargs)
+        try:
+            if loss is not None:
+                loss.before(name, args, kwargs)
+        except Exception as error:
+            self._failed(loss, error)
+            loss = None
         self._inside += 1
         try:
             result = func(*args, **kwargs)
         finally:
             self._inside -= 1
-        if loss is not None:
-            loss.after(name, args, kwargs, result)
-        if self._all is not None and (hearer := self._all()) is not None:
-            hearer.hear_call(func, args, kwargs, result)
-        if name in PASSED or not self._listeners or not torch.is_grad_enabled():
-            return result
-        if kind_of(name, weighted=False, inputs=1) is Kind.ACTIVATION:
-            frame = sys._getframe(1)
-            for ref in self._listeners:
-                if (listener := ref()) is not None:
-                    listener.hear(name, args, kwargs, result, frame)
+        told: Any = loss
+        try:
+            if loss is not None:
+                loss.after(name, args, kwargs, result)
+            if self._all is not None and (told := self._all()) is not None:
+                told.hear_call(func, args, kwargs, result)
+            if name in PASSED or not self._listeners or not torch.is_grad_enabled():
+                return result
+            if kind_of(name, weighted=False, inputs=1) is Kind.ACTIVATION:
+                frame = sys._getframe(1)
+                for ref in self._listeners:
+                    if (told := ref()) is not None:
+                        told.hear(name, args, kwargs, result, frame)
+        except Exception as error:
+            self._failed(told, error)
         return result
+
+    def _failed(self, listener: Any, error: Exception) -> None:
+        log.warning("evengrad: %s listens no more: %s", type(listener).__name__, error)
+        if self._all is not None and self._all() is listener:
+            self._all = None
+        self.drop(listener)
 
 
 def _others(refs: tuple[weakref.ref[T], ...], listener: Any) -> tuple[weakref.ref[T], ...]:
