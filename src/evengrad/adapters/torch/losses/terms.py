@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from evengrad.adapters.common.source import where
 from evengrad.adapters.torch.compat import tensor_table, tree_leaves
 from evengrad.adapters.torch.ops.kinds import LOSSES
 from evengrad.adapters.torch.statistics.eager import total_norm
-from evengrad.adapters.torch.statistics.ledger import Ledger
+from evengrad.adapters.torch.statistics.ledger import together
 from evengrad.values.fact import Fact, Where
 
 KIND = "output_dominates"
@@ -141,15 +140,6 @@ def _told(term: SumTerm, norm: float | None) -> dict[str, Any]:
 
 
 def _norms(gradients: Sequence[Any]) -> list[float]:
-    """Of each, 0 for none; by one read a device."""
-    found = [0.0] * len(gradients)
-    ledger = Ledger(late=True)
-
-    def tell(place: int, values: list[float]) -> None:
-        found[place] = values[0]
-
-    for place, gradient in enumerate(gradients):
-        if gradient is not None:
-            ledger.numbers(total_norm(gradient), partial(tell, place))
-    ledger.read()
-    return found
+    """Of each, 0 for none."""
+    known = iter(together([total_norm(g) for g in gradients if g is not None]))
+    return [0.0 if g is None else next(known) for g in gradients]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ import torch
 from evengrad.adapters.common import rate as common
 from evengrad.adapters.torch.measure.curvature import sharpness
 from evengrad.adapters.torch.measure.update import coming_step
-from evengrad.adapters.torch.statistics.ledger import Ledger
+from evengrad.adapters.torch.statistics.ledger import together
 from evengrad.theory.stability import critical_rate
 from evengrad.values.probe import Method, Probe, Rate
 
@@ -89,18 +88,7 @@ def _first(moves: list[tuple[Any, Any]]) -> float:
 
 
 def _norms(tensors: list[Any]) -> list[float]:
-    """Of each, by one read a device."""
-    found = [0.0] * len(tensors)
-    ledger = Ledger(late=True)
-    for place, tensor in enumerate(tensors):
-        norm = torch.linalg.vector_norm(tensor).float()
-        ledger.numbers(norm, partial(_put, found, place))
-    ledger.read()
-    return found
-
-
-def _put(found: list[float], place: int, values: list[float]) -> None:
-    found[place] = values[0]
+    return together([torch.linalg.vector_norm(tensor).float() for tensor in tensors])
 
 
 def method(optimizer: Any) -> Method:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from evengrad.adapters.torch.statistics.layout import plain
-from evengrad.adapters.torch.statistics.ledger import Ledger
+from evengrad.adapters.torch.statistics.ledger import together
 
 
 @contextmanager
@@ -53,19 +52,14 @@ def noise_kept() -> Iterator[None]:
 def changed(tensors: list[Any], before: list[Any]) -> list[tuple[Any, Any]]:
     """Those that are no more what they were, bit for bit, each with what it was; by one read a device."""
     found: list[tuple[Any, Any]] = []
-    ledger = Ledger(late=True)
-
-    def tell(pair: tuple[Any, Any], differing: list[float]) -> None:
-        if differing[0]:
-            found.append(pair)
-
+    looked: list[tuple[Any, Any]] = []
     for pair in zip(tensors, before, strict=True):
         if any(hasattr(t, "full_tensor") for t in pair):
             found.append(pair)
         elif not pair[0].is_meta and pair[0].numel():
-            ledger.numbers(_differing(*pair), partial(tell, pair))
-    ledger.read()
-    return found
+            looked.append(pair)
+    differing = together([_differing(*pair) for pair in looked])
+    return found + [pair for pair, differs in zip(looked, differing, strict=True) if differs]
 
 
 def _differing(tensor: Any, value: Any) -> Any:
