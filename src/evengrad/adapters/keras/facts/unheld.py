@@ -8,13 +8,14 @@ import numpy as np
 
 from evengrad.adapters.common.source import where
 from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.trace.weights import trainables
 from evengrad.values.fact import Fact
 
 
 def unheld(model: Any) -> Fact | None:
     """Of a compiled model that is about to be trained again; None where its step has all of its weights."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = unscaled(model.optimizer)
     held = {id(v) for v in compat.trained_by(optimizer)}
     if not held or model.train_function is None:
         return None

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from evengrad.adapters.keras.tap.summed import kept_fact
 from evengrad.values.fact import Fact, Where
 
 _ENOUGH = 3  # steps in a row, from the second one on
@@ -38,14 +39,7 @@ class Accumulated:
         self._left[key] = [(v, g) for v, g in sampled if g is not None and g.any()]
         if steps - 1 != _ENOUGH or self._carried[key] < _ENOUGH:
             return None
-        values = {
-            "how": "kept",
-            "optimizer": type(optimizer).__name__,
-            "steps": _ENOUGH,
-            "backward": str(backward or ""),
-            "zeroed": "",
-        }
-        return Fact("gradients_kept", backward, None, values)
+        return kept_fact(optimizer, backward, _ENOUGH)
 
 
 def _same(variable: Any, before: Any) -> bool:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from evengrad.adapters.keras.facts.lines import line
+from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.listening import Applied, Clipped, LossScaled
 from evengrad.adapters.keras.tap.native import Differentiated
@@ -53,7 +54,7 @@ class ClippedScaled:
 
 
 def _fact(optimizer: Any, scale: float, clip: Clipped, place: Where | None) -> Fact:
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = unscaled(optimizer)
     norm = None
     changed = any(a is b for a, b in zip(clip.given, clip.found, strict=False))
     if not changed and all(map(native.has_value, clip.given)):

@@ -11,6 +11,7 @@ import numpy as np
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras.facts.lines import line
 from evengrad.adapters.keras.facts.shapes import broadcasting
+from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.accumulated import Accumulated
 from evengrad.adapters.keras.tap.clipping import ClippedScaled
@@ -150,7 +151,7 @@ def _scale(optimizer: Any) -> float:
 
 
 def _unscaled(optimizer: Any, scale: float, backward: Where | None) -> Fact:
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = unscaled(optimizer)
     values = {
         "optimizer": type(inner).__name__,
         "scaler": type(optimizer).__name__,

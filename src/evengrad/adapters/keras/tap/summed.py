@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from evengrad.adapters.keras.facts.lines import line
+from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.called import Calls
 from evengrad.adapters.keras.tap.listening import Applied
@@ -123,7 +124,7 @@ class SummedGradients:
 
 def kept_fact(optimizer: Any, place: Where | None, steps: int) -> Fact:
     """Gradients that were used and are added to."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = unscaled(optimizer)
     values = {
         "how": "kept",
         "optimizer": type(inner).__name__,
@@ -136,7 +137,7 @@ def kept_fact(optimizer: Any, place: Where | None, steps: int) -> Fact:
 
 def undivided_fact(optimizer: Any, place: Where | None, count: int) -> Iterator[Fact]:
     """Sums of so many means; of interest for an optimizer that does not divide by their size."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = unscaled(optimizer)
     if isinstance(inner, keras.optimizers.SGD):
         with native.outside():
             rate = float(keras.ops.convert_to_numpy(inner.learning_rate))

@@ -16,6 +16,7 @@ from evengrad.adapters.common.source import where
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.facts.cuts import GraphCut, cut_before
 from evengrad.adapters.keras.facts.lines import line
+from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.called import Calls
 from evengrad.adapters.keras.tap.holders import Holders
@@ -174,7 +175,7 @@ def _names(variables: list[Any]) -> str:
 
 
 def _fact(lost: _Lost) -> Fact:
-    inner = getattr(lost.optimizer, "inner_optimizer", lost.optimizer)
+    inner = unscaled(lost.optimizer)
     values = {
         "model": lost.names,
         "optimizer": type(inner).__name__,
