@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bench.watching.nets import article_cnn
+
 
 @dataclass(frozen=True)
 class Training:
@@ -105,20 +107,6 @@ def resnet(depths: tuple[int, ...]) -> nn.Module:
             width = out
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 1000)]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
-
-
-def article_cnn() -> nn.Module:
-    """The article's, 4.7 M parameters."""
-    return nn.Sequential(
-        nn.Conv2d(1, 32, 3),
-        nn.ReLU(),
-        nn.Conv2d(32, 64, 3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(64 * 24 * 24, 128),
-        nn.ReLU(),
-        nn.Linear(128, 10),
-    )
 
 
 def language(output: Any, target: Any) -> Any:

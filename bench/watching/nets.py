@@ -66,7 +66,8 @@ class Transformer(nn.Module):
         return self.head(self.norm(self.layers(x, mask, is_causal=True))).transpose(1, 2)
 
 
-def _article() -> nn.Module:
+def article_cnn() -> nn.Module:
+    """The article's, 4.7 M parameters."""
     return nn.Sequential(
         nn.Conv2d(1, 32, 3),
         nn.ReLU(),
@@ -101,7 +102,7 @@ NETS = {
         Net(
             "article-cnn",
             "the article's CNN, 4.7 M parameters, 32 images of 28x28x1",
-            _article,
+            article_cnn,
             _images(32, 1, 28, 28),
         ),
         Net(
