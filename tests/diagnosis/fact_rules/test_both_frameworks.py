@@ -6,7 +6,6 @@ from evengrad.diagnosis.catalogue import all_fact_rules
 
 ALONE = {
     "EG917": "PyTorch alone: nothing empties what Keras' optimizers are handed",
-    "EG919": "not done yet for Keras",
     "EG950": "Keras alone: torch's training mode is not a word in the call",
 }
 

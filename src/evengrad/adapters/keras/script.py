@@ -17,6 +17,7 @@ from evengrad.adapters.common.source import where
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.batch import facts_of, with_facts
+from evengrad.adapters.keras.facts.smothered import of_probe
 from evengrad.adapters.keras.facts.unheld import unheld
 from evengrad.adapters.keras.intercept import Handler, called_back, intercept
 from evengrad.adapters.keras.measure.spoiled import coming_fact
@@ -100,6 +101,7 @@ def _measuring(
                     model.optimizer, model.trainable_variables, found.weights, where()
                 )
                 more += [] if spoiled is None else [spoiled]
+                more += of_probe(model.optimizer, found.weights, where())
                 return with_facts(found, tuple(more))
         except EvengradError as error:
             session.fail(error)

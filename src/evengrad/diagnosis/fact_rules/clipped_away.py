@@ -1,6 +1,7 @@
 """EG919 clip that leaves nothing: its bound is so far below the gradient's norm that the steps move nothing.
 
-What it finds: `clip_grad_norm_` with a bound below a tenth of the norm, and steps below 1e-5 of the weights.
+What it finds: `clip_grad_norm_` with a bound below a tenth of the norm, and steps below 1e-5 of the weights; in
+Keras an optimizer's `clipnorm`, `clipvalue` or `global_clipnorm`, or a clip of the loop's own.
 
 Why it matters: every gradient is then scaled down to that bound, whatever it was. With plain gradient descent a
 step is the rate times the bound, and the loss seems not to move at all.
@@ -48,8 +49,55 @@ def _loop(
     return Program("torch", text, "check" if verb == "check" else "run")
 
 
-SICK = (_loop(1e-5), _loop(1e-5, verb="check"))
+_KERAS = """
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, 0] > 0).astype("int32")
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(2)])
+loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+optimizer = keras.optimizers.{optimizer}
+{loop}
+"""
+_FIT = """
+model.compile(optimizer=optimizer, loss=loss_fn)
+model.fit(x, y, batch_size=16, epochs=3, verbose=0)
+"""
+_TAPE = """
+import tensorflow as tf
+for step in range(12):
+    with tf.GradientTape() as tape:
+        loss = loss_fn(y, model(x, training=True))
+    gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, model.trainable_variables), {bound})
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+"""
+
+
+def _fit(optimizer: str, verb: str = "run") -> Program:
+    text = _KERAS.format(optimizer=optimizer, loop=_FIT)
+    return Program("keras", text, "check" if verb == "check" else "run")
+
+
+def _tape(bound: float, verb: str = "run") -> Program:
+    text = _KERAS.format(optimizer="SGD(0.1)", loop=_TAPE.format(bound=bound))
+    return Program("keras", text, "check" if verb == "check" else "run", ("tensorflow",))
+
+
+SICK = (
+    _fit("SGD(0.1, clipnorm=1e-5)"),
+    _fit("SGD(0.1, global_clipnorm=1e-5)", verb="check"),
+    _fit("SGD(0.1, clipvalue=1e-7)", verb="check"),
+    _tape(1e-5),
+    _tape(1e-5, verb="check"),
+    _loop(1e-5),
+    _loop(1e-5, verb="check"),
+)
 HEALTHY = (
+    _fit("SGD(0.1, clipnorm=0.1)"),
+    _fit("SGD(0.1, clipvalue=0.5)", verb="check"),
+    _fit("Adam(1e-3, clipnorm=1e-5)"),
+    _tape(0.1),
     _loop(0.1),
     _loop(0.1, verb="check"),
     _loop(1e-5, "SGD(model.parameters(), lr=1e4)"),
@@ -62,9 +110,10 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
     for fact in facts:
         values = fact.values
         bound, norm = values["bound"], values["norm"]
+        left, name = values.get("left", bound), values.get("argument", "max_norm")
         yield Finding(
             CODE,
-            f"the clip at {bound:g} leaves {bound / norm:.2g} of the gradient: {values['optimizer']} moves "
+            f"the clip at {bound:g} leaves {left / norm:.2g} of the gradient: {values['optimizer']} moves "
             "nothing",
             Cause.LEARNING_RATE,
             Severity.ERROR,
@@ -76,7 +125,7 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
                 "(usual: 1e-4 to 1e-1)",
             ),
             advice=(
-                f"raise the clip's bound (max_norm) from {bound:g} to about {3 * norm:.2g}, or clip not at all",
+                f"raise the clip's bound ({name}) from {bound:g} to about {3 * norm:.2g}, or clip not at all",
             ),
             where=fact.where,
             mistake=True,

@@ -17,6 +17,7 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Session
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.facts.lines import line
+from evengrad.adapters.keras.facts.smothered import of_probe
 from evengrad.adapters.keras.measure.spoiled import coming_fact
 from evengrad.adapters.keras.measure.update import is_copy
 from evengrad.adapters.keras.tap import native
@@ -144,6 +145,7 @@ class FirstSteps:
                 self.session.trouble(error)
             spoiled = coming_fact(event.optimizer, event.variables, probe.weights, line())
             self._facts += [] if spoiled is None else [spoiled]
+            self._facts += of_probe(event.optimizer, probe.weights, line())
             self._kept.append(event.optimizer)
             self.probes[key] = probe
         self.calls.clear()

@@ -19,6 +19,7 @@ from evengrad.adapters.keras.tap.dropped import Dropped
 from evengrad.adapters.keras.tap.listening import Applied, BatchNormCalled, Listening, LossScaled
 from evengrad.adapters.keras.tap.native import Differentiated
 from evengrad.adapters.keras.tap.passes import Passes
+from evengrad.adapters.keras.tap.smothering import ClippedAway
 from evengrad.adapters.keras.tap.summed import SummedGradients
 from evengrad.adapters.keras.tap.unreached import Unreached
 from evengrad.values.fact import Fact, Where
@@ -48,8 +49,10 @@ class LoopFacts:
         self._dropped = Dropped(self._tell_last) if backend == "jax" else None
         self._last: Any = None
         self._clips, self._unreached = ClippedScaled(), Unreached(patches)
+        self._smothered = ClippedAway()
         self._sums: Any = Passes() if backend == "torch" else SummedGradients(self._unreached.calls)
         listening.clipped.append(self._clips.clipped)
+        listening.clipped.append(self._smothered.clipped)
         listening.normalised.append(self._normalised)
         listening.scaled.append(self._heard_scale)
         listening.differentiated.append(self._differentiated)
@@ -104,7 +107,8 @@ class LoopFacts:
             kept = self._kept.applied(optimizer, event.variables, self._backward)
             if kept is not None:
                 self._once(optimizer, kept)
-        for fact in (*self._clips.applied(event, scale), *self._sums.applied(event)):
+        found = self._clips.applied(event, scale), self._smothered.applied(event, scale)
+        for fact in (*found[0], *found[1], *self._sums.applied(event)):
             self._once(optimizer, fact)
         self._unreached.applied(event)
 

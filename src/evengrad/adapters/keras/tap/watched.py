@@ -13,6 +13,7 @@ import numpy as np
 from evengrad.adapters.common.source import where
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.facts.batch import facts_of
+from evengrad.adapters.keras.facts.smothered import smothered
 from evengrad.adapters.keras.measure.spoiled import fragile, update_fact
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native, origin, saving
@@ -300,11 +301,21 @@ class Watched:
         rms = gradient_rms(self.tensors, row.norms)
         values = np.stack([rms, row.largest, row.zeros, weights, updates], axis=1)
         self._watching.detail(Detail(number, values, *self._samples(number)))
+        if last and number == 0:
+            self._see_clip(row.norms, weights)
         if last:
             self._limits(weights)
             guard = self.settings.guard
             if guard is not None and guard.action is Action.ROLLBACK:
                 self._snapshot = KerasSnapshot(self.access, self.model, self.inner, self.ring)
+
+    def _see_clip(self, norms: Floats, weights: Floats) -> None:
+        """Whether the optimizer's own clip leaves anything of the first step."""
+        sizes = [math.prod(tensor.shape) for tensor in self.tensors]
+        whole = [float(rms) * math.sqrt(n) for rms, n in zip(weights, sizes, strict=True)]
+        fact = smothered(self.inner, norms.tolist(), whole, sizes, where())
+        if fact is not None:
+            self._watching.fact(fact)
 
     def _samples(self, number: int) -> tuple[Floats, tuple[str, ...]]:
         """Of the activations; not in the first steps, so that a short training pays for no trace."""
