@@ -1,5 +1,6 @@
 """Keras reads its backend from the environment at import: its tests run only where one is named."""
 
+import gc
 import os
 import runpy
 import sys
@@ -21,3 +22,13 @@ def nothing_was_compiled():
     frames = sys.modules.get("torch._dynamo.convert_frame")
     if frames is not None:
         frames.FRAME_COUNTER = 0
+
+
+@pytest.fixture(autouse=True)
+def nothing_lives_on():
+    """What a test leaves in cycles is freed with it: TensorFlow waits for each iterator over data as long
+    as it has lived, up to a minute. What is alive then is never looked at again: it is a million objects.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
