@@ -17,6 +17,7 @@ from evengrad.adapters.common.source import where
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.batch import facts_of, with_facts
+from evengrad.adapters.keras.facts.flat import flat
 from evengrad.adapters.keras.facts.smothered import of_probe
 from evengrad.adapters.keras.facts.unheld import unheld
 from evengrad.adapters.keras.intercept import Handler, called_back, intercept
@@ -30,6 +31,7 @@ from evengrad.adapters.keras.tap.turns import FitTurns
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.values.fact import Fact
 from evengrad.values.probe import Probe
+from evengrad.values.summary import Summary
 
 log = logging.getLogger("evengrad")
 
@@ -144,6 +146,14 @@ class _Passing(keras.callbacks.Callback):
 
 def _cuts(model: Any, batch: Any, found: Probe, first: FirstSteps) -> tuple[Fact, ...]:
     """Where the way to weights without a gradient ends."""
+    if found.weights and all(w.gradient is None or _is_nothing(w.gradient) for w in found.weights):
+        try:
+            step = flat(model, batch, all(w.gradient is None for w in found.weights))
+        except Exception as error:  # a loss that cannot be computed again
+            log.info("the loss was not heard: %s", error)
+            step = None
+        if step is not None:
+            return (step,)
     if all(w.gradient is not None for w in found.weights):
         return ()
     try:
@@ -152,6 +162,10 @@ def _cuts(model: Any, batch: Any, found: Probe, first: FirstSteps) -> tuple[Fact
         log.info("the step was not traced: %s", error)
         return ()
     return first.told()
+
+
+def _is_nothing(gradient: Summary) -> bool:
+    return gradient.max == 0 and not gradient.non_finite
 
 
 def _steps_itself(model: Any) -> bool:

@@ -18,6 +18,7 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.torch.loop.loop import Loop
 from evengrad.adapters.torch.loop.names import name_of
+from evengrad.adapters.torch.loop.recurrence import unbounded
 from evengrad.adapters.torch.loop.stepper import Stepper
 from evengrad.adapters.torch.measure.update import is_copy
 from evengrad.adapters.torch.tap import patches
@@ -98,6 +99,9 @@ class _Optimizers:
         self.begun.append(tap)
         self.loop.begins(tap.optimizer)
         watching = self.session.watching(self._named(tap, subject))
+        loose = unbounded(tap.training.roots)
+        if loose is not None:
+            watching.fact(loose)
         waiting, self.seen = self.seen, []
         for optimizer, fact in waiting:
             if optimizer is None or optimizer is tap.optimizer:

@@ -6,6 +6,8 @@ the run shows that the steps are too large.
 Why it matters: the gradient of a sum over N elements is N times that of their mean, and so is each step of an
 optimizer such as SGD: a rate that is right for the mean is N times too large. It changes with the batch size.
 
+Under TensorFlow also a tape that is asked for the gradient of one loss for each sample: it sums them up.
+
 How it decides: from the calls that lead to the loss, its divisions by numbers counted. It fires only where the
 training suffers: the first update is too large, the rate is beyond the largest stable one, the loss diverges,
 or a step overwrites its weights or is not finite. Optimizers that take the gradient's scale out, such as Adam,
@@ -27,6 +29,8 @@ from evengrad.values.probe import Frontend
 
 CODE = "EG933"
 FACT = "loss_summed"
+TAPE = "tape.gradient()"
+"""What sums the losses of a batch where the user has not."""
 
 _TORCH = """\
 import torch
@@ -72,13 +76,40 @@ def _keras(loss: str, optimizer: str = "SGD(0.02)") -> tuple[Program, ...]:
     return Program("keras", source), Program("keras", source, "check")
 
 
+_TAPE = """\
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+x = rng.normal(size=(256, 8)).astype("float32")
+y = (x @ rng.normal(size=(8, 1))).astype("float32")
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(32, activation="relu"), keras.layers.Dense(1)])
+optimizer = keras.optimizers.{optimizer}
+for step in range(12):
+    with tf.GradientTape() as tape:
+        loss = {loss}
+    gradients = tape.gradient(loss, model.trainable_variables)
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+"""
+
+
+def _tape(loss: str, optimizer: str = "SGD(0.02)") -> Program:
+    text = _TAPE.format(loss=loss, optimizer=optimizer)
+    return Program("keras", text, "run", ("tensorflow",))
+
+
 SICK = (
+    _tape("keras.losses.mean_squared_error(y, model(x, training=True))"),
     *_keras('keras.losses.MeanSquaredError(reduction="sum")'),
     *_keras("own"),
     *_torch('F.mse_loss(model(x), y, reduction="sum")'),
     *_torch("((model(x) - y) ** 2).sum()"),
 )
 HEALTHY = (
+    _tape("tf.reduce_mean(keras.losses.mean_squared_error(y, model(x, training=True)))"),
+    _tape("keras.losses.mean_squared_error(y, model(x, training=True))", "Adam(3e-3)"),
+    _tape("keras.losses.mean_squared_error(y, model(x, training=True))", "SGD(1e-4)"),
     *_keras('"mse"'),
     *_keras("lambda target, output: own(target, output) / 256"),
     *_keras("own", "Adam(3e-3)"),
@@ -112,6 +143,8 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         if frontend == "keras"
         else 'reduction="mean" (or .mean())'
     )
+    if fact.values["function"] == TAPE:
+        mean = "tf.reduce_mean(loss) before tape.gradient()"
     yield Finding(
         CODE,
         f"the loss is a sum over {elements} elements: the gradient is {factor:.4g} times the mean's",

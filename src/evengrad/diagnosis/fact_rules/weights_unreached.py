@@ -184,7 +184,32 @@ def _fit(features: str, frozen: str = "", verb: str = "run") -> Program:
     return Program("keras", source, "check" if verb == "check" else "run", ("tensorflow",))
 
 
+_ROUNDED = """
+import keras
+import numpy as np
+from keras import layers, ops
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, :1] > 0).astype("float32")
+
+def own(target, output):
+    return ops.mean(ops.square(target - {output}))
+
+model = keras.Sequential([keras.Input((8,)), layers.Dense(16, activation="tanh"), layers.Dense(1, "sigmoid")])
+model.compile(keras.optimizers.Adam(1e-2), own)
+model.fit(x, y, epochs=6, verbose=0)
+"""
+
+
+def _rounded(output: str, verb: str = "run", backends: tuple[str, ...] = ("jax",)) -> Program:
+    source = _ROUNDED.format(output=output)
+    return Program("keras", source, "check" if verb == "check" else "run", backends)
+
+
 SICK = (
+    _rounded("ops.round(output)"),
+    _rounded("ops.round(output)", "check", ("tensorflow", "jax", "torch")),
+    _rounded("ops.sign(output - 0.5)"),
     _step("torch.round(torch.sigmoid(model(x)))"),
     _step("torch.round(torch.sigmoid(model(x)))", "check"),
     _step("torch.clamp(model(x) + 9, 0, 1)"),
@@ -202,6 +227,8 @@ SICK = (
     Program("torch", _POLICY.format(cut=".detach()")),
 )
 HEALTHY = (
+    _rounded("output"),
+    _rounded("(output + 0 * ops.round(output))"),
     _step("torch.clamp(model(x), 0, 1)"),
     _step("model(x) + (torch.round(model(x)) - model(x)).detach()"),
     _keras("features"),
@@ -216,7 +243,9 @@ HEALTHY = (
     Program("torch", _POLICY.format(cut="")),
 )
 
-_STEPS = frozenset(["round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"])
+_STEPS = frozenset(
+    ["round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside", "floor_divide", "argmax"]
+)
 _SMALL = 0.1  # of the weights: the others can make up for them
 _WORDS = {
     "detach": "detach() gives a value without its gradient",
@@ -281,15 +310,19 @@ def _evidence(fact: Fact, gone: str) -> Iterable[str]:
 
 
 def _flat(kind: str) -> str:
-    if kind.rstrip("_") in _STEPS:
+    if _is_step(kind):
         return f"{kind} is a step function: not differentiable, its derivative is 0 everywhere"
     return f"every value lies where {kind} is flat: its derivative is exactly 0 there"
+
+
+def _is_step(kind: str) -> bool:
+    return kind.rpartition(".")[2].rstrip("_") in _STEPS
 
 
 def _advice(values: Any, whose: str, frontend: Frontend) -> Iterable[str]:
     if values.get("flat"):
         kind = values["kind"]
-        if kind.rstrip("_") in _STEPS:
+        if _is_step(kind):
             yield f"let the loss read the value before {kind}; apply {kind} only to what is reported"
         else:
             yield f"leave {kind} off the output: end in a linear layer, whose slope is never 0"

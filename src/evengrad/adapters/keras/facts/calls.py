@@ -58,6 +58,7 @@ _TARGETS = ("y_true", "target", "labels")
 _LARGE = 10  # no weight or epsilon of a loss, but what a range is divided by
 _OUTPUTS = ("y_pred", "output", "logits")
 _SUMMED = ("x", "input_tensor")
+_STEPS = ("round", "sign", "floor", "ceil", "trunc", "heaviside", "floor_divide", "argmax")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +107,27 @@ class SumHeard:
     reduced: bool = False
 
 
-def _unheard(_: SumHeard) -> None: ...
+@dataclass(frozen=True, slots=True)
+class StepHeard:
+    """A function was called whose slope is 0 wherever it has one. function: as the user writes it."""
+
+    function: str
+    where: Where | None
+
+
+def _unheard(_: Any) -> None: ...
 
 
 @contextmanager
 def hearing_losses(
-    told: Callable[[LossHeard], None], summed: Callable[[SumHeard], None] = _unheard
+    told: Callable[[LossHeard], None],
+    summed: Callable[[SumHeard], None] = _unheard,
+    stepped: Callable[[StepHeard], None] = _unheard,
 ) -> Iterator[None]:
-    """While it lasts, and in this thread, each call of a loss is told before it is made, and each sum after."""
-    ear, before = _Ear(told, summed), sys.getprofile()
+    """While it lasts, and in this thread, each call of a loss is told before it is made, and each sum and step
+    function after.
+    """
+    ear, before = _Ear(told, summed, stepped), sys.getprofile()
     sys.setprofile(ear)
     try:
         yield
@@ -126,9 +139,13 @@ class _Ear:
     """A profile function: Python calls it at each call and return."""
 
     def __init__(
-        self, told: Callable[[LossHeard], None], summed: Callable[[SumHeard], None]
+        self,
+        told: Callable[[LossHeard], None],
+        summed: Callable[[SumHeard], None],
+        stepped: Callable[[StepHeard], None],
     ) -> None:
-        self._told, self._summed = told, summed
+        self._told, self._summed, self._stepped = told, summed, stepped
+        self._steps = {} if stepped is _unheard else step_codes()
         self._inside: FrameType | None = None
         self._heads: deque[tuple[Any, str]] = deque(maxlen=32)
         self._losses, self._activations, self._sums = _loss_codes(), _head_codes(), _sum_codes()
@@ -145,6 +162,8 @@ class _Ear:
                 self._hear_sum(self._sums[code], frame, given)
             elif code is self._around and given is not None:
                 self._hear_reduced(frame, given)
+            elif code in self._steps:
+                self._stepped(StepHeard(self._steps[code], where(frame)))
         elif event == "call" and self._inside is None:
             if code in self._losses:
                 self._inside = frame
@@ -220,6 +239,16 @@ def _sum_codes() -> dict[CodeType, str]:
     found = {_code(keras.ops.sum): "ops.sum"}
     if keras.backend.backend() == "tensorflow":
         found[_code(importlib.import_module("tensorflow").reduce_sum)] = "tf.reduce_sum"
+    return {code: name for code, name in found.items() if code is not None}
+
+
+@cache
+def step_codes() -> dict[CodeType, str]:
+    """Functions whose slope is 0, as a user calls them."""
+    found = {_code(getattr(keras.ops, n, None)): f"ops.{n}" for n in _STEPS}
+    if keras.backend.backend() == "tensorflow":
+        math_ = importlib.import_module("tensorflow").math
+        found |= {_code(getattr(math_, n, None)): f"tf.{n}" for n in _STEPS}
     return {code: name for code, name in found.items() if code is not None}
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras.facts.lines import line
 from evengrad.adapters.keras.facts.shapes import broadcasting
+from evengrad.adapters.keras.facts.summed import KIND as SUMMED
+from evengrad.adapters.keras.facts.summed import feels_scale, summed_by_tape
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.accumulated import Accumulated
@@ -43,6 +45,7 @@ class LoopFacts:
         self._norms: dict[int, tuple[Any, bool, Where | None]] = {}
         self._unused: list[tuple[Any, Where | None]] = []
         self._shapes: list[Fact] = []
+        self._summed: list[Fact | None] = []
         self._backward: Where | None = None
         backend = keras.backend.backend()
         self._kept = Accumulated() if backend == "torch" else None
@@ -87,6 +90,8 @@ class LoopFacts:
             if not used and (own or not event.sources) and _at_start(layer):
                 self._unused.append((layer, place))
         self._norms.clear()
+        if any(hasattr(source, "trainable") for source in event.sources):
+            self._summed.append(summed_by_tape(event.target, self._backward))
         found = broadcasting(event.target) if hasattr(event.target, "shape") else None
         if found is not None:
             self._shapes.append(found)
@@ -96,9 +101,11 @@ class LoopFacts:
         if self._unused:
             self._once(optimizer, _unused(self._unused))
             self._unused.clear()
-        for fact in self._shapes:
-            self._once(optimizer, fact)
+        for fact in (*self._shapes, *filter(None, self._summed[-1:])):
+            if fact.kind != SUMMED or feels_scale(optimizer):
+                self._once(optimizer, fact)
         self._shapes.clear()
+        self._summed.clear()
         scale = _scale(optimizer)
         if scale != 1.0 and id(optimizer) not in self._scaled:
             self._once(optimizer, _unscaled(optimizer, scale, self._backward))

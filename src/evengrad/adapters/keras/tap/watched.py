@@ -13,6 +13,7 @@ import numpy as np
 from evengrad.adapters.common.source import where
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.facts.batch import facts_of
+from evengrad.adapters.keras.facts.flat import flat
 from evengrad.adapters.keras.facts.smothered import smothered
 from evengrad.adapters.keras.measure.spoiled import fragile, update_fact
 from evengrad.adapters.keras.measure.update import unscaled
@@ -23,6 +24,7 @@ from evengrad.adapters.keras.tap.batches import Batches, sampled
 from evengrad.adapters.keras.tap.evaluation import evaluated
 from evengrad.adapters.keras.tap.fitting import Fitting
 from evengrad.adapters.keras.tap.lesson import KerasLesson
+from evengrad.adapters.keras.tap.recurrence import unbounded
 from evengrad.adapters.keras.tap.ring import AnyRing, HostRing, Ring, RingRow, RingStatus
 from evengrad.adapters.keras.tap.snapshot import KerasSnapshot, figures, small_rest
 from evengrad.adapters.keras.tap.subject import box_of, frozen_share, subject_of, watched_variables
@@ -276,8 +278,24 @@ class Watched:
         if self.tap.scaled:
             scale = float(self.access.read(self.optimizer.dynamic_scale))
             self._watching.scaler(number, scale, not row.called)
+        if number == 0 and row.called and not row.norms.any():
+            self._see_flat()
         if row.called and self.settings.observed(number):
             self._detail(number, row)
+
+    def _see_flat(self) -> None:
+        """The first step has no gradient at all."""
+        batch = self.batches.of(0)
+        if batch is None:
+            return
+        try:
+            with self.access.filled():
+                fact = flat(self.model, batch, none=False)
+        except Exception as error:  # a loss that cannot be computed again
+            log.info("the loss was not heard: %s", error)
+            return
+        if fact is not None:
+            self._watching.fact(fact)
 
     def _step(self, number: int, row: RingRow, applied: bool) -> Step:
         return Step(
@@ -303,6 +321,9 @@ class Watched:
         self._watching.detail(Detail(number, values, *self._samples(number)))
         if last and number == 0:
             self._see_clip(row.norms, weights)
+            loose = unbounded(self.variables, [tensor.layer for tensor in self.tensors])
+            if loose is not None:
+                self._watching.fact(loose)
         if last:
             self._limits(weights)
             guard = self.settings.guard
