@@ -6,6 +6,8 @@ from evengrad.diagnosis.catalogue import all_fact_rules
 
 ALONE = {
     "EG917": "PyTorch alone: nothing empties what Keras' optimizers are handed",
+    "EG920": "PyTorch alone: fit steps by itself",
+    "EG921": "PyTorch alone: nested tapes are not followed",
     "EG950": "Keras alone: torch's training mode is not a word in the call",
 }
 

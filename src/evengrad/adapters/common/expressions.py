@@ -45,6 +45,12 @@ _SIGNS: dict[type[ast.operator], str] = {
 }
 
 
+_REFLECTED = frozenset(
+    ["__rtruediv__", "__rdiv__", "__rfloordiv__", "__rpow__", "__rsub__", "__rmatmul__"]
+)
+"""Called where the left operand is none of torch's: their own is the right one."""
+
+
 def operator(spot: Spot) -> str:
     """What an operator in the user's code is called, "the division /"; empty where it is no operator."""
     node = _parsed(spot.where().code)
@@ -102,7 +108,7 @@ def _parsed(code: str) -> ast.expr | None:
 def _operands(node: ast.expr, function: str, names: Mapping[str, Any]) -> list[ast.expr]:
     match node:
         case ast.BinOp(left=left, right=right):
-            return [left, right]
+            return [right, left] if function in _REFLECTED else [left, right]
         case ast.UnaryOp(operand=operand):
             return [operand]
         case ast.Subscript(value=value):

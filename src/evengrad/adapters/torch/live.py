@@ -134,6 +134,8 @@ class _Optimizers:
         optimizer = None if one is None else one.optimizer
         tap = self.taps.get(id(optimizer))
         fact = Fact(kind, place, 0 if tap is None else tap.training.step, values)
+        if kind == "never_stepped" and tap is not None and tap.watching is None:
+            self._begin_idle(tap)
         if kind == "accumulation_undivided":
             if tap is not None and tap.watching is not None:
                 tap.watching.suspect(fact)
@@ -149,6 +151,13 @@ class _Optimizers:
             told[-1].fact(fact)
         else:
             self.seen.append((optimizer, fact))
+
+    def _begin_idle(self, tap: OptimizerTap) -> None:
+        """A run of no step, for what is to be said of it."""
+        try:
+            tap.start()
+        except Exception as error:
+            self.session.trouble(error)
 
     def _rest(self) -> None:
         """What is about no run goes into the script's first one."""

@@ -90,6 +90,8 @@ class _FirstStep:
     def flush(self) -> None:
         """A loop that updates its weights by hand has a backward pass but no optimizer step."""
         if self.measurement is not None and not self.turns.taken:
+            if self.loop is not None:
+                self.loop.end()
             self._deliver({}, None, ("no optimizer step was seen: updates are unknown",))
         self._give_up()
 

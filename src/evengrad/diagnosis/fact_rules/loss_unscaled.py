@@ -1,15 +1,18 @@
-"""EG915 loss not scaled: a GradScaler divides gradients that it has never multiplied.
+"""EG915 half of a loss scale: a GradScaler divides gradients that it never multiplied, or the other way round.
 
-What it finds: `scaler.step(optimizer)` after `backward()` of a loss that did not come out of `scaler.scale`.
+What it finds: `scaler.step(optimizer)` after `backward()` of a loss that did not come out of `scaler.scale`;
+and `optimizer.step()`, without the scaler, after `backward()` of one that did.
 
 Why it matters: the scaler divides the gradients by its scale, 65,536 at first. Gradients that were not scaled
 are next to nothing after that: with SGD the training stands still, with Adam the smaller ones fall below its
-epsilon. In half precision they underflow, which is what the scale is there against.
+epsilon. In half precision they underflow, which is what the scale is there against. The other way round plain
+gradient descent takes steps that are 65,536 times too long.
 
 How it decides: exactly, in the first steps: no loss that reached the optimizer's weights since its last step
-was scaled.
+was scaled; or they are still scaled when the optimizer is stepped, which counts for SGD alone, as the others
+divide by the gradient's size.
 
-What to do: `scaler.scale(loss).backward()`.
+What to do: `scaler.scale(loss).backward()`, `scaler.step(optimizer)`, `scaler.update()`: all three.
 
 References: PyTorch documentation, automatic mixed precision examples: typical mixed precision training.
 """
@@ -38,13 +41,14 @@ for step in range(12):
     optimizer.zero_grad()
     loss = nn.functional.cross_entropy(model(x), y)
     {backward}
-    scaler.step(optimizer)
-    scaler.update()
+    {step}
 """
+_STEP = "scaler.step(optimizer); scaler.update()"
 
 
-def _loop(backward: str, verb: str = "run") -> Program:
-    return Program("torch", _LOOP.format(backward=backward), "check" if verb == "check" else "run")
+def _loop(backward: str, verb: str = "run", step: str = _STEP) -> Program:
+    source = _LOOP.format(backward=backward, step=step)
+    return Program("torch", source, "check" if verb == "check" else "run")
 
 
 _MIXED = """\
@@ -79,12 +83,18 @@ SICK = (
     _mixed("loss"),
     _loop("scaler.scale(loss); loss.backward()"),
     _loop("scaler.scale(loss); loss.backward()", "check"),
+    _loop("scaler.scale(loss).backward()", step="optimizer.step()"),
+    _loop("scaler.scale(loss).backward()", "check", "optimizer.step()"),
 )
 HEALTHY = (
     _mixed("optimizer.scale_loss(loss)"),
     _loop("scaler.scale(loss).backward()"),
     _loop("scaler.scale(loss).backward()", "check"),
     _loop("scaled = scaler.scale(loss) / 2; scaled.backward()"),
+    _loop(
+        "scaler.scale(loss).backward(); scaler.unscale_(optimizer)",
+        step="optimizer.step(); scaler.update()",
+    ),
     _loop("for part in (loss, 0.1 * loss): scaler.scale(part).backward(retain_graph=True)"),
 )
 
@@ -99,21 +109,43 @@ _KERAS = (
 def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on each optimizer that it was seen of."""
     for fact in facts:
-        values = fact.values
-        optimizer, scaler = values["optimizer"], values["scaler"]
-        torch = frontend == "torch"
-        divides = f"{scaler}.step" if torch else scaler
-        verb = "is called on" if torch else "differentiates"
+        title, evidence, advice = _kept(fact) if fact.values.get("kept") else _never(fact, frontend)
         yield Finding(
             CODE,
-            f"{divides} divides the gradients by {values['scale']:g}, and the loss was never scaled",
+            title,
             Cause.PRECISION,
             Severity.ERROR,
-            evidence=(
-                f"{fact.where or 'backward()'} {verb} the loss itself",
-                f"{values['step'] or scaler + '.step'} divides what it made for {optimizer}",
-            ),
-            advice=(_TORCH.format(scaler) if torch else _KERAS,),
+            evidence=evidence,
+            advice=(advice,),
             where=fact.where,
             mistake=True,
         )
+
+
+def _kept(fact: Fact) -> tuple[str, tuple[str, ...], str]:
+    """The scale is still in the gradients."""
+    optimizer, scaler = fact.values["optimizer"], fact.values["scaler"]
+    scale = f"{fact.values['scale']:g}"
+    evidence = (
+        f"{fact.where or optimizer + '.step()'} takes what {scaler}.scale(loss) made as it is",
+        f"no {scaler}.unscale_({optimizer}), which {scaler}.step calls, came before it",
+    )
+    advice = (
+        f"call {scaler}.step({optimizer}), then {scaler}.update(), instead of {optimizer}.step()"
+    )
+    return f"{optimizer}.step() takes gradients that are still scaled by {scale}", evidence, advice
+
+
+def _never(fact: Fact, frontend: Frontend) -> tuple[str, tuple[str, ...], str]:
+    """It was never in them."""
+    values = fact.values
+    optimizer, scaler = values["optimizer"], values["scaler"]
+    torch = frontend == "torch"
+    divides = f"{scaler}.step" if torch else scaler
+    verb = "is called on" if torch else "differentiates"
+    evidence = (
+        f"{fact.where or 'backward()'} {verb} the loss itself",
+        f"{values['step'] or scaler + '.step'} divides what it made for {optimizer}",
+    )
+    title = f"{divides} divides the gradients by {values['scale']:g}, and the loss was never scaled"
+    return title, evidence, _TORCH.format(scaler) if torch else _KERAS

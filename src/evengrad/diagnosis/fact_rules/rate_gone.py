@@ -50,7 +50,9 @@ for epoch in range(15):
 
 
 def _loop(schedule: str, where: str = "epoch", rate: float = 0.1) -> Program:
-    places = {"batch": "pass", "epoch": "pass", where: "scheduler.step()"}
+    places = {"batch": "pass", "epoch": "pass"}
+    if where in places:
+        places[where] = "scheduler.step()"
     return Program("torch", _LOOP.format(schedule=schedule, rate=rate, **places))
 
 
@@ -70,6 +72,7 @@ SICK = (
     _loop("ExponentialLR(optimizer, 0.8)", "batch"),
     _loop("StepLR(optimizer, 5)", "epoch", rate=0.0),
     _loop("LambdaLR(optimizer, lambda epoch: epoch // 30)"),
+    _loop("LambdaLR(optimizer, lambda step: min(1, step / 20))", "nowhere"),
     Program("keras", _KERAS.format(steps=5)),
 )
 HEALTHY = (
@@ -94,6 +97,10 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
                 evidence.append(
                     f"{kind} multiplies the {values['given']:g} that the optimizer was given by 0"
                 )
+                if values.get("stepped") == 0:
+                    evidence.append(
+                        f"{values['scheduler']}.step() is never called: it stays at its first value"
+                    )
         else:
             lost = 1 - values["since"] / values["steps"]
             title = (
@@ -119,7 +126,9 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
 
 def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
     name = fact.values.get("scheduler", "scheduler")
-    if fact.values["zero"] and fact.values.get("given"):
+    if fact.values["zero"] and fact.values.get("stepped") == 0:
+        yield f"call {name}.step() behind the optimizer's step: a warm-up that begins at 0 rises by it alone"
+    elif fact.values["zero"] and fact.values.get("given"):
         yield (
             f"let {fact.values.get('kind', name)} begin above 0 and rise within these {fact.values['steps']:,} "
             "steps: a factor of (step + 1) / warmup; an integer division (//) gives 0 until it is reached"

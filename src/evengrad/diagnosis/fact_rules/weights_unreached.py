@@ -120,13 +120,16 @@ optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
 for step in range(12):
     out = {out}
     optimizer.zero_grad()
-    nn.functional.mse_loss(out, y).backward()
+    loss = nn.functional.mse_loss(out, y)
+    loss = {loss}
+    loss.backward()
     optimizer.step()
 """
 
 
-def _step(out: str, verb: str = "run") -> Program:
-    return Program("torch", _STEP.format(out=out), "check" if verb == "check" else "run")
+def _step(out: str, verb: str = "run", loss: str = "loss") -> Program:
+    source = _STEP.format(out=out, loss=loss)
+    return Program("torch", source, "check" if verb == "check" else "run")
 
 
 _KERAS = """
@@ -220,6 +223,8 @@ SICK = (
     _fit("ops.stop_gradient(h)"),
     _fit("ops.stop_gradient(h)", verb="check"),
     _features("torch.tensor(encoder(x).tolist())"),
+    _step("model(x)", loss="torch.tensor(loss.item(), requires_grad=True)"),
+    _step("model(x)", "check", "torch.autograd.Variable(loss.data, requires_grad=True)"),
     _features("encoder(x).data", "check"),
     _gan("fake = fake.detach()"),
     _gan(fake="fake.data"),
@@ -257,6 +262,7 @@ _WORDS = {
     "as_tensor": "torch.as_tensor(...) makes a new tensor of it",
     "argmax": "argmax has no gradient",
     "stop_gradient": "stop_gradient gives a value without its gradient",
+    "new": "the loss is a new tensor with requires_grad=True: it does not know what it was computed from",
     "predict": "predict() gives an array, which no gradient passes",
 }
 
@@ -287,6 +293,8 @@ def _moves(values: Any) -> str:
 def _what(values: Any) -> str:
     if values.get("flat"):
         return f"the slope of {values['kind']} is 0 at every value that it gets"
+    if values["kind"] == "new":
+        return "the loss is a new tensor, detached from them"
     if values["kind"] in ("", "detach"):
         return "its way is cut (detach)" if values["kind"] else "its loss is detached from them"
     return f"its way is cut ({values['kind']}, which detaches)"
@@ -330,6 +338,11 @@ def _advice(values: Any, whose: str, frontend: Frontend) -> Iterable[str]:
         return
     if values["kind"] == "no_grad":
         yield f"call {whose} outside of torch.no_grad() where its own loss is made"
+    elif values["kind"] == "new":
+        yield (
+            "call backward() on the loss as it was computed: no Variable(loss.data, requires_grad=True), "
+            "torch.tensor(loss) or loss.item() in front of it"
+        )
     elif values["kind"] and frontend == "keras":
         yield (
             f"give the loss of {values['optimizer']} the value itself: no stop_gradient, .numpy(), predict() "

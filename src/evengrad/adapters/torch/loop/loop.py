@@ -18,12 +18,14 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import as_list, holders
 from evengrad.adapters.torch.loop.accumulated import Accumulating
 from evengrad.adapters.torch.loop.clipped import Clipping
+from evengrad.adapters.torch.loop.derivatives import Derivatives
 from evengrad.adapters.torch.loop.held import Holding
 from evengrad.adapters.torch.loop.kept import Zeroing
 from evengrad.adapters.torch.loop.reached import Reaching
 from evengrad.adapters.torch.loop.scaled import ScaledLoss
 from evengrad.adapters.torch.loop.schedules import Schedules
 from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher
+from evengrad.adapters.torch.loop.unstepped import Unstepped
 from evengrad.adapters.torch.measure.update import is_copy
 from evengrad.adapters.torch.tap.models import stamp
 from evengrad.values.fact import Where
@@ -65,6 +67,8 @@ class Loop:
         self._schedules = Schedules()
         self._clipping = Clipping(report)
         self._accumulating = Accumulating(report, pieces)
+        self._unstepped = Unstepped(report)
+        self._derivatives = Derivatives(report)
         self._watchers: tuple[Watcher, ...] = (
             self._zeroing,
             self._scaling,
@@ -72,6 +76,7 @@ class Loop:
             self._reaching,
             self._accumulating,
             self._clipping,
+            self._unstepped,
         )
         self._patches = Patches()
         self._always = Patches()  # between two trainings, too
@@ -93,6 +98,7 @@ class Loop:
     def begins(self, optimizer: Any) -> None:
         """It makes its first step: look again, if its steps are the first ones of a later training."""
         with _Safe(self):
+            self._unstepped.begun(optimizer)
             self._know(optimizer)
             self._resume()
 
@@ -107,6 +113,7 @@ class Loop:
             self._holding.stepped(one, self._living())
             self._reaching.only(one)
             self._clipping.only(one)
+            self._scaling.step_begins(one)
         self.count(optimizer)
         self.end()
 
@@ -191,6 +198,7 @@ class Loop:
         wrap = self._patches.wrap
         wrap(torch.Tensor, "backward", self._backward)
         wrap(torch.autograd, "backward", self._several)
+        wrap(torch.autograd, "grad", self._derivative)
         wrap(torch.optim.Optimizer, "zero_grad", self._zero)
         wrap(torch.nn.Module, "zero_grad", self._zero)
         wrap(torch.nn.Module, "__setattr__", self._replace)
@@ -239,6 +247,16 @@ class Loop:
             return self._around(loss, lambda: original(tensors, *args, **kwargs))
 
         return backward
+
+    def _derivative(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def grad(outputs: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(outputs, *args, **kwargs)
+            if kwargs.get("create_graph"):
+                with _Safe(self):
+                    self._derivatives.taken(outputs, result)
+            return result
+
+        return grad
 
     def _zero(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def zero_grad(owner: Any, *args: Any, **kwargs: Any) -> Any:
@@ -304,6 +322,7 @@ class Loop:
         def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
             with _Safe(self):
                 one = self._know(optimizer)
+                self._unstepped.begun(optimizer)
                 self._scaling.scaler_steps(scaler, one)
             result = original(scaler, optimizer, *args, **kwargs)
             with _Safe(self):

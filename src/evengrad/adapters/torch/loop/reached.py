@@ -55,6 +55,7 @@ class Reaching(Watcher):
         self._roots: set[int] = set()  # leaves that some loss has reached
         self._told: set[int] = set()
         self._backwards = False
+        self._leaf = False  # a loss has no history at all
 
     def made(self, _one: Stepper) -> None:
         """Hear the calls of its first steps."""
@@ -66,6 +67,7 @@ class Reaching(Watcher):
             self._dead_end(loss, _known)
         elif isinstance(loss, torch.Tensor):
             self._roots |= leaves([loss])
+            self._leaf |= loss.grad_fn is None
             self._cuts += [cut for cut in self._hearer.before(loss) if cut not in self._cuts]
 
     def backward_ended(self, _loss: Any, known: Sequence[Stepper]) -> None:
@@ -187,6 +189,11 @@ class Reaching(Watcher):
             "cut": "" if cut is None else str(cut.place or ""),
             "flat": cut is not None and cut.flat,
         }
+        if self._leaf and (
+            cut is None or cut in self._hearer.left
+        ):  # made anew in a way that is not heard
+            values |= {"kind": "new", "cut": values["backward"]}
+            cut = None
         place = cut.place if cut is not None and cut.place is not None else way.lost
         self.report(one, "weights_unreached", place, values | {"part": False})
 

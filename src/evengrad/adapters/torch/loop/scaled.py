@@ -1,9 +1,11 @@
-"""Gradients under a loss scale: clipped while they still are, or never scaled though they are divided."""
+"""Gradients under a loss scale: clipped while they still are, never scaled, or never divided."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+import torch
 
 from evengrad.adapters.common.source import where
 from evengrad.adapters.torch.loop.names import shown
@@ -22,12 +24,16 @@ class ScaledLoss(Watcher):
         self._factor = 65536.0
         self._scaled: dict[int, tuple[float, dict[int, float]]] = {}  # optimizer -> scale, norms
         self._plain: dict[int, Where | None] = {}  # optimizer -> the line of its unscaled backward
+        self._stepping: set[int] = set()  # optimizers that a scaler steps at this moment
+        self._told: set[int] = set()
+        self._scaler = "scaler"
 
     def scales(self, scaler: Any, output: Any) -> None:
         """GradScaler.scale gave this output."""
         if scaler.is_enabled() and getattr(output, "grad_fn", None) is not None:
             self._made = [*self._made[-15:], output.grad_fn]
             self._factor = float(scaler.get_scale())
+            self._scaler = shown(scaler)
 
     def unscales(self, optimizer: Any) -> None:
         """GradScaler.unscale_ divided this optimizer's gradients."""
@@ -77,6 +83,7 @@ class ScaledLoss(Watcher):
     def scaler_steps(self, scaler: Any, one: Stepper) -> None:
         """GradScaler.step is called with this optimizer."""
         key = id(one.optimizer)
+        self._stepping.add(key)
         if scaler.is_enabled() and key in self._plain and key not in self._scaled:
             place = self._plain[key]
             values = {
@@ -89,6 +96,30 @@ class ScaledLoss(Watcher):
 
     def over(self, one: Stepper) -> None:
         """The scaler has made, or skipped, this optimizer's step."""
+        self._stepping.discard(id(one.optimizer))
+        self._forget(one)
+
+    def step_begins(self, one: Stepper) -> None:
+        """Without the scaler, which would have divided them first: for plain gradient descent alone, as the
+        others divide by the gradient's size.
+        """
+        key = id(one.optimizer)
+        if key in self._stepping | self._told or not isinstance(one.optimizer, torch.optim.SGD):
+            return
+        scale, then = self._scaled.get(key, (1.0, {}))
+        now = gradients(one.parameters)
+        if scale == 1.0 or not now or any(now[k] != then.get(k) for k in now):
+            return  # divided or clipped by hand
+        self._told.add(key)
+        values = {"optimizer": one.name, "scaler": self._scaler, "scale": scale, "kept": True}
+        self.report(one, "loss_unscaled", where(), values)
+
+    def stepped(self, one: Stepper, _known: Sequence[Stepper]) -> None:
+        """What it has taken is over; a scaler's own step says so itself."""
+        if id(one.optimizer) not in self._stepping:
+            self._forget(one)
+
+    def _forget(self, one: Stepper) -> None:
         self._scaled.pop(id(one.optimizer), None)
         self._plain.pop(id(one.optimizer), None)
 

@@ -19,6 +19,7 @@ from evengrad.values.fact import Where
 class _Scheduled:
     """Calls of one schedule, with the line of the last one."""
 
+    schedule: Any
     optimizer: Any
     name: str
     kind: str
@@ -52,6 +53,9 @@ class Schedules:
         group = optimizer.param_groups[0] if optimizer is not None else {}
         if "initial_lr" in group:
             values["given"] = float(group["initial_lr"])
+        schedule = one.schedule()
+        if schedule is not None:
+            values["stepped"] = int(getattr(schedule, "last_epoch", 0) or 0)
         return one.place if often else None, values
 
     def _step(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,7 +78,9 @@ class Schedules:
         known = self._known.get(id(schedule))
         if known is None:
             optimizer = weakref.ref(schedule.optimizer)
-            known = _Scheduled(optimizer, shown(schedule), type(schedule).__name__)
+            known = _Scheduled(
+                weakref.ref(schedule), optimizer, shown(schedule), type(schedule).__name__
+            )
             self._known[id(schedule)] = known
         if place is not None:
             known.calls += 1

@@ -1,0 +1,82 @@
+"""EG920 optimizer never stepped: backward passes are made for it, and `step()` is never called.
+
+What it finds: an optimizer whose weights get gradients again and again, that makes no step to the end of the
+script, and whose weights are where they began.
+
+Why it matters: `backward()` only works the gradients out. It is `step()` that moves the weights; without it the
+loss stays where it is, and gradients that nobody takes add up. It is easily lost: behind an `if`, where
+`scheduler.step()` stands in its place, and in Lightning's manual optimization, which steps nothing by itself.
+
+How it decides: exactly, at the end of the script: three backward passes or more, no step, no weight moved by
+other means.
+
+What to do: `optimizer.step()` behind `loss.backward()`.
+
+PyTorch alone: `fit` steps by itself, and what Keras differentiates is in nobody's hands until `apply`.
+
+References: PyTorch documentation, torch.optim: taking an optimization step; Lightning: manual optimization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evengrad.diagnosis.examples.program import Program
+from evengrad.values.fact import Fact
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.probe import Frontend
+
+CODE = "EG920"
+FACT = "never_stepped"
+_LOOP = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(64, 8)
+y = (x[:, 0] > 0).long()
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+for step in range(12):
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(x), y).backward()
+    {step}
+"""
+
+
+def _loop(step: str, verb: str = "run") -> Program:
+    return Program("torch", _LOOP.format(step=step), "check" if verb == "check" else "run")
+
+
+SICK = (_loop("scheduler.step()"), _loop("pass"), _loop("pass", "check"))
+_BY_HAND = "with torch.no_grad(): [p.sub_(0.1 * p.grad) for p in model.parameters()]"
+HEALTHY = (
+    _loop("optimizer.step(); scheduler.step()"),
+    _loop("optimizer.step() if step % 6 == 5 else None"),
+    _loop("optimizer.step()", "check"),
+    _loop(_BY_HAND, "check"),
+)
+
+
+def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+    """Fire on each optimizer that it was seen of."""
+    for fact in facts:
+        optimizer, passes = fact.values["optimizer"], fact.values["passes"]
+        yield Finding(
+            CODE,
+            f"{optimizer} is never stepped: {passes:,} backward passes, and no weight has moved",
+            Cause.LEARNING_RATE,
+            Severity.ERROR,
+            symptom=Symptom.STANDING_STILL,
+            evidence=(
+                f"{fact.where or 'backward()'} makes gradients that nobody takes",
+                f"{optimizer}.step() was not called to the end of the script",
+            ),
+            advice=(
+                f"call {optimizer}.step() behind the backward pass (a scheduler's step() changes the rate "
+                "alone; Lightning steps nothing by itself where automatic_optimization is False)",
+            ),
+            unhealthy=True,
+            where=fact.where,
+            mistake=True,
+        )
