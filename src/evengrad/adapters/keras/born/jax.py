@@ -194,6 +194,11 @@ class _PrimitiveWatch:
 
     def _seen(self, kind: str, inputs: Any, result: Any) -> None:
         outputs = result if isinstance(result, list | tuple) else [result]
+        if kind == "device_put":
+            self._moved(inputs, outputs)
+            return
+        # Older versions give a constant as a number of Python.
+        inputs = [np.float64(v) if type(v) is float else v for v in inputs]
         made = self._computed(kind, inputs)
         self._kept.append((inputs, outputs))
         bad = [v for v in outputs if not _is_finite(v)]
@@ -202,6 +207,15 @@ class _PrimitiveWatch:
         source = self._source(made, bad[0], inputs)
         for output in bad:
             self._bad[id(output)] = source
+
+    def _moved(self, inputs: Any, outputs: Any) -> None:
+        """What is only put on a device: whose it is, its first operation tells (data are put there ahead of
+        the step that they are for).
+        """
+        self._kept.append((inputs, outputs))
+        for given, output in zip(inputs, outputs, strict=False):
+            if id(given) in self._bad:
+                self._bad[id(output)] = self._bad[id(given)]
 
     def _computed(self, kind: str, inputs: Any) -> Computed:
         self._number += 1
