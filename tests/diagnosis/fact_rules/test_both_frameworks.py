@@ -5,7 +5,6 @@ import pytest
 from evengrad.diagnosis.catalogue import all_fact_rules
 
 ALONE = {
-    "EG917": "PyTorch alone: nothing empties what Keras' optimizers are handed",
     "EG920": "PyTorch alone: fit steps by itself",
     "EG921": "PyTorch alone: nested tapes are not followed",
     "EG950": "Keras alone: torch's training mode is not a word in the call",
@@ -18,8 +17,3 @@ def test_there_are_scripts_of_both(rule):
     healthy = {program.framework for program in rule.healthy}
     whole = sick >= {"torch", "keras"} and healthy >= {"torch", "keras"}
     assert whole != (rule.code in ALONE), ALONE.get(rule.code, "a framework is missing")
-
-
-def test_what_is_of_pytorch_alone_says_so():
-    told = {rule.code: rule.explanation for rule in all_fact_rules()}
-    assert "PyTorch alone:" in told["EG917"]

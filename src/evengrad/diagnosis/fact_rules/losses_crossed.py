@@ -8,10 +8,12 @@ Why it matters: it steps on nothing and its weights stay as they are, while its 
 How it decides: exactly, in the first steps: backward passes at one line reach its weights, the one before its
 step is at another and does not, and between the two the gradients were emptied.
 
-PyTorch alone: Keras' optimizers are handed their gradients, so that nothing is emptied between a backward pass
-and a step; weights that another one's loss does not reach have none, which Keras refuses with an error.
+Keras: on TensorFlow, in a step that is traced: of two losses and two models, one of which is given what the
+other makes, the maker's weights are moved along the loss that reads the judge on data of its own, and the
+judge's along the one that does not. Each then helps the other. Not in a loop that runs eagerly.
 
-What to do: keep the order zero_grad, backward, step for each optimizer with its own loss.
+What to do: keep the order zero_grad, backward, step for each optimizer with its own loss; under Keras
+differentiate each model's own loss by its weights.
 
 References: PyTorch documentation, torch.optim: taking an optimization step.
 """
@@ -46,8 +48,42 @@ for step in range(12):
     {b}.backward()
     second.step()
 """
-SICK = (Program("torch", _TWO.format(a="loss_two", b="loss_one")),)
+_GAN = """
+import keras
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+generator = keras.Sequential([keras.Input((4,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(8)])
+discriminator = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)])
+bce = keras.losses.BinaryCrossentropy(from_logits=True)
+g_opt, d_opt = keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3)
+
+@tf.function
+def train_step(real):
+    with tf.GradientTape() as gen_tape, tf.GradientTape() as disc_tape:
+        fake = generator(tf.random.normal((32, 4)), training=True)
+        on_real, on_fake = discriminator(real, training=True), discriminator(fake, training=True)
+        gen_loss = bce(tf.ones_like(on_fake), on_fake)
+        disc_loss = bce(tf.ones_like(on_real), on_real) + bce(tf.zeros_like(on_fake), on_fake)
+    g_grads = gen_tape.gradient({g}, generator.trainable_variables)
+    d_grads = disc_tape.gradient({d}, discriminator.trainable_variables)
+    g_opt.apply_gradients(zip(g_grads, generator.trainable_variables))
+    d_opt.apply_gradients(zip(d_grads, discriminator.trainable_variables))
+
+for step in range(12):
+    train_step(tf.random.normal((32, 8)) + 1)
+"""
+
+
+def _gan(g: str, d: str) -> Program:
+    return Program("keras", _GAN.format(g=g, d=d), "run", ("tensorflow",))
+
+
+SICK = (
+    _gan("disc_loss", "gen_loss"),
+    Program("torch", _TWO.format(a="loss_two", b="loss_one")),
+)
 HEALTHY = (
+    _gan("gen_loss", "disc_loss"),
     Program("torch", _TWO.format(a="loss_one", b="loss_two")),
     Program("torch", _TWO.format(a="(loss_one + two(x).mean())", b="loss_two")),
 )
@@ -57,6 +93,9 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
     """Fire on each optimizer that it was seen of."""
     for fact in facts:
         values = fact.values
+        if values.get("how") == "swapped":
+            yield _swapped(fact)
+            continue
         optimizer, whose = values["optimizer"], values["model"] or "its weights"
         yield Finding(
             CODE,
@@ -75,3 +114,25 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
             where=fact.where,
             mistake=True,
         )
+
+
+def _swapped(fact: Fact) -> Finding:
+    values = fact.values
+    whose, other = values["model"], values["other"]
+    return Finding(
+        CODE,
+        f"the losses are swapped: {whose} is moved along the loss of {other}",
+        Cause.ARCHITECTURE,
+        Severity.ERROR,
+        evidence=(
+            f"{values['backward']} differentiates the loss of {other} by the weights of {whose}",
+            f"{values['theirs']} the other way round: each learns to help the other",
+        ),
+        advice=(
+            f"swap the two losses: differentiate the loss of {whose} by the weights of {whose}, and that of "
+            f"{other} by the weights of {other}",
+        ),
+        unhealthy=True,
+        where=fact.where,
+        mistake=True,
+    )

@@ -17,6 +17,7 @@ from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.accumulated import Accumulated
 from evengrad.adapters.keras.tap.clipping import ClippedScaled
+from evengrad.adapters.keras.tap.crossed import LossesCrossed
 from evengrad.adapters.keras.tap.dropped import Dropped
 from evengrad.adapters.keras.tap.listening import Applied, BatchNormCalled, Listening, LossScaled
 from evengrad.adapters.keras.tap.native import Differentiated
@@ -52,7 +53,7 @@ class LoopFacts:
         self._dropped = Dropped(self._tell_last) if backend == "jax" else None
         self._last: Any = None
         self._clips, self._unreached = ClippedScaled(), Unreached(patches)
-        self._smothered = ClippedAway()
+        self._smothered, self._crossed = ClippedAway(), LossesCrossed()
         self._sums: Any = Passes() if backend == "torch" else SummedGradients(self._unreached.calls)
         listening.clipped.append(self._clips.clipped)
         listening.clipped.append(self._smothered.clipped)
@@ -81,6 +82,7 @@ class LoopFacts:
             self._kept.backward()
         self._clips.differentiated(event)
         self._unreached.differentiated(event)
+        self._crossed.differentiated(event)
         self._sums.differentiated(event)
         reached = {
             id(v) for v, g in zip(event.sources, event.gradients, strict=False) if g is not None
@@ -118,6 +120,8 @@ class LoopFacts:
         for fact in (*found[0], *found[1], *self._sums.applied(event)):
             self._once(optimizer, fact)
         self._unreached.applied(event)
+        for whose, fact in self._crossed.applied(event):
+            self._once(whose, fact)
 
     def ended(self) -> None:
         """The script is over, or what it does is to be told now."""
