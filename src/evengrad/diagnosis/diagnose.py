@@ -102,9 +102,15 @@ def fold(found: list[Finding]) -> tuple[Finding, ...]:
 
 
 def _born_of(finding: Finding, mistakes: Sequence[Finding]) -> bool:
-    """Whether it is of a NaN that was born in a line with a mistake that explains it."""
+    """Whether it is of a NaN that was born in a line with a mistake that explains it, or behind steps that
+    throw the weights.
+    """
     place = finding.where
-    if finding.symptom is not Symptom.NOT_FINITE or place is None:
+    if finding.symptom is not Symptom.NOT_FINITE:
+        return False
+    if any(m.symptom is Symptom.DIVERGING and m.cause is Cause.LEARNING_RATE for m in mistakes):
+        return True
+    if place is None:
         return False
     lines = [m.where for m in mistakes if m.symptom is not Symptom.NOT_FINITE and m.where]
     return any((place.file, place.line) == (line.file, line.line) for line in lines)

@@ -315,6 +315,7 @@ def _typical(found: Floats) -> float:
 
 def _look() -> tuple[str, ...]:
     return (
-        "try to overfit one single batch; if that works, check whether labels belong to their inputs",
+        "try to overfit one single batch; if that works, check whether labels belong to their inputs (two "
+        "shuffles, a view or reshape where a transpose belongs)",
         "evengrad check the script: it finds dead units, loss heads and inputs that do not fit",
     )

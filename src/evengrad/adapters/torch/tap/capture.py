@@ -11,6 +11,7 @@ import torch
 
 from evengrad.adapters.torch.compat import compiled, tree_leaves
 from evengrad.adapters.torch.record.roots import tensors_of
+from evengrad.adapters.torch.tap.inputs import Inputs
 
 _MUCH = 4_000_000
 """Elements of a batch that may be kept to the end."""
@@ -57,6 +58,7 @@ class Capture:
         self.calls: list[ForwardCall] = []
         self.past: dict[int, list[ForwardCall]] = {}
         self.last: ForwardCall | None = None  # of the last step that is over
+        self.inputs = Inputs()
         self._hooks: list[Any] = []
         self._paused = False
         for root in self.roots:
@@ -102,7 +104,10 @@ class Capture:
         return Capture([])
 
     def _before(self, module: Any, args: Any, kwargs: Any) -> None:
-        if self._paused or not torch.is_grad_enabled():
+        if self._paused:
+            return
+        self.inputs.given(module, args, kwargs)
+        if not torch.is_grad_enabled():
             return
         device = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

@@ -104,6 +104,9 @@ class Lessons:
                 continue
             values = lesson.values()
             tap.watching.seen(**values)
+            apart = tap.training.capture.inputs.apart(tap.training.step)
+            if apart is not None:
+                tap.watching.fact(apart)
             loss, bound = self._outputs.get(tap), values.get("baseline")
             if loss is not None and bound and tap not in self._turning:
                 training = tap.training

@@ -18,6 +18,7 @@ from evengrad.adapters.torch.compat import notes, scaled_still, takes_scale
 from evengrad.adapters.torch.tap.capture import Capture
 from evengrad.adapters.torch.tap.clipping import release
 from evengrad.adapters.torch.tap.closures import has_closure, with_closure
+from evengrad.adapters.torch.tap.line_search import LineSearch
 from evengrad.adapters.torch.tap.loss_calls import LossCalls
 from evengrad.adapters.torch.tap.models import frozen_share
 from evengrad.adapters.torch.tap.on_device import DeviceTap, suits
@@ -65,6 +66,7 @@ class OptimizerTap:
         self._failed = False
         self._closing = False  # a closure is making the gradients
         self._first: list[Any] | None = None  # losses of its first call
+        self._search = LineSearch(optimizer)
         self._hooks = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
@@ -99,6 +101,9 @@ class OptimizerTap:
         if self._way is not None and self._watching():
             with self._safely():
                 self._way.flush()
+                fact = self._search.ended()
+                if fact is not None:
+                    self.training.watching.fact(fact)
         self.training.remove()
 
     def rewire(self, roots: Sequence[Any]) -> None:
@@ -184,6 +189,11 @@ class OptimizerTap:
 
     def _after_closure(self) -> None:
         """The loss of a step is that before it: of the closure's first call."""
+        with self._safely():
+            losses, step = self.training.losses, self.training.step
+            fact = self._search.evaluated(losses, self._first is None, step)
+            if fact is not None:
+                self.training.watching.fact(fact)
         if self._first is None:
             self._first = list(self.training.losses)
         self.training.losses[:] = self._first
