@@ -9,6 +9,8 @@ from evengrad.values.fact import Fact
 from evengrad.values.probe import Frontend
 
 _LONGEST = 60
+_NUMBER = re.compile(r"(?<![\w.])\d+\.?\d*(?:[eE][+-]?\d+)?(?![\w.])")
+_LEAST_HALF = 2.98e-8  # half of the smallest float16: what is below is rounded to 0
 _TENSORFLOW = {
     "log": "math.log",
     "log1p": "math.log1p",
@@ -53,6 +55,14 @@ def epsilon(fact: Fact) -> str:
 def half(fact: Fact) -> bool:
     """Whether the result had half precision."""
     return str(fact.values.get("dtype")) in ("float16", "half")
+
+
+def vanished(fact: Fact) -> str:
+    """The number in the user's own operand that is 0 in half precision, as written; empty where none is."""
+    if not half(fact):
+        return ""
+    text = f"{fact.values.get('operand') or ''} {fact.where.code if fact.where else ''}"
+    return next((n for n in _NUMBER.findall(text) if 0 < float(n) < _LEAST_HALF), "")
 
 
 def low(fact: Fact) -> float:

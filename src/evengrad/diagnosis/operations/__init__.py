@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 
-from evengrad.diagnosis.operands import half, in_loss, raw
+from evengrad.diagnosis.operands import half, in_loss, raw, vanished, zeros
 from evengrad.values.discovery import expect, modules
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause
@@ -34,23 +34,27 @@ def all_operations() -> dict[str, ModuleType]:
 def why(fact: Fact) -> str:
     """Why something that is not finite is born in this operation, one line."""
     said: str = _entry(fact).why(fact)
-    return said
+    lost = vanished(fact)
+    return f"{said}; {lost} is 0 in float16" if lost else said
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
     """What to change, in the user's framework, one step a line."""
     said: tuple[str, ...] = _entry(fact).advice(fact, frontend)
-    return said
+    if not half(fact) or not (vanished(fact) or zeros(fact)):
+        return said
+    cast = "x.float()" if frontend == "torch" else 'ops.cast(x, "float32")'
+    return (*said, f"or compute this in float32 ({cast}): in float16 all below 6e-8 is 0")
 
 
 def cause(fact: Fact) -> Cause:
-    """The operation's own word for it; else precision where half precision overflowed, the data where they are
-    prepared or too large, the loss outside of the model, and the architecture in it.
+    """The operation's own word for it; else precision where half precision overflowed or rounds a number to 0;
+    the data where they are prepared or too large, the loss outside of the model, and the architecture in it.
     """
     own: Cause | None = getattr(_entry(fact), "cause", lambda _: None)(fact)
     if own is not None:
         return own
-    if half(fact) and fact.values.get("overflow"):
+    if vanished(fact) or (half(fact) and fact.values.get("overflow")):
         return Cause.PRECISION
     if fact.values.get("role") == "batch" and not fact.values.get("name"):
         return Cause.INPUT_DATA

@@ -9,9 +9,10 @@ import keras
 
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
-from evengrad.adapters.keras.facts.calls import LossHeard, hearing_losses
+from evengrad.adapters.keras.facts.calls import LossHeard, NormHeard, hearing_losses
 from evengrad.adapters.keras.facts.heads import judge_head
 from evengrad.adapters.keras.facts.outputs import dominated
+from evengrad.adapters.keras.facts.single import alone_fact, is_alone
 from evengrad.adapters.keras.facts.summed import KIND as SUMMED
 from evengrad.adapters.keras.facts.summed import HeardSums
 from evengrad.adapters.keras.facts.targets import judge_targets
@@ -52,19 +53,30 @@ def facts_of(model: Any, batch: Any) -> tuple[Fact, ...]:
     given to it.
     """
     heard, calls, sums = HeardLosses(), list[LossHeard](), HeardSums()
+    alone: list[NormHeard] = []
 
     def told(call: LossHeard) -> None:
         calls.append(call)
         heard(call)
 
+    def normed(call: NormHeard) -> None:
+        if is_alone(call.layer, call.inputs, call.training):
+            alone.append(call)
+
     try:
         parts = keras.utils.unpack_x_y_sample_weight(tuple(batch))
         x, y, weight = (keras.tree.map_structure(_tensor, part) for part in parts)
-        with untouched(model), keras.StatelessScope(), hearing_losses(told, sums):
+        with (
+            untouched(model),
+            keras.StatelessScope(),
+            hearing_losses(told, sums, normed=normed),
+        ):
             total = compat.compute_loss(model, x, y, model(x, training=True), weight)
-        more = (dominated(model, calls), sums.of(total))
+        more = [dominated(model, calls), sums.of(total)]
     except Exception:  # what the loss cannot take was heard before it was called
         return heard.facts
+    if alone:
+        more.append(alone_fact([call.layer for call in alone], alone[0].where))
     return (*heard.facts, *(fact for fact in more if fact is not None))
 
 

@@ -115,6 +115,16 @@ class StepHeard:
     where: Where | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NormHeard:
+    """A normalisation was called. training: its argument."""
+
+    layer: Any
+    inputs: Any
+    training: bool
+    where: Where | None
+
+
 def _unheard(_: Any) -> None: ...
 
 
@@ -123,11 +133,12 @@ def hearing_losses(
     told: Callable[[LossHeard], None],
     summed: Callable[[SumHeard], None] = _unheard,
     stepped: Callable[[StepHeard], None] = _unheard,
+    normed: Callable[[NormHeard], None] = _unheard,
 ) -> Iterator[None]:
-    """While it lasts, and in this thread, each call of a loss is told before it is made, and each sum and step
-    function after.
+    """While it lasts, and in this thread, each call of a loss is told before it is made, and each sum, step
+    function and normalisation after.
     """
-    ear, before = _Ear(told, summed, stepped), sys.getprofile()
+    ear, before = _Ear(told, summed, stepped, normed), sys.getprofile()
     sys.setprofile(ear)
     try:
         yield
@@ -143,8 +154,10 @@ class _Ear:
         told: Callable[[LossHeard], None],
         summed: Callable[[SumHeard], None],
         stepped: Callable[[StepHeard], None],
+        normed: Callable[[NormHeard], None],
     ) -> None:
-        self._told, self._summed, self._stepped = told, summed, stepped
+        self._told, self._summed, self._stepped, self._normed = told, summed, stepped, normed
+        self._norms = {} if normed is _unheard else _norm_codes()
         self._steps = {} if stepped is _unheard else step_codes()
         self._inside: FrameType | None = None
         self._heads: deque[tuple[Any, str]] = deque(maxlen=32)
@@ -162,6 +175,10 @@ class _Ear:
                 self._hear_sum(self._sums[code], frame, given)
             elif code is self._around and given is not None:
                 self._hear_reduced(frame, given)
+            elif code in self._norms:
+                own = frame.f_locals
+                training = bool(own.get("training"))
+                self._normed(NormHeard(own["self"], own["inputs"], training, where(frame)))
             elif code in self._steps:
                 self._stepped(StepHeard(self._steps[code], where(frame)))
         elif event == "call" and self._inside is None:
@@ -250,6 +267,12 @@ def step_codes() -> dict[CodeType, str]:
         math_ = importlib.import_module("tensorflow").math
         found |= {_code(getattr(math_, n, None)): f"tf.{n}" for n in _STEPS}
     return {code: name for code, name in found.items() if code is not None}
+
+
+@cache
+def _norm_codes() -> set[CodeType]:
+    kinds = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
+    return {code for kind in kinds if (code := _code(kind.call)) is not None}
 
 
 @cache

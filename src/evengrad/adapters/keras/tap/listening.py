@@ -18,6 +18,7 @@ import keras
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.facts.single import is_alone
 from evengrad.adapters.keras.measure.update import is_copy
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.native import Differentiated
@@ -48,10 +49,12 @@ class BatchNormCalled:
     Attributes:
         layer: itself.
         training: whether it takes the batch's statistics, and so learns its moving ones.
+        alone: whether these are of one value.
     """
 
     layer: Any
     training: bool
+    alone: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,8 +204,10 @@ class Listening:
     def _normalising(self, original: Any) -> Any:
         @wraps(original)
         def call(layer: Any, inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+            learns = bool(training) and layer.trainable
             self.hear(
-                "normalised", lambda: BatchNormCalled(layer, bool(training) and layer.trainable)
+                "normalised",
+                lambda: BatchNormCalled(layer, learns, is_alone(layer, inputs, learns)),
             )
             return original(layer, inputs, training=training, **kwargs)
 

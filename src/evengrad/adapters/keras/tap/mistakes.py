@@ -11,6 +11,7 @@ import numpy as np
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras.facts.lines import line
 from evengrad.adapters.keras.facts.shapes import broadcasting
+from evengrad.adapters.keras.facts.single import alone_fact
 from evengrad.adapters.keras.facts.summed import KIND as SUMMED
 from evengrad.adapters.keras.facts.summed import feels_scale, summed_by_tape
 from evengrad.adapters.keras.measure.update import unscaled
@@ -46,6 +47,7 @@ class LoopFacts:
         self._norms: dict[int, tuple[Any, bool, Where | None]] = {}
         self._unused: list[tuple[Any, Where | None]] = []
         self._shapes: list[Fact] = []
+        self._alone: list[tuple[Any, Where | None]] = []
         self._summed: list[Fact | None] = []
         self._backward: Where | None = None
         backend = keras.backend.backend()
@@ -69,6 +71,8 @@ class LoopFacts:
     def _normalised(self, event: BatchNormCalled) -> None:
         layer = event.layer
         before = self._norms.get(id(layer))
+        if event.alone:
+            self._alone.append((layer, line()))
         used = event.training or (before is not None and before[1])
         if layer.trainable:
             place = before[2] if before else line()
@@ -103,6 +107,9 @@ class LoopFacts:
         if self._unused:
             self._once(optimizer, _unused(self._unused))
             self._unused.clear()
+        if self._alone:
+            self._once(optimizer, alone_fact([x for x, _ in self._alone], self._alone[0][1]))
+            self._alone.clear()
         for fact in (*self._shapes, *filter(None, self._summed[-1:])):
             if fact.kind != SUMMED or feels_scale(optimizer):
                 self._once(optimizer, fact)
