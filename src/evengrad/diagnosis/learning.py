@@ -183,6 +183,8 @@ def reason(run: Run) -> Reason:
     """By what is left of the gradient, by the inputs, by weights that shrink to nothing, then by the size of
     the updates, at the start and the last ten times that they were observed.
     """
+    if (half := _half(run)) is not None:
+        return half
     if (flat := _flat(run)) is not None:
         return flat
     if (why := raw_inputs(run) or shrunk(run)) is not None:
@@ -203,6 +205,28 @@ def reason(run: Run) -> Reason:
     if (frozen := _frozen(run)) is not None:
         return frozen
     return Reason(Cause.INPUT_DATA, fact, _look(), known=False)
+
+
+def _half(run: Run) -> Reason | None:
+    """Weights in float16 that hardly anything reaches."""
+    if float(run.seen.get("half") or 0.0) <= _MOSTLY:
+        return None
+    own = matrices(run)
+    late = _typical(ratios(run)[1][-10:][:, own])
+    nothing = (
+        float((tensor_figure(run, "gradient_rms")[1][-10:][:, own] == 0).mean()) if own else 0.0
+    )
+    if not (0 <= late < _SLOWEST or nothing > 1 / len(own)):
+        return None
+    facts = (
+        f"the weights are float16, and an update is {of_it(late)} its weights (usual: 1e-4 to 1e-1)",
+        "float16 ends at 65,504: a larger square or sum overflows; 1 / inf is 0, and what is below 6e-8",
+    )
+    words = (
+        "keep the weights in float32 and cast the forward pass alone (torch.autocast), or take bfloat16",
+        "compute squares, sums and means (a norm, a softmax) in float32: x.float()",
+    )
+    return Reason(Cause.PRECISION, facts, words)
 
 
 def _frozen(run: Run) -> Reason | None:

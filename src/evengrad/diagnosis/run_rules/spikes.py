@@ -9,9 +9,10 @@ remembers: after a spike of factor R the weights hardly move for about ln(R^2 (1
 How it decides: a norm 8 robust standard deviations of its logarithm, and threefold, above the median of the
 last 128 steps is a spike (measured choice). A single one below tenfold after the clip is left alone, as noise
 of the data; three or more, one of tenfold, or one that the guard refused, count. Where the loss ends surely
-below what it was in the 20 steps before the tallest, the training has got over it: no finding, unless the guard
-refused a step; nor for one or two where the loss takes either sign in a tenth of the steps or more, as a
-policy's does, whose gradients are as uneven as its returns. More than one in 200 steps is the learning rate's
+below what it was in the 20 steps before the tallest, or not above that and far below a constant answer's, the
+training has got over it: no finding, unless the guard refused a step, or Adam stood still after it; nor for one
+or two where the loss takes either sign in a tenth of the steps or more, as a policy's does, whose gradients are
+as uneven as its returns. More than one in 200 steps is the learning rate's
 doing, a rare one a batch's.
 
 What to do: inspect the batches of these steps; for Adam a smaller b2 (0.95) forgets in tens of steps instead of
@@ -26,7 +27,7 @@ import math
 from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.learning import Z99, end, level, too_fast
+from evengrad.diagnosis.learning import Z99, does_well, end, level, too_fast
 from evengrad.diagnosis.readings import adam_like, events_of_kind, half_precision, losses
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Event, EventKind, Run
@@ -57,7 +58,8 @@ def check(run: Run) -> Iterable[Finding]:
     factors = [factor(run, spike) for spike in spikes]
     worst = max(range(len(spikes)), key=lambda i: factors[i])
     held = any("box" in spike.values for spike in spikes)
-    harmless = _over(run, spikes[worst].step) or (len(spikes) < _SOME and _weighted(run))
+    stalled = bool(_stall(run, factors[worst]))
+    harmless = _over(run, spikes[worst].step, stalled) or (len(spikes) < _SOME and _weighted(run))
     if not held and ((max(factors) < 10 and len(spikes) < _SOME) or harmless):
         return
     often = len(spikes) >= 3 and len(spikes) * 200 > len(run.steps["step"])
@@ -84,14 +86,17 @@ def _weighted(run: Run) -> bool:
     return _EITHER < below < 1 - _EITHER
 
 
-def _over(run: Run, step: int) -> bool:
-    """Whether the loss ends surely below the steps before that one, twenty of them or more after it."""
+def _over(run: Run, step: int, stalled: bool) -> bool:
+    """Whether the loss ends surely below the steps before that one, twenty of them or more after it; or not
+    above them, well as it is.
+    """
     steps, loss = losses(run)
     before, after = loss[steps < step][-20:], loss[steps > step]
     if len(before) < 10 or len(after) < 20:
         return False
     then, now = level(before), end(after)
-    return then.mean - now.mean > Z99 * math.hypot(then.error, now.error)
+    fall, error = then.mean - now.mean, math.hypot(then.error, now.error)
+    return fall > Z99 * error or (not stalled and fall > -Z99 * error and does_well(run))
 
 
 def _explained(run: Run, first: Event) -> tuple[Cause, ...]:

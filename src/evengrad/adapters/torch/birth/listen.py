@@ -223,6 +223,8 @@ class Listener(TorchFunctionMode):
         roles = [o.role for o in call.operands if o.role in ("batch", "targets")]
         if not made.trained and roles:
             made.role = roles[0]
+        elif call.operands and all(o.role == "weights" for o in call.operands):
+            made.role = "weights"  # of nothing but them: a penalty's
         if made.bad:
             made.born = self._beginning(call, made)
         call.made.append(made)

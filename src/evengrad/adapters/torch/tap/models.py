@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from evengrad.adapters.common.patching import Patches
@@ -100,6 +101,13 @@ def _owners(module: nn.Module) -> Iterator[nn.Module]:
 
 def _has(thing: Any, module: nn.Module) -> bool:
     return issubclass(type(thing), nn.Module) and any(m is module for m in thing.children())
+
+
+def half_share(optimizer: Any) -> float:
+    """The share of an optimizer's weights that are kept in float16."""
+    own = [p for group in optimizer.param_groups for p in group["params"]]
+    total = sum(p.numel() for p in own)
+    return sum(p.numel() for p in own if p.dtype == torch.float16) / total if total else 0.0
 
 
 def frozen_share(roots: Iterable[nn.Module]) -> float:
