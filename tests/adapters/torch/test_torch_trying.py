@@ -229,6 +229,31 @@ def test_another_optimizer_does_what_it_would_by_itself():
     assert one != train(Session(steps=99), net())
 
 
+def test_another_optimizer_comes_after_a_step_whose_closure_calls_the_model():
+    x, y = batch()
+    model = net()
+    session = Session(UseOptimizer("adam", 1e-3), Warmup(4), steps=9)
+    armed = trying.arm(session)
+    try:
+        optimizer = torch.optim.SGD(model.parameters(), lr=50.0)
+        before = [p.detach().clone() for p in model.parameters()]
+
+        def closure():
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+        assert type(optimizer) is torch.optim.Adam
+        optimizer.step(closure)
+        assert not torch.equal(next(model.parameters()), before[0])
+        assert optimizer.param_groups[0]["lr"] == 1e-3
+    finally:
+        armed.disarm()
+
+
 def test_a_schedule_of_the_scripts_own_stays():
     def scheduled(parameters):
         optimizer = torch.optim.SGD(parameters, lr=0.1)

@@ -8,7 +8,10 @@ from typing import Any, NoReturn
 import torch
 from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, TrialSession
@@ -42,12 +45,14 @@ class _TorchTrial:
         self._terms = LossTerms(session)
         self._withholding = TorchWithholding(session, self._terms)
         self._steps = 0
+        self._stepping: Any = None
         self._epoch: int | None = None
         self._ending: Armed | None = None
         self.substitute = Substitute()
         if any(change.substitutes for change in session.changes):
             self.substitute.__enter__()
         self._patches.on_undo(register_module_forward_pre_hook(self._before_forward).remove)
+        self._patches.on_undo(register_optimizer_step_pre_hook(self._before_step).remove)
         self._patches.on_undo(register_optimizer_step_post_hook(self._after_step).remove)
         self._patches.wrap(torch.optim.Optimizer, "__init__", self._noting(self._optimizers))
         self._patches.wrap(
@@ -125,6 +130,7 @@ class _TorchTrial:
             scalers=self._scalers,
             substitute=self.substitute,
             note=self.session.note,
+            stepping=optimizer is self._stepping,
         )
         self._patches.on_undo(self.live.patches.undo)
         try:
@@ -142,7 +148,11 @@ class _TorchTrial:
             self._epoch = self._steps
             self.session.epoch(self._steps)
 
+    def _before_step(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
+        self._stepping = optimizer
+
     def _after_step(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
+        self._stepping = None
         if self.live is None or self._ending is not None:
             return
         self._terms.stepped(ours=optimizer is self.live.optimizer)

@@ -26,6 +26,7 @@ class LiveTraining:
         scalers: of the loss.
         substitute: stands in for calls of activations from now on.
         note: takes one line for the user.
+        stepping: whether the optimizer's step is being made, as where a closure calls the model.
 
     Attributes:
         given: the arguments as the script has them.
@@ -45,7 +46,9 @@ class LiveTraining:
         scalers: Sequence[Any] = (),
         substitute: Substitute | None = None,
         note: Callable[[str], None] = lambda _: None,
+        stepping: bool = False,
     ) -> None:
+        self.stepping = stepping
         self.model, self.optimizer = model, optimizer
         self.schedulers, self.scalers = list(schedulers), list(scalers)
         self.given = self.args = args

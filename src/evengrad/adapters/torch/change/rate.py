@@ -36,8 +36,28 @@ def rate(live: LiveTraining, value: float) -> None:
 
 def optimizer(live: LiveTraining, name: str, value: float) -> None:
     """The same object under another class, so that the script's loop and all hooks keep it. Between its groups
-    the rates differ as before.
+    the rates differ as before. Where its step is being made, that step moves nothing, and the class comes
+    after it.
     """
+    if not live.stepping:
+        _become(live, name, value)
+        return
+    rates = [group["lr"] for group in live.optimizer.param_groups]
+    for group in live.optimizer.param_groups:
+        group["lr"] = 0.0
+
+    def after(*_: Any) -> None:
+        if not rates:  # it stays: torch goes through all hooks now
+            return
+        for group, old in zip(live.optimizer.param_groups, rates, strict=True):
+            group["lr"] = old
+        rates.clear()
+        _become(live, name, value)
+
+    live.optimizer.register_step_post_hook(after)
+
+
+def _become(live: LiveTraining, name: str, value: float) -> None:
     one, hooks = live.optimizer, step_hooks(live.optimizer)
     first = one.param_groups[0]
     rates = [value * g["lr"] / first["lr"] for g in one.param_groups]
@@ -87,6 +107,8 @@ def _schedule(live: LiveTraining, factor: Callable[[int], float]) -> None:
             group["lr"] = group["lr"] * factor(len(seen) - 1)
 
     def after(optimizer: Any, *_: Any) -> None:
+        if not seen:  # the first step was being made
+            return
         for group, rate in zip(optimizer.param_groups, seen[-1], strict=True):
             group["lr"] = rate
 
