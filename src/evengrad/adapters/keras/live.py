@@ -9,8 +9,10 @@ import keras
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
+from evengrad.adapters.common.source import where
 from evengrad.adapters.keras.facts.unheld import unheld
 from evengrad.adapters.keras.intercept import callbacks_of, called_back, intercept
+from evengrad.adapters.keras.tap.classes import classes_apart
 from evengrad.adapters.keras.tap.deferred import DeferredWatch
 from evengrad.adapters.keras.tap.idle import idle
 from evengrad.adapters.keras.tap.listening import Listening
@@ -81,10 +83,15 @@ class _KerasLive:
         ):
             return go_on()
         self.remove(model)
+        apart = None
         try:
+            apart = classes_apart(model, given, where())
             with called_back(given, model, _Begin(self)):
                 return go_on()
         finally:
+            watching = self._run_of(model.optimizer)
+            if apart is not None and watching is not None:
+                watching.fact(apart)
             self.remove(model)
 
     def train_on_batch(self, model: Any, _: dict[str, Any], go_on: Callable[[], Any]) -> Any:

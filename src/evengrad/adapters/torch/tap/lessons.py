@@ -19,6 +19,7 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import anything_compiled
 from evengrad.adapters.torch.record.loss_terms import LOSSES, LossTerms
 from evengrad.adapters.torch.tap.evaluation import LossOfOutput, evaluated, loss_of_output
+from evengrad.adapters.torch.tap.mixing import mixed
 from evengrad.adapters.torch.tap.tap import OptimizerTap
 from evengrad.recording.lesson import Lesson
 
@@ -111,9 +112,13 @@ class Lessons:
             if loss is not None and bound and tap not in self._turning:
                 training = tap.training
                 with training.capture.paused():
-                    fact = evaluated(training.capture, loss, training.step)
-                if fact is not None:
-                    tap.watching.fact(replace(fact, values={**fact.values, "baseline": bound}))
+                    facts = [
+                        evaluated(training.capture, loss, training.step),
+                        mixed(training.capture, loss),
+                    ]
+                for fact in facts:
+                    if fact is not None:
+                        tap.watching.fact(replace(fact, values={**fact.values, "baseline": bound}))
 
     # --- losses, as a session of ``LossTerms`` -------------------------------------------------------
 
