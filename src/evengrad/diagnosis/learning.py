@@ -39,6 +39,8 @@ _MOSTLY = 0.5  # of the weights
 _THROWN = 100.0  # times the loss of the first step
 _SHRUNK = 0.1  # of the weights' size at the start
 _FASTEST, _SLOWEST = 0.1, 1e-5  # rms(update) / rms(weights)
+_EPOCHS = 3  # whose validation tells whether anything was learnt
+_HARDLY, _NEVER = 0.9, 0.99  # of the baseline (choices)
 _RUNS = 10  # times the length of the run: nobody waits for that
 
 
@@ -101,6 +103,17 @@ def baseline(run: Run) -> float | None:
 def loose(run: Run) -> bool:
     """Whether a better constant answer than the baseline's may exist: what is not above it may still be one."""
     return bool(run.seen.get("baseline_loose"))
+
+
+def unlearnt(run: Run, last: Level, bound: float) -> float | None:
+    """The best loss on the validation data, where it never was better than a constant answer, and the own one is
+    hardly: what it gains then is by heart. None elsewhere.
+    """
+    found = [float(v) for v in run.seen.get("validation") or ()]
+    if len(found) < _EPOCHS or loose(run) or not last.mean > _HARDLY * bound:
+        return None
+    best = min(found) - float(run.seen.get("penalty") or 0.0)
+    return best if best > _NEVER * bound else None
 
 
 def end(loss: Floats) -> Level:

@@ -209,6 +209,10 @@ class Watching:
         if self._writer is not None:
             self._writer.about("seen", self._seen)
 
+    def validated(self, loss: float) -> None:
+        """The loss on other data, at the end of an epoch."""
+        self.seen(validation=[*self._seen.get("validation", ()), loss])
+
     def scheduled(self, place: Where | None, values: dict[str, Any]) -> None:
         """What changes the learning rate. place: the line, where it does with each step; values: its names, and
         as "given" the rate that the optimizer was made with.

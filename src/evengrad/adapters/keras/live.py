@@ -72,6 +72,13 @@ class _KerasLive:
 
         self._now.append(DeferredWatch(model, start, session.trouble, self._ended))
 
+    def validated(self, model: Any, loss: float) -> None:
+        """An epoch of ``fit`` was."""
+        for one in reversed(self._watched):
+            if one.model is model and one.watching is not None:
+                one.watching.validated(loss)
+                return
+
     def _run_of(self, optimizer: Any) -> Watching | None:
         known = [w for w in self._watched if w.optimizer is optimizer]
         return known[-1].watching if known else None
@@ -173,3 +180,9 @@ class _Begin(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._live.begin(self.model)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """What was validated, if anything."""
+        value = (logs or {}).get("val_loss")
+        if value is not None:
+            self._live.validated(self.model, float(value))

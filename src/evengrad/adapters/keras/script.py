@@ -104,6 +104,7 @@ def _measuring(
                     model.optimizer, model.trainable_variables, found.weights, where()
                 )
                 more += [] if spoiled is None else [spoiled]
+                more += first.mistakes.untracked.of(model, model.optimizer)
                 more += of_probe(model.optimizer, found.weights, where())
                 apart = classes_apart(model, given, where()) if name == "fit" else None
                 more += [] if apart is None else [apart]

@@ -74,6 +74,7 @@ class Scenario:
         interleaved: another training takes turns with it.
         grows: factor by which the norm grows from one step to the next.
         given: the rate that the optimizer was made with, where a schedule changes it.
+        validation: the loss on other data, epoch by epoch.
     """
 
     steps: int = 600
@@ -113,6 +114,7 @@ class Scenario:
     interleaved: bool = False
     grows: float = 1.0
     given: float | None = None
+    validation: tuple[float, ...] = ()
 
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -218,6 +220,7 @@ class Scenario:
             "objective": None if self.objective is None else [self.objective],
             "given_rate": self.given,
             "schedule": None if self.given is None else "LambdaLR",
+            "validation": list(self.validation) or None,
         }
         found = {name: value for name, value in found.items() if value is not None}
         return found | ({"interleaved": True} if self.interleaved else {})

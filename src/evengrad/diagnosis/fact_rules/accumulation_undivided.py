@@ -109,13 +109,54 @@ def _on_torch(backward: str) -> Program:
     return Program("keras", _ON_TORCH.format(backward=backward), "run", ("torch",))
 
 
+_SUMS = """
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+x = rng.normal(size=(512, 8)).astype("float32")
+y = x[:, :1] - 2 * x[:, 1:2]
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+optimizer = keras.optimizers.SGD(0.2)
+loss_fn = keras.losses.MeanSquaredError()
+sums = [tf.Variable(tf.zeros_like(v), trainable=False) for v in model.trainable_variables]
+count = tf.Variable(0, trainable=False)
+
+def move():
+    optimizer.apply_gradients(zip(sums, model.trainable_variables))
+    count.assign(0)
+    for one in sums:
+        one.assign(tf.zeros_like(one))
+
+@tf.function
+def train_step(x, y):
+    count.assign_add(1)
+    with tf.GradientTape() as tape:
+        loss = loss_fn(y, model(x, training=True))
+    for one, g in zip(sums, tape.gradient(loss, model.trainable_variables)):
+        one.assign_add({added})
+    tf.cond(tf.equal(count, 8), move, lambda: None)
+
+for part in range(120):
+    pick = rng.integers(0, 512, 16)
+    train_step(x[pick], y[pick])
+"""
+
+
+def _sums(added: str) -> Program:
+    return Program("keras", _SUMS.format(added=added), "run", ("tensorflow",))
+
+
 SICK = (
+    _sums("g"),
     _tape(),
     _on_torch("loss.backward()"),
     _loop("SGD(model.parameters(), lr=0.1)", "loss.backward()"),
     _loop("SGD(model.parameters(), lr=0.1)", "loss.backward()", verb="check"),
 )
 HEALTHY = (
+    _sums("g / 8"),
     _tape(f"{_MEAN} / 8"),
     _tape(given="[t / 8 for t in total]"),
     _tape(optimizer="SGD(0.2 / 8)"),

@@ -113,7 +113,38 @@ def _tape(first: str = "pass", total: str = "t + g", rate: float = 0.1) -> Progr
     return Program("keras", source, "run", ("tensorflow",))
 
 
+_SUMS = """
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = x[:, :1] - 2 * x[:, 1:2]
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(1)])
+optimizer = keras.optimizers.SGD(0.01)
+loss_fn = keras.losses.MeanSquaredError()
+sums = [tf.Variable(tf.zeros_like(v), trainable=False) for v in model.trainable_variables]
+
+@tf.function
+def train_step(x, y):
+    with tf.GradientTape() as tape:
+        loss = loss_fn(y, model(x, training=True))
+    for one, g in zip(sums, tape.gradient(loss, model.trainable_variables)):
+        one.assign_add(g)
+    optimizer.apply_gradients(zip(sums, model.trainable_variables))
+    {empty}
+
+for step in range(12):
+    train_step(x, y)
+"""
+
+
+def _sums(empty: str) -> Program:
+    return Program("keras", _SUMS.format(empty=empty), "run", ("tensorflow",))
+
+
 SICK = (
+    _sums("pass"),
     _tape(),
     _keras(),
     _loop(),
@@ -123,6 +154,7 @@ SICK = (
     _loop(second="model.zero_grad(set_to_none=False)"),
 )
 HEALTHY = (
+    _sums("for one in sums: one.assign(tf.zeros_like(one))"),
     _tape("total = [tf.zeros_like(v) for v in model.trainable_variables]"),
     _tape(total="0.9 * t + g", rate=0.01),
     _keras("self.zero_grad()"),
@@ -134,6 +166,9 @@ HEALTHY = (
 )
 
 
+_VARIABLES = (
+    "set the sums back to zero behind each apply_gradients(): sum.assign(tf.zeros_like(sum))"
+)
 _TAPES = "where the script sums a tape's gradients up: begin with zeros again behind each step"
 
 
@@ -156,9 +191,11 @@ def _kept(fact: Fact, frontend: Frontend) -> Finding:
         Severity.ERROR,
         evidence=(
             f"{fact.where or 'backward()'} adds to gradients that {optimizer} has already stepped along",
-            f"in {steps} of {steps}, no zero_grad() came between a step and the next backward()",
+            f"in {steps} of {steps}, nobody emptied them between a step and the next gradients",
         ),
-        advice=(
+        advice=(_VARIABLES,)
+        if fact.values.get("variables")
+        else (
             f"call {call} before loss.backward(), once for each step",
             *([_TAPES] if frontend == "keras" else []),
         ),

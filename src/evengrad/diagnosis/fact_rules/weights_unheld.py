@@ -1,7 +1,8 @@
 """EG912 weights that no optimizer holds: they get gradients, and nothing moves them.
 
 What it finds: parameters that the loss depends on and that no optimizer of the script has; of Keras, models
-that are trained although all of their weights are frozen, and weights that were unfrozen behind compile().
+that are trained although all of their weights are frozen, weights that were unfrozen behind compile(), layers
+that a model calls and does not track, and weights that a loop on JAX drops behind each step.
 
 Why it matters: an optimizer has the parameters that it was given when it was made. A layer that is put in
 later, a model that is made anew, layers in a plain list (which `parameters()` does not see), a second network
@@ -33,6 +34,7 @@ from evengrad.values.wording import count, layers, percent
 
 CODE = "EG912"
 FACT = "weights_unheld"
+_SMALL = 0.1  # of the weights: the others can make up for them
 _LOOP = """
 import torch
 from torch import nn
@@ -113,8 +115,97 @@ def _keras(again: str) -> Program:
     return Program("keras", _KERAS.format(again=again), "run", ("tensorflow",))
 
 
+_PLAIN = """
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, 0] > 0).astype("int32")
+
+class Encoder{base}:
+    def __init__(self):
+        {init}
+        self.code = keras.layers.Dense(16, activation="tanh")
+
+    def {call}(self, x):
+        return self.code(x)
+
+class Net(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.encoder = Encoder()
+        self.head = keras.layers.Dense(2)
+
+    def call(self, x):
+        return self.head(self.encoder(x))
+
+net = Net()
+loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+optimizer = keras.optimizers.Adam(0.01)
+{loop}
+"""
+_PLAIN_FIT = """
+net.compile(optimizer, loss_fn)
+net.fit(x, y, batch_size=16, epochs=3, verbose=0)
+"""
+_PLAIN_LOOP = """
+net(x)
+@tf.function
+def train_step(x, y):
+    with tf.GradientTape() as tape:
+        loss = loss_fn(y, net(x, training=True))
+    weights = net.trainable_variables{more}
+    optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+for step in range(12):
+    train_step(x, y)
+"""
+_JAX = """
+import jax
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, 0] > 0).astype("int32")
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, "tanh"), keras.layers.Dense(2)])
+loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+optimizer = keras.optimizers.Adam(0.01)
+optimizer.build(model.trainable_variables)
+def compute(weights, rest, x, y):
+    out, rest = model.stateless_call(weights, rest, x, training=True)
+    return loss_fn(y, out), rest
+grad_fn = jax.value_and_grad(compute, has_aux=True)
+@jax.jit
+def step(state, x, y):
+    weights, rest, slots = state
+    (loss, rest), grads = grad_fn(weights, rest, x, y)
+    weights, slots = optimizer.stateless_apply(slots, grads, weights)
+    return loss, (weights, rest, slots)
+held = model.trainable_variables, model.non_trainable_variables, optimizer.variables
+state = tuple([v.value for v in one] for one in held)
+for i in range(16):
+    loss, {kept} = step(state, x, y)
+"""
+
+
+def _plain(loop: str, tracked: bool = False, verb: str = "run", more: str = "") -> Program:
+    base, call = ("(keras.layers.Layer)", "call") if tracked else ("", "__call__")
+    init = "super().__init__()" if tracked else "pass"
+    text = _PLAIN.format(base=base, call=call, init=init, loop=loop.format(more=more))
+    return Program("keras", text, "check" if verb == "check" else "run", ("tensorflow",))
+
+
+def _jax(kept: str) -> Program:
+    return Program("keras", _JAX.format(kept=kept), "run", ("jax",))
+
+
 SICK = (
     _keras(""),
+    _plain(_PLAIN_FIT),
+    _plain(_PLAIN_FIT, verb="check"),
+    _plain(_PLAIN_LOOP),
+    _plain(_PLAIN_LOOP, verb="check"),
+    _jax("_"),
     _gan(False),
     _gan(False, "check"),
     _loop(_NET, _ADAM, "model[2] = nn.Linear(16, 2)\n"),
@@ -125,6 +216,10 @@ SICK = (
     _loop(_LIST.format(kind="list"), _ADAM),
 )
 HEALTHY = (
+    _plain(_PLAIN_FIT, tracked=True),
+    _plain(_PLAIN_LOOP, tracked=True),
+    _plain(_PLAIN_LOOP, more=" + net.encoder.code.trainable_variables"),
+    _jax("state"),
     _gan(True),
     _keras('model.compile(keras.optimizers.Adam(0.001), "sparse_categorical_crossentropy")'),
     _loop(_NET, _ADAM),
@@ -144,6 +239,7 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
     for fact in facts:
         values = fact.values
         part = values["how"] == "part" and not values["none"]
+        part |= values["how"] == "untracked" and values["share"] < _SMALL
         yield Finding(
             CODE,
             _title(values),
@@ -163,6 +259,13 @@ def _title(values: Any) -> str:
         return (
             f"{values['model']} is trained, and none of its weights is trainable: nothing is learnt"
         )
+    if values["how"] == "dropped":
+        return (
+            "the weights that stateless_apply() returns are dropped: every step begins at the start"
+        )
+    if values["how"] == "untracked":
+        names = layers(values["layers"])
+        return f"{values['model']} calls {names} and does not track it: {share} of the weights are not trained"
     if values["how"] == "compiled":
         return f"{share} of the weights were made trainable behind compile(), and are not trained"
     if values["none"]:
@@ -176,6 +279,15 @@ def _evidence(fact: Fact) -> Iterable[str]:
         frozen = layers(values["layers"])
         yield f"{fact.where or 'fit'} trains {values['model']}; trainable = False freezes {frozen}"
         yield "Keras takes trainable as it is at the first step, not as it was in compile()"
+        return
+    if values["how"] == "dropped":
+        yield f"{fact.where or 'stateless_apply()'} moves {count(values['weights'], 'weight')}"
+        yield f"each of {values['steps']} steps was given the same ones again, which nobody has updated"
+        return
+    if values["how"] == "untracked":
+        yield f"{fact.where or 'call()'} calls {layers(values['layers'])} inside of {values['model']}"
+        tensors, weights = count(values["tensors"], "tensor"), count(values["weights"], "weight")
+        yield f"{tensors} with {weights} are not in its trainable_variables: {values['optimizer']} lacks them"
         return
     if values["how"] == "compiled":
         tensors, weights = count(values["tensors"], "tensor"), count(values["weights"], "weight")
@@ -195,6 +307,16 @@ def _advice(values: Any) -> str:
         return (
             f"set {values['model']}.trainable = True before its first step; where another model is to train "
             "upon it (a GAN's), write the steps by hand and give each optimizer its model's trainable_variables"
+        )
+    if values["how"] == "dropped":
+        return (
+            "carry the returned state on: give the next step the trainable_variables and optimizer_variables "
+            "that this one has returned (state = new_state)"
+        )
+    if values["how"] == "untracked":
+        return (
+            f"make {names} attributes of a keras.Layer or keras.Model (self.x = ...) in its __init__: a plain "
+            "class, a Lambda's closure or a global is not tracked"
         )
     if values["how"] == "compiled":
         return "call model.compile(...) again after trainable was changed, with the rate for fine-tuning"

@@ -11,8 +11,10 @@ error) or the mean distance from the median (absolute error) of the targets that
 steps; it is known of these losses alone, where they are what is minimised, or a fixed multiple of it. As a
 test of equivalence: the lower 99% limit of the mean of the last quarter is above 98% of the baseline (a
 measured choice), by the noise of the run itself, and the loss is not falling any more, or so slowly that it
-would reach the baseline after ten times as many steps again (a measured choice). From 40 steps on where
-inputs, updates or gradients say why, else from 200. Two trainings that take turns (a GAN's) are not judged.
+would reach the baseline after ten times as many steps again (a measured choice). Or it is above 90% of the
+baseline, and the loss on the validation data never fell below 99% of it (measured choices). From 40 steps on
+where inputs, updates or gradients say why, else from 200. Two trainings that take turns (a GAN's) are not
+judged.
 
 What to do: inputs of a root mean square above 10: normalise them. Weights that have shrunk below a tenth of
 what they were: a penalty or weight decay outweighs the loss; lower it. Updates of more than a tenth of the
@@ -39,6 +41,7 @@ from evengrad.diagnosis.learning import (
     reason,
     shrunk,
     still_falling,
+    unlearnt,
 )
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Run
@@ -50,10 +53,12 @@ SICK = (
     Scenario(loss="flat", noise=0.05, baseline=2.3),
     Scenario(loss="flat", noise=0.01, baseline=2.3, shrinks=50.0, steps=60),
     Scenario(loss="rises", noise=0.05, baseline=2.3),
+    Scenario(loss="flat", noise=0.01, baseline=2.42, validation=(2.43, 2.42, 2.44)),
     Scenario(loss="creeps", noise=0.001, baseline=1.0, ratio=1e-7, given=1e4),
 )
 HEALTHY = (
     Scenario(baseline=2.3),
+    Scenario(loss="flat", noise=0.01, baseline=2.42, validation=(2.35, 2.34, 2.33)),
     Scenario(baseline=2.3, steps=60),
     Scenario(baseline=2.3, shrinks=50.0),
     Scenario(loss="flat", noise=0.01, baseline=2.3, steps=60),
@@ -72,7 +77,8 @@ def check(run: Run) -> Iterable[Finding]:
     last = end(loss)
     falling = still_falling(loss) and not comes_nowhere(loss, bound)
     falling = falling and shrunk(run) is None  # what falls then is the penalty alone
-    if last.low < _MARGIN * bound or falling:
+    by_heart = unlearnt(run, last, bound) if len(loss) >= UNEXPLAINED else None
+    if by_heart is None and (last.low < _MARGIN * bound or falling):
         return
     why = reason(run)
     if not why.known and len(loss) < UNEXPLAINED:
@@ -85,7 +91,19 @@ def check(run: Run) -> Iterable[Finding]:
         Severity.ERROR,
         symptom=Symptom.STANDING_STILL,
         unhealthy=True,
-        evidence=(f"it began at {first:.4g}; {len(loss)} steps were made", *why.facts),
+        evidence=(
+            f"it began at {first:.4g}; {len(loss)} steps were made",
+            *_validation(by_heart),
+            *why.facts,
+        ),
         advice=why.advice,
         explained_by=tuple(cause for cause in Cause if cause is not Cause.PRECISION),
+    )
+
+
+def _validation(best: float | None) -> tuple[str, ...]:
+    if best is None:
+        return ()
+    return (
+        f"on the validation data it was {best:.4g} at best: what the training gains is learnt by heart",
     )

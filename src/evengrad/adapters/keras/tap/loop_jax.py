@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.facts.lines import line
 from evengrad.adapters.keras.measure.spoiled import fragile
 from evengrad.adapters.keras.tap import bitwise
 from evengrad.adapters.keras.tap.access import Direct
@@ -26,9 +27,11 @@ from evengrad.recording.blackbox import BlackBox
 from evengrad.recording.clip import global_norm
 from evengrad.recording.guard import passes
 from evengrad.recording.monitor import gradient_rms
+from evengrad.values.fact import Fact, Where
 from evengrad.values.run import Detail, EventKind, Floats, Step
 
 _XP = InStep()
+_ENOUGH = 8  # steps, in more than which no loop begins with the same weights that move
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +63,10 @@ class WatchedLoopInJax(WatchedLoop):
         self.ring = HostRing(len(self.tensors), 64, self.settings)
         self._lock = Lock()
         self._figures: _Arrived | None = None
+        self._same = (
+            0  # steps in a row that began with the weights of the one before, which had moved them
+        )
+        self._stepped: Where | None = None
         self._scaler = self.optimizer is not self.inner
 
     def put_on(self, watching: Any = None) -> None:
@@ -86,6 +93,7 @@ class WatchedLoopInJax(WatchedLoop):
         self, apply: Callable[[], Any], state: list[Any], grads: list[Any], old: list[Any]
     ) -> Any:
         """What ``stateless_apply`` returns. state, old: values of the optimizer's and the trained variables."""
+        self._stepped = self._stepped or line()
         with self.given(self.optimizer, grads, None):
             new, changed = apply()
         try:
@@ -166,8 +174,32 @@ class WatchedLoopInJax(WatchedLoop):
             largest = rest[0] / scale
             ring.write(np.concatenate([read, largest, rest[1], more_of]))
             ring.refused += int(not passed and not skipped)
+            before = self._figures
             self._figures = _Arrived(ring.begun - 1, read, largest, rest[1], rest[2], rest[3])
+            self._see_dropped(before, self._figures)
             self.after()
+
+    def _see_dropped(self, before: _Arrived | None, now: _Arrived) -> None:
+        """Whether the weights that a step returned were ever given to the next one."""
+        if before is None or self._same < 0:
+            return
+        moved = bool((before.updates > 0).any()) and bool(np.isfinite(before.updates).all())
+        self._same = self._same + 1 if moved and np.array_equal(before.weights, now.weights) else -1
+        if self._same == _ENOUGH:
+            sizes = sum(math.prod(tensor.shape) for tensor in self.tensors)
+            values = {
+                "optimizer": type(self.inner).__name__,
+                "how": "dropped",
+                "none": True,
+                "share": 1.0,
+                "layers": list(dict.fromkeys(tensor.layer for tensor in self.tensors)),
+                "tensors": len(self.tensors),
+                "weights": sizes,
+                "steps": now.step + 1,
+                "replaced": "",
+                "replaced_at": "",
+            }
+            self._watching.fact(Fact("weights_unheld", self._stepped, now.step, values))
 
     def _limits(self, _weights: Floats) -> None:
         """The compiled step has none but that all is finite."""

@@ -161,7 +161,8 @@ class Loops:
     def _tell(self, optimizer: Any, fact: Fact) -> None:
         """A fact of a loop's."""
         loop = self.loops.get(id(optimizer))
-        elsewhere = self.elsewhere if fact.kind == "weights_unreached" else self.of_fit
+        whole = fact.kind in ("weights_unreached", "weights_unheld")
+        elsewhere = self.elsewhere if whole else self.of_fit
         watching = elsewhere(optimizer) if loop is None else loop.watching
         if watching is not None:
             told = fact.kind == "accumulation_undivided"  # whether it matters the end tells
@@ -189,6 +190,7 @@ class Loops:
             finally:
                 self._compiled.pop()
             if outermost:
+                self._mistakes.called()
                 self._look()
             return found
 

@@ -17,6 +17,7 @@ from evengrad.adapters.keras.facts.summed import feels_scale, summed_by_tape
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.accumulated import Accumulated
+from evengrad.adapters.keras.tap.accumulators import VariableSums
 from evengrad.adapters.keras.tap.clipping import ClippedScaled
 from evengrad.adapters.keras.tap.crossed import LossesCrossed
 from evengrad.adapters.keras.tap.dropped import Dropped
@@ -26,6 +27,7 @@ from evengrad.adapters.keras.tap.passes import Passes
 from evengrad.adapters.keras.tap.smothering import ClippedAway
 from evengrad.adapters.keras.tap.summed import SummedGradients
 from evengrad.adapters.keras.tap.unreached import Unreached
+from evengrad.adapters.keras.tap.untracked import Untracked
 from evengrad.values.fact import Fact, Where
 
 
@@ -36,6 +38,9 @@ class LoopFacts:
         listening: to what.
         tell: given the optimizer and the fact.
         patches: to be undone at the end.
+
+    Attributes:
+        untracked: layers that models call and do not know of.
     """
 
     def __init__(
@@ -56,6 +61,8 @@ class LoopFacts:
         self._last: Any = None
         self._clips, self._unreached = ClippedScaled(), Unreached(patches)
         self._smothered, self._crossed = ClippedAway(), LossesCrossed()
+        self._variables = VariableSums(patches)
+        self.untracked = Untracked(patches)
         self._sums: Any = Passes() if backend == "torch" else SummedGradients(self._unreached.calls)
         listening.clipped.append(self._clips.clipped)
         listening.clipped.append(self._smothered.clipped)
@@ -87,6 +94,7 @@ class LoopFacts:
         self._clips.differentiated(event)
         self._unreached.differentiated(event)
         self._crossed.differentiated(event)
+        self._variables.differentiated(event)
         self._sums.differentiated(event)
         reached = {
             id(v) for v, g in zip(event.sources, event.gradients, strict=False) if g is not None
@@ -127,13 +135,21 @@ class LoopFacts:
         for fact in (*found[0], *found[1], *self._sums.applied(event)):
             self._once(optimizer, fact)
         self._unreached.applied(event)
+        self._variables.applied(event)
+        for fact in self.untracked.applied(event):
+            self._once(optimizer, fact)
         for whose, fact in self._crossed.applied(event):
             self._once(whose, fact)
 
     def ended(self) -> None:
         """The script is over, or what it does is to be told now."""
-        for optimizer, fact in (*self._unreached.ended(), *self._sums.ended()):
+        found = self._unreached.ended(), self._sums.ended(), self._variables.ended()
+        for optimizer, fact in (pair for one in found for pair in one):
             self._once(optimizer, fact)
+
+    def called(self) -> None:
+        """A compiled function was called from outside."""
+        self._variables.called()
 
     def _tell_last(self, fact: Fact) -> None:
         if self._last is not None:

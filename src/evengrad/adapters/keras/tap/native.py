@@ -290,6 +290,17 @@ def bring(value: Any, told: Callable[[Any], None]) -> None:
     jax.debug.callback(told, value)
 
 
+def variable_class(name: str) -> Any:
+    """The class of TensorFlow's own variables that has this method; None on other backends."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    with tf.init_scope():
+        kind = type(tf.Variable(0.0, trainable=False))
+    return next((cls for cls in kind.__mro__ if name in vars(cls)), None)
+
+
 def clips() -> list[tuple[Any, str]]:
     """Functions that clip gradients, the bound last: where they stand, and their names."""
     found: list[tuple[Any, str]] = [(keras.ops, "clip")]

@@ -122,8 +122,8 @@ class SummedGradients:
         return any(known and _ALIKE[0] < value / known < _ALIKE[1] for known in heard)
 
 
-def kept_fact(optimizer: Any, place: Where | None, steps: int) -> Fact:
-    """Gradients that were used and are added to."""
+def kept_fact(optimizer: Any, place: Where | None, steps: int, *, variables: bool = False) -> Fact:
+    """Gradients that were used and are added to. variables: of the script's own, on TensorFlow."""
     inner = unscaled(optimizer)
     values = {
         "how": "kept",
@@ -131,6 +131,7 @@ def kept_fact(optimizer: Any, place: Where | None, steps: int) -> Fact:
         "steps": steps,
         "backward": str(place or ""),
         "zeroed": "",
+        "variables": variables,
     }
     return Fact("gradients_kept", place, None, values)
 

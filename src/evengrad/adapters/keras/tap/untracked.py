@@ -1,0 +1,129 @@
+"""Layers that a model calls and does not know of: it gives their weights to no optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import keras
+import numpy as np
+
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.common.source import where
+from evengrad.adapters.keras import compat
+from evengrad.adapters.keras.measure.update import unscaled
+from evengrad.adapters.keras.tap.holders import shown
+from evengrad.adapters.keras.tap.listening import Applied
+from evengrad.values.fact import Fact, Where
+
+_MOST = 64  # layers that are remembered
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stranger:
+    """A layer that a model has called and does not track, and the line."""
+
+    layer: Any
+    model: Any
+    place: Where | None
+
+
+class Untracked:
+    """Hears which layers are called inside of a model, until the patches are undone."""
+
+    def __init__(self, patches: Patches) -> None:
+        self._inside: list[Any] = []
+        self._known: dict[int, set[int]] = {}
+        self._strangers: dict[int, _Stranger] = {}
+        self._loaded: set[int] = set()
+        self._held: set[int] = set()
+        for kind in (keras.layers.Layer, keras.Model):  # a model's may be wrapped already
+            patches.wrap(kind, "__call__", self._calling)
+            compat.leave_unconverted(vars(kind)["__call__"])
+        for name in ("set_weights", "load_own_variables"):
+            patches.wrap(keras.layers.Layer, name, self._loading)
+
+    def applied(self, event: Applied) -> Iterator[Fact]:
+        """A step: what it leaves where it is."""
+        self._held |= {id(v) for v in event.variables}
+        for model in self._models():
+            if any(id(v) in self._held for v in model.trainable_variables):
+                yield from self.of(model, event.optimizer)
+
+    def of(self, model: Any, optimizer: Any) -> tuple[Fact, ...]:
+        """Of one model: one, or none."""
+        found = [
+            s
+            for s in self._strangers.values()
+            if s.model is model
+            and id(s.layer) not in self._loaded
+            and s.layer.trainable_variables
+            and not any(id(v) in self._held for v in s.layer.trainable_variables)
+        ]
+        return (_fact(model, optimizer, found),) if found else ()
+
+    def _models(self) -> list[Any]:
+        return list({id(s.model): s.model for s in self._strangers.values()}.values())
+
+    def _calling(self, original: Any) -> Any:
+        @wraps(original)
+        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._inside:
+                if self._inside[0] is None or self._tracks(layer):
+                    return original(layer, *args, **kwargs)
+                place, model = where(), self._inside[0]
+                found = self._within(None, original, layer, args, kwargs)
+                if layer.trainable_variables and len(self._strangers) < _MOST:
+                    self._strangers.setdefault(id(layer), _Stranger(layer, model, place))
+                return found
+            if not isinstance(layer, keras.Model):
+                return original(layer, *args, **kwargs)
+            return self._within(layer, original, layer, args, kwargs)
+
+        return call
+
+    def _within(self, model: Any, original: Any, layer: Any, args: Any, kwargs: Any) -> Any:
+        """model: that is asked now; None for a stranger, whose own layers are its affair."""
+        before, self._inside = self._inside, [model]
+        try:
+            return original(layer, *args, **kwargs)
+        finally:
+            self._inside = before
+
+    def _tracks(self, layer: Any) -> bool:
+        model = self._inside[0]
+        if id(layer) in self._known.get(id(model), ()):
+            return True
+        known = {id(one) for one in [model, *compat.layers_of(model)]}
+        self._known[id(model)] = known
+        return id(layer) in known
+
+    def _loading(self, original: Any) -> Any:
+        @wraps(original)
+        def load(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            own = [layer, *compat.layers_of(layer)]
+            self._loaded |= {id(one) for one in own}
+            return original(layer, *args, **kwargs)
+
+        return load
+
+
+def _fact(model: Any, optimizer: Any, found: list[_Stranger]) -> Fact:
+    variables = [v for s in found for v in s.layer.trainable_variables]
+    sizes = sum(int(np.prod(v.shape)) for v in variables)
+    own = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    values = {
+        "optimizer": type(unscaled(optimizer)).__name__,
+        "how": "untracked",
+        "none": False,
+        "share": sizes / max(sizes + own, 1),
+        "model": shown(model),
+        "layers": [s.layer.name for s in found],
+        "tensors": len(variables),
+        "weights": sizes,
+        "replaced": "",
+        "replaced_at": "",
+    }
+    return Fact("weights_unheld", found[0].place, 0, values)
