@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from evengrad.values.run import (
 )
 
 _COMMIT = 0.5  # seconds; a process killed loses less than twice that
+_FIGURES = attrgetter(*_STEP)
 _KEPT = 4096  # observed steps; 300 tensors of it take about 100 MB
 
 
@@ -53,8 +55,7 @@ class Writer:
 
     def step(self, step: Step) -> None:
         """Append a step."""
-        row = tuple(_plain(getattr(step, name)) for name in _STEP)
-        self._put(lambda c: _insert(c, "steps", [row]))
+        self._put(lambda c: _insert(c, "steps", [tuple(map(_plain, _FIGURES(step)))]))
 
     def detail(self, detail: Detail) -> None:
         """Append an observed step; old ones are thinned beyond 4,096 of them."""

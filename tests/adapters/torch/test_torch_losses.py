@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import evengrad
 from evengrad.adapters.torch.losses.listener import LossListener
 from evengrad.adapters.torch.losses.shapes import pairs
 from evengrad.adapters.torch.tap.hearing import hearing
@@ -147,3 +148,18 @@ def test_not_a_bit_of_a_training_changes(loss, tmp_path, monkeypatch):
         run_script("train.py", settings=Settings(folder=tmp_path / "runs"))
     plain, watched = torch.load("plain.pt"), torch.load("watched.pt")
     assert all(torch.equal(a, b) for a, b in zip(plain, watched, strict=True))
+
+
+@pytest.mark.parametrize(("at", "heard"), [(0, True), (3, True), (30, False)])
+def test_a_run_hears_the_losses_of_its_first_steps(at, heard, tmp_path):
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    x, y = torch.randn(8, 3), torch.randn(8, 1)
+    with warnings.catch_warnings(), evengrad.watch(model, optimizer, folder=tmp_path) as watching:
+        warnings.simplefilter("ignore")
+        for step in range(at + 2):
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(model(x), y[:, 0] if step == at else y).backward()
+            optimizer.step()
+    found = [fact.kind for fact in evengrad.load(watching.watching.path).facts]
+    assert ("shapes_broadcast" in found) == heard

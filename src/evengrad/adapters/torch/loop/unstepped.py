@@ -51,8 +51,13 @@ class Unstepped(Watcher):
                 self._idle[key] = _Idle(one.optimizer, _samples(one.parameters), where(), 1)
 
     def step_begins(self, one: Stepper) -> None:
-        """Its first one."""
+        """Its own first one; and others' weights that it holds, too, are moved from now on."""
         self.begun(one.optimizer)
+        if self._idle:
+            held = set(map(id, one.parameters))
+            for key, idle in list(self._idle.items()):
+                if any(id(p) in held for p, _ in idle.values):
+                    del self._idle[key]
 
     def ended(self, known: Sequence[Stepper]) -> None:
         """Those that never did, and whose weights nothing else has moved."""

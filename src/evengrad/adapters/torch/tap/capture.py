@@ -46,8 +46,18 @@ class ForwardCall:
     @property
     def small(self) -> bool:
         """Whether what it was given may be kept after its step: it is not much, and hangs on no graph."""
-        given = [t for t in tree_leaves((self.args, self.kwargs)) if isinstance(t, torch.Tensor)]
-        return not any(t.requires_grad for t in given) and sum(t.numel() for t in given) <= _MUCH
+        much = 0
+        for tensor in self._given():
+            if tensor.requires_grad:
+                return False
+            much += tensor.numel()
+        return much <= _MUCH
+
+    def _given(self) -> Sequence[Any]:
+        values = (*self.args, *self.kwargs.values())
+        if all(isinstance(value, torch.Tensor) for value in values):
+            return values  # most often, and in no container
+        return [t for t in tree_leaves(values) if isinstance(t, torch.Tensor)]
 
 
 class Capture:

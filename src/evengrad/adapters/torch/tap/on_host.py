@@ -37,7 +37,7 @@ class HostTap:
         self.overflowed = False
         self._update_clip = UpdateClipper(clip) if isinstance(clip, UpdateClip) else None
         self._reach: Floats = np.zeros(len(training.names))
-        self._reaching = False
+        self._highest = 0.0  # of the reach
         self._fragile = fragile(training.optimizer)
         self._update: UpdateCheck | None = None
         self._losses: list[float] = []  # of this step, where they came with the norms
@@ -147,11 +147,11 @@ class HostTap:
         pending.observation = self.training.observe()
         weights = pending.observation.weight_rms(as_host(pending.observation.weights))
         self._reach = self.training.reaches(weights)
-        self._reaching = bool(self._reach.any())
+        self._highest = float(self._reach.max(initial=0.0))
 
     def _passes(self, norms: Floats, total: float, factors: Floats) -> bool:
         ceiling = self.training.watching.ceiling
-        if not self._reaching and total <= min(ceiling, guards.SQUARES):
+        if total <= min(ceiling, guards.SQUARES) and total * self._highest <= 1:
             return True  # each norm is at most the total, and each factor at most 1
         factors = factors * self.training.user_factor
         return bool(guards.passes(_HOST, norms, total, factors, self._reach, ceiling))

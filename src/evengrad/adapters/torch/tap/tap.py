@@ -244,7 +244,7 @@ class OptimizerTap:
         watching = self.training.watching
         if taken_back and watching.stopped is not None and not watching.off:
             raise watching.stopped
-            self._calls.stepped()
+        self._calls.stepped()
 
     # --- whatever happens ------------------------------------------------------------------------
 
