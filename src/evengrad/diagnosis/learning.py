@@ -106,8 +106,8 @@ def loose(run: Run) -> bool:
 
 
 def unlearnt(run: Run, last: Level, bound: float) -> float | None:
-    """The best loss on the validation data, where it never was better than a constant answer, and the training's
-    is hardly: what it gains then is by heart. None elsewhere.
+    """The best loss on the validation data, where it never beat a constant answer, and the training's is
+    hardly better: what it gains then is by heart. None elsewhere.
     """
     found = [float(v) for v in run.seen.get("validation") or ()]
     if len(found) < _EPOCHS or loose(run) or not last.mean > _HARDLY * bound:
