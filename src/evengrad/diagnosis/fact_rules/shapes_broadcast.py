@@ -58,7 +58,7 @@ y = (x @ np.array([1.0, -2.0, 0.5, 0.0])).astype("float32")
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)])
 optimizer = keras.optimizers.Adam(1e-2)
 
-@tf.function
+{graph}
 def train_step(x, y):
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square({difference}))
@@ -70,13 +70,15 @@ for step in range(12):
 """
 
 
-def _keras(difference: str) -> Program:
-    source = _KERAS.format(difference=difference)
-    return Program("keras", source, "run", ("tensorflow",))
+def _keras(difference: str, graph: str = "@tf.function", verb: str = "run") -> Program:
+    source = _KERAS.format(difference=difference, graph=graph)
+    return Program("keras", source, "check" if verb == "check" else "run", ("tensorflow",))
 
 
 SICK = (
     _keras("y - model(x, training=True)"),
+    _keras("y - model(x, training=True)", ""),
+    _keras("y - model(x, training=True)", verb="check"),
     *_torch("torch.nn.MSELoss()(out, y)"),
     *_torch("torch.nn.functional.smooth_l1_loss(out.squeeze(1), y.unsqueeze(1))"),
     *_torch("((out - y) ** 2).mean()"),
@@ -85,6 +87,7 @@ SICK = (
 )
 HEALTHY = (
     _keras("y[:, None] - model(x, training=True)"),
+    _keras("y[:, None] - model(x, training=True)", ""),
     *_torch("torch.nn.functional.mse_loss(out.squeeze(1), y)"),
     *_torch("torch.nn.functional.mse_loss(out - out.T, y[:, None] - y[None, :])"),
     *_torch("(out - out.T - (y[:, None] - y[None, :])).square().mean()"),

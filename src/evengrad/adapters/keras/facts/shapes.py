@@ -15,7 +15,7 @@ def broadcasting(target: Any) -> Fact | None:
     for op in before(target):
         if op.type in _COMPARING and len(op.inputs) == 2:
             one, other = (_shape(t) for t in op.inputs)
-            if one is not None and other is not None and _pairs(one, other):
+            if one is not None and other is not None and pairs(one, other):
                 reached = [_trained(t) for t in op.inputs]
                 if reached[0] != reached[1]:
                     output, given = (one, other) if reached[0] else (other, one)
@@ -27,7 +27,7 @@ def _shape(tensor: Any) -> list[Any] | None:
     return None if tensor.shape.rank is None else list(tensor.shape)
 
 
-def _pairs(one: list[Any], other: list[Any]) -> bool:
+def pairs(one: list[Any], other: list[Any]) -> bool:
     """A vector of a batch against a column of it. Who pairs on purpose writes the same number of axes."""
     if {len(one), len(other)} != {1, 2}:
         return False

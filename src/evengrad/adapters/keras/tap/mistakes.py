@@ -23,6 +23,7 @@ from evengrad.adapters.keras.tap.crossed import LossesCrossed
 from evengrad.adapters.keras.tap.dropped import Dropped
 from evengrad.adapters.keras.tap.listening import Applied, BatchNormCalled, Listening, LossScaled
 from evengrad.adapters.keras.tap.native import Differentiated
+from evengrad.adapters.keras.tap.pairs import EagerPairs
 from evengrad.adapters.keras.tap.passes import Passes
 from evengrad.adapters.keras.tap.smothering import ClippedAway
 from evengrad.adapters.keras.tap.summed import SummedGradients
@@ -63,6 +64,7 @@ class LoopFacts:
         self._smothered, self._crossed = ClippedAway(), LossesCrossed()
         self._variables = VariableSums(patches)
         self.untracked = Untracked(patches)
+        self._pairs = EagerPairs(self._unreached.calls, patches)
         self._sums: Any = Passes() if backend == "torch" else SummedGradients(self._unreached.calls)
         listening.clipped.append(self._clips.clipped)
         listening.clipped.append(self._smothered.clipped)
@@ -118,7 +120,7 @@ class LoopFacts:
         if self._alone:
             self._once(optimizer, alone_fact([x for x, _ in self._alone], self._alone[0][1]))
             self._alone.clear()
-        for fact in (*self._shapes, *filter(None, self._summed[-1:])):
+        for fact in (*self._shapes, *self._pairs.applied(), *filter(None, self._summed[-1:])):
             if fact.kind != SUMMED or feels_scale(optimizer):
                 self._once(optimizer, fact)
         self._shapes.clear()

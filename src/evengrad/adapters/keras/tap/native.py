@@ -301,6 +301,20 @@ def variable_class(name: str) -> Any:
     return next((cls for cls in kind.__mro__ if name in vars(cls)), None)
 
 
+def differences() -> list[tuple[Any, str, str]]:
+    """What subtracts on TensorFlow, as it runs: where it stands, its name, what to call it."""
+    if keras.backend.backend() != "tensorflow":
+        return []
+    import tensorflow as tf
+
+    kind = type(tf.constant(0.0))
+    base = next(cls for cls in kind.__mro__ if "__sub__" in vars(cls))
+    named = [(tf, n, f"tf.{n}") for n in ("subtract",)]
+    named += [(tf.math, n, f"tf.{n}") for n in ("subtract", "squared_difference")]
+    named += [(keras.ops, "subtract", "ops.subtract")]
+    return [(base, "__sub__", "-"), (base, "__rsub__", "-"), *named]
+
+
 def clips() -> list[tuple[Any, str]]:
     """Functions that clip gradients, the bound last: where they stand, and their names."""
     found: list[tuple[Any, str]] = [(keras.ops, "clip")]
