@@ -1,4 +1,4 @@
-"""EG955 samples mixed: the answer to a sample depends on the other samples of its batch.
+"""EG953 samples mixed: the answer to a sample depends on the other samples of its batch.
 
 What it finds: a model whose answers to samples that stay the same change with the rest of the batch, while it
 learns little. An LSTM or attention that takes the first axis for time (`batch_first=False`) reads one sample
@@ -29,7 +29,7 @@ from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import Frontend
 
-CODE = "EG955"
+CODE = "EG953"
 FACT = "samples_mixed"
 _LEARNT = 0.3
 _LOOP = """
