@@ -8,7 +8,7 @@ ALONE = {
     "EG920": "PyTorch alone: fit steps by itself",
     "EG921": "PyTorch alone: nested tapes are not followed",
     "EG922": "PyTorch alone: Keras has no LBFGS",
-    "EG953": "Keras alone: PyTorch refuses such a batch",
+    "EG955": "Keras alone: PyTorch refuses such a batch",
     "EG950": "Keras alone: torch's training mode is not a word in the call",
     "EG952": "not done yet for Keras",
     "EG953": "not done yet for Keras",

@@ -1,4 +1,4 @@
-"""EG953 normalisation of one value: its mean is the value itself, and nothing of it is left.
+"""EG955 normalisation of one value: its mean is the value itself, and nothing of it is left.
 
 What it finds: a BatchNormalization that is trained on batches of one sample, without pixels or time steps to
 take statistics of; or a LayerNormalization over an axis of length 1.
@@ -27,7 +27,7 @@ from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import count, layers
 
-CODE = "EG953"
+CODE = "EG955"
 FACT = "normalised_alone"
 _FIT = """
 import keras
