@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from evengrad.recording.baseline import Baseline
+from evengrad.recording.batch_classes import BatchClasses
 
 _PASSES, _LABELS = 128, 20_000
 """Backward passes and labels that are looked at; nothing after either."""
@@ -34,6 +35,7 @@ class Lesson:
         self._layer = ""
         self._per_step: set[float] = set()
         self._sizes: list[tuple[float, float]] = []
+        self._mixed = BatchClasses()
 
     @property
     def full(self) -> bool:
@@ -51,6 +53,10 @@ class Lesson:
         if finite.size:
             self._low = min(self._low, float(finite.min()))
             self._high = max(self._high, float(finite.max()))
+
+    def classes(self, labels: Any) -> None:
+        """The labels of one batch, one of each sample."""
+        self._mixed.add(np.asarray(labels))
 
     def backpropagated(self, loss: float, own: Sequence[float]) -> None:
         """As ``Baseline.backpropagated`` takes it."""
@@ -75,7 +81,8 @@ class Lesson:
         Returns:
             "objective", the kinds of its loss functions; "baseline", the loss of the best constant answer, None
             where it is not known; "target_low" and "target_high"; "input_layer", "input_rms" and
-            "input_largest". What was not seen is not in it.
+            "input_largest"; "classes", and "sorted_share" of the batches with one or two of them. What was not
+            seen is not in it.
         """
         found: dict[str, Any] = {}
         sizes = [pair for pair in self._sizes if math.isfinite(pair[0])]
@@ -89,6 +96,7 @@ class Lesson:
             if known is not None and self._per_step:
                 known *= next(iter(self._per_step))
             found |= {"objective": list(self._kinds), "baseline": known}
+        found |= self._mixed.values()
         if self._low <= self._high:
             found |= {"target_low": self._low, "target_high": self._high}
         return found

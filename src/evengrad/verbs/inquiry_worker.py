@@ -5,56 +5,44 @@ leaves fact.json, if it finds one.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
+import threading
+import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from evengrad.errors import EvengradError
-from evengrad.recording import failure
-from evengrad.values.fact import Fact
-from evengrad.verbs.arms import Arms
 from evengrad.verbs.children import end_with_parent
+from evengrad.verbs.follow import following
 from evengrad.verbs.host import armed, as_main, execute
 from evengrad.verbs.inquire import put_back
+from evengrad.verbs.inquiry_session import FOUND, Inquiry, InquiryTask
+
+_POLL = 0.1  # seconds
 
 
-class _Inquiry(Arms):
-    """What the adapters report to (adapters.InquirySession)."""
-
-    def __init__(self, folder: Path, step: int) -> None:
-        super().__init__("inquiry")
-        self.step = step
-        self._folder = folder
-
-    def born(self, fact: Fact) -> NoReturn:
-        """Found. What the script would still do at its end, such as saving, is not wanted."""
-        unfinished = self._folder / "fact.json.part"
-        unfinished.write_text(json.dumps(fact.to_values()))
-        unfinished.replace(self._folder / "fact.json")
-        os._exit(0)
-
-    def trouble(self, error: Exception) -> NoReturn:
-        """Our own fault: nothing is found."""
-        (self._folder / "trouble.txt").write_text(str(failure.internal("in an inquiry", error)))
-        os._exit(1)
-
-    def fail(self, error: EvengradError) -> NoReturn:
-        """A framework that no adapter reads."""
-        self.trouble(error)
-
-    def close(self) -> None:
-        """The process ends; there is nothing to put back."""
-        self.open = False
+def _end_when(found: Path) -> None:
+    """A process that the script has started found it: the others wait for that one in vain."""
+    while not found.exists():
+        time.sleep(_POLL)
+    for process in multiprocessing.active_children():
+        process.terminate()
+    os._exit(0)
 
 
 def main(folder: Path) -> None:
     """Perform the inquiry in this folder."""
     end_with_parent()
     job: dict[str, Any] = json.loads((folder / "inquiry.json").read_text())
-    session = _Inquiry(folder, job["step"])
+    session = Inquiry(folder, job["step"])
     put_back(job["noise"])
-    with as_main(job["target"], job["arguments"], job["module"]), armed(session):
+    threading.Thread(target=_end_when, args=(folder / FOUND,), daemon=True).start()
+    with (
+        as_main(job["target"], job["arguments"], job["module"]),
+        armed(session),
+        following(InquiryTask(folder, job["step"]), session.close, until_told=False),
+    ):
         try:
             execute(job["target"], job["module"], job["source"], job["function"])
         finally:

@@ -7,6 +7,7 @@ from evengrad.diagnosis.catalogue import all_fact_rules
 ALONE = {
     "EG920": "PyTorch alone: fit steps by itself",
     "EG921": "PyTorch alone: nested tapes are not followed",
+    "EG923": "PyTorch alone: Keras keeps its averages in the optimizer",
     "EG922": "PyTorch alone: Keras has no LBFGS",
     "EG955": "Keras alone: PyTorch refuses such a batch",
     "EG950": "Keras alone: torch's training mode is not a word in the call",

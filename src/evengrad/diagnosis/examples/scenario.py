@@ -72,6 +72,7 @@ class Scenario:
         inputs: root mean square of what the first trained layer is given.
         targets: the largest one.
         interleaved: another training takes turns with it.
+        sorted_share: of the batches, how many hold a class or two of ten.
         grows: factor by which the norm grows from one step to the next.
         given: the rate that the optimizer was made with, where a schedule changes it.
         validation: the loss on other data, epoch by epoch.
@@ -112,6 +113,7 @@ class Scenario:
     inputs: float | None = None
     targets: float | None = None
     interleaved: bool = False
+    sorted_share: float | None = None
     grows: float = 1.0
     given: float | None = None
     validation: tuple[float, ...] = ()
@@ -216,6 +218,8 @@ class Scenario:
             "baseline": self.baseline,
             "target_high": self.targets,
             "input_rms": self.inputs,
+            "sorted_share": self.sorted_share,
+            "classes": None if self.sorted_share is None else 10,
             "input_largest": None if self.inputs is None else 3 * self.inputs,
             "objective": None if self.objective is None else [self.objective],
             "given_rate": self.given,

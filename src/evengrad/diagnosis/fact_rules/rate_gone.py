@@ -19,7 +19,8 @@ References: PyTorch documentation, torch.optim: how to adjust learning rate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
@@ -53,6 +54,8 @@ def _loop(schedule: str, where: str = "epoch", rate: float = 0.1) -> Program:
     places = {"batch": "pass", "epoch": "pass"}
     if where in places:
         places[where] = "scheduler.step()"
+    elif where == "loss":
+        places["epoch"] = "scheduler.step(loss.item())"
     return Program("torch", _LOOP.format(schedule=schedule, rate=rate, **places))
 
 
@@ -73,6 +76,7 @@ SICK = (
     _loop("StepLR(optimizer, 5)", "epoch", rate=0.0),
     _loop("LambdaLR(optimizer, lambda epoch: epoch // 30)"),
     _loop("LambdaLR(optimizer, lambda step: min(1, step / 20))", "nowhere"),
+    _loop('ReduceLROnPlateau(optimizer, "max", patience=0)', "loss"),
     Program("keras", _KERAS.format(steps=5)),
 )
 HEALTHY = (
@@ -111,6 +115,11 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
                 f"{percent(lost)} of the steps were made at less than a hundredth of the peak",
                 f"the loss was {values['first_loss']:.4g} at the start and ends at {values['loss']:.4g}",
             ]
+            if "mode" in values:
+                evidence.append(
+                    f"ReduceLROnPlateau(mode={values['mode']!r}, patience={values['patience']}) multiplies it "
+                    f"by {values['factor']:g} whenever it sees no better value"
+                )
         yield Finding(
             CODE,
             title,
@@ -135,6 +144,8 @@ def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
         )
     elif fact.values["zero"]:
         yield "set a learning rate above 0, such as 1e-3 for Adam"
+    elif "mode" in fact.values:
+        yield from _plateau(fact.values)
     elif frontend == "torch" and "scheduler" not in fact.values:
         yield "lower the rate once an epoch, behind the loop over the batches, not with every batch"
     elif frontend == "keras":
@@ -143,3 +154,11 @@ def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
         yield f"call {name}.step() once an epoch, behind the loop over the batches, not with every batch"
         kind = fact.values.get("kind", "the schedule")
         yield f"or give {kind} its length in batches (step_size, T_max, gamma)"
+
+
+def _plateau(values: Mapping[str, Any]) -> Iterable[str]:
+    if values["mode"] == "max":
+        yield 'mode="max" waits for a value that rises: take mode="min" for a loss, or step(accuracy)'
+    else:
+        yield 'mode="min" waits for a value that falls: take mode="max" for an accuracy, or step(loss)'
+    yield "or a larger patience, a factor nearer to 1, and a min_lr"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from evengrad.diagnosis.operands import atom, code, epsilon, hidden, low, operand, zeros
 from evengrad.values.fact import Fact
 from evengrad.values.probe import Frontend
@@ -9,7 +11,8 @@ from evengrad.values.probe import Frontend
 
 def why(fact: Fact) -> str:
     """By 0, or by something tiny."""
-    if zeros(fact) > 0:
+    unknown = math.isnan(low(fact)) and fact.values.get("what") == "nan"
+    if zeros(fact) > 0 or unknown:
         return "a division by 0 is infinite, and 0 / 0 is NaN"
     return "the divisor is so small that the quotient overflows"
 
@@ -17,7 +20,7 @@ def why(fact: Fact) -> str:
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
     """An epsilon in the divisor; of what counts at least 1."""
     eps, b = epsilon(fact), operand(fact, "b")
-    added = f"a / ({b} + {eps})" if low(fact) >= 0 else ""
+    added = "" if low(fact) < 0 else f"a / ({b} + {eps})"
     clamped = code(
         fact, frontend, f"a / {atom(fact, 'b')}.clamp(min={eps})", f"a / ops.maximum({b}, {eps})"
     )

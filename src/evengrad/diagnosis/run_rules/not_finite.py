@@ -46,7 +46,8 @@ HEALTHY = (Scenario(), Scenario(refused=EventKind.OVERWRITE, status="stopped"))
 
 _ADVICE = {
     Cause.BAD_BATCH: "drop or repair this batch's rows before training",
-    Cause.LOSS_HEAD: "let the loss read logits: it then takes no logarithm of 0",
+    Cause.LOSS_HEAD: "look in the loss for a division by 0 (a masked sum over mask.sum()), a logarithm or root "
+    "of 0, a mean of nothing: an epsilon or clamp(min=1); let a cross-entropy read logits",
     Cause.PRECISION: "keep this layer in float32, or use bfloat16: float16 ends at 65,504",
     Cause.LEARNING_RATE: "lower the learning rate, warm it up, or clip the gradient's norm",
     Cause.ARCHITECTURE: "guard its argument (add an epsilon; no division by, or log of, 0)",

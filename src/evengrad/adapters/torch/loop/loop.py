@@ -18,6 +18,7 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import as_list, holders
 from evengrad.adapters.torch.loop.accumulated import Accumulating
 from evengrad.adapters.torch.loop.clipped import Clipping
+from evengrad.adapters.torch.loop.copies import Copies
 from evengrad.adapters.torch.loop.derivatives import Derivatives
 from evengrad.adapters.torch.loop.held import Holding
 from evengrad.adapters.torch.loop.kept import Zeroing
@@ -69,6 +70,7 @@ class Loop:
         self._accumulating = Accumulating(report, pieces)
         self._unstepped = Unstepped(report)
         self._derivatives = Derivatives(report)
+        self._copies = Copies(report)
         self._watchers: tuple[Watcher, ...] = (
             self._zeroing,
             self._scaling,
@@ -77,6 +79,7 @@ class Loop:
             self._accumulating,
             self._clipping,
             self._unstepped,
+            self._copies,
         )
         self._patches = Patches()
         self._always = Patches()  # between two trainings, too
@@ -285,6 +288,7 @@ class Loop:
             result = original(module, *args, **kwargs)
             with _Safe(self):
                 self._holding.loads(module)
+                self._copies.copied(module)
             return result
 
         return setstate

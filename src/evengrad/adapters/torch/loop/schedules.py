@@ -37,6 +37,7 @@ class Schedules:
     def patch(self, patches: Patches) -> None:
         """From now on."""
         module = torch.optim.lr_scheduler
+        patches.wrap(module.ReduceLROnPlateau, "__init__", self._made)
         kinds = [kind for kind in vars(module).values() if isinstance(kind, type)]
         for kind in kinds:
             if issubclass(kind, module.LRScheduler) and "step" in vars(kind):
@@ -56,7 +57,18 @@ class Schedules:
         schedule = one.schedule()
         if schedule is not None:
             values["stepped"] = int(getattr(schedule, "last_epoch", 0) or 0)
+            if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                values |= {name: getattr(schedule, name) for name in ("mode", "patience", "factor")}
         return one.place if often else None, values
+
+    def _made(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """It makes no first step by itself."""
+
+        def init(schedule: Any, *args: Any, **kwargs: Any) -> None:
+            original(schedule, *args, **kwargs)
+            self._note(schedule, None)
+
+        return init
 
     def _step(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(schedule: Any, *args: Any, **kwargs: Any) -> Any:

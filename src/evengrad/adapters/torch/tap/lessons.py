@@ -148,6 +148,10 @@ class Lessons:
         if not isinstance(given.get("target"), torch.Tensor):
             return
         self._terms.made(original, given, value)
+        labels = _labels(original, given["target"])
+        if labels is not None:
+            for lesson in self._lessons.values():
+                lesson.classes(labels)
         for tap in list(self._lessons):
             calls = tap.training.capture.calls
             if tap not in self._outputs and calls:
@@ -215,6 +219,13 @@ class Lessons:
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
+
+
+def _labels(original: Any, target: Any) -> Any:
+    """One label of each sample; None where there are none, or several."""
+    if target.ndim != 1 or LOSSES.get(original.__name__) != "crossentropy":
+        return None
+    return None if target.is_floating_point() else target.detach().cpu().numpy()
 
 
 def _take(lesson: Lesson, passes: list[_BackwardPass], pieces: int = 1) -> None:
