@@ -75,7 +75,26 @@ def _keras(difference: str, graph: str = "@tf.function", verb: str = "run") -> P
     return Program("keras", source, "check" if verb == "check" else "run", ("tensorflow",))
 
 
+_LABELS = """
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = x[:, :5].argmax(1)
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(5, "softmax")])
+model.compile(keras.optimizers.Adam(1e-2), "{loss}")
+model.fit(x, {y}, epochs=5, verbose=0)
+"""
+
+
+def _labels(loss: str, y: str, verb: str = "run") -> Program:
+    source = _LABELS.format(loss=loss, y=y)
+    return Program("keras", source, "check" if verb == "check" else "run", ("tensorflow", "jax"))
+
+
 SICK = (
+    _labels("mse", "y[:, None]"),
+    _labels("mse", "y[:, None]", "check"),
     _keras("y - model(x, training=True)"),
     _keras("y - model(x, training=True)", ""),
     _keras("y - model(x, training=True)", verb="check"),
@@ -86,6 +105,8 @@ SICK = (
     *_torch("-(torch.nn.functional.logsigmoid(out) * (y > 0)).mean()"),
 )
 HEALTHY = (
+    _labels("mse", "keras.utils.to_categorical(y, 5)"),
+    _labels("sparse_categorical_crossentropy", "y[:, None]"),
     _keras("y[:, None] - model(x, training=True)"),
     _keras("y[:, None] - model(x, training=True)", ""),
     *_torch("torch.nn.functional.mse_loss(out.squeeze(1), y)"),
@@ -99,6 +120,9 @@ HEALTHY = (
 def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """One finding a line."""
     for fact in facts:
+        if fact.values.get("classes"):
+            yield _classes(fact)
+            continue
         output, target, result = (_shape(fact.values[k]) for k in ("output", "target", "result"))
         yield Finding(
             CODE,
@@ -114,6 +138,28 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
             where=fact.where,
             mistake=True,
         )
+
+
+def _classes(fact: Fact) -> Finding:
+    units, function = fact.values["classes"], fact.values["function"]
+    output, target = _shape(fact.values["output"]), _shape(fact.values["target"])
+    return Finding(
+        CODE,
+        f"class numbers of shape {target} broadcast against {units} units: {function} wants a value for each",
+        Cause.LOSS_HEAD,
+        Severity.ERROR,
+        evidence=(
+            *([str(fact.where)] if fact.where else []),
+            f"an output of shape {output} is compared with one class number a sample, the same for all "
+            f"{units} units",
+        ),
+        advice=(
+            'loss="sparse_categorical_crossentropy", which reads class numbers',
+            f"or one-hot targets: keras.utils.to_categorical(y, {units})",
+        ),
+        where=fact.where,
+        mistake=True,
+    )
 
 
 def _shape(sizes: Sequence[int]) -> str:

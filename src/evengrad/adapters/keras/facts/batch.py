@@ -10,6 +10,7 @@ import keras
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import untouched
 from evengrad.adapters.keras.facts.calls import LossHeard, NormHeard, hearing_losses
+from evengrad.adapters.keras.facts.classes import judge_classes
 from evengrad.adapters.keras.facts.heads import judge_head
 from evengrad.adapters.keras.facts.outputs import dominated
 from evengrad.adapters.keras.facts.single import alone_fact, is_alone
@@ -24,6 +25,7 @@ _JUDGES = {
     "targets_outside": judge_targets,
     "one_unit_softmax": judge_head,
     "targets_too_long": judge_lengths,
+    "shapes_broadcast": judge_classes,
 }
 
 
