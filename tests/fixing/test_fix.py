@@ -1,6 +1,7 @@
 """Which remedy is chosen, by trials that are made up; and whole fixes of small scripts."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -304,14 +305,14 @@ def test_what_is_clear_ends_early_but_one_proof_does_not(tmp_path, monkeypatch):
 
     path = script(tmp_path, rate=300.0)
     _, made = run(path, world, tmp_path, monkeypatch, only=("learning_rate",))
-    assert [(t.seed, bool(t.source), t.early, t.hopeless, t.seconds) for t in made] == [
-        (0, False, False, False, None),
-        (0, False, False, True, None),
-        (1, True, False, False, 60.0),
-        (2, True, True, False, None),
+    assert [(t.seed, bool(t.source), t.enough, t.hopeless, t.seconds) for t in made] == [
+        (0, False, None, False, None),
+        (0, False, None, True, None),
+        (1, True, None, False, 60.0),
+        (2, True, math.inf, False, None),
     ]
     _, made = run(path, world, tmp_path, monkeypatch, only=("warm_up",))
-    assert not any(trial.early or trial.hopeless for trial in made)
+    assert not any(trial.enough or trial.hopeless for trial in made)
 
 
 # --- searches to compare with ------------------------------------------------------------------------

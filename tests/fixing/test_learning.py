@@ -228,9 +228,9 @@ def json_of(trial):
 # --- the end before the end -----------------------------------------------------------------------------
 
 
-def clears(losses, held=(), baseline=None):
+def clears(losses, held=(), baseline=None, enough=math.inf):
     """Whether a trial of 200 steps is clear at any of the tenths at which it is asked."""
-    return any(is_clear(losses[:n], held[:n], baseline) for n in range(80, 200, 20))
+    return any(is_clear(losses[:n], held[:n], baseline, enough) for n in range(80, 200, 20))
 
 
 def test_noise_is_hardly_ever_clear():
@@ -244,6 +244,8 @@ def test_what_learns_is_clear(seed):
     losses = 1.4 - np.linspace(0, 1, 200) + rng.normal(0, 0.1, 200)
     assert clears(losses, baseline=1.4)
     assert not clears(losses, baseline=0.1)
+    assert not clears(losses, baseline=1.4, enough=0.3)
+    assert clears(losses, baseline=1.4, enough=0.9)
     assert not clears(losses[::-1], baseline=1.4)
     assert not is_hopeless(losses)
     assert is_hopeless(losses[::-1])

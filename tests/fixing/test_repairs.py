@@ -351,6 +351,39 @@ def test_a_schedule_that_steps_with_every_batch():
     assert found == ["-scheduler.step()", "+scheduler.step()"]
 
 
+@pytest.mark.parametrize(
+    ("made", "becomes"),
+    [
+        ("StepLR(optimizer, 1, gamma=0.9)", "StepLR(optimizer, 10, gamma=0.9)"),
+        ("StepLR(optimizer, step_size=30)", "StepLR(optimizer, step_size=300)"),
+        ("MultiStepLR(optimizer, [2, 5])", "MultiStepLR(optimizer, [20, 50])"),
+        ("ExponentialLR(optimizer, 0.9)", "ExponentialLR(optimizer, 0.989519)"),
+        ("CosineAnnealingLR(optimizer, epochs)", "CosineAnnealingLR(optimizer, 10 * epochs)"),
+        ("LinearLR(optimizer, 1, 0.01, 5)", "LinearLR(optimizer, 1, 0.01, 50)"),
+        ("ExponentialLR(optimizer, gamma)", None),
+        ("LambdaLR(optimizer, half)", None),
+    ],
+)
+def test_a_schedule_is_counted_in_batches_where_no_loop_counts_epochs(made, becomes):
+    source = f"""
+        from torch.optim import lr_scheduler
+        schedule = lr_scheduler.{made}
+        for step in range(220):
+            optimizer.step()
+            schedule.step()
+        """
+    found = ways(source, "rate_gone", since=44, steps=220, zero=False)
+    before = f"-schedule = lr_scheduler.{made}"
+    assert found == ([] if becomes is None else [[before, f"+schedule = lr_scheduler.{becomes}"]])
+    assert ways(source, "rate_gone", since=0, steps=220, zero=True) == []
+
+
+def test_keras_decay_is_counted_in_batches():
+    source = "import keras\nrate = keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)\n"
+    (found,) = ways(source, "rate_gone", since=33, steps=200, zero=False)
+    assert found[1] == "+rate = keras.optimizers.schedules.ExponentialDecay(0.1, 65, 0.5)"
+
+
 def test_the_epsilon_of_half_precision():
     (found,) = ways(loop().replace("SGD", "Adam"), "update_not_finite")
     assert found[1].endswith("lr=0.1, eps=1e-4)")

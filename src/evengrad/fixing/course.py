@@ -297,7 +297,8 @@ class Course:
         last = min(self.plan.seeds, first + 1) if _is_repair(tried) else self.plan.seeds
         for seed in range(first, last):
             whole = seed == first or candidate.training is not None
-            proof.append(self.trials.one(candidate, seed, source, early=not whole, whole=whole))
+            enough = None if whole else self._level(self._least(tried))
+            proof.append(self.trials.one(candidate, seed, source, enough=enough, whole=whole))
             if not self._holds(proof[-1]):
                 self._attempts.extend(proof)
                 return None
@@ -323,8 +324,15 @@ class Course:
     def _holds(self, attempt: Attempt) -> bool:
         if not attempt.verdict.good:
             return False
-        level, least = attempt.verdict.level, HELD_BACK if _is_repair(attempt) else PROVED
-        return self._measure is None or self._measure.share(level) >= least
+        return attempt.verdict.level <= self._level(self._least(attempt))
+
+    @staticmethod
+    def _least(attempt: Attempt) -> float:
+        return HELD_BACK if _is_repair(attempt) else PROVED
+
+    def _level(self, share: float) -> float:
+        """The loss that is so far on the way to the reference's; infinite where there is none."""
+        return math.inf if self._measure is None else self._measure.level(share)
 
     def _ended(self, found: Fixing, proved: Proved | None, well: bool) -> Fixing:
         found = replace(found, attempts=tuple(self._attempts), reference=self._reference)

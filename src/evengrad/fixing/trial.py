@@ -31,7 +31,7 @@ class Trial:
         seed: added to the script's own seeds.
         steps: how many updates are made before it ends.
         source: instead of the script's, if it is patched.
-        early: it may end before, once its outcome is clear.
+        enough: it may end before, once it clearly learns and its loss is clearly below this; None: it may not.
         hopeless: it may end before, once it is clear that it does not learn.
         function: of the script, called without arguments, where the script alone does not train.
         seconds: of training, after which it ends, too; None for no limit.
@@ -47,7 +47,7 @@ class Trial:
     seed: int = 0
     steps: int = 200
     source: str | None = None
-    early: bool = False
+    enough: float | None = None
     hopeless: bool = False
     function: str | None = None
     seconds: float | None = None

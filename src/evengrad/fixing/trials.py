@@ -71,7 +71,7 @@ class Trials:
         seed: int,
         source: str | None = None,
         *,
-        early: bool = False,
+        enough: float | None = None,
         whole: bool = False,
         without: str = "",
     ) -> Attempt:
@@ -81,12 +81,12 @@ class Trials:
             candidate: the change; None for the script as it is.
             seed: added to the script's own.
             source: the patched script.
-            early: it may end before, once its outcome is clear.
+            enough: it may end before, once it clearly learns and its loss is clearly below this.
             whole: over the script's own length, as far as the plan's patience goes.
             without: a kind of mistake with which it need not go on.
         """
         self._listener.trying(candidate, seed, source is not None)
-        trial = replace(self._trial(candidate, seed, source, early, whole), without=without)
+        trial = replace(self._trial(candidate, seed, source, enough, whole), without=without)
         return self._done(candidate, seed, source, self._submit(trial).result())
 
     def check(self, source: str) -> Result:
@@ -108,7 +108,7 @@ class Trials:
         waiting = []
         for candidate in chosen:
             self._listener.trying(candidate, 0, False)
-            trial = self._trial(candidate, 0, None, False, False)
+            trial = self._trial(candidate, 0, None, None, False)
             trial = replace(trial, hopeless=not _is_scheduled(candidate) and not self.to_beat)
             waiting.append((candidate, self._submit(trial)))
         for candidate, future in waiting:
@@ -120,7 +120,12 @@ class Trials:
         return self._plain if any(c.trained for c in changes) else None
 
     def _trial(
-        self, candidate: Candidate | None, seed: int, source: str | None, early: bool, whole: bool
+        self,
+        candidate: Candidate | None,
+        seed: int,
+        source: str | None,
+        enough: float | None,
+        whole: bool,
     ) -> Trial:
         plan = self._plan
         changes = () if candidate is None else candidate.changes
@@ -133,7 +138,7 @@ class Trials:
             seed=seed,
             steps=_ENDLESS if whole else plan.steps,
             source=source or repaired,
-            early=early and not _is_scheduled(candidate) and not self.to_beat,
+            enough=None if _is_scheduled(candidate) or self.to_beat else enough,
             function=plan.function,
             seconds=plan.patience if whole else None,
             training=None if candidate is None else candidate.training,

@@ -87,10 +87,15 @@ def is_hopeless(losses: Sequence[float]) -> bool:
     return not last.mean() < first.mean()
 
 
-def is_clear(losses: Sequence[float], held: Sequence[float], baseline: float | None) -> bool:
+def is_clear(
+    losses: Sequence[float],
+    held: Sequence[float],
+    baseline: float | None,
+    enough: float = math.inf,
+) -> bool:
     """Whether a trial learns so clearly that it can end before its steps are made: its last losses are below
-    the constant baseline and below its first ones, at 99.9% each (so that ten such tests are wrong in 1%), the
-    held-out ones by their means.
+    the constant baseline, below ``enough`` and below its first ones, at 99.9% each (so that ten such tests are
+    wrong in 1%), the held-out ones by their means.
     """
     if len(losses) < 2 * _FEWEST or not all(map(math.isfinite, losses)):
         return False
@@ -99,7 +104,7 @@ def is_clear(losses: Sequence[float], held: Sequence[float], baseline: float | N
     begun, ended = _ends(held) if len(held) >= _FEWEST else (first, last)
     if not ended.mean() < min(begun.mean(), bound):
         return False
-    return _below(last, bound, _NORMAL_999) and _falls(first, last, _NORMAL_999)
+    return _below(last, min(bound, enough), _NORMAL_999) and _falls(first, last, _NORMAL_999)
 
 
 def objection(results: Sequence[Result], start: Result | None = None) -> str | None:

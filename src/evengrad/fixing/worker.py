@@ -146,7 +146,7 @@ class _TrialRun:
             losses, counts = zip(*self._of_this_step, strict=True)
             self._held.append(float(np.average(losses, weights=counts)))
             self._of_this_step.clear()
-        if (self._trial.early or self._trial.hopeless) and not self._clear:
+        if (self._trial.enough is not None or self._trial.hopeless) and not self._clear:
             self._clear = self._is_clear()
         self._spent = self._spent or self._is_over()
         return self._clear or self._spent
@@ -170,7 +170,8 @@ class _TrialRun:
         if self._steps % max(steps // 10, 1) or self._steps * 3 < steps:
             return False
         held = held_out(self._losses, self._withheld(), self._epoch)
-        if self._trial.early and learning.is_clear(self._losses, held, self._baseline.loss):
+        enough, baseline = self._trial.enough, self._baseline.loss
+        if enough is not None and learning.is_clear(self._losses, held, baseline, enough):
             return True
         return self._steps * 2 >= steps and learning.is_hopeless(self._losses)
 

@@ -36,6 +36,10 @@ class Yardstick:
             return -math.inf
         return (self.start - level) / (self.start - self.goal)
 
+    def level(self, share: float) -> float:
+        """The loss that is so far on the way."""
+        return self.start + share * (self.goal - self.start)
+
 
 def yardstick(reference: Attempt) -> Yardstick | None:
     """What others are measured by; None where the reference itself does not train."""
