@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,6 +41,9 @@ _SHRUNK = 0.1  # of the weights' size at the start
 _FASTEST, _SLOWEST = 0.1, 1e-5  # rms(update) / rms(weights)
 _EPOCHS = 3  # whose validation tells whether anything was learnt
 _HARDLY, _NEVER = 0.9, 0.99  # of the baseline (choices)
+_MOVED = (
+    0.01  # of the weights, by all updates in one direction: nothing is learnt by that (a choice)
+)
 _RUNS = 10  # times the length of the run: nobody waits for that
 
 
@@ -215,6 +218,10 @@ def reason(run: Run) -> Reason:
         return Reason(Cause.ACTIVATION, (*fact, faded), (words,))
     if 0 <= late < _SLOWEST:
         return too_slow(run, fact)
+    whole = late * len(run.steps["step"])
+    if 0 <= whole < _MOVED:
+        more = f"all of them together are {of_it(whole)} the weights at most"
+        return replace(too_slow(run, (*fact, more)), still=False)
     if (frozen := _frozen(run)) is not None:
         return frozen
     return Reason(Cause.INPUT_DATA, fact, _look(), known=False)

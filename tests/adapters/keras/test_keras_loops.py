@@ -500,3 +500,43 @@ def test_a_broken_watch_lets_other_backends_go_on(tmp_path, monkeypatch):
     (again, after), _, _ = watched(other, tmp_path)
     assert losses == again
     assert_same(weights, after)
+
+
+# --- TensorFlow: without an optimizer ----------------------------------------------------------------
+
+
+def by_hand(how="function", count=14, rate=0.05):
+    """Weights that the loop moves itself."""
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(3)
+    model = network()
+
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            loss = LOSS(y, model(x, training=True))
+        weights = model.trainable_variables
+        for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+            weight.assign_sub(rate * gradient)
+        return loss
+
+    step = tf.function(step) if how == "function" else step
+    return [float(step(x, y)) for x, y in batches(count)], values(model)
+
+
+@tensorflow
+@pytest.mark.parametrize("how", ["function", "eager"])
+def test_a_loop_without_an_optimizer_is_watched_and_not_changed(how, tmp_path):
+    losses, alone = by_hand(how)
+    (seen, trained), session, runs = watched(lambda: by_hand(how), tmp_path)
+    assert session.errors == []
+    assert seen == losses
+    assert_same(trained, alone)
+    (run,) = runs
+    assert len(run.steps["step"]) == 14
+    np.testing.assert_allclose(run.steps["rate"], 0.05, rtol=1e-3)
+
+
+@tensorflow
+def test_a_loop_without_an_optimizer_is_checked():
+    assert checked(by_hand).optimizer.name == "SGD"

@@ -18,6 +18,7 @@ from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.accumulated import Accumulated
 from evengrad.adapters.keras.tap.accumulators import VariableSums
+from evengrad.adapters.keras.tap.by_hand import ByHand
 from evengrad.adapters.keras.tap.clipping import ClippedScaled
 from evengrad.adapters.keras.tap.crossed import LossesCrossed
 from evengrad.adapters.keras.tap.dropped import Dropped
@@ -72,6 +73,7 @@ class LoopFacts:
         listening.scaled.append(self._heard_scale)
         listening.differentiated.append(self._differentiated)
         listening.applied.append(self._applied)
+        self._by_hand = ByHand(listening, patches)
 
     def _heard_scale(self, event: LossScaled) -> None:
         self._scaled.add(id(event.optimizer))
