@@ -1,4 +1,4 @@
-"""Weights that a loop on TensorFlow moves itself, without an optimizer: seen as steps of plain gradient descent."""
+"""Weights that a loop on TensorFlow moves itself, without an optimizer: seen as plain gradient descent."""
 
 from __future__ import annotations
 
