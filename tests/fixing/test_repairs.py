@@ -354,12 +354,12 @@ def test_a_schedule_that_steps_with_every_batch():
 @pytest.mark.parametrize(
     ("made", "becomes"),
     [
-        ("StepLR(optimizer, 1, gamma=0.9)", "StepLR(optimizer, 10, gamma=0.9)"),
-        ("StepLR(optimizer, step_size=30)", "StepLR(optimizer, step_size=300)"),
-        ("MultiStepLR(optimizer, [2, 5])", "MultiStepLR(optimizer, [20, 50])"),
-        ("ExponentialLR(optimizer, 0.9)", "ExponentialLR(optimizer, 0.989519)"),
-        ("CosineAnnealingLR(optimizer, epochs)", "CosineAnnealingLR(optimizer, 10 * epochs)"),
-        ("LinearLR(optimizer, 1, 0.01, 5)", "LinearLR(optimizer, 1, 0.01, 50)"),
+        ("StepLR(optimizer, 1, gamma=0.9)", "StepLR(optimizer, 25, gamma=0.9)"),
+        ("StepLR(optimizer, step_size=30)", "StepLR(optimizer, step_size=750)"),
+        ("MultiStepLR(optimizer, [2, 5])", "MultiStepLR(optimizer, [50, 125])"),
+        ("ExponentialLR(optimizer, 0.9)", "ExponentialLR(optimizer, 0.995794)"),
+        ("CosineAnnealingLR(optimizer, epochs)", "CosineAnnealingLR(optimizer, 25 * epochs)"),
+        ("LinearLR(optimizer, 1, 0.01, 5)", "LinearLR(optimizer, 1, 0.01, 125)"),
         ("ExponentialLR(optimizer, gamma)", None),
         ("LambdaLR(optimizer, half)", None),
     ],
@@ -381,7 +381,7 @@ def test_a_schedule_is_counted_in_batches_where_no_loop_counts_epochs(made, beco
 def test_keras_decay_is_counted_in_batches():
     source = "import keras\nrate = keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)\n"
     (found,) = ways(source, "rate_gone", since=33, steps=200, zero=False)
-    assert found[1] == "+rate = keras.optimizers.schedules.ExponentialDecay(0.1, 65, 0.5)"
+    assert found[1] == "+rate = keras.optimizers.schedules.ExponentialDecay(0.1, 155, 0.5)"
 
 
 def test_the_epsilon_of_half_precision():

@@ -16,7 +16,7 @@ from evengrad.fixing.later import Later
 from evengrad.fixing.later import candidates as slowed
 from evengrad.fixing.later import later as later_training
 from evengrad.fixing.outcome import Attempt, Fixing, FixPlan
-from evengrad.fixing.reference import references
+from evengrad.fixing.reference import optimizer_alone, references
 from evengrad.fixing.search import Search
 from evengrad.fixing.sight import Sight, look
 from evengrad.fixing.trials import FixListener, Trials
@@ -157,7 +157,10 @@ class Course:
         if base is not None and self._cures(base):
             proved = self._prove(base, case, checked=sight.probe is not None and not sight.errors)
             if proved is not None:
-                return proved
+                if plainly and not _is_near_zero(_longest(proved[2])):
+                    self._refer(case, upon)
+                far = _longest(proved[2]).verdict.level <= self._level(MARGIN)
+                return proved if far else self._farther(proved, case)
         if plainly:
             self._refer(case, upon)
         for attempt in self._promising(case, upon, self.plan.budget):
@@ -168,6 +171,16 @@ class Course:
             if proved is not None:
                 return proved
         return None
+
+    def _farther(self, repaired: Proved, case: Case) -> Proved:
+        """A script without its mistakes that is slow: with the reference's optimizer, if it comes as far then."""
+        own = optimizer_alone(case)
+        written = None if own is None else self._in_source(_upon(repaired[0], own), case)
+        if written is None:
+            return repaired
+        attempt = self.trials.one(written, 0)
+        self._attempts.append(attempt)
+        return (self._prove(attempt, case) if self._cures(attempt) else None) or repaired
 
     def _slowed(self, found: Later, case: Case) -> Proved | None:
         """A lower rate for a later training: of those that learn the one that comes farthest."""
@@ -360,6 +373,16 @@ def _upon(base: Candidate | None, candidate: Candidate) -> Candidate:
         reason=f"{base.reason}; {candidate.reason}",
         source=base.source,
     )
+
+
+def _longest(proof: Sequence[Attempt]) -> Attempt:
+    return max(proof, key=lambda attempt: len(attempt.result.losses))
+
+
+def _is_near_zero(attempt: Attempt) -> bool:
+    """Whether it has nearly all of the way from the constant answer to 0 behind it."""
+    baseline = attempt.result.baseline
+    return baseline is not None and attempt.verdict.level <= (1 - MARGIN) * baseline
 
 
 def _is_well(attempt: Attempt) -> bool:

@@ -28,6 +28,7 @@ _USUAL_STD, _USUAL_MEAN = (
     1.0,
 )  # of inputs: a measured choice, pixels of 0 to 1 are within
 _INVASIVE = 9  # more than any remedy alone
+_OPTIMIZER = 4  # as the remedy of that name
 
 
 def references(case: Case) -> tuple[Candidate, ...]:
@@ -39,6 +40,15 @@ def references(case: Case) -> tuple[Candidate, ...]:
     plain = [*_needed(case), *_inputs(case), *_weights(case), *_optimizer(case)]
     whole = [*plain, *_normalisation(case)]
     return tuple(_recipe(tuple(changes)) for changes in _different(whole, plain) if changes)
+
+
+def optimizer_alone(case: Case) -> Candidate | None:
+    """Of the recipe its optimizer only; None where the training has that."""
+    changes = tuple(_optimizer(case))
+    if not changes:
+        return None
+    words = f"Adam at {RATE:g}"
+    return Candidate("optimizer", changes, Cause.LEARNING_RATE, _OPTIMIZER, words)
 
 
 def _recipe(changes: tuple[Change, ...]) -> Candidate:

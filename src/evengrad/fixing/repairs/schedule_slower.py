@@ -27,7 +27,7 @@ _LENGTHS = {
     "CosineDecay": "decay_steps",
 }
 _POSITIONS = {"total_iters": {"LinearLR": 3}}
-_LATER = 2  # times as late as the last step that was seen: the rate lasts longer than that
+_LATER = 5  # times as late as the last step that was seen: a choice; at that step a third is left
 
 
 def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
