@@ -173,7 +173,7 @@ class Course:
         return None
 
     def _farther(self, repaired: Proved, case: Case) -> Proved:
-        """A script without its mistakes that is slow: with the reference's optimizer, if it comes as far then."""
+        """A slow script without mistakes: with the reference's optimizer, if it comes as far with that."""
         own = optimizer_alone(case)
         written = None if own is None else self._in_source(_upon(repaired[0], own), case)
         if written is None:
