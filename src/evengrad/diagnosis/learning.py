@@ -35,6 +35,7 @@ _WELL = 0.75  # of the baseline, or of the first losses: below it a training doe
 _FEWEST = 20  # losses that can show that a training does well
 _ON_ITS_WAY = 0.9  # of the same: below it a training does well whose loss is still falling
 _WORSE = 1.5  # times the loss of the first step: more than batches differ by
+_EITHER = 0.1  # of the steps, for either sign of the loss
 _MOSTLY = 0.5  # of the weights
 _THROWN = 100.0  # times the loss of the first step
 _SHRUNK = 0.1  # of the weights' size at the start
@@ -79,6 +80,15 @@ def level(values: Floats) -> Level:
         blocks = np.array([block.mean() for block in np.array_split(values, 10)])
         error = max(error, math.sqrt(float(np.mean(np.diff(blocks) ** 2)) / 2 / 10))
     return Level(float(values.mean()), error)
+
+
+def takes_either_sign(run: Run) -> bool:
+    """Whether the loss does all along: likelihoods times what they were worth, whose gradients are as uneven as
+    that is, and whose level says nothing.
+    """
+    loss = losses(run)[1]
+    below = float((loss < 0).mean()) if len(loss) else 0.0
+    return _EITHER < below < 1 - _EITHER
 
 
 def judged(run: Run, least: int = ENOUGH) -> Floats | None:

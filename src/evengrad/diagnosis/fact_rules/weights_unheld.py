@@ -199,7 +199,30 @@ def _jax(kept: str) -> Program:
     return Program("keras", _JAX.format(kept=kept), "run", ("jax",))
 
 
+_META = """
+import copy
+import torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(64, 8)
+y = (x[:, 0] > 0).long()
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+for step in range(12):
+    {inner}
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy({outer}, y)
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def _meta(inner: str, outer: str) -> Program:
+    return Program("torch", _META.format(inner=inner, outer=outer))
+
+
 SICK = (
+    _meta("adapted = copy.deepcopy(model)", "adapted(x)"),
     _keras(""),
     _plain(_PLAIN_FIT),
     _plain(_PLAIN_FIT, verb="check"),
@@ -216,6 +239,7 @@ SICK = (
     _loop(_LIST.format(kind="list"), _ADAM),
 )
 HEALTHY = (
+    _meta("teacher = copy.deepcopy(model).eval()", "model(x) + 0 * teacher(x).detach()"),
     _plain(_PLAIN_FIT, tracked=True),
     _plain(_PLAIN_LOOP, tracked=True),
     _plain(_PLAIN_LOOP, more=" + net.encoder.code.trainable_variables"),
@@ -268,6 +292,8 @@ def _title(values: Any) -> str:
         return f"{values['model']} calls {names} and does not track it: {share} of the weights are not trained"
     if values["how"] == "compiled":
         return f"{share} of the weights were made trainable behind compile(), and are not trained"
+    if values["how"] == "copies":
+        return f"the loss reaches copies of the weights alone, not those that {optimizer} holds: no gradient"
     if values["none"]:
         return f"{optimizer} holds none of the weights that the loss depends on: nothing is trained"
     return f"no optimizer holds {share} of the weights that the loss depends on; {optimizer} lacks them"
@@ -320,6 +346,12 @@ def _advice(values: Any) -> str:
         )
     if values["how"] == "compiled":
         return "call model.compile(...) again after trainable was changed, with the rate for fine-tuning"
+    if values["how"] == "copies":
+        return (
+            "compute the loss with the model's own weights: a copy (deepcopy) and what is written through "
+            ".data are detached from them. An inner step keeps its graph as w - rate * gradient, called by "
+            "torch.func.functional_call; or train the model itself, and copy it later"
+        )
     if values["how"] in ("replaced", "later"):
         return f"make {optimizer} after the last change of the model ({names}), from its parameters() of then"
     freeze = "freeze by requires_grad = False what is not to be trained"

@@ -63,7 +63,9 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     others = {Cause.ACTIVATION: (Cause.INITIALISATION, Cause.INPUT_DATA)}.get(cause, ())
     yield Finding(
         CODE,
-        f"the gradient fades {fold(level)} from the output to the input of {layer}",
+        f"no gradient passes to the input of {layer}: it is exactly 0"
+        if math.isinf(level)
+        else f"the gradient fades {fold(level)} from the output to the input of {layer}",
         cause,
         Severity.ERROR,
         symptom=Symptom.VANISHING,
@@ -80,6 +82,12 @@ def check(evidence: Evidence) -> Iterable[Finding]:
 def _cause(evidence: Evidence) -> tuple[Cause, str]:
     """With what to do. Skips are only asked for where there are many layers to go round."""
     cause = evidence.main_cause(-1.0)
+    flat = evidence.largest_term(-1.0)
+    if cause is Cause.ACTIVATION and not any(map(evidence.matrices, evidence.probe.operations)):
+        return cause, (
+            f"{flat.layer} is saturated, and flat there: normalise what it is given (inputs of about unit "
+            "size, less their mean), or begin with parameters at which it has a slope"
+        )
     if cause in _ADVICE:
         return cause, _ADVICE[cause]
     worst = evidence.largest_term(-1.0)
@@ -95,6 +103,9 @@ def _cause(evidence: Evidence) -> tuple[Cause, str]:
 
 def _largest(evidence: Evidence, cause: Cause) -> str:
     share = evidence.share(cause)
+    if math.isinf(share):
+        worst = evidence.largest_term(-1.0)
+        return f"{worst.layer} ({worst.type}) is flat at every value that it is given"
     if share < 0:
         return f"{cause} has the largest share: {fold(share)}"
     worst = evidence.largest_term(-1.0)

@@ -20,8 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.readings import tensor_figure
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.run import Run
+from evengrad.values.wording import layers
 
 CODE = "EG813"
 SICK = (
@@ -34,6 +36,7 @@ _ENOUGH = 10
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire where it is so at every step."""
+    yield from _some(run)
     norms = run.steps["norm"]
     if len(norms) < _ENOUGH or not (norms == 0).all():
         return
@@ -52,5 +55,32 @@ def check(run: Run) -> Iterable[Finding]:
             f"let the loss depend on these weights: no {cuts} between them and the loss, and no output that is "
             "flat there (a closing ReLU, a saturated or clipped one)",
             "give the optimizer the weights that the loss depends on: make it after the model was changed",
+        ),
+    )
+
+
+def _some(run: Run) -> Iterable[Finding]:
+    """Of a fit of single numbers: some of them never have a gradient."""
+    if run.subject.model != "raw tensors":
+        return
+    found = tensor_figure(run, "gradient_rms")[1]
+    if len(found) < _ENOUGH:
+        return
+    still = (found[1:] == 0).all(0)
+    if not still.any() or still.all():
+        return
+    names = layers([t.name for t, s in zip(run.subject.tensors, still, strict=True) if s])
+    yield Finding(
+        CODE,
+        f"no gradient reached {names}, {int(still.sum())} of {len(still)}, after the first step: exactly 0",
+        Cause.ACTIVATION,
+        Severity.ERROR,
+        unhealthy=True,
+        evidence=(
+            "the function that they stand in is flat there (saturated), or does not depend on them",
+        ),
+        advice=(
+            "normalise the inputs to about unit size, less their mean, or begin with values at which it has a "
+            "slope",
         ),
     )

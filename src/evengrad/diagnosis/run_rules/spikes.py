@@ -27,7 +27,7 @@ import math
 from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.learning import Z99, does_well, end, level, too_fast
+from evengrad.diagnosis.learning import Z99, does_well, end, level, takes_either_sign, too_fast
 from evengrad.diagnosis.readings import adam_like, events_of_kind, half_precision, losses
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Event, EventKind, Run
@@ -46,7 +46,6 @@ HEALTHY = (
     Scenario(spikes=(100, 200), optimizer="Adam"),
 )
 _SOME = 3
-_EITHER = 0.1  # of the steps, for either sign of the loss
 _BETA2 = 0.999  # Adam's default, in both frameworks
 
 
@@ -59,7 +58,9 @@ def check(run: Run) -> Iterable[Finding]:
     worst = max(range(len(spikes)), key=lambda i: factors[i])
     held = any("box" in spike.values for spike in spikes)
     stalled = bool(_stall(run, factors[worst]))
-    harmless = _over(run, spikes[worst].step, stalled) or (len(spikes) < _SOME and _weighted(run))
+    harmless = _over(run, spikes[worst].step, stalled) or (
+        len(spikes) < _SOME and takes_either_sign(run)
+    )
     if not held and ((max(factors) < 10 and len(spikes) < _SOME) or harmless):
         return
     often = len(spikes) >= 3 and len(spikes) * 200 > len(run.steps["step"])
@@ -76,14 +77,6 @@ def check(run: Run) -> Iterable[Finding]:
         advice=tuple(_advice(run, often)),
         explained_by=_explained(run, spikes[0]),
     )
-
-
-def _weighted(run: Run) -> bool:
-    """Whether the loss takes either sign all along: likelihoods times what they were worth, whose gradients are
-    as uneven as that is.
-    """
-    below = float((losses(run)[1] < 0).mean())
-    return _EITHER < below < 1 - _EITHER
 
 
 def _over(run: Run, step: int, stalled: bool) -> bool:

@@ -34,7 +34,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.learning import UNEXPLAINED, baseline, judged, loose, reason
+from evengrad.diagnosis.learning import (
+    UNEXPLAINED,
+    baseline,
+    judged,
+    loose,
+    reason,
+    takes_either_sign,
+)
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.run import Floats, Run
 
@@ -58,6 +65,7 @@ HEALTHY = (
     Scenario(loss="flat", noise=0.01, steps=1000, baseline=10.0),
 )
 _FIRST, _SMALL, _Z = 20, 0.02, 2.33
+_BELOW = 0.05
 
 
 def check(run: Run) -> Iterable[Finding]:
@@ -69,6 +77,8 @@ def check(run: Run) -> Iterable[Finding]:
     fall = start - end
     small = fall + _Z * error < _SMALL * abs(start)
     if start == 0 or not small or end > 2 * abs(start):
+        return
+    if _is_worth(run, loss, rise=-fall - _Z * error > 0):
         return
     why = reason(run)
     if fall - _Z * error > 0 and not why.still:
@@ -88,6 +98,13 @@ def check(run: Run) -> Iterable[Finding]:
         advice=why.advice,
         explained_by=tuple(c for c in Cause if c is not Cause.PRECISION),
     )
+
+
+def _is_worth(run: Run, loss: Floats, rise: bool) -> bool:
+    """Whether it is a likelihood times what it was worth, as a policy's: it takes either sign, or comes up from
+    below 0. Its level says nothing of what was learnt.
+    """
+    return takes_either_sign(run) or (rise and float((loss < 0).mean()) > _BELOW)
 
 
 def levels(loss: Floats) -> tuple[float, float, float]:

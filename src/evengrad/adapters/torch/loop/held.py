@@ -50,6 +50,7 @@ class Holding(Watcher):
         self._loose: dict[int, _Loose] = {}
         self._reached: dict[int, weakref.ref[Any]] = {}  # had a gradient at some step
         self._loaded = weakref.WeakSet[Any]()
+        self._copied = weakref.WeakSet[Any]()
         self._replaced: dict[int, tuple[weakref.ref[Any], str, Where | None]] = {}
         self._told = False
         self._verdict: tuple[Stepper, list[Any], dict[str, Any]] | None = None
@@ -62,6 +63,10 @@ class Holding(Watcher):
     def loads(self, module: Any) -> None:
         """Weights were loaded into it: they need not be trained."""
         self._loaded.update(module.modules())
+
+    def copies(self, module: Any) -> None:
+        """It was copied from another one, or unpickled."""
+        self._copied.add(module)
 
     def replaces(self, name: str, module: Any) -> None:
         """A layer was put where another one was."""
@@ -166,6 +171,8 @@ class Holding(Watcher):
         steps: Sequence[Stepper],
     ) -> str | None:
         modules = [places[id(p)][0] for p in fresh if id(p) in places]
+        if none and modules and all(module in self._copied for module in modules):
+            return "copies"
         if orphans:
             return "replaced"
         if modules and all(stamp_of(m) >= max(o.stamp for o in steps) for m in modules):

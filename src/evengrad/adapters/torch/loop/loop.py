@@ -288,6 +288,7 @@ class Loop:
             result = original(module, *args, **kwargs)
             with _Safe(self):
                 self._holding.loads(module)
+                self._holding.copies(module)
                 self._copies.copied(module)
             return result
 

@@ -86,6 +86,7 @@ class LossListener:
     def _differentiated(self, loss: Any) -> None:
         found = [self._sums.of(loss), dwarfed(self.terms.of(loss)) if self._by_value else None]
         self._facts += [fact for fact in found if fact is not None]
+        self._facts += self._sums.mixed()
 
     def _follow(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         fact = self._marks.follow(function, args, kwargs, result)

@@ -17,7 +17,9 @@ KIND = "loss_summed"
 _ADD = frozenset(["add", "__add__", "__radd__", "__iadd__", "add_"])
 _DIVIDE = frozenset(["div", "true_divide", "__truediv__", "__itruediv__", "div_"])
 _MULTIPLY = frozenset(["mul", "__mul__", "__rmul__", "__imul__", "mul_", "multiply"])
-_FOLLOWED = _ADD | _DIVIDE | _MULTIPLY | {"sum"} | LOSSES.keys()
+_FOLLOWED = _ADD | _DIVIDE | _MULTIPLY | {"sum", "mean"} | LOSSES.keys()
+MIXED = "terms_mixed"
+_LARGER = 10.0  # times the mean beside it; below, the sum does no harm
 _MOST = 4  # terms of one sum that may each be the largest, as long as nobody has looked
 _SCALE_FREE = frozenset(
     [
@@ -45,7 +47,7 @@ def scale_free(optimizer: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Sum:
     """factor: the loss over the mean of its elements. elements: how many they are. larger: of each sum that it
-    is a term of, whether it is the largest one, where the losses are.
+    is a term of, whether it is the largest one, where the losses are. rows: samples.
     """
 
     factor: float
@@ -53,6 +55,16 @@ class _Sum:
     function: str
     place: Where | None
     larger: tuple[Any, ...] = ()
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Average:
+    """The mean of a batch's elements, as it is."""
+
+    function: str
+    place: Where | None
+    rows: int
 
 
 class Sums:
@@ -60,6 +72,13 @@ class Sums:
 
     def __init__(self) -> None:
         self._known = tensor_table()
+        self._averages = tensor_table()
+        self._mixed: list[Fact] = []
+
+    def mixed(self) -> list[Fact]:
+        """Sums over a batch that were added to its means since the last time, and are much larger."""
+        found, self._mixed = self._mixed, []
+        return found
 
     def concerns(self, function: str) -> bool:
         """Whether a call by that name is to be followed."""
@@ -71,6 +90,11 @@ class Sums:
             return
         tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         known = [t for t in tensors if t in self._known]
+        average = None if tensors and function in _ADD else _averaged(function, args, kwargs)
+        if average is not None:
+            self._averages[result] = average
+        if known and function in _ADD:
+            self._compare(known, tensors)
         if not known:
             made = _summed(function, args, kwargs)
             found = [] if made is None else [made]
@@ -83,6 +107,24 @@ class Sums:
             found = [one for one in changed if one is not None]
         if found:
             self._known[result] = found[:_MOST]
+
+    def _compare(self, known: list[Any], tensors: list[Any]) -> None:
+        for one in known:
+            for other in tensors:
+                found, average = self._known[one][0], self._averages.get(other)
+                if average is None or found.rows != average.rows or found.factor < found.rows:
+                    continue
+                sizes = [abs(float(t.detach())) for t in (one, other)]
+                if sizes[0] > _LARGER * sizes[1] > 0:
+                    values = {
+                        "sum": found.function,
+                        "mean": average.function,
+                        "mean_at": str(average.place or ""),
+                        "rows": found.rows,
+                        "elements": found.elements,
+                        "sizes": sizes,
+                    }
+                    self._mixed.append(Fact(MIXED, found.place, None, values))
 
     def of(self, loss: Any) -> Fact | None:
         """Of a loss that is differentiated: that it is a sum, where it is more than twice the mean."""
@@ -135,7 +177,10 @@ def _summed(function: str, args: Any, kwargs: Any) -> _Sum | None:
     if function == "sum":
         given = args[0] if args else kwargs.get("input")
         batch = isinstance(given, torch.Tensor) and given.ndim > 0 and given.shape[0] > 1
-        return _Sum(float(given.numel()), given.numel(), ".sum()", where()) if batch else None
+        if not batch:
+            return None
+        rows = int(given.shape[0])
+        return _Sum(float(given.numel()), given.numel(), ".sum()", where(), rows=rows)
     if function not in LOSSES:
         return None
     call = loss_call(function, args, kwargs)
@@ -144,4 +189,18 @@ def _summed(function: str, args: Any, kwargs: Any) -> _Sum | None:
     classes = function in ("cross_entropy", "nll_loss") and not call.target.is_floating_point()
     count = call.target.numel() if classes else call.output.numel()
     name = f'{function}(reduction="sum")'
-    return _Sum(float(count), count, name, where()) if count > 1 else None
+    rows = int(call.output.shape[0]) if call.output.ndim else 0
+    return _Sum(float(count), count, name, where(), rows=rows) if count > 1 else None
+
+
+def _averaged(function: str, args: Any, kwargs: Any) -> _Average | None:
+    if function == "mean":
+        given = args[0] if args else kwargs.get("input")
+        batch = isinstance(given, torch.Tensor) and given.ndim > 0 and given.shape[0] > 1
+        return _Average(".mean()", where(), int(given.shape[0])) if batch else None
+    if function not in LOSSES:
+        return None
+    call = loss_call(function, args, kwargs)
+    if call is None or call.reduction != "mean" or not call.output.ndim or call.output.shape[0] < 2:
+        return None
+    return _Average(function, where(), int(call.output.shape[0]))
