@@ -10,7 +10,7 @@ step is at another and does not, and between the two the gradients were emptied.
 
 Keras: on TensorFlow, in a step that is traced: of two losses and two models, one of which is given what the
 other makes, the maker's weights are moved along the loss that reads the judge on data of its own, and the
-judge's along the one that does not. Each then helps the other. Not in a loop that runs eagerly.
+judge's along the one that does not. Each then helps the other. Or both are moved along the judge's. Not in a loop that runs eagerly.
 
 What to do: keep the order zero_grad, backward, step for each optimizer with its own loss; under Keras
 differentiate each model's own loss by its weights.
@@ -80,6 +80,7 @@ def _gan(g: str, d: str) -> Program:
 
 SICK = (
     _gan("disc_loss", "gen_loss"),
+    _gan("disc_loss", "disc_loss"),
     Program("torch", _TWO.format(a="loss_two", b="loss_one")),
 )
 HEALTHY = (
@@ -93,8 +94,8 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
     """Fire on each optimizer that it was seen of."""
     for fact in facts:
         values = fact.values
-        if values.get("how") == "swapped":
-            yield _swapped(fact)
+        if values.get("how") in ("swapped", "shared"):
+            yield _swapped(fact) if values["how"] == "swapped" else _shared(fact)
             continue
         optimizer, whose = values["optimizer"], values["model"] or "its weights"
         yield Finding(
@@ -132,6 +133,25 @@ def _swapped(fact: Fact) -> Finding:
             f"swap the two losses: differentiate the loss of {whose} by the weights of {whose}, and that of "
             f"{other} by the weights of {other}",
         ),
+        unhealthy=True,
+        where=fact.where,
+        mistake=True,
+    )
+
+
+def _shared(fact: Fact) -> Finding:
+    values = fact.values
+    whose, other = values["model"], values["other"]
+    return Finding(
+        CODE,
+        f"{whose} is moved along the loss of {other}, and not along one of its own",
+        Cause.ARCHITECTURE,
+        Severity.ERROR,
+        evidence=(
+            f"{values['backward']} differentiates the loss of {other} by the weights of {whose}",
+            f"{values['theirs']} differentiates the same: {whose} learns to help {other}, not to fool it",
+        ),
+        advice=(f"differentiate {whose}'s own loss by its weights (in a GAN the generator's)",),
         unhealthy=True,
         where=fact.where,
         mistake=True,

@@ -22,6 +22,7 @@ _THROUGH = ("Identity", "Cast", "ReadVariableOp")
 class _LossOf:
     """A loss and the weights that are moved along it. place: where it was differentiated."""
 
+    target: Any
     made: list[Any]
     sources: list[Any]
     place: Where | None
@@ -33,7 +34,7 @@ class LossesCrossed:
 
     A judge is a model that is given what the other one makes. Its own loss reads it on data that the other has
     no part in, too. Crossed are two losses, where the maker's weights are moved along one that does, and the
-    judge's along one that does not.
+    judge's along one that does not; and the maker is lost where both are moved along the judge's.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class LossesCrossed:
         if sources and hasattr(event.target, "shape") and len(self._losses) < _MOST:
             made = before(event.target)
             if made:
-                self._losses.append(_LossOf(made, sources, line()))
+                self._losses.append(_LossOf(event.target, made, sources, line()))
 
     def applied(self, event: Applied) -> Iterator[tuple[Any, Fact]]:
         """A step; told of where the other one has been made as well."""
@@ -58,17 +59,24 @@ class LossesCrossed:
             return
         self._losses = []
         for maker, judge in (known, known[::-1]):
-            if _crossed(maker, judge):
-                yield maker.optimizer, _fact(maker, judge)
-                yield judge.optimizer, _fact(judge, maker)
+            if not _is_of_judge(maker, judge):
+                continue
+            if maker.target is judge.target:
+                yield maker.optimizer, _fact(maker, judge, "shared")
+            elif _crossed(maker, judge):
+                yield maker.optimizer, _fact(maker, judge, "swapped")
+                yield judge.optimizer, _fact(judge, maker, "swapped")
 
 
-def _crossed(maker: _LossOf, judge: _LossOf) -> bool:
+def _is_of_judge(maker: _LossOf, judge: _LossOf) -> bool:
+    """Whether what moves the maker reads the judge on data that the maker has no part in, too."""
     if {id(v) for v in maker.sources} & {id(v) for v in judge.sources}:
         return False
     apart, fed = _given(maker.made, judge.sources, maker.sources)
-    if not (apart and fed) or _given(maker.made, maker.sources, judge.sources)[1]:
-        return False
+    return apart and fed and not _given(maker.made, maker.sources, judge.sources)[1]
+
+
+def _crossed(maker: _LossOf, judge: _LossOf) -> bool:
     other_apart, other_fed = _given(judge.made, judge.sources, maker.sources)
     return other_fed and not other_apart
 
@@ -97,7 +105,7 @@ def _holds(op: Any, variables: Sequence[Any]) -> bool:
     return any(is_read(op, v) for v in variables)
 
 
-def _fact(one: _LossOf, other: _LossOf) -> Fact:
+def _fact(one: _LossOf, other: _LossOf, how: str) -> Fact:
     whose, theirs = Holders(one.sources).shown, Holders(other.sources).shown
     values = {
         "optimizer": type(unscaled(one.optimizer)).__name__,
@@ -105,6 +113,6 @@ def _fact(one: _LossOf, other: _LossOf) -> Fact:
         "other": theirs,
         "backward": str(one.place or ""),
         "theirs": str(other.place or ""),
-        "how": "swapped",
+        "how": how,
     }
     return Fact("losses_crossed", one.place, None, values)
