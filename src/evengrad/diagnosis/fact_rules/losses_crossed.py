@@ -10,7 +10,8 @@ step is at another and does not, and between the two the gradients were emptied.
 
 Keras: on TensorFlow, in a step that is traced: of two losses and two models, one of which is given what the
 other makes, the maker's weights are moved along the loss that reads the judge on data of its own, and the
-judge's along the one that does not. Each then helps the other. Or both are moved along the judge's. Not in a loop that runs eagerly.
+judge's along the one that does not. Each then helps the other. Or both are moved along the judge's. Not in a
+loop that runs eagerly.
 
 What to do: keep the order zero_grad, backward, step for each optimizer with its own loss; under Keras
 differentiate each model's own loss by its weights.
