@@ -14,6 +14,9 @@ ALONE = {
     "EG937": "not done yet for Keras",
     "EG952": "not done yet for Keras",
     "EG953": "not done yet for Keras",
+    "EG956": "PyTorch alone: Keras' layers make their masks",
+    "EG957": "not done yet for Keras",
+    "EG958": "Keras alone: PyTorch's losses are not given all labels",
     "EG954": "Keras alone: PyTorch has no call that is given both",
 }
 

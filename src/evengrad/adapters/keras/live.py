@@ -12,7 +12,7 @@ from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.common.source import where
 from evengrad.adapters.keras.facts.unheld import unheld
 from evengrad.adapters.keras.intercept import callbacks_of, called_back, intercept
-from evengrad.adapters.keras.tap.classes import classes_apart
+from evengrad.adapters.keras.tap.classes import class_facts
 from evengrad.adapters.keras.tap.deferred import DeferredWatch
 from evengrad.adapters.keras.tap.idle import idle
 from evengrad.adapters.keras.tap.listening import Listening
@@ -90,15 +90,16 @@ class _KerasLive:
         ):
             return go_on()
         self.remove(model)
-        apart = None
+        told: tuple[Fact, ...] = ()
         try:
-            apart = classes_apart(model, given, where())
+            told = class_facts(model, given, where())
             with called_back(given, model, _Begin(self)):
                 return go_on()
         finally:
             watching = self._run_of(model.optimizer)
-            if apart is not None and watching is not None:
-                watching.fact(apart)
+            if watching is not None:
+                for fact in told:
+                    watching.fact(fact)
             self.remove(model)
 
     def train_on_batch(self, model: Any, _: dict[str, Any], go_on: Callable[[], Any]) -> Any:

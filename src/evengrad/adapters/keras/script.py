@@ -24,7 +24,7 @@ from evengrad.adapters.keras.intercept import Handler, called_back, intercept
 from evengrad.adapters.keras.measure.spoiled import coming_fact
 from evengrad.adapters.keras.probe import probe
 from evengrad.adapters.keras.tap import native
-from evengrad.adapters.keras.tap.classes import classes_apart
+from evengrad.adapters.keras.tap.classes import class_facts
 from evengrad.adapters.keras.tap.first_step import FirstSteps
 from evengrad.adapters.keras.tap.idle import idle, idle_probe
 from evengrad.adapters.keras.tap.retrace import retrace
@@ -106,8 +106,7 @@ def _measuring(
                 more += [] if spoiled is None else [spoiled]
                 more += first.mistakes.untracked.of(model, model.optimizer)
                 more += of_probe(model.optimizer, found.weights, where())
-                apart = classes_apart(model, given, where()) if name == "fit" else None
-                more += [] if apart is None else [apart]
+                more += class_facts(model, given, where()) if name == "fit" else ()
                 return with_facts(found, tuple(more))
         except EvengradError as error:
             session.fail(error)

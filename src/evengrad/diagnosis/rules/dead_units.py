@@ -42,7 +42,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         for op in evidence.probe.operations
         if op.health and op.health.dead >= _bound(op.health)
     ]
-    if not sick:
+    if not sick or _begins_at_nothing(evidence):
         return
     op, worst = max(sick, key=lambda pair: pair[1].dead)
     yield Finding(
@@ -55,6 +55,14 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         evidence=tuple(f"{op.layer}: {health.dead:.0%} of its units dead" for op, health in sick),
         advice=("start its biases at 0, and see that its input is not all of one sign",),
         explained_by=(Cause.INPUT_DATA, Cause.BAD_BATCH),
+    )
+
+
+def _begins_at_nothing(evidence: Evidence) -> bool:
+    """Whether weights are all zero and stay so: nothing can be alive then, which is said of them."""
+    return any(
+        w.fan_in is not None and w.value.rms == 0 and (w.gradient is None or w.gradient.rms == 0)
+        for w in evidence.probe.weights
     )
 
 

@@ -5,7 +5,9 @@ What it finds: an optimizer whose gradients were exactly zero, or missing, in ev
 Why it matters: nothing was trained. The script ran to its end, and the weights are those of its start (or of
 what weight decay and momentum made of them).
 
-How it decides: the norm of all gradients was exactly 0 at each of at least ten steps; there is no threshold.
+How it decides: the norm of all gradients was exactly 0 at each of at least ten steps; there is no threshold. So
+it was of all weight matrices at each step that was observed, where biases alone have a gradient: then weights
+that began at zero are said to be the reason where there are some.
 
 What to do: look for what cuts the loss off from these weights: .detach(), .item(), .numpy(), torch.no_grad() or
 stop_gradient between them; argmax, rounding or a comparison in the forward pass; an optimizer that was given
@@ -20,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
-from evengrad.diagnosis.readings import tensor_figure
+from evengrad.diagnosis.readings import matrices, tensor_figure
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.run import Run
 from evengrad.values.wording import layers
@@ -32,12 +34,15 @@ SICK = (
 )
 HEALTHY = (Scenario(), Scenario(norm=1e-12), Scenario(steps=3, norm=0.0))
 _ENOUGH = 10
+_OBSERVED = 5
 
 
 def check(run: Run) -> Iterable[Finding]:
     """Fire where it is so at every step."""
     yield from _some(run)
     norms = run.steps["norm"]
+    if len(norms) >= _ENOUGH and not (norms == 0).all():
+        yield from _of_matrices(run)
     if len(norms) < _ENOUGH or not (norms == 0).all():
         return
     torch = run.subject.frontend == "torch"
@@ -82,5 +87,38 @@ def _some(run: Run) -> Iterable[Finding]:
         advice=(
             "normalise the inputs to about unit size, less their mean, or begin with values at which it has a "
             "slope",
+        ),
+    )
+
+
+def _of_matrices(run: Run) -> Iterable[Finding]:
+    """Biases alone have a gradient."""
+    own = matrices(run)
+    gradients = tensor_figure(run, "gradient_rms")[1][:, own]
+    if not own or len(gradients) < _OBSERVED or not (gradients == 0).all():
+        return
+    weights = tensor_figure(run, "weight_rms")[1][:, own]
+    tensors = [run.subject.tensors[i] for i in own]
+    nothing = [t for t, zero in zip(tensors, (weights == 0).all(0), strict=True) if zero]
+    names = layers(list(dict.fromkeys(t.layer for t in nothing or tensors)))
+    torch = run.subject.frontend == "torch"
+    how = "nn.init.kaiming_normal_(weight)" if torch else 'kernel_initializer="he_normal"'
+    yield Finding(
+        CODE,
+        f"no gradient reached a weight matrix in any of {len(gradients)} observed steps: biases alone are "
+        "trained",
+        Cause.INITIALISATION if nothing else Cause.ARCHITECTURE,
+        Severity.ERROR,
+        unhealthy=True,
+        layers=tuple(dict.fromkeys(t.layer for t in nothing or tensors)),
+        evidence=(
+            f"the weights of {names} are all zero, and stay so: all units are alike, and nothing passes"
+            if nothing
+            else f"the gradients of {names} are exactly zero",
+        ),
+        advice=(
+            f"initialise them at random, not at zero: {how}"
+            if nothing
+            else "look for units that are dead from the start, or outputs that are flat: evengrad check names them",
         ),
     )

@@ -1,4 +1,4 @@
-"""The classes that ``fit`` validates on, against those that it trains on."""
+"""The classes that ``fit`` trains on, against those that it validates on, and against their weights."""
 
 from __future__ import annotations
 
@@ -15,16 +15,42 @@ _FEWEST = 32
 """Labels of each, below which nothing is said."""
 _APART = 0.6
 """Half the sum of the differences of the classes' shares: 1 where none is in both."""
+_TWICE = 2
 _KINDS = ("crossentropy", "binary_crossentropy")
 
 
-def classes_apart(model: Any, given: dict[str, Any], place: Where | None) -> Fact | None:
-    """Of a fit's arguments; None where they are alike, or not known (no arrays, another loss)."""
-    try:
-        return _found(model, given, place)
-    except Exception as error:  # labels of another kind
-        log.info("the classes could not be compared: %s", error)
+def class_facts(model: Any, given: dict[str, Any], place: Where | None) -> tuple[Fact, ...]:
+    """Of a fit's arguments; none where they are in order, or not known (no arrays, another loss)."""
+    found = []
+    for judge in (_found, _reversed):
+        try:
+            found.append(judge(model, given, place))
+        except Exception as error:  # labels of another kind
+            log.info("the classes could not be compared: %s", error)
+    return tuple(fact for fact in found if fact is not None)
+
+
+def _reversed(model: Any, given: dict[str, Any], place: Where | None) -> Fact | None:
+    """Class weights that are larger for the frequent class."""
+    weights = given["class_weight"]
+    if not weights or given["y"] is None or kind_of_loss(model) not in _KINDS:
         return None
+    known, counts = np.unique(_classes(given["y"]), return_counts=True)
+    if len(known) < 2 or counts.sum() < _FEWEST:
+        return None
+    most, least = int(counts.argmax()), int(counts.argmin())
+    heavy, light = (float(weights.get(int(known[i]), 1.0)) for i in (most, least))
+    if counts[most] < _TWICE * counts[least] or heavy <= _TWICE * light:
+        return None
+    values = {
+        "most": int(known[most]),
+        "most_count": int(counts[most]),
+        "most_weight": heavy,
+        "least": int(known[least]),
+        "least_count": int(counts[least]),
+        "least_weight": light,
+    }
+    return Fact("weights_reversed", place, None, values)
 
 
 def _found(model: Any, given: dict[str, Any], place: Where | None) -> Fact | None:

@@ -12,6 +12,7 @@ from evengrad.adapters.torch.compat import unseen
 from evengrad.adapters.torch.losses.ctc import judge_lengths
 from evengrad.adapters.torch.losses.given import LossCall, loss_call
 from evengrad.adapters.torch.losses.marks import Mark, Marks
+from evengrad.adapters.torch.losses.padding import PaddingMasks
 from evengrad.adapters.torch.losses.shapes import judge_shapes
 from evengrad.adapters.torch.losses.softmax import judge_softmax
 from evengrad.adapters.torch.losses.summed import KIND as SUMMED
@@ -43,6 +44,7 @@ class LossListener:
         self._facts: list[Fact] = []
         self._marks = Marks()
         self._sums = Sums()
+        self._padding = PaddingMasks()
         self._coming: Mark | None = None  # of the result of the call that is being made
 
     def take(self, optimizer: str = "") -> tuple[Fact, ...]:
@@ -66,6 +68,8 @@ class LossListener:
 
     def before(self, function: str, args: Any, kwargs: Any) -> None:
         """A call that is about to be made."""
+        if self._padding.concerns(function) and torch.is_grad_enabled():
+            self._safely(self._judge_mask, function, args, kwargs)
         if function in LOSSES and torch.is_grad_enabled():
             self._safely(self._judge, function, args, kwargs)
         elif function == "backward" and args:
@@ -90,6 +94,11 @@ class LossListener:
 
     def _follow(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         fact = self._marks.follow(function, args, kwargs, result)
+        if fact is not None:
+            self._facts.append(fact)
+
+    def _judge_mask(self, function: str, args: Any, kwargs: Any) -> None:
+        fact = self._padding.judge(function, args, kwargs)
         if fact is not None:
             self._facts.append(fact)
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from evengrad.adapters.torch.compat import tree_leaves, tree_map
+from evengrad.adapters.torch.losses.listener import LossListener
 from evengrad.adapters.torch.ops.modules import draft_module
 from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.adapters.torch.record.roots import ModelInput, RootCall, tensors_of
@@ -32,6 +33,7 @@ class CallRecorder(Protocol):
     describing: bool
     trouble: Exception | None
     inputs: list[ModelInput]
+    losses: LossListener
 
     @property
     def idle(self) -> bool: ...
@@ -123,6 +125,8 @@ class ModuleStack:
 
     def _atomic(self, original: Any, module: Any, kind: Kind, args: Any, kwargs: Any) -> Any:
         recorder = self.recorder
+        if kind is Kind.ATTENTION:  # what is called within is not heard
+            recorder.losses.before("multi_head_attention_forward", args, kwargs)
         node = recorder.node(type(module).__name__, kind)
         node.leaf = True
         node.parameters = list(module.parameters())

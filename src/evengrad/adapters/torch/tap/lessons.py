@@ -20,6 +20,7 @@ from evengrad.adapters.torch.compat import anything_compiled
 from evengrad.adapters.torch.record.loss_terms import LOSSES, LossTerms
 from evengrad.adapters.torch.tap.evaluation import LossOfOutput, evaluated, loss_of_output
 from evengrad.adapters.torch.tap.mixing import mixed
+from evengrad.adapters.torch.tap.padded import padded
 from evengrad.adapters.torch.tap.tap import OptimizerTap
 from evengrad.recording.lesson import Lesson
 
@@ -115,6 +116,7 @@ class Lessons:
                     facts = [
                         evaluated(training.capture, loss, training.step),
                         mixed(training.capture, loss),
+                        padded(training.capture, loss),
                     ]
                 for fact in facts:
                     if fact is not None:
