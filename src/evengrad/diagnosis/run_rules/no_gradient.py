@@ -119,6 +119,6 @@ def _of_matrices(run: Run) -> Iterable[Finding]:
         advice=(
             f"initialise them at random, not at zero: {how}"
             if nothing
-            else "look for units that are dead from the start, or outputs that are flat: evengrad check names them",
+            else "look for units that are dead from the start, or flat outputs: evengrad check names them",
         ),
     )
