@@ -44,6 +44,7 @@ class Untracked:
             compat.leave_unconverted(vars(kind)["__call__"])
         for name in ("set_weights", "load_own_variables"):
             patches.wrap(keras.layers.Layer, name, self._loading)
+        patches.wrap(keras.Model, "load_weights", self._loading)
 
     def applied(self, event: Applied) -> Iterator[Fact]:
         """A step: what it leaves where it is."""
