@@ -16,6 +16,7 @@ ALONE = {
     "EG953": "not done yet for Keras",
     "EG956": "PyTorch alone: Keras' layers make their masks",
     "EG957": "not done yet for Keras",
+    "EG959": "PyTorch alone: Keras has the classes last",
     "EG958": "Keras alone: PyTorch's losses are not given all labels",
     "EG954": "Keras alone: PyTorch has no call that is given both",
 }

@@ -67,6 +67,12 @@ NAMES = (
         "torch.multiprocessing.reductions.StorageWeakRef", "memory is forgotten with its model"
     ),
     PrivateName("_version", "whether a tensor was written in place", of=lambda: torch.zeros(1)),
+    PrivateName("_base", "what a flattened tensor of labels was before", of=lambda: torch.zeros(1)),
+    PrivateName(
+        "_saved_self_sym_sizes",
+        "what flattened scores were before",
+        of=lambda: torch.zeros(2, requires_grad=True).view(1, 2).grad_fn,
+    ),
     PrivateName("_cdata", "which memory a tensor is of", of=lambda: _weight().untyped_storage()),
     PrivateName(
         "torch.utils._python_dispatch.TorchDispatchMode",
@@ -221,6 +227,16 @@ def version(tensor: torch.Tensor) -> int:
         return int(_attribute(tensor, "_version", 0))
     except RuntimeError:  # made under inference_mode
         return 0
+
+
+def shape_before(tensor: torch.Tensor) -> list[int] | None:
+    """That of what a tensor is a view of, or of what a view made it of as its gradient tells; else None."""
+    node = tensor.grad_fn
+    if node is not None:
+        sizes = _attribute(node, "_saved_self_sym_sizes")
+        return None if sizes is None else [int(n) for n in sizes]
+    base = _attribute(tensor, "_base")
+    return None if base is None else list(base.shape)
 
 
 def storage_key(tensor: torch.Tensor) -> int:

@@ -37,6 +37,7 @@ HEALTHY = (
 )
 
 _LARGE, _SMALL, _COLUMNS = 10.0, 0.01, 100.0
+_FEW = 16  # numbers, of which a small size says something: one state of a game is none
 
 
 def check(evidence: Evidence) -> Iterable[Finding]:
@@ -53,7 +54,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
 def _judge(given: Input, first: Operation, rms: float) -> str | None:
     name = given.name if given.name == "input" else f"input {given.name}"
     made = rms if first.kind is Kind.RECURRENT else first.forward.rms
-    if min(rms, made) > _LARGE or 0 < rms < _SMALL:
+    if min(rms, made) > _LARGE or (0 < rms < _SMALL and given.value.size >= _FEW):
         return f"the {name} is not normalised: {first.layer} sees an rms of {rms:.3g}"
     columns = [value for value in given.feature_rms if value > 0]
     if columns and max(columns) > _COLUMNS * median(columns):

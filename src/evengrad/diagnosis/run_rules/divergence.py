@@ -25,9 +25,10 @@ from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.learning import collapsed, judged, raw_inputs, too_fast
 from evengrad.diagnosis.readings import events_of_kind
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
-from evengrad.values.run import EventKind, Run
+from evengrad.values.run import EventKind, Floats, Run
 
 CODE = "EG807"
+_SCATTER = 10.0
 SICK = (Scenario(loss="rises"), Scenario(spikes=(100,), spike=5.0, loss="flat", after_spike=4.0))
 HEALTHY = (
     Scenario(),
@@ -44,7 +45,7 @@ def check(run: Run) -> Iterable[Finding]:
     if not events or loss is None or collapsed(run) is not None:
         return
     first, last = float(np.median(loss[:20])), float(np.median(loss[-20:]))
-    if last <= 2 * first:
+    if last <= 2 * first or _around_nothing(loss[:20], last):
         return
     why = raw_inputs(run) or too_fast(run)
     yield Finding(
@@ -58,3 +59,11 @@ def check(run: Run) -> Iterable[Finding]:
         advice=why.advice,
         explained_by=tuple(cause for cause in Cause),
     )
+
+
+def _around_nothing(start: Floats, last: float) -> bool:
+    """Whether the loss began on either side of 0, where no multiple says anything (a policy's), and is still
+    within its scatter of then.
+    """
+    either = bool((start < 0).any() and (start > 0).any())
+    return either and last - float(np.median(start)) <= _SCATTER * float(start.std())

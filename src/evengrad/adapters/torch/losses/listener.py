@@ -10,6 +10,7 @@ import torch
 from evengrad.adapters.common.source import where
 from evengrad.adapters.torch.compat import unseen
 from evengrad.adapters.torch.losses.ctc import judge_lengths
+from evengrad.adapters.torch.losses.cut import judge_cut
 from evengrad.adapters.torch.losses.given import LossCall, loss_call
 from evengrad.adapters.torch.losses.marks import Mark, Marks
 from evengrad.adapters.torch.losses.padding import PaddingMasks
@@ -27,6 +28,7 @@ _KINDS: dict[str, Callable[[LossCall], dict[str, Any] | None]] = {
     "targets_outside": judge_targets,
     "one_unit_softmax": judge_softmax,
     "targets_too_long": judge_lengths,
+    "axes_cut": judge_cut,
 }
 
 
