@@ -27,7 +27,7 @@ from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.learning import collapsed, does_well, too_fast
 from evengrad.diagnosis.readings import events_of_kind, layer_figure, medians
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
-from evengrad.values.run import EventKind, Run
+from evengrad.values.run import Event, EventKind, Run
 from evengrad.values.wording import layers, percent
 
 CODE = "EG805"
@@ -60,6 +60,10 @@ def check(run: Run) -> Iterable[Finding]:
     if not dead or does_well(run):
         return
     worst = max(dead, key=lambda name: now[name])
+    penalised = dict(run.seen.get("penalised") or ())
+    if worst in penalised:
+        yield _penalised(worst, penalised[worst], now[worst], seen[worst])
+        return
     yield Finding(
         CODE,
         f"{percent(now[worst])} of the units of {worst} have died while training",
@@ -76,6 +80,25 @@ def check(run: Run) -> Iterable[Finding]:
             "or use LeakyReLU, ELU or GELU, which have no zero region",
         ),
         explained_by=_explained(run, seen[worst].step),
+    )
+
+
+def _penalised(layer: str, penalty: str, share: float, event: Event) -> Finding:
+    """A penalty on a layer's outputs is least where they are 0."""
+    return Finding(
+        CODE,
+        f"{percent(share)} of the units of {layer} have died: the penalty on their outputs outweighs the loss",
+        Cause.LOSS_HEAD,
+        Severity.ERROR if share > _ALL else Severity.WARNING,
+        symptom=Symptom.DYING_UNITS,
+        layers=(layer,),
+        evidence=(
+            f"{layer} has activity_regularizer={penalty}, which is least where all is 0",
+            f"step {event.step}: {event.message}",
+        ),
+        advice=(
+            f"lower the activity_regularizer of {layer}, now {penalty}, a thousandfold, or leave it out",
+        ),
     )
 
 

@@ -63,8 +63,12 @@ class KerasLesson:
         return lesson.full or lesson.passes in _TOLD
 
     def values(self) -> dict[str, Any]:
-        """What was seen; "penalty" is what regularizers add to the loss now."""
+        """What was seen; "penalty" is what regularizers add to the loss now, "penalised" layers whose outputs
+        have one, each with its words.
+        """
         found = self._lesson.values()
+        if penalised := _penalised(self._model):
+            found |= {"penalised": penalised}
         if self._constant is not None and found.get("objective") == [self._kind]:
             found |= {"baseline": self._constant.loss, "baseline_loose": True}
         if self._kind == "other" or found.get("baseline") is None:
@@ -106,3 +110,15 @@ def _layers(model: Any) -> list[Any]:
     """With those of models inside."""
     own = list(getattr(model, "models", None) or getattr(model, "layers", None) or ())
     return [*own, *(inner for layer in own for inner in _layers(layer))]
+
+
+def _penalised(model: Any) -> list[list[str]]:
+    """Layers whose outputs are penalised, and by what."""
+    found = []
+    for layer in _layers(model):
+        one = getattr(layer, "activity_regularizer", None)
+        if one is not None and layer.trainable:
+            settings = one.get_config() if hasattr(one, "get_config") else {}
+            numbers = ", ".join(f"{k}={float(v):g}" for k, v in settings.items() if v)
+            found.append([str(layer.name), f"{type(one).__name__}({numbers})"])
+    return found
