@@ -88,7 +88,7 @@ from evengrad.fixing.repairs import candidates as repaired
 from evengrad.values.fact import Fact, Where
 
 (rule,) = [rule for rule in all_fact_rules() if rule.code == "EG990"]
-fact = Fact("never_stepped", Where("train.py", 2, "loss.backward()"), 0, {"optimizer": "adam"})
+fact = Fact("idle_optimizer", Where("train.py", 2, "loss.backward()"), 0, {"optimizer": "adam"})
 assert [f.where.line for f in rule.check([fact], "torch")] == [2]
 (way,) = repaired("loss = model(x)\\nloss.backward()\\n", fact, "train.py")
 assert way.source == "loss = model(x)\\nloss.backward()\\nadam.step()\\n", way.source
@@ -155,7 +155,7 @@ def test_the_files_of_contributing_work_by_being_there(package):
     listed = python(package, "-m", "evengrad", "explain")
     assert "EG390  large bias" in listed
     assert "EG890  no rate" in listed
-    assert "EG990  never stepped" in listed
+    assert "EG990  idle optimizer" in listed
     assert "begin with zeros" in python(package, "-m", "evengrad", "explain", "EG390")
     assert "zero_biases" in python(package, "-m", "evengrad", "fix", "--list")
 
@@ -165,7 +165,7 @@ def test_a_wrong_file_is_named_with_what_it_lacks(package):
     for name, old, new in (
         (rule, "SICK = (NetworkCase(bias=5.0),)\n", ""),
         (run_rule, "def check", "def chek"),
-        (fact_rule, 'FACT = "never_stepped"\n', ""),
+        (fact_rule, 'FACT = "idle_optimizer"\n', ""),
         (repair, "def repair", "def mend"),
         (remedy, "propose", "suggest"),
         (change, "    stage: ClassVar[int] = 85  # behind Initialise\n", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial, wraps
 from typing import Any
 
@@ -15,6 +16,7 @@ from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.called import Calls
 from evengrad.values.fact import Fact
 
+log = logging.getLogger("evengrad")
 _FIRST = 3  # steps that are looked at
 
 
@@ -44,7 +46,11 @@ class EagerPairs:
         @wraps(original)
         def compare(one: Any, other: Any, *args: Any, **kwargs: Any) -> Any:
             if self._steps < _FIRST and not self._found:
-                self._look(shown, one, other)
+                try:
+                    self._look(shown, one, other)
+                except Exception as error:  # of our own: the difference is made all the same
+                    log.info("a difference could not be looked at: %s", error)
+                    self._steps = _FIRST
             return original(one, other, *args, **kwargs)
 
         return compare
@@ -71,6 +77,6 @@ class EagerPairs:
 
 def _shape(value: Any) -> list[Any] | None:
     shape = getattr(value, "shape", None)
-    if shape is None or any(n is None for n in shape):
+    if shape is None or getattr(shape, "rank", 0) is None or any(n is None for n in shape):
         return None
     return [int(n) for n in shape]

@@ -334,7 +334,8 @@ class Watched:
         """Whether the optimizer's own clip leaves anything of the first step."""
         sizes = [math.prod(tensor.shape) for tensor in self.tensors]
         whole = [float(rms) * math.sqrt(n) for rms, n in zip(weights, sizes, strict=True)]
-        fact = smothered(self.inner, norms.tolist(), whole, sizes, where())
+        with self.access.filled():
+            fact = smothered(self.inner, norms.tolist(), whole, sizes, where())
         if fact is not None:
             self._watching.fact(fact)
 
