@@ -157,7 +157,7 @@ class Course:
         if base is not None and self._cures(base):
             proved = self._prove(base, case, checked=sight.probe is not None and not sight.errors)
             if proved is not None:
-                if plainly and not _is_near_zero(_longest(proved[2])):
+                if plainly and not is_plain_success(_longest(proved[2]), 1 - MARGIN):
                     self._refer(case, upon)
                 far = _longest(proved[2]).verdict.level <= self._level(MARGIN)
                 return proved if far else self._farther(proved, case)
@@ -377,12 +377,6 @@ def _upon(base: Candidate | None, candidate: Candidate) -> Candidate:
 
 def _longest(proof: Sequence[Attempt]) -> Attempt:
     return max(proof, key=lambda attempt: len(attempt.result.losses))
-
-
-def _is_near_zero(attempt: Attempt) -> bool:
-    """Whether it has nearly all of the way from the constant answer to 0 behind it."""
-    baseline = attempt.result.baseline
-    return baseline is not None and attempt.verdict.level <= (1 - MARGIN) * baseline
 
 
 def _is_well(attempt: Attempt) -> bool:

@@ -49,14 +49,14 @@ def yardstick(reference: Attempt) -> Yardstick | None:
     return Yardstick(start, reference.verdict.level)
 
 
-def is_plain_success(attempt: Attempt) -> bool:
+def is_plain_success(attempt: Attempt, left: float = HELD_BACK) -> bool:
     """Whether a training has come so far that no reference need be asked: more than half of the way from the
-    constant baseline to 0, below which no such loss goes.
+    constant baseline to 0, below which no such loss goes; or all of it but the share ``left``.
     """
     baseline, floor = attempt.result.baseline, attempt.result.floor
     if baseline is None or floor is None:
         return False
-    return attempt.verdict.good and attempt.verdict.level < baseline * HELD_BACK
+    return attempt.verdict.good and attempt.verdict.level < baseline * left
 
 
 def by_rank(attempts: Iterable[Attempt], measure: Yardstick | None) -> list[Attempt]:

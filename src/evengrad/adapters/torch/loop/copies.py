@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from evengrad.adapters.torch.loop.names import name_of
-from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher, sharded
+from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher, beginning, sharded
 from evengrad.adapters.torch.tap.models import find_roots
 
-_SAMPLE = 64
 _SHARE = 0.1
 _MOST = 1024  # copied modules that are remembered
 _PAIRS = 4
@@ -42,7 +39,7 @@ class Copies(Watcher):
     def copied(self, module: Any) -> None:
         """It has its weights from elsewhere."""
         if len(self._copied) < _MOST:
-            own = {n: _sample(p) for n, p in module.named_parameters() if p.device.type != "meta"}
+            own = {n: beginning(p) for n, p in module.named_parameters() if p.device.type != "meta"}
             if own:
                 self._copied[id(module)] = weakref.ref(module), own
 
@@ -86,11 +83,6 @@ def _distance(now: dict[str, Any], then: dict[str, Any], names: dict[str, Any]) 
     for name, trained in names.items():
         if name in then and now[name].shape == trained.shape:
             total += float(
-                (_sample(now[name]) - then[name].to(now[name].device)).double().square().sum()
+                (beginning(now[name]) - then[name].to(now[name].device)).double().square().sum()
             )
     return total**0.5
-
-
-def _sample(parameter: Any) -> Any:
-    with torch.no_grad():
-        return parameter.detach().reshape(-1)[:_SAMPLE].clone()

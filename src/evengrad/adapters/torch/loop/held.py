@@ -10,7 +10,14 @@ import torch
 
 from evengrad.adapters.common.source import where
 from evengrad.adapters.torch.loop.names import name_of
-from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher, gradients, sharded
+from evengrad.adapters.torch.loop.stepper import (
+    Report,
+    Stepper,
+    Watcher,
+    beginning,
+    gradients,
+    sharded,
+)
 from evengrad.adapters.torch.tap.models import made_modules, stamp, stamp_of
 from evengrad.values.fact import Where
 
@@ -21,14 +28,14 @@ class _Loose:
     def __init__(self, parameter: Any, by: Stepper) -> None:
         self.parameter = parameter
         self.by = by  # whose loss reached it
-        self._values = _sample(parameter)
-        self._gradient = _sample(parameter.grad)
+        self._values = beginning(parameter)
+        self._gradient = beginning(parameter.grad)
         self._seen = 0
         self._renewed = False
 
     def see(self, parameter: Any) -> None:
         """Once more, at a step."""
-        gradient = _sample(parameter.grad)
+        gradient = beginning(parameter.grad)
         self._renewed |= self._seen > 0 and not torch.equal(gradient, self._gradient)
         self._gradient = gradient
         self._seen += 1
@@ -38,7 +45,7 @@ class _Loose:
         """Whether backward passes go on to reach it and nobody moves it."""
         if not (self._renewed or self._seen == 1):
             return False
-        return torch.equal(_sample(self.parameter), self._values)
+        return torch.equal(beginning(self.parameter), self._values)
 
 
 class Holding(Watcher):
@@ -195,10 +202,6 @@ class Holding(Watcher):
                 if place and module is not None and any(m is place[0] for m in module.modules()):
                     return name, line
         return "", None
-
-
-def _sample(parameter: Any) -> Any:
-    return parameter.detach().reshape(-1)[:64].clone()
 
 
 def _places(modules: list[Any]) -> dict[int, tuple[Any, str, Any]]:

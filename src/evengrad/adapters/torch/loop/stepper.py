@@ -13,6 +13,8 @@ from evengrad.adapters.torch.loop.names import name_of
 from evengrad.adapters.torch.tap.reading import as_host, norms
 from evengrad.values.fact import Where
 
+_BEGINNING = 64
+
 
 class Stepper:
     """An optimizer that the script has made.
@@ -99,6 +101,11 @@ def gradients(parameters: Sequence[Any]) -> dict[int, float]:
     with torch.no_grad():
         found = as_host(norms([p.grad for p in own]))
     return {id(p): float(value) for p, value in zip(own, found, strict=True)}
+
+
+def beginning(tensor: Any) -> Any:
+    """A copy of its first 64 elements as they are now, to see later whether it was moved."""
+    return tensor.detach().reshape(-1)[:_BEGINNING].clone()
 
 
 def sharded(parameters: Sequence[Any]) -> bool:

@@ -9,11 +9,17 @@ from typing import Any
 import torch
 
 from evengrad.adapters.common.source import where
-from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher, gradients, sharded
+from evengrad.adapters.torch.loop.stepper import (
+    Report,
+    Stepper,
+    Watcher,
+    beginning,
+    gradients,
+    sharded,
+)
 from evengrad.values.fact import Where
 
 _ENOUGH = 3  # backward passes; a training that accumulates more of them makes a step in the end
-_SAMPLE = 64
 
 
 @dataclass
@@ -65,15 +71,11 @@ class Unstepped(Watcher):
             idle = self._idle.get(id(one.optimizer))
             if one.steps or idle is None or idle.passes < _ENOUGH:
                 continue
-            if all(torch.equal(_sample(p), then) for p, then in idle.values):
+            if all(torch.equal(beginning(p), then) for p, then in idle.values):
                 values = {"optimizer": one.name, "passes": idle.passes, "made": str(one.made or "")}
                 self.report(one, "never_stepped", idle.place, values)
         self._idle.clear()
 
 
 def _samples(parameters: Sequence[Any]) -> list[tuple[Any, Any]]:
-    return [(p, _sample(p)) for p in parameters if p.grad is not None]
-
-
-def _sample(parameter: Any) -> Any:
-    return parameter.detach().reshape(-1)[:_SAMPLE].clone()
+    return [(p, beginning(p)) for p in parameters if p.grad is not None]
