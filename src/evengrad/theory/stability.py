@@ -132,10 +132,11 @@ def first_step(weights: float, move: float, eps: float = 0.0) -> float:
 def critical_rate(
     loss: Callable[[float], float], start: float, passes: int = PASSES
 ) -> tuple[float, int]:
-    """The smallest step along a direction that raises the loss, by exponential search, then bisection of the
-    logarithm.
+    """The smallest step along a direction that raises the loss, to a factor of 1.25 where the passes suffice.
 
-    A loss that is not finite is raised.
+    (loss(step) - loss(0)) / step is a straight line on a quadratic, so that the zero of a line through two of
+    its points is tried; where a loss is no quadratic, exponential search and bisection of the logarithm take
+    over. A loss that is not finite is raised.
 
     Args:
         loss: of the step.
@@ -154,28 +155,77 @@ def critical_rate(
     at_rest = loss(0.0)
     if not math.isfinite(at_rest):
         raise ValueError(f"the loss of this batch is {at_rest}")
-    used, low, high = 1, 0.0, math.inf
-    step, factor = start, 4.0
-    while used < passes and (low == 0.0 or math.isinf(high)):
+    search = _Search(at_rest, start)
+    used = 1
+    while used < passes and not search.close():
         used += 1
-        if _raised(loss(step), at_rest):
-            high = step
-        else:
-            low = step
-        if low == 0.0:
-            step, factor = step / factor, factor * 2
-        elif math.isinf(high):
-            step, factor = step * factor, factor * 2
-    while used < passes and low > 0.0 and math.isfinite(high) and high / low > 1.1:
-        step = math.sqrt(low * high)
-        used += 1
-        if _raised(loss(step), at_rest):
-            high = step
-        else:
-            low = step
+        search.tell(loss(search.coming))
+    low, high = search.low[0], search.high[0]
     if math.isinf(high):
         return math.inf, used
     return (math.sqrt(low * high) if low > 0.0 else high), used
+
+
+class _Search:
+    """Where a loss rises above what it is at rest. low, high: a step with (loss - at rest) / step there."""
+
+    def __init__(self, at_rest: float, start: float) -> None:
+        self.at_rest, self.coming = at_rest, start
+        self.low, self.high = (0.0, math.nan), (math.inf, math.nan)
+        self._factor, self._beyond = 4.0, _NEAR
+        self._sides = ""
+
+    def close(self) -> bool:
+        """Whether both ends are known, and near each other."""
+        return 0.0 < self.high[0] <= _RATIO * self.low[0]
+
+    def tell(self, value: float) -> None:
+        """The loss of the coming step; the next one is chosen."""
+        point = (self.coming, (value - self.at_rest) / self.coming)
+        up = not _raised(value, self.at_rest)
+        before = self.low if up else self.high
+        if up:
+            self.low = point
+        else:
+            self.high = point
+        if self.low[0] > 0.0 and self.high[0] < math.inf:
+            self._between("low" if up else "high")
+        else:
+            self._away(point, before, up)
+
+    def _away(self, point: tuple[float, float], before: tuple[float, float], up: bool) -> None:
+        """Beyond the one end that is known; before: the end that it was."""
+        step, zero = point[0], _zero(point, before)
+        told = abs(point[1] - before[1]) * min(step, before[0]) > _ROUNDING * abs(self.at_rest)
+        if told and 1 / _LEAP < zero / step < _LEAP and (zero > step) == up:
+            self.coming = zero * self._beyond if up else zero / self._beyond
+            self._beyond *= self._beyond
+        else:
+            self.coming = step * self._factor if up else step / self._factor
+            self._factor *= 2
+
+    def _between(self, side: str) -> None:
+        """Within both; the end that stays again and again is weighed less (the Illinois rule)."""
+        self._sides = self._sides + side[0] if self._sides.endswith(side[0]) else side[0]
+        weight = 0.5 ** (len(self._sides) - 1)
+        (low, at_low), (high, at_high) = self.low, self.high
+        if side == "low":
+            at_high *= weight
+        else:
+            at_low *= weight
+        zero = _zero((low, at_low), (high, at_high))
+        if not low < zero < high or high / low > _FAR or len(self._sides) > _STUCK:
+            self.coming = math.sqrt(low * high)
+        elif zero < low * _NEAR:
+            self.coming = low * _NEAR
+        else:
+            self.coming = min(zero, high / _NEAR)
+
+
+def _zero(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Of the straight line through two points; NaN where there is none."""
+    rise = other[1] - one[1]
+    return one[0] - one[1] * (other[0] - one[0]) / rise if rise else math.nan
 
 
 def largest_eigenvalue(product: Callable[[Array], Array], size: int) -> float:
@@ -210,6 +260,12 @@ def largest_eigenvalue(product: Callable[[Array], Array], size: int) -> float:
 
 _PRODUCTS, _CLOSE = 40, 1e-3
 _MOVED = 1e-3
+_RATIO = 1.25  # how near the ends of the search are to be
+_NEAR = 1.2  # from the one end: a step there closes the search where it is on the other side
+_FAR = 8.0  # ends so far apart are no quadratic's
+_STUCK = 2  # moves of the same end, one after the other, before the interval is halved
+_LEAP = 1e3  # farther than so many times a step no line through two points is trusted
+_ROUNDING = 1e-5  # of a float32 loss, some hundred times
 
 
 def _raised(value: float, at_rest: float) -> bool:

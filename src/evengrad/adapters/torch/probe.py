@@ -10,7 +10,7 @@ import torch
 from evengrad.adapters.torch.compat import eagerly, tree_leaves, tree_map
 from evengrad.adapters.torch.measure.measure import Measurement
 from evengrad.adapters.torch.measure.rate import with_rate
-from evengrad.adapters.torch.measure.update import coming_update, describe
+from evengrad.adapters.torch.measure.update import ComingUpdate, coming_update, describe
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.state import untouched
 from evengrad.errors import CannotCheckError
@@ -65,15 +65,19 @@ def probe(
         if fault is not None:
             raise fault.with_traceback(failure.inside(fault.__traceback__, probe))
         measurement.run()
-        updates, notes = _updates(optimizer, measurement)
+        coming, notes = _updates(optimizer, measurement)
         described = None if optimizer is None else describe(optimizer)
-        found = measurement.assemble(updates, described, notes)
+        found = measurement.assemble(coming.rms, described, notes)
         if optimizer is None or not rate:
             return found
         totals = {key: measurement.total_gradient(key) for key in measurement.names}
         measurement.let_go()
         del value
-        return with_rate(found, optimizer, totals, lambda: loss(_forward(model, x), y), precise)
+
+        def again() -> Any:
+            return loss(_forward(model, x), y)
+
+        return with_rate(found, optimizer, totals, again, precise, coming)
 
 
 def expect_loss(value: Any) -> None:
@@ -125,11 +129,11 @@ def _forward(model: Any, x: Any) -> Any:
     return model(*x) if isinstance(x, tuple | list) else model(x)
 
 
-def _updates(optimizer: Any, measurement: Measurement) -> tuple[dict[int, float], tuple[str, ...]]:
+def _updates(optimizer: Any, measurement: Measurement) -> tuple[ComingUpdate, tuple[str, ...]]:
     if optimizer is None:
-        return {}, ()
+        return ComingUpdate(), ()
     totals = {key: measurement.total_gradient(key) for key in measurement.names}
     try:
         return coming_update(optimizer, totals), ()
     except Exception as error:
-        return {}, (f"the coming update could not be worked out: {brief(error)}",)
+        return ComingUpdate(), (f"the coming update could not be worked out: {brief(error)}",)

@@ -21,7 +21,7 @@ from evengrad.adapters.torch.loop.turns import OptimizerTurns, holds
 from evengrad.adapters.torch.measure.measure import Measurement
 from evengrad.adapters.torch.measure.rate import with_rate
 from evengrad.adapters.torch.measure.rerun import rerun
-from evengrad.adapters.torch.measure.update import coming_update, describe
+from evengrad.adapters.torch.measure.update import ComingUpdate, coming_update, describe
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.state import untouched
 from evengrad.adapters.torch.tap.closures import has_closure, with_closure
@@ -92,7 +92,9 @@ class _FirstStep:
         if self.measurement is not None and not self.turns.taken:
             if self.loop is not None:
                 self.loop.end()
-            self._deliver({}, None, ("no optimizer step was seen: updates are unknown",))
+            self._deliver(
+                ComingUpdate(), None, ("no optimizer step was seen: updates are unknown",)
+            )
         self._give_up()
 
     def _give_up(self) -> None:
@@ -248,13 +250,13 @@ class _FirstStep:
             return
         self.copying = True  # the copy's own step comes through this hook, too
         notes: tuple[str, ...] = ()
-        updates: dict[int, float] = {}
+        coming = ComingUpdate()
         try:
-            updates = coming_update(optimizer)
+            coming = coming_update(optimizer)
         except Exception as error:
             notes = (f"the coming update could not be worked out: {brief(error)}",)
-        self._spoiled(optimizer, updates)
-        self._deliver(updates, describe(optimizer), notes, optimizer)
+        self._spoiled(optimizer, coming.rms)
+        self._deliver(coming, describe(optimizer), notes, optimizer)
 
     def _spoiled(self, optimizer: torch.optim.Optimizer, updates: dict[int, float]) -> None:
         """Weights that finite gradients would make NaN or infinite."""
@@ -281,7 +283,7 @@ class _FirstStep:
 
     def _deliver(
         self,
-        updates: dict[int, float],
+        coming: ComingUpdate,
         described: Optimizer | None,
         notes: tuple[str, ...],
         optimizer: torch.optim.Optimizer | None = None,
@@ -289,11 +291,11 @@ class _FirstStep:
         assert self.measurement is not None
         try:
             with self.recorder.paused():
-                probe = self.measurement.assemble(updates, described, notes)
+                probe = self.measurement.assemble(coming.rms, described, notes)
                 if optimizer is not None:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")  # the script's own pass has said it
-                        probe = self._with_rate(probe, optimizer)
+                        probe = self._with_rate(probe, optimizer, coming)
                 self._accumulated(probe, optimizer)
                 pieces = 1 if self.loop is None else self.loop.pieces
                 probe = replace(probe, facts=(*probe.facts, *self.facts), accumulated=pieces)
@@ -353,7 +355,9 @@ class _FirstStep:
         self.recorder.wake()
         self.turns.steps = 0
 
-    def _with_rate(self, probe: Probe, optimizer: torch.optim.Optimizer) -> Probe:
+    def _with_rate(
+        self, probe: Probe, optimizer: torch.optim.Optimizer, coming: ComingUpdate
+    ) -> Probe:
         """The largest stable learning rate for this batch, by running its forward pass again."""
         assert self.measurement is not None
         try:
@@ -362,4 +366,4 @@ class _FirstStep:
             note = f"the largest stable learning rate is not known: {brief(error)}"
             return replace(probe, notes=(*probe.notes, note))
         with untouched(model):
-            return with_rate(probe, optimizer, None, loss, self.session.precise)
+            return with_rate(probe, optimizer, None, loss, self.session.precise, coming)

@@ -9,8 +9,7 @@ import torch
 
 from evengrad.adapters.common import rate as common
 from evengrad.adapters.torch.measure.curvature import sharpness
-from evengrad.adapters.torch.measure.update import coming_step
-from evengrad.adapters.torch.statistics.ledger import together
+from evengrad.adapters.torch.measure.update import ComingUpdate, coming_step, norms
 from evengrad.theory.stability import critical_rate
 from evengrad.values.probe import Method, Probe, Rate
 
@@ -21,9 +20,11 @@ def with_rate(
     gradients: dict[int, Any] | None,
     loss: Callable[[], Any],
     precise: bool = False,
+    coming: ComingUpdate | None = None,
 ) -> Probe:
     """The probe with its largest stable rate. gradients: by parameter id, or None for the ``.grad`` at hand.
-    loss: a forward pass with the weights as they are; dropout draws the same in each.
+    loss: a forward pass with the weights as they are; dropout draws the same in each. coming: the optimizer's
+    step, where it was taken already.
     """
     state = torch.get_rng_state()
     made: list[Any] = []
@@ -33,7 +34,7 @@ def with_rate(
         return loss()
 
     def rate() -> Rate | None:
-        worked_out = _rate(optimizer, gradients, again, precise)
+        worked_out = _rate(optimizer, gradients, again, precise, coming)
         if worked_out is None:
             return None
         made.extend(worked_out[1:])
@@ -50,7 +51,11 @@ def with_rate(
 
 
 def _rate(
-    optimizer: Any, gradients: dict[int, Any] | None, loss: Callable[[], Any], scaled: bool
+    optimizer: Any,
+    gradients: dict[int, Any] | None,
+    loss: Callable[[], Any],
+    scaled: bool,
+    coming: ComingUpdate | None,
 ) -> tuple[Rate, list[Any], dict[int, Any]] | None:
     """With the weights that move and what their step was divided by; weights are back bit for bit
     afterwards. scaled: whether the latter is wanted. None without a positive learning rate.
@@ -59,7 +64,7 @@ def _rate(
     if now is None or float(now) <= 0.0:
         return None
     now = float(now)
-    moves, scales = coming_step(optimizer, gradients, scaled)
+    moves, scales = coming_step(optimizer, gradients, scaled, coming)
     kept = [p.detach().clone() for p, _ in moves]
 
     def at(step: float) -> float:
@@ -81,14 +86,10 @@ def _first(moves: list[tuple[Any, Any]]) -> float:
     """How many coming updates the search's first step is."""
     if not moves:
         raise ValueError("the coming update moves no weight")
-    weights = _norms([p.detach() for p, _ in moves])
-    steps = _norms([m for _, m in moves])
+    weights = norms([p.detach() for p, _ in moves])
+    steps = norms([m for _, m in moves])
     epsilon = max(float(torch.finfo(p.dtype).eps) for p, _ in moves)
     return common.updates_to_begin(weights, steps, epsilon)
-
-
-def _norms(tensors: list[Any]) -> list[float]:
-    return together([torch.linalg.vector_norm(tensor).float() for tensor in tensors])
 
 
 def method(optimizer: Any) -> Method:

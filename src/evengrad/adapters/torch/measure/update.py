@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,30 +12,42 @@ import torch
 
 from evengrad.adapters.torch.statistics.eager import rms_between, wide
 from evengrad.adapters.torch.statistics.layout import array
-from evengrad.adapters.torch.statistics.ledger import Ledger
+from evengrad.adapters.torch.statistics.ledger import Ledger, together
 from evengrad.values.probe import Optimizer
 from evengrad.values.summary import rms_of_difference
 
 _PART = 1 << 20
 """Elements of the parameters that are stepped at once."""
 _COPIES: weakref.WeakSet[Any] = weakref.WeakSet()
+_SWALLOWED = 1e-2
+"""Share of a move that may be lost to the rounding of its weight: so little, at random, moves no edge."""
 
 
-def coming_update(optimizer: Any, gradients: dict[int, Any] | None = None) -> dict[int, float]:
-    """Parameter id -> rms of its update. gradients: by parameter id, or None for the ``.grad`` at hand.
+@dataclass
+class ComingUpdate:
+    """rms: of each parameter's update, by its id. after: each parameter that moves with its value then."""
+
+    rms: dict[int, float] = field(default_factory=dict)
+    after: list[tuple[Any, Any]] = field(default_factory=list)
+
+
+def coming_update(optimizer: Any, gradients: dict[int, Any] | None = None) -> ComingUpdate:
+    """One step. gradients: by parameter id, or None for the ``.grad`` at hand.
 
     The copy has parameters and state of its own; the user's optimizer is only read. Raises whatever the
     optimizer raises when it cannot be copied or stepped.
     """
     ledger = Ledger()
-    found: dict[int, float] = {}
+    found = ComingUpdate()
     for part in _parts(optimizer):
-        for original, after in _stepped(optimizer, gradients, part)[1]:
+        for original, copied in _stepped(optimizer, gradients, part)[1]:
+            after = copied.detach()
+            found.after.append((original, after))
             if ledger.away(original):
-                between = rms_between(after.detach(), original.detach())
-                ledger.numbers(between, partial(_told, found, id(original)))
+                between = rms_between(after, original.detach())
+                ledger.numbers(between, partial(_told, found.rms, id(original)))
             else:
-                found[id(original)] = rms_of_difference(array(after), array(original))
+                found.rms[id(original)] = rms_of_difference(array(after), array(original))
     ledger.read()
     return found
 
@@ -44,27 +57,54 @@ def _told(found: dict[int, float], key: int, values: list[float]) -> None:
 
 
 def coming_step(
-    optimizer: Any, gradients: dict[int, Any] | None = None, scaled: bool = False
+    optimizer: Any,
+    gradients: dict[int, Any] | None = None,
+    scaled: bool = False,
+    coming: ComingUpdate | None = None,
 ) -> tuple[list[tuple[Any, Any]], dict[int, Any]]:
     """Each parameter that will move with its move; and where ``scaled``, parameter id -> what that was divided
     by, for optimizers that divide by a second moment's root.
 
     The step is taken in float64 where the optimizer can: at small rates shorter weights would swallow most
-    of the move.
+    of the move. coming: the step as it was taken in the weights' own precision, which does where they swallow
+    next to nothing.
     """
-    moves: list[tuple[Any, Any]] = []
+    if coming is not None and coming.after and not scaled:
+        moves = [_move(original, after) for original, after in coming.after]
+        if _whole(moves):
+            return moves, {}
+    moves = []
     scales: dict[int, Any] = {}
     for part in _parts(optimizer):
         try:
             twin, after = _stepped(optimizer, gradients, part, widened=True)
         except Exception:  # it mixes in tensors of its own, or the device has no float64
             twin, after = _stepped(optimizer, gradients, part)
-        for original, copied in after:
-            short = torch.promote_types(original.dtype, torch.float32)
-            moves.append((original, (copied.detach() - original.detach()).to(short)))
+        moves += [_move(original, copied) for original, copied in after]
         if scaled:
             scales |= {id(o): s for o, c in after if (s := _scale(twin, c)) is not None}
     return moves, scales
+
+
+def _move(original: Any, after: Any) -> tuple[Any, Any]:
+    short = torch.promote_types(original.dtype, torch.float32)
+    return original, (after.detach() - original.detach()).to(short)
+
+
+def _whole(moves: list[tuple[Any, Any]]) -> bool:
+    """Whether the rounding of each weight takes next to nothing of its move."""
+    sizes = norms([p.detach() for p, _ in moves] + [m for _, m in moves])
+    weights, steps = sizes[: len(moves)], sizes[len(moves) :]
+    lost = [torch.finfo(p.dtype).eps for p, _ in moves]
+    return all(
+        eps * weight <= _SWALLOWED * step
+        for eps, weight, step in zip(lost, weights, steps, strict=True)
+    )
+
+
+def norms(tensors: list[Any]) -> list[float]:
+    """The Euclidean norm of each, by one read."""
+    return together([torch.linalg.vector_norm(tensor).float() for tensor in tensors])
 
 
 def _parts(optimizer: Any) -> list[list[Any]]:
