@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions lint bench bench-gpu bench-probe bench-zoo bench-rate bench-fix bench-truth bench-truth-fixes bench-import clean
+.PHONY: help demo test test-versions lint bench bench-gpu bench-scale bench-probe bench-zoo bench-rate bench-fix bench-truth bench-truth-fixes bench-import clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ bench: $(VENV)/.installed-dev  ## cost of watching against clips and other tools
 
 bench-gpu: $(VENV)/.installed-dev  ## the same and check on a GPU, where there is one, into docs/watching-cost.md
 	@$(PY) -m bench.gpu --write
+
+bench-scale: $(VENV)/.installed-dev  ## how a run's file, its page and the watch's memory grow
+	@$(PY) -m bench.scale
 
 bench-probe: $(VENV)/.installed-dev  ## cost of one probe as a ratio to one training step
 	@$(PY) bench/probe_cost.py
