@@ -155,7 +155,7 @@ def critical_rate(
     at_rest = loss(0.0)
     if not math.isfinite(at_rest):
         raise ValueError(f"the loss of this batch is {at_rest}")
-    search = _Search(at_rest, start)
+    search = _Bracket(at_rest, start)
     used = 1
     while used < passes and not search.close():
         used += 1
@@ -166,7 +166,7 @@ def critical_rate(
     return (math.sqrt(low * high) if low > 0.0 else high), used
 
 
-class _Search:
+class _Bracket:
     """Where a loss rises above what it is at rest. low, high: a step with (loss - at rest) / step there."""
 
     def __init__(self, at_rest: float, start: float) -> None:
