@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "evengrad"
-FRAMEWORKS = ("torch", "keras")
+FRAMEWORKS = ("torch", "keras", "jax")
 DOORS = {  # door: what the stages above call, the same in each adapter: function, what it takes
     "probe": {"probe": ["model", "loss", "batch", "optimizer", "rate", "precise"]},
     "script": {"arm": ["session"]},

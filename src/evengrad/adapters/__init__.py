@@ -15,7 +15,7 @@ from typing import Any
 
 from evengrad.errors import CannotCheckError, MissingFrameworkError
 
-FLOORS = {"torch": "2.4", "keras": "3.12"}
+FLOORS = {"torch": "2.4", "keras": "3.12", "jax": "0.7"}
 """The oldest version that each adapter reads; pyproject.toml's extras say the same."""
 
 

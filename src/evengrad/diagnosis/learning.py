@@ -269,6 +269,7 @@ def _frozen(run: Run) -> Reason | None:
     thaw = {
         "torch": "parameter.requires_grad_(True), before the optimizer is made",
         "keras": "layer.trainable = True, before compile()",
+        "jax": "leave the mask, stop_gradient or set_to_zero() off them",
     }[run.subject.frontend]
     words = (
         f"unfreeze what is to learn the task, the layer that gives the outputs above all: {thaw}"
@@ -308,6 +309,7 @@ def shrunk(run: Run) -> Reason | None:
     how = {
         "torch": "weight_decay in the optimizer, or an L2 term of the loss",
         "keras": "kernel_regularizer (L2), or weight_decay in the optimizer",
+        "jax": "weight_decay in the optimizer (optax.adamw), or an L2 term of the loss",
     }[run.subject.frontend]
     penalised = run.seen.get("penalty") is not None
     words = f"a penalty on the weights outweighs the loss: lower it a hundredfold, or leave it out: {how}"

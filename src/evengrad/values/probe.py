@@ -166,7 +166,7 @@ class Targets:
     non_finite: float  # share
 
 
-Frontend = Literal["keras", "torch"]
+Frontend = Literal["keras", "torch", "jax"]
 Reads = Literal["logits", "probabilities", "log_probabilities", "values", "unknown"]
 Family = Literal["sparse_categorical", "categorical", "binary", "regression", "other"]
 

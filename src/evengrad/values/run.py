@@ -61,7 +61,7 @@ class Subject:
     script: str
     model: str
     optimizer: str
-    frontend: Literal["keras", "torch"]
+    frontend: Literal["keras", "torch", "jax"]
     backend: Literal["tensorflow", "jax", "torch"]
     versions: tuple[str, ...]
     tensors: tuple[Tensor, ...]

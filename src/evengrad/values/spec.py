@@ -470,7 +470,7 @@ class ModelSpec:
         notes: what could not be read, and why.
     """
 
-    frontend: Literal["keras", "torch"]
+    frontend: Literal["keras", "torch", "jax"]
     backend: Literal["tensorflow", "jax", "torch"]
     versions: tuple[str, ...]
     model: str

@@ -56,7 +56,12 @@ def armed(session: Arming) -> Iterator[None]:
         else:
             session.arm("torch")
 
+    def jax(module: ModuleType) -> None:
+        if below_floor(module) is None:
+            session.arm("jax")
+
     wrapt.register_post_import_hook(keras, "keras")
+    wrapt.register_post_import_hook(jax, "jax")
     wrapt.register_post_import_hook(torch, "torch")
     wrapt.register_post_import_hook(lambda module: _refuse_legacy(session, module), "tf_keras")
     try:

@@ -1,0 +1,1 @@
+"""JAX without Keras: optax, with flax (linen or nnx), Equinox, or nothing around it."""

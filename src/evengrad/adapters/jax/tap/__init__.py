@@ -1,0 +1,1 @@
+"""An optax optimizer's every update, measured where it is computed."""

@@ -1,0 +1,116 @@
+"""The losses that a script differentiates, at ``jax.grad`` and ``jax.value_and_grad``, where flax and Equinox
+come by as well.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections import deque
+from collections.abc import Callable
+from threading import local
+from typing import Any
+
+import jax
+import numpy as np
+
+from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.common.source import own_frame
+from evengrad.adapters.jax import compat
+
+_STEPS = {"update", "apply_gradients", "apply_updates"}
+_KEPT = 256
+
+
+class _Depth(local):
+    value = 0
+
+
+class LossEars:
+    """Hears them; an update asks for those of its own computation. trouble: is told of an error of ours."""
+
+    def __init__(self, trouble: Callable[[Exception], object]) -> None:
+        self.on = True
+        self._trouble = trouble
+        self._depth = _Depth()
+        self._fresh: list[Any] = []
+        self._arrived: deque[float] = deque(maxlen=_KEPT)
+
+    def put_on(self, patches: Patches) -> None:
+        """From now on."""
+        valued = jax.value_and_grad
+        patches.wrap(jax, "value_and_grad", lambda original: self._hear(original, original, False))
+        patches.wrap(jax, "grad", lambda original: self._hear(original, valued, True))
+
+    def take(self, gradient: Any) -> Any:
+        """The loss of the computation that this gradient is of, traced or not; None where it is of none."""
+        traced = compat.is_traced(gradient)
+        mine = [v for v in self._fresh if _together(v, gradient, traced)]
+        self._fresh = [] if mine else [v for v in self._fresh if not compat.is_traced(v)]
+        return mine[-1] if mine else None
+
+    def told(self) -> float:
+        """Mean of the losses that came by themselves since the last update."""
+        found = [self._arrived.popleft() for _ in range(len(self._arrived))]
+        return math.nan if not found else float(np.mean(found))
+
+    def _hear(self, original: Any, valued: Any, alone: bool) -> Any:
+        @functools.wraps(original)
+        def transform(fun: Any, *args: Any, **kwargs: Any) -> Any:
+            plain = original(fun, *args, **kwargs)
+            if not callable(fun):
+                return plain
+            both = valued(fun, *args, **kwargs)
+            auxiliary = bool(kwargs.get("has_aux", args[1] if len(args) > 1 else False))
+
+            @functools.wraps(plain)
+            def call(*given: Any, **named: Any) -> Any:
+                if not self.on or self._depth.value or "optax" not in sys.modules:
+                    return plain(*given, **named)
+                self._depth.value += 1
+                try:
+                    found = both(*given, **named)
+                finally:
+                    self._depth.value -= 1
+                value, gradient = found
+                self._heard(value[0] if auxiliary else value)
+                if not alone:
+                    return found
+                return (gradient, value[1]) if auxiliary else gradient
+
+            return call
+
+        return transform
+
+    def _heard(self, value: Any) -> None:
+        try:
+            if compat.is_traced(value):
+                if not compat.is_staged(value):
+                    return
+                self._fresh = [*self._fresh[-7:], value]
+                if _steps_elsewhere():
+                    jax.debug.callback(self._came, value)
+            else:
+                self._fresh = [v for v in self._fresh if compat.is_traced(v)] + [value]
+        except Exception as error:
+            self._trouble(error)
+
+    def _came(self, value: Any) -> None:
+        self._arrived.append(float(np.asarray(value).mean()))
+
+
+def _together(loss: Any, gradient: Any, traced: bool) -> bool:
+    if compat.is_traced(loss) != traced:
+        return False
+    return not traced or compat.trace_of(loss) is compat.trace_of(gradient)
+
+
+def _steps_elsewhere() -> bool:
+    """Whether the user's function that differentiates is none that steps: then the loss must come by itself. In
+    Keras' own loops it does already.
+    """
+    frame = own_frame(sys._getframe(1))
+    if "keras" in sys.modules:
+        return False
+    return frame is None or not _STEPS & set(frame.f_code.co_names)
