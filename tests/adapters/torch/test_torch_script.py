@@ -50,6 +50,8 @@ class Session:
         self.failure = error
         raise Stop
 
+    trouble = failed
+
 
 def run(text):
     """Run a script's text as evengrad's runner would; the session and the script's names."""
@@ -272,6 +274,76 @@ def test_checkpointed_blocks():
     )
     assert session.error is None
     assert session.probe.loss.value > 0
+
+
+@pytest.mark.parametrize("call", ["loss.backward()", "torch.autograd.backward(loss)"])
+def test_a_fault_of_ours_leaves_the_backward_of_checkpoints_as_it_was(call, monkeypatch):
+    def broken(recorder, *_):
+        if recorder.measuring:
+            raise RuntimeError("broken")
+
+    monkeypatch.setattr("evengrad.adapters.torch.record.numbers.TensorNumbers._above", broken)
+    session, names = run(
+        SETUP
+        + textwrap.dedent(f"""
+        from torch.utils.checkpoint import checkpoint
+        class Block(nn.Linear):
+            def forward(self, hidden, turn):
+                return super().forward(hidden) * turn
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.block = nn.Linear(6, 3), Block(3, 3)
+            def forward(self, x):
+                return checkpoint(self.block, self.first(x), torch.ones(3), use_reentrant=False)
+        model = Net()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        loss = criterion(model(x), y)
+        {call}
+        passed = True
+        optimizer.step()
+        """)
+    )
+    assert names["passed"]
+    assert "broken" in str(session.failure)
+
+
+def test_a_function_that_gives_no_gradient_for_an_output():
+    """As TRL's chunked cross entropy: hooks are called with None then."""
+    session, _ = run(
+        SETUP
+        + textwrap.dedent("""
+        class Two(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, a, b):
+                return a * 2, b + 1
+            @staticmethod
+            def backward(ctx, first, second):
+                return first * 2, None
+        hidden = model[:2](x)
+        both = Two.apply(hidden, hidden * 3)
+        criterion(model[2](both[0] + 0 * both[1]), y).backward()
+        optimizer.step()
+        """)
+    )
+    assert session.error is None
+    assert session.failure is None
+    assert session.probe.operations
+
+
+def test_a_loss_that_is_written_in_place_has_a_rate():
+    """As Hugging Face's Trainer writes it."""
+    session, _ = run(
+        SETUP
+        + textwrap.dedent("""
+        loss = criterion(model(x), y)
+        loss *= 1.0
+        loss.backward()
+        optimizer.step()
+        """)
+    )
+    assert session.error is None
+    assert session.probe.rate is not None
 
 
 METRIC = """

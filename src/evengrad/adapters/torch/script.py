@@ -169,7 +169,8 @@ class _FirstStep:
             loss = tensors[0] if several and len(tensors) == 1 else tensors
             if isinstance(loss, torch.Tensor):
                 self._backward(loss)
-            original(tensors, *args, **kwargs)
+            with self.recorder.in_backward():
+                original(tensors, *args, **kwargs)
 
         return backward
 

@@ -82,7 +82,7 @@ class ModuleStack:
         def call(module: Any, *args: Any, **kwargs: Any) -> Any:
             if self.recorder.idle:
                 if self.recorder.recomputing and any(module is root for root in self.roots):
-                    args = tree_map(_with_gradient, args)
+                    args, kwargs = tree_map(_with_gradient, args), tree_map(_with_gradient, kwargs)
                 return original(module, *args, **kwargs)
             return self._call(original, module, args, kwargs)
 

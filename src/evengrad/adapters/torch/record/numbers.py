@@ -46,8 +46,8 @@ class TensorNumbers:
         def tell(found: Summary) -> None:
             self.source_gradients[number] = found.norm
 
-        def keep(grad: torch.Tensor) -> None:
-            if self.measuring:
+        def keep(grad: torch.Tensor | None) -> None:
+            if self.measuring and grad is not None:  # an autograd.Function may give None
                 self.ledger.summary(grad, tell)
 
         tensor.register_hook(keep)
@@ -65,14 +65,14 @@ class TensorNumbers:
         def tell(found: Summary) -> None:
             node.below[slot] = found.norm
 
-        def below(grad: torch.Tensor) -> None:
+        def below(grad: torch.Tensor | None) -> None:
             # With one reader the gradient at its input is the one at the maker's output.
-            if self.measuring and self.readers.get(number, 0) > 1:
+            if self.measuring and grad is not None and self.readers.get(number, 0) > 1:
                 self.ledger.summary(grad, tell)
 
         view.register_hook(below)
         return view
 
-    def _above(self, node: RecordedCall, slot: int, grad: torch.Tensor) -> None:
-        if self.measuring:
+    def _above(self, node: RecordedCall, slot: int, grad: torch.Tensor | None) -> None:
+        if self.measuring and grad is not None:
             self.ledger.summary(grad, lambda found: node.above.__setitem__(slot, found))

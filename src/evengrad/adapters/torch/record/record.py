@@ -83,6 +83,7 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         self._outside: set[int] = set()  # numbers that the model gave, or the script made of them
         self._paused = 0
         self._stopped = False
+        self._backwards = 0
         self._patches = Patches()
 
     # --- switching on and off ---------------------------------------------------------------
@@ -115,8 +116,18 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         finally:
             self._paused -= 1
 
+    @contextmanager
+    def in_backward(self) -> Iterator[None]:
+        """What a backward pass calls is not recorded: that of a checkpointed model calls forward again."""
+        self._backwards += 1
+        try:
+            with self.paused():
+                yield
+        finally:
+            self._backwards -= 1
+
     def stop(self) -> None:
-        """Record no more: the backward pass of a checkpointed model calls forward again."""
+        """Record no more."""
         self._paused += 1
         self._stopped = True
 
@@ -148,7 +159,7 @@ class Recorder(TensorNumbers, TorchFunctionMode):
     @property
     def recomputing(self) -> bool:
         """Whether a module called now is one that a backward pass calls again."""
-        return torch.is_grad_enabled() and (self.measuring or self._stopped)
+        return torch.is_grad_enabled() and bool(self.measuring or self._stopped or self._backwards)
 
     @property
     def made_constants(self) -> bool:
@@ -178,7 +189,8 @@ class Recorder(TensorNumbers, TorchFunctionMode):
         if func is torch.Tensor.backward and self.on_backward is not None:
             self.losses.before("backward", args, kwargs)
             self.on_backward(args[0])
-            return func(*args, **kwargs)
+            with self.in_backward():
+                return func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if name == "__get__":
             name = getattr(getattr(func, "__self__", None), "__name__", "")
@@ -245,8 +257,12 @@ class Recorder(TensorNumbers, TorchFunctionMode):
             if node.head.output is not None:
                 node.head.read = self._numbers.get(node.head.output)
             node.head.output = None
-        if not node.inside and not in_place(name, kwargs) and "out" not in kwargs:
-            node.tail = (func, tree_map(self._numbered, args), tree_map(self._numbered, kwargs))
+        if not node.inside and "out" not in kwargs:
+            again = tree_map(self._numbered, args), tree_map(self._numbered, kwargs)
+            if not in_place(name, kwargs):
+                node.tail = func, *again
+            elif isinstance(again[0][0], MadeBefore):  # such as ``loss *= scale``
+                node.tail = functools.partial(_on_a_copy, func), *again
         sums = name in SUMS and bool(data) and all(t.numel() == 1 for t in data)
 
         def attach(value: Any) -> Any:
@@ -498,6 +514,10 @@ def _side_by_side(parts: list[Summary]) -> Summary:
     """Of several outputs as one vector."""
     whole = together(parts)
     return whole if len(parts) == 1 else replace(whole, shape=(sum(p.size for p in parts),))
+
+
+def _on_a_copy(func: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
+    return func(target.clone(), *args, **kwargs)
 
 
 def _as_it_is(result: Any) -> Any:
