@@ -19,6 +19,17 @@ FLOORS = {"torch": "2.4", "keras": "3.12", "jax": "0.7"}
 """The oldest version that each adapter reads; pyproject.toml's extras say the same."""
 
 
+_MODELS = (
+    ("keras", "Layer", "keras"),
+    ("torch", "nn.Module", "torch"),
+    ("flax.linen", "Module", "jax"),
+    ("flax.nnx", "Module", "jax"),
+    ("equinox", "Module", "jax"),
+    ("optax", "GradientTransformation", "jax"),
+)
+"""Where a type of models is, and which adapter reads it; an optimizer of optax stands for its training."""
+
+
 def below_floor(framework: Any) -> MissingFrameworkError | None:
     """What to say of an imported framework that is too old; None where it is not."""
     name, found = framework.__name__, str(getattr(framework, "__version__", ""))
@@ -48,10 +59,10 @@ def adapter_of(model: Any, task: str) -> Any:
         CannotCheckError: what is no model.
         MissingFrameworkError: the framework is too old.
     """
-    for framework, types in (("keras", ("Layer",)), ("torch", ("nn.Module",))):
-        module = sys.modules.get(framework)
-        if module is not None and any(_is_a(model, module, name) for name in types):
-            old = below_floor(module)
+    for name, kind, framework in _MODELS:
+        module = sys.modules.get(name)
+        if module is not None and _is_a(model, module, kind):
+            old = below_floor(sys.modules[framework])
             if old is not None:
                 raise old
             return getattr(importlib.import_module(f"evengrad.adapters.{framework}.{task}"), task)
@@ -61,7 +72,7 @@ def adapter_of(model: Any, task: str) -> Any:
             "`import keras`, and unset TF_USE_LEGACY_KERAS."
         )
     raise CannotCheckError(
-        f"Expected a torch.nn.Module or a Keras 3 model, got {type(model).__qualname__}. "
+        f"Expected a torch.nn.Module, a Keras 3, flax or Equinox model, got {type(model).__qualname__}. "
         "Pass the model itself, not its class, its output or its weights."
     )
 

@@ -151,7 +151,10 @@ def probe_trainings(
             if failure.is_own(error):
                 raise failure.internal(_DOING, error) from error
             raise ScriptFailedError(error) from None
-        session.raised = error
+        if (
+            session.result is None
+        ):  # else what was called back has stopped the script, by its framework's error
+            session.raised = error
     if session.has_result:
         return session.trainings()
     if fit is not None and session.begun:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import logging
 from typing import Any
 
 import jax
+import wrapt
 
 
 def _found(module: str, name: str) -> Any:
@@ -42,11 +44,11 @@ def mapped_axes() -> tuple[Any, ...]:
 
 
 class _Quiet(logging.Filter):
-    """Lets by what is no word about a training that the guard stopped, which is said already."""
+    """Lets by what is no word about a script that evengrad stopped, which is said already."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        return type(error).__name__ != "GuardStopError"
+        return not type(error).__module__.startswith("evengrad.")
 
 
 def quieten(on_undo: Any) -> None:
@@ -55,3 +57,61 @@ def quieten(on_undo: Any) -> None:
         logger, quiet = logging.getLogger(name), _Quiet()
         logger.addFilter(quiet)
         on_undo(lambda logger=logger, quiet=quiet: logger.removeFilter(quiet))
+
+
+def when_imported(name: str, action: Any) -> None:
+    """Now, where a module is imported already, else in the moment that it is."""
+    wrapt.register_post_import_hook(action, name)
+
+
+def inner_of(equation: Any) -> Any:
+    """The closed jaxpr of an equation that is only a call, to be read in its place; None of any other, such as
+    of a function with a derivative of its own.
+    """
+    if equation.primitive.name not in _CALLS:
+        return None
+    return next((equation.params[k] for k in _INNER if k in equation.params), None)
+
+
+def evaluate(equation: Any, values: list[Any]) -> list[Any]:
+    """What an equation gives for these values."""
+    bound = equation.primitive.get_bind_params(equation.params)
+    functions, params = ((), bound) if isinstance(bound, dict) else bound  # newer, older versions
+    found = equation.primitive.bind(*functions, *values, **params)
+    return list(found) if equation.primitive.multiple_results else [found]
+
+
+def title_of(equation: Any) -> str:
+    """The name of what an equation computes, of the function where it is a named one."""
+    name = equation.params.get("name")
+    inner = equation.params.get("call_jaxpr")
+    if not isinstance(name, str) and inner is not None:
+        body = getattr(inner, "jaxpr", inner)
+        name = next((e.params.get("name") for e in body.eqns if len(body.eqns) == 1), None)
+    return name if isinstance(name, str) else str(equation.primitive.name)
+
+
+def literal(variable: Any) -> bool:
+    """Whether an operand is a constant that stands in the equation."""
+    return hasattr(variable, "val")
+
+
+def spots(equation: Any) -> list[tuple[str, int, str]]:
+    """File, line and function of each frame in which an equation was traced, innermost first."""
+    trace = getattr(equation.source_info, "traceback", None)
+    frames = getattr(trace, "frames", ()) if trace is not None else ()
+    return [(f.file_name, f.line_num, f.function_name) for f in frames]
+
+
+def again(function: Any) -> Any:
+    """A function that may be traced once more: those of flax' nnx use up what they were made with."""
+    states = getattr(function, "nondiff_states", None)
+    if states is None:
+        return function
+    other = copy.copy(function)
+    other.nondiff_states = copy.copy(states)
+    return other
+
+
+_CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"}
+_INNER = ("jaxpr", "call_jaxpr")

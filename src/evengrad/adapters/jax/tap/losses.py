@@ -27,11 +27,26 @@ class _Depth(local):
     value = 0
 
 
-class LossEars:
-    """Hears them; an update asks for those of its own computation. trouble: is told of an error of ours."""
+Differentiating = Callable[
+    [Any, tuple[Any, ...], dict[str, Any], Any, bool], Callable[[Any], object]
+]
+"""Is given a function that is about to be differentiated, its arguments, which of them by, and whether more
+than the loss comes back; gives what is then given the gradients."""
 
-    def __init__(self, trouble: Callable[[Exception], object]) -> None:
+
+class LossEars:
+    """Hears them; an update asks for those of its own computation.
+
+    Args:
+        trouble: is told of an error of ours.
+        calls: looks at each function that is differentiated, too; None where nobody does.
+    """
+
+    def __init__(
+        self, trouble: Callable[[Exception], object], calls: Differentiating | None = None
+    ) -> None:
         self.on = True
+        self._calls = calls
         self._trouble = trouble
         self._depth = _Depth()
         self._fresh: list[Any] = []
@@ -62,6 +77,7 @@ class LossEars:
             if not callable(fun):
                 return plain
             both = valued(fun, *args, **kwargs)
+            chosen = kwargs.get("argnums", args[0] if args else 0)
             auxiliary = bool(kwargs.get("has_aux", args[1] if len(args) > 1 else False))
 
             @functools.wraps(plain)
@@ -70,10 +86,15 @@ class LossEars:
                     return plain(*given, **named)
                 self._depth.value += 1
                 try:
+                    look = None
+                    if self._calls is not None:
+                        look = self._calls(fun, given, named, chosen, auxiliary)
                     found = both(*given, **named)
+                    value, gradient = found
+                    if look is not None:
+                        look(gradient)
                 finally:
                     self._depth.value -= 1
-                value, gradient = found
                 self._heard(value[0] if auxiliary else value)
                 if not alone:
                     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -75,6 +75,9 @@ class Receiver:
         self._settings = settings
         self._begin, self._told_loss, self._trouble = begin, told_loss, trouble
         self._lock = Lock()
+
+    def updating(self, gradients: Mapping[str, Any]) -> None:
+        """An update of these begins to be computed, or traced."""
 
     def arrived(self, packed: Any) -> None:
         """A step was computed. Raises GuardStopError where the guard stops the training."""

@@ -18,7 +18,7 @@ from evengrad.adapters.common.source import own_frame
 from evengrad.adapters.jax import compat
 from evengrad.adapters.jax.tap import arithmetic
 from evengrad.adapters.jax.tap.applied import OpenUpdates, choose
-from evengrad.adapters.jax.tap.losses import LossEars
+from evengrad.adapters.jax.tap.losses import Differentiating, LossEars
 from evengrad.adapters.jax.tap.makers import Maker, Makers, rate_in
 from evengrad.adapters.jax.tap.received import Receiver
 from evengrad.adapters.jax.tap.trees import leaves, tensors_of
@@ -67,6 +67,8 @@ class Taps:
         begin: makes a run.
         trouble: is told of an error of ours; the training goes on.
         only: the update of the one that is meant; None for all.
+        calls: see ``LossEars``.
+        receive: makes what takes the figures of one optimizer; by default what writes a run.
     """
 
     def __init__(
@@ -76,16 +78,19 @@ class Taps:
         begin: Callable[[Subject], Watching],
         trouble: Callable[[Exception], object],
         only: Any = None,
+        calls: Differentiating | None = None,
+        receive: Callable[[Subject], Any] | None = None,
     ) -> None:
         expect(settings)
         self.on = True
         self.all: dict[Any, UpdateTap] = {}
         self.makers = Makers()
-        self.ears = LossEars(trouble)
+        self.ears = LossEars(trouble, calls)
         self.open = OpenUpdates(trouble)
         self.scaled = False
         self._settings, self._script = settings, script
         self._begin, self._trouble, self._only = begin, trouble, only
+        self._receive = receive or self._recorded
         self._within = _Within()
         self._known: dict[int, tuple[Any, Any]] = {}
 
@@ -162,6 +167,7 @@ class Taps:
         if not found:
             return None
         tap = self._tap(raw, found)
+        tap.receiver.updating(found)
         loss = self.ears.take(next(iter(found.values())))
         return UpdateMeasure(self, tap, found, leaves(params), loss, rate_in(tap.maker, state))
 
@@ -171,9 +177,12 @@ class Taps:
         if key not in self.all:
             maker = self.makers.of(raw)
             subject = self._subject(maker, raw, tensors_of(found))
-            receiver = Receiver(subject, self._settings, self._begin, self.ears.told, self._trouble)
+            receiver = self._receive(subject)
             self.all[key] = UpdateTap(receiver, tuple(found), maker, raw)
         return self.all[key]
+
+    def _recorded(self, subject: Subject) -> Receiver:
+        return Receiver(subject, self._settings, self._begin, self.ears.told, self._trouble)
 
     def _subject(self, maker: Maker | None, raw: Any, tensors: tuple[Tensor, ...]) -> Subject:
         guard = self._settings.guard
