@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from evengrad.errors import EvengradError, ScriptError
 from evengrad.recording import failure
@@ -15,6 +15,7 @@ from evengrad.values.probe import Probe, Turn
 from evengrad.verbs.arms import Arms
 from evengrad.verbs.follow import Processes, following
 from evengrad.verbs.host import EXTRAS, armed, as_main, execute, expect, own_frames
+from evengrad.verbs.launch import typed
 
 _DOING = "measuring this script"
 PATIENCE = 15.0
@@ -125,13 +126,14 @@ def probe_trainings(
         InternalError: the fault is ours.
         KeyboardInterrupt: Ctrl-C.
     """
+    target, arguments, module = typed(target, arguments, module)
     session = _ProbeSession(starting, precise, fit, patience)
     task = _CheckTask(precise)
     try:
         with (
             as_main(target, arguments, module),
             armed(session),
-            following(task, session.close, until_told=True) as session.processes,
+            following(task, session.close) as session.processes,
         ):
             expect(target, module)
             execute(target, module, source, function)
@@ -172,6 +174,11 @@ class _CheckTask:
     """The first process that a script starts is probed as the script would be; the others go their way."""
 
     precise: bool
+    until_told: ClassVar[bool] = True
+
+    def of(self, _script: str, /) -> _CheckTask:
+        """See Task."""
+        return self
 
     def __call__(self, number: int, body: Callable[[], None], tell: Callable[[Any], None]) -> None:
         if number:

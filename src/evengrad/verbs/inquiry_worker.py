@@ -18,6 +18,7 @@ from evengrad.verbs.follow import following
 from evengrad.verbs.host import armed, as_main, execute
 from evengrad.verbs.inquire import put_back
 from evengrad.verbs.inquiry_session import FOUND, Inquiry, InquiryTask
+from evengrad.verbs.launch import typed
 
 _POLL = 0.1  # seconds
 
@@ -38,13 +39,14 @@ def main(folder: Path) -> None:
     session = Inquiry(folder, job["step"])
     put_back(job["noise"])
     threading.Thread(target=_end_when, args=(folder / FOUND,), daemon=True).start()
+    target, arguments, module = typed(job["target"], job["arguments"], job["module"])
     with (
-        as_main(job["target"], job["arguments"], job["module"]),
+        as_main(target, arguments, module),
         armed(session),
-        following(InquiryTask(folder, job["step"]), session.close, until_told=False),
+        following(InquiryTask(folder, job["step"]), session.close),
     ):
         try:
-            execute(job["target"], job["module"], job["source"], job["function"])
+            execute(target, module, job["source"], job["function"])
         finally:
             session.flush()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.errors import EvengradError, InternalError
@@ -18,6 +19,8 @@ from evengrad.recording.settings import Settings
 from evengrad.values.run import RunStatus, Subject
 from evengrad.verbs.follow import Processes, following
 from evengrad.verbs.host import armed, as_main, execute, expect, own_frames
+from evengrad.verbs.launch import typed
+from evengrad.verbs.ranks import RankNotes, name_ranks
 
 
 class TrialOverError(BaseException):
@@ -51,10 +54,21 @@ class _WatchTask:
 
     settings: Settings
     script: str
+    until_told: ClassVar[bool] = False
+
+    def of(self, script: str, /) -> _WatchTask:
+        """See Task."""
+        name = (
+            Path(script).stem
+            if os.sep in script or script.endswith(".py")
+            else script.rpartition(".")[2]
+        )
+        return _WatchTask(replace(self.settings, name=name), script)
 
     def __call__(self, number: int, body: Callable[[], None], tell: Callable[[Any], None]) -> None:
         settings = self.settings if number == 0 else replace(self.settings, folder=None)
-        session = _WatchSession(settings, self.script, None, None, failure.log_it)
+        notes = RankNotes(number)
+        session = _WatchSession(settings, self.script, notes, None, failure.log_it)
         status: RunStatus = "failed"
         try:
             with failure.listening(session.failed), armed(session):
@@ -63,7 +77,8 @@ class _WatchTask:
         finally:
             outcome = session.outcome(status)
             stopped = session.stopped
-            tell((outcome.runs, outcome.watched, None if stopped is None else str(stopped)))
+            text = None if stopped is None else str(stopped)
+            tell((outcome.runs, outcome.watched, text, notes))
 
 
 class _RefusedError(BaseException):
@@ -102,6 +117,7 @@ def run_script(
         ScriptError: there is no such script.
         MissingFrameworkError: its framework is too old.
     """
+    target, arguments, module = typed(target, arguments, module)
     name = target.rpartition(".")[2] if module else Path(target).stem
     chosen = replace(settings or Settings(), name=name)
     session = _WatchSession(chosen, target, listener, trial, failed)
@@ -110,7 +126,7 @@ def run_script(
         as_main(target, arguments, module),
         failure.listening(session.failed),
         armed(session),
-        following(watching, session.close, until_told=False) as session.processes,
+        following(watching, session.close) as session.processes,
     ):
         expect(target, module)
         try:
@@ -232,8 +248,11 @@ class _WatchSession:
             watching.end("finished" if ended_well else status)
         paths = tuple(w.path for w in self._runs if w.path is not None)
         watched = len(self._runs)
-        for runs, count, text in [] if self.processes is None else self.processes.told():
+        told = [] if self.processes is None else self.processes.told()
+        for runs, count, text, _ in told:
             paths, watched = paths + runs, watched + count
             if text is not None:  # what the script raised then is an echo of it
                 stopped, error = stopped or GuardStopError(text), None
+        if len(paths) == 1:
+            name_ranks(paths[0], [notes for *_, notes in told])
         return Outcome(paths, watched, stopped, error, code, self.failure)

@@ -77,7 +77,9 @@ def check(run: Run) -> Iterable[Finding]:
 
 
 def _held(run: Run, events: list[Event]) -> Finding:
-    first = events[0]
+    ranked = [event for event in events if "rank" in event.values]
+    events = [event for event in events if event not in ranked] or ranked
+    first = (ranked or events)[0]
     cause = _cause(run, first)
     where = f", from {first.layer} on" if first.layer else ""
     if cause is Cause.BAD_BATCH:

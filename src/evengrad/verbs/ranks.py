@@ -1,0 +1,73 @@
+"""Which of the processes of one training a step went wrong in: after the gradients are averaged all of them
+see the same, but each has seen its own batch and loss.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from evengrad.recording.listener import RunListener
+from evengrad.recording.writer import append_event
+from evengrad.values.run import Detail, Event, EventKind, RunStatus, Step, Subject
+
+
+@dataclass
+class RankNotes(RunListener):
+    """What one process saw of its own first step that was not finite.
+
+    Attributes:
+        rank: of the process.
+        first: what happened there; None where there was none.
+        lossless: steps whose loss of its own was not finite.
+    """
+
+    rank: int
+    first: Event | None = None
+    lossless: tuple[int, ...] = ()
+
+    def begin(self, subject: Subject, path: Path | None) -> None:
+        """See RunListener."""
+
+    def step(self, step: Step) -> None:
+        """See RunListener."""
+        if step.loss is not None and not math.isfinite(step.loss) and len(self.lossless) < 8:
+            self.lossless += (step.step,)
+
+    def detail(self, detail: Detail) -> None:
+        """See RunListener."""
+
+    def event(self, event: Event) -> None:
+        """See RunListener."""
+        if self.first is None and event.kind is EventKind.NON_FINITE:
+            self.first = event
+
+    def end(self, status: RunStatus) -> None:
+        """See RunListener."""
+
+
+def name_ranks(path: Path, notes: Sequence[RankNotes]) -> str | None:
+    """Write into the run of the first process which ones' own loss was not finite, where not all were.
+
+    Returns:
+        It in words; None where they all saw the same.
+    """
+    seen = [(one, one.first) for one in notes if one.first is not None]
+    if len(notes) < 2 or not seen:
+        return None
+    step = min(event.step for _, event in seen)
+    bad = [(one.rank, event) for one, event in seen if event.step == step and step in one.lossless]
+    if not bad or len(bad) == len(notes):
+        return None
+    ranks = sorted(rank for rank, _ in bad)
+    first = min(bad, key=lambda pair: pair[0])[1]
+    who = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"
+    text = f"it began on {who} of {len(notes)}: {first.message}"
+    with suppress(sqlite3.Error):
+        values = {**first.values, "rank": ranks[0], "ranks": ranks}
+        append_event(path, Event(step, EventKind.NON_FINITE, text, first.layer, values))
+    return text
