@@ -135,8 +135,11 @@ def chain(
             )
         )
     weights = tuple(
-        matrix(f"{name}.weight", scale, update=update)
-        for name, scale, update in zip(names, scales, updates, strict=True)
+        replace(
+            matrix(f"{name}.weight", scale, update=update),
+            gradient=summary(0.8 * norms[2 * i + 1] / 8),  # as of independent samples
+        )
+        for i, (name, scale, update) in enumerate(zip(names, scales, updates, strict=True))
     )
     return probe(tuple(reversed(operations)), weights, norms, output=2 * len(gains))
 

@@ -179,7 +179,8 @@ class Evidence:
     @property
     def felt(self) -> tuple[tuple[Operation, float], ...]:
         """The operations with weight matrices that feel the scale of their gradient, with the log of that
-        gradient at their output against the outputs'; as in ``levels`` it is taken for values of rms 1.
+        gradient at their output against the outputs'; as in ``levels`` it is taken for values of rms 1. What
+        does not arrive in the weights' own gradient, as in rows of padding, does not count.
         """
         found: list[tuple[Operation, float]] = []
         absorbed = False
@@ -190,9 +191,20 @@ class Evidence:
                 if self.matrices(op) and self.feels_scale(op.name):
                     size = op.forward.rms if absorbed and op.forward.rms > 0 else 1.0
                     norm = root_sum_squares(port.norm for port in op.outputs)
+                    norm = min(norm, _MASKED * self._arrived(op))
                     found.append((op, log_ratio(norm, top) + math.log(size)))
             absorbed |= self._normalises(block)
         return tuple(found)
+
+    def _arrived(self, op: Operation) -> float:
+        """The norm of the gradient of its weight matrices, for inputs of rms 1: that of the gradient at its
+        output and more, where the weights use all of it. inf where not known.
+        """
+        own = [w.gradient for w in self.matrices(op) if w.gradient is not None]
+        size = self.rms_into(op)
+        if not own or not size > 0:
+            return math.inf
+        return root_sum_squares(g.rms * math.sqrt(math.prod(g.shape)) for g in own) / size
 
     def _normalises(self, block: Block) -> bool:
         return any(
@@ -243,6 +255,10 @@ def evidence(probe: Probe, *, still: bool = False) -> Evidence:
     """Work out budget and causes of a probe."""
     split = budget(probe)
     return Evidence(probe, split, attribute(probe, split), bypassed(probe, split), still)
+
+
+_MASKED = 10.0
+"""So many times the norm in the weights' gradient, and a gradient at their output is nearly all masked."""
 
 
 def _opens(weight: Weight) -> bool:

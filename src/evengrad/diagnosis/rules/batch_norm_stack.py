@@ -10,7 +10,8 @@ How it decides: the share of weights, normalisation and the activations between 
 (see EG101). Only layers count that no shorter path goes round: a residual sum, a concatenation or a short
 branch beside them is a skip, however many weights it leaves out. A normalisation without weights before it (of
 embeddings, of a residual stream) counts without the scale that it takes out, which no training feels. And the
-gradient must have grown as much at a cut point: what other layers take back is no growth.
+gradient must have grown as much at a cut point, for values of rms 1 there (see EG101): what other layers take
+back is no growth, nor is what the first normalisation makes of inputs that are a hundredth.
 
 What to do: skip connections (a pre-activation residual net grows only as a power of depth), fewer layers,
 an activation nearer to linear (SELU 1.035, tanh 1.085 a layer), or LayerNorm in front of ReLU, which is
@@ -48,7 +49,8 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         and op.name in evidence.shares.by_operation
         and op.name not in evidence.bypassed
     ]
-    share = min(share - sum(evidence.scale_taken_out(op) for op in layers), evidence.real(+1.0))
+    grown = max((level for _, level in evidence.levels), default=0.0)
+    share = min(share - sum(evidence.scale_taken_out(op) for op in layers), grown)
     if not share > DRIFT or not layers:
         return
     yield Finding(
