@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions lint bench bench-gpu bench-scale bench-probe bench-zoo bench-rate bench-fix bench-truth bench-truth-fixes bench-import clean
+.PHONY: help demo test test-loops test-versions lint bench bench-gpu bench-scale bench-probe bench-zoo bench-rate bench-fix bench-truth bench-truth-fixes bench-import clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ demo: $(VENV)/.installed-demo  ## check a CNN on MNIST digits and an exploding o
 
 test: $(VENV)/.installed-dev  ## lint, types, import rules, tests with each framework, examples
 	@$(PY) tests/run_all.py
+
+test-loops: $(VENV)-loops/.installed  ## people's own trainers and trackers (Lightning, Hugging Face, TRL, W&B, ...) in .venv-loops
+	@OMP_NUM_THREADS=1 $(VENV)-loops/bin/python -m pytest -q -m loops tests/loops
 
 test-versions: $(VENV)/.installed-dev  ## the oldest and newest version of each framework, into docs/versions.md (gigabytes)
 	@$(PY) tests/versions.py --write
@@ -79,6 +82,15 @@ $(VENV)/bin/python:
 		echo "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)-loops/.installed: pyproject.toml constraints.txt tests/loops/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "evengrad needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; exit 1; }
+	@echo "installing evengrad[torch], trainers and trackers into $(VENV)-loops (some minutes the first time)"
+	@$(PYTHON) -m venv $(VENV)-loops
+	@$(VENV)-loops/bin/python -m pip install -qq -c constraints.txt -e ".[torch]" pytest pytest-timeout
+	@$(VENV)-loops/bin/python -m pip install -qq $$(grep -x 'torch==.*' constraints.txt) -r tests/loops/requirements.txt
+	@touch $@
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(PY)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

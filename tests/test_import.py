@@ -21,7 +21,9 @@ def loaded(code: str, names: tuple[str, ...]) -> list[str]:
     return done.stdout.splitlines()[-1].split()[1:]
 
 
-@pytest.mark.parametrize("code", ["import evengrad", "import evengrad.keras"])
+@pytest.mark.parametrize(
+    "code", ["import evengrad", "import evengrad.keras, evengrad.lightning, evengrad.transformers"]
+)
 def test_import_loads_nothing_heavy(code: str) -> None:
     assert loaded(code, HEAVY) == []
 

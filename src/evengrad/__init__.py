@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evengrad.values.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from evengrad import keras
+    from evengrad import keras, lightning, transformers
     from evengrad.diagnosis.diagnose import diagnose
     from evengrad.errors import (
         CannotChangeError,
@@ -62,7 +62,9 @@ __all__ = [
     "fix",
     "forecast",
     "keras",
+    "lightning",
     "load",
+    "transformers",
     "watch",
 ]
 
@@ -85,12 +87,13 @@ _HOMES = {
     "verbs.forecast": "Forecast forecast",
     "verbs.watch": "watch",
 }
+_CALLBACKS = ("keras", "lightning", "transformers")
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "keras":
-        return importlib.import_module("evengrad.keras")
+    if name in _CALLBACKS:
+        return importlib.import_module(f"evengrad.{name}")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(importlib.import_module(f"evengrad.{_HOME[name]}"), name)

@@ -37,6 +37,7 @@ class WatchHandle:
         on_device: bool | None = None,
     ) -> None:
         models = list(model) if isinstance(model, list | tuple) else [model]
+        optimizer = _inner(optimizer)
         _expect(models, optimizer)
         script = settings.name
         roots = find_roots(models[0].parameters(), models) if len(models) == 1 else models
@@ -97,11 +98,18 @@ def watch(
     return WatchHandle(model, optimizer, settings, listener)
 
 
+def _inner(optimizer: Any) -> Any:
+    """What a framework of its own has wrapped (Accelerate, Lightning): its own hooks are called."""
+    while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
+        optimizer = optimizer.optimizer
+    return optimizer
+
+
 def _expect(models: list[Any], optimizer: Any) -> None:
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise EvengradError(
-            f"Expected a torch.optim.Optimizer, got {type(optimizer).__qualname__}. In a framework of its own "
-            "(Lightning, Accelerate) pass the optimizer that it wraps: optimizer.optimizer."
+            f"Expected a torch.optim.Optimizer, got {type(optimizer).__qualname__}. Where a "
+            "framework wraps one, pass the optimizer that it wraps."
         )
     own = {id(p) for m in models for p in m.parameters()}
     trained = [p for group in optimizer.param_groups for p in group["params"]]

@@ -1,0 +1,1 @@
+"""The callback classes of trainers in PyTorch."""
