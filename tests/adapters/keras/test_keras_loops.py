@@ -540,3 +540,33 @@ def test_a_loop_without_an_optimizer_is_watched_and_not_changed(how, tmp_path):
 @tensorflow
 def test_a_loop_without_an_optimizer_is_checked():
     assert checked(by_hand).optimizer.name == "SGD"
+
+
+@tensorflow
+@pytest.mark.parametrize(
+    "place",
+    ["untracked.Untracked._tracks", "unreached.Unreached._maker", "by_hand.ByHand._step"],
+)
+def test_a_broken_listener_lets_the_loop_go_on(place, tmp_path, monkeypatch, caplog):
+    import tensorflow as tf
+
+    def broken(*_):
+        raise RuntimeError("broken")
+
+    def train():
+        keras.utils.set_random_seed(3)
+        net = network()
+        for number in range(3):
+            with tf.GradientTape() as tape:
+                made = net(data(number)[0], training=True)
+                loss = tf.reduce_mean((made - tf.stop_gradient(made) + 1.0) ** 2)
+            found = tape.gradient(loss, net.trainable_variables)
+            for variable, gradient in zip(net.trainable_variables, found, strict=True):
+                variable.assign_sub(0.1 * gradient)
+        return net
+
+    plain = train()
+    monkeypatch.setattr(f"evengrad.adapters.keras.tap.{place}", broken)
+    found, *_ = watched(train, tmp_path)
+    assert_same(values(plain), values(found))
+    assert sum("evengrad itself failed" in r.message for r in caplog.records) == 1

@@ -266,6 +266,27 @@ def test_gradients_whose_shape_is_not_known_while_tracing(tmp_path):
     assert run.details["gradient_max"][first] == pytest.approx(largest, rel=1e-3)
 
 
+def embedded():
+    keras.utils.set_random_seed(13)
+    found = keras.Sequential([layers.Embedding(20, 4), layers.GRU(5), layers.Dense(4)])
+    found.compile(keras.optimizers.Adam(0.01), LOSS)
+    return found
+
+
+def test_gradients_of_embeddings_are_watched(tmp_path, caplog):
+    """TensorFlow gives them as slices; all is seen, and no bit is changed."""
+    rng = np.random.default_rng(3)
+    x, y = rng.integers(0, 20, (48, 6)), rng.integers(0, 4, 48)
+    plain, watched = embedded(), embedded()
+    fit(plain, x, y)
+    watch = evengrad.keras.Watch(folder=tmp_path)
+    fit(watched, x, y, watch)
+    assert_same(everything(plain), everything(watched))
+    assert not any("evengrad itself failed" in r.message for r in caplog.records)
+    run = evengrad.load(watch.watching.path)
+    assert (run.steps["norm"] > 0).tolist() == [True] * 3
+
+
 def without(x, y, *steps):
     keep = np.ones(len(x), bool)
     for step in steps:

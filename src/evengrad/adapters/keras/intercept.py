@@ -28,6 +28,9 @@ def intercept(patches: Patches, handlers: dict[str, Handler]) -> None:
 
 
 def _around(signature: inspect.Signature, handler: Handler, original: Any) -> Any:
+    kinds = signature.parameters.values()
+    more = next((p.name for p in kinds if p.kind is inspect.Parameter.VAR_KEYWORD), "")
+
     @wraps(original)
     def method(model: Any, *args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(model, *args, **kwargs)
@@ -37,7 +40,7 @@ def _around(signature: inspect.Signature, handler: Handler, original: Any) -> An
         def go_on() -> Any:
             places = list(signature.parameters)[1 : 1 + len(args)]
             rest = {k: v for k, v in given.items() if k in kwargs or v is not before[k]}
-            named = {k: v for k, v in rest.items() if k not in places}
+            named = {k: v for k, v in rest.items() if k not in places} | given.get(more, {})
             return original(model, *(given[k] for k in places), **named)
 
         return handler(model, given, go_on)

@@ -15,6 +15,7 @@ from evengrad.adapters.keras.intercept import callbacks_of, called_back, interce
 from evengrad.adapters.keras.tap.classes import class_facts
 from evengrad.adapters.keras.tap.deferred import DeferredWatch
 from evengrad.adapters.keras.tap.idle import idle
+from evengrad.adapters.keras.tap.inputs import FitInputs
 from evengrad.adapters.keras.tap.listening import Listening
 from evengrad.adapters.keras.tap.loops import Loops
 from evengrad.adapters.keras.tap.subject import subject_of
@@ -29,7 +30,15 @@ def arm(session: LiveSession) -> Armed:
     """From now on: each model is watched from its first training step on, one run for each optimizer."""
     patches = Patches()
     live = _KerasLive(session, Loops(session, Listening(patches), patches))
-    intercept(patches, {"fit": live.fit, "train_on_batch": live.train_on_batch})
+    intercept(
+        patches,
+        {
+            "fit": live.fit,
+            "train_on_batch": live.train_on_batch,
+            "evaluate": live.asked,
+            "predict": live.asked,
+        },
+    )
     patches.on_undo(live.end)
     return Armed(disarm=patches.undo, flush=lambda: None)
 
@@ -42,6 +51,7 @@ class _KerasLive:
         self._watched: list[Watched] = []
         self._now: list[DeferredWatch] = []
         self._turns: list[Any] = []  # models that were trained by batches, the last one last
+        self._inputs = FitInputs()
         self._idle: list[Any] = []  # models without anything to train that were told of
 
     def begin(self, model: Any) -> None:
@@ -92,7 +102,10 @@ class _KerasLive:
         self.remove(model)
         told: tuple[Fact, ...] = ()
         try:
-            told = class_facts(model, given, where())
+            told = (
+                *class_facts(model, given, where()),
+                *self._inputs.trained(model, given, where()),
+            )
             with called_back(given, model, _Begin(self)):
                 return go_on()
         finally:
@@ -101,6 +114,15 @@ class _KerasLive:
                 for fact in told:
                     watching.fact(fact)
             self.remove(model)
+
+    def asked(self, model: Any, given: dict[str, Any], go_on: Callable[[], Any]) -> Any:
+        """Around ``Model.evaluate`` and ``Model.predict``."""
+        optimizer = getattr(model, "optimizer", None)
+        watching = None if self.session.closed else self._run_of(optimizer)
+        if watching is not None:
+            for fact in self._inputs.evaluated(model, given["x"], where()):
+                watching.fact(fact)
+        return go_on()
 
     def train_on_batch(self, model: Any, _: dict[str, Any], go_on: Callable[[], Any]) -> Any:
         """Around ``Model.train_on_batch``."""

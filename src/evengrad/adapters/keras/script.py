@@ -27,6 +27,7 @@ from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.classes import class_facts
 from evengrad.adapters.keras.tap.first_step import FirstSteps
 from evengrad.adapters.keras.tap.idle import idle, idle_probe
+from evengrad.adapters.keras.tap.inputs import FitInputs
 from evengrad.adapters.keras.tap.retrace import retrace
 from evengrad.adapters.keras.tap.turns import FitTurns
 from evengrad.errors import CannotCheckError, EvengradError
@@ -106,7 +107,9 @@ def _measuring(
                 more += [] if spoiled is None else [spoiled]
                 more += first.mistakes.untracked.of(model, model.optimizer)
                 more += of_probe(model.optimizer, found.weights, where())
-                more += class_facts(model, given, where()) if name == "fit" else ()
+                if name == "fit":
+                    more += class_facts(model, given, where())
+                    more += FitInputs().trained(model, given, where())
                 return with_facts(found, tuple(more))
         except EvengradError as error:
             session.fail(error)

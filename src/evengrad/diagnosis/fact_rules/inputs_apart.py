@@ -7,7 +7,8 @@ Why it matters: a network knows what it was trained on. Test data that miss the 
 data, or get it twice, or by other statistics, are answered by guessing, while the training looks perfect.
 
 How it decides: by the first 16 calls of the outermost model in each mode, of 64 samples or more each, where
-both have the same shape. The four are a measured choice: crops, noise and other augmentation stay far below.
+both have the same shape; in Keras by the arrays that `fit` is given, with its `validation_data`, and those of
+`evaluate` and `predict`. The four are a measured choice: crops, noise and other augmentation stay far below.
 
 What to do: send both through the same preprocessing, with the mean and standard deviation of the training data.
 
@@ -47,20 +48,51 @@ for epoch in range(6):
 _SAME = "(x - mean) / std"
 
 
+_FIT = """
+import keras
+import numpy as np
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+x = rng.normal(50, 20, size=(256, 8)).astype("float32")
+y = (x[:, 0] > 50).astype("int32")
+trained = (x - x.mean(0)) / x.std(0)
+model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="tanh"), keras.layers.Dense(2)])
+model.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+model.fit(trained, y, batch_size=32, epochs=6, verbose=0{validation})
+{then}
+"""
+
+
 def _loop(trained: str, evaluated: str) -> Program:
     return Program("torch", _LOOP.format(trained=trained, evaluated=evaluated))
 
 
+def _fit(validation: str = "", then: str = "", verb: str = "run") -> Program:
+    source = _FIT.format(validation=validation, then=then)
+    return Program("keras", source, "check" if verb == "check" else "run")
+
+
 _ROWS = "(x[rows] - mean) / std"
-SICK = (_loop(_ROWS, "x"), _loop(_ROWS, "(x - mean) / std / 255"))
+_RAW = ", validation_data=(x[::2], y[::2])"
+_ALIKE = ", validation_data=(trained[::2], y[::2])"
+SICK = (
+    _loop(_ROWS, "x"),
+    _loop(_ROWS, "(x - mean) / std / 255"),
+    _fit(_RAW, verb="check"),
+    _fit(_RAW),
+    _fit(then="print(model.evaluate(x, y, verbose=0))"),
+    _fit(then="print(model.predict(x, verbose=0).argmax(1))"),
+)
 HEALTHY = (
+    _fit(_ALIKE, verb="check"),
+    _fit(_ALIKE, "print(model.evaluate(trained, y, verbose=0), model.predict(x[:3]))"),
     _loop(_ROWS, _SAME),
     _loop(_ROWS + " + 0.5 * torch.randn(32, 8)", _SAME),
     _loop(_ROWS, "((x - mean) / std)[:1].repeat(256, 1)"),
 )
 
 
-def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on what the whole run showed."""
     for fact in facts:
         values = fact.values
@@ -68,16 +100,27 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
         seen = (
             f"mean {values['evaluated_mean']:.3g}, standard deviation {values['evaluated_std']:.3g}"
         )
+        place = () if fact.where is None else (str(fact.where),)
         yield Finding(
             CODE,
             "the inputs in evaluation mode are not scaled like those in training",
             Cause.INPUT_DATA,
             Severity.ERROR,
-            evidence=(f"in training: {trained}", f"in evaluation: {seen}"),
+            evidence=(*place, f"in training: {trained}", f"in evaluation: {seen}"),
             advice=(
                 "send the evaluation data through the same preprocessing (transform, normalisation), with the "
                 "mean and standard deviation of the training data",
+                *_more(frontend),
             ),
+            where=fact.where,
             unhealthy=True,
             mistake=True,
+        )
+
+
+def _more(frontend: Frontend) -> Iterable[str]:
+    if frontend == "keras":
+        yield (
+            "or put it into the model: a Normalization layer (layer.adapt(x_train)) or Rescaling(1/255) scales "
+            "whatever fit, evaluate and predict are given"
         )

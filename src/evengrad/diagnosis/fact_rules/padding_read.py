@@ -10,6 +10,9 @@ How it decides: when the script is over, by the last training batch: no other st
 and most sequences end in four or more equal steps. Only where the loss is above eight tenths of a constant
 answer's.
 
+In Keras by the layers that `fit` trains, on every backend: the last recurrent one gives its last step alone
+(`return_sequences=False`) and no mask comes to it. `x[:, -1]` behind `return_sequences=True` is not seen.
+
 What to do: `pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)` and the hidden state;
 or take the output at `lengths - 1`; or pad in front; or a mean over what is no padding. Keras:
 `Embedding(..., mask_zero=True)`, or pad in front (`padding="pre"`).
@@ -59,12 +62,41 @@ for epoch in range(6):
 """
 
 
+_FIT = """
+import keras
+import numpy as np
+from keras import layers
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+n, length = 320, 5
+y = rng.integers(0, 2, n)
+words = rng.integers(3, 20, (n, length))
+words[:, 2] = 1 + y
+x = keras.utils.pad_sequences(words, maxlen={steps}, padding="{side}")
+head = layers.Dense(1, activation="sigmoid")
+model = keras.Sequential([layers.Embedding(20, 8{mask}), layers.LSTM(16), head])
+model.compile(keras.optimizers.Adam(3e-3), "binary_crossentropy")
+model.fit(x, y, batch_size=32, epochs=6, verbose=0)
+"""
+
+
+def _fit(side: str = "post", mask: str = "", steps: int = 120) -> Program:
+    return Program("keras", _FIT.format(side=side, mask=mask, steps=steps))
+
+
 def _loop(read: str, place: str = ":length", first: str = "2", steps: int = 120) -> Program:
     return Program("torch", _LOOP.format(read=read, place=place, first=first, steps=steps))
 
 
-SICK = (_loop("-1"),)
-HEALTHY = (_loop("length - 1"), _loop("-1", "-length:", "-3"), _loop("-1", steps=7))
+SICK = (_fit(), _loop("-1"))
+HEALTHY = (
+    _fit("pre"),
+    _fit(mask=", mask_zero=True"),
+    _fit(steps=7),
+    _loop("length - 1"),
+    _loop("-1", "-length:", "-3"),
+    _loop("-1", steps=7),
+)
 
 
 def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
@@ -100,5 +132,9 @@ def _advice(frontend: Frontend) -> Iterable[str]:
         )
         yield "or take the output of the last true step, output[torch.arange(len(x)), lengths - 1]"
     else:
-        yield 'Embedding(..., mask_zero=True), or pad in front: padding="pre"'
+        yield (
+            "let it pass over the padding: Embedding(..., mask_zero=True), or a Masking layer in front of the "
+            "recurrent one, for sequences of numbers"
+        )
+        yield 'or pad in front: keras.utils.pad_sequences(..., padding="pre")'
     yield "or pad in front, or cut the sequences shorter"

@@ -13,6 +13,9 @@ replaced by its neighbour, and most of the answers to those that stayed change. 
 that is told the wrong axis, only where the order of the samples matters, too (a statistic over the batch does
 not see it). Only where each sample has one target, and the loss is above three tenths of a constant answer's.
 
+Keras' recurrent and attention layers have the batch first; there it is a reshape, a transpose or a
+normalisation along axis 0. Of a training by `fit` with one loss function, on every backend.
+
 What to do: PyTorch: `batch_first=True`, or `x.transpose(0, 1)` before and after; `permute` instead of `view`
 to exchange axes, `flatten(1)` to flatten. Keras: `Permute` or `ops.transpose` instead of `Reshape`.
 
@@ -61,15 +64,40 @@ _LAST = "return self.head(self.inner(x)[0][:, -1])"
 _CUT = "return self.head(torch.relu(self.inner(x.{cut})).mean(1))"
 
 
+_FIT = """
+import keras
+import numpy as np
+from keras import layers, ops
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+n, steps = 480, 12
+y = rng.integers(0, 3, n)
+x = (rng.normal(size=(n, steps, 4)) + 0.8 * np.eye(4)[y][:, None]).astype("float32")
+inputs = keras.Input((steps, 4))
+h = {cut}
+h = layers.Dense(16, activation="relu")(h)
+model = keras.Model(inputs, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling1D()(h)))
+model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy")
+model.fit(x, y, batch_size=40, epochs=6, verbose=0)
+"""
+
+
+def _fit(cut: str) -> Program:
+    return Program("keras", _FIT.format(cut=cut))
+
+
 def _loop(inner: str, forward: str = _LAST) -> Program:
     return Program("torch", _LOOP.format(inner=inner, forward=forward))
 
 
 SICK = (
+    _fit("ops.reshape(ops.transpose(inputs, (1, 0, 2)), (-1, steps, 4))"),
     _loop("nn.LSTM(4, 16)"),
     _loop("nn.Linear(4, 16)", _CUT.format(cut="transpose(0, 1).reshape(len(x), 12, 4)")),
 )
 HEALTHY = (
+    _fit("layers.Permute((2, 1))(layers.Permute((2, 1))(inputs))"),
+    _fit("layers.BatchNormalization()(inputs)"),
     _loop("nn.LSTM(4, 16, batch_first=True)"),
     _loop("nn.LSTM(4, 16)", "return self.head(self.inner(x.transpose(0, 1))[0][-1])"),
     _loop("nn.Linear(4, 16)", _CUT.format(cut="float()")),

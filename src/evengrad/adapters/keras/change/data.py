@@ -55,6 +55,8 @@ def plain_mean(model: Any) -> Callable[[Any, Any], Any] | None:
 
     def mean(targets: Any, predictions: Any) -> Any:
         (target,), (prediction,) = keras.tree.flatten(targets), keras.tree.flatten(predictions)
+        if len(target.shape) + 1 == len(prediction.shape) and prediction.shape[-1] == 1:
+            target = ops.expand_dims(target, -1)  # as compile() lets losses have them
         found = ops.mean(function(target, ops.cast(prediction, "float32")))
         return ops.stop_gradient(ops.cast(found, "float32"))
 

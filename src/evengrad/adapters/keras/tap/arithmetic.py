@@ -62,7 +62,11 @@ def more(gradients: Sequence[Any]) -> Any:
 
 def dense(gradient: Any) -> Any:
     """A gradient as one tensor; TensorFlow gives those of embeddings as slices."""
-    return ops.convert_to_tensor(gradient) if hasattr(gradient, "indices") else gradient
+    if keras.backend.backend() != "tensorflow" or not hasattr(gradient, "indices"):
+        return gradient
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(gradient)  # Keras' own function gives slices back as they are
 
 
 def shaped(gradient: Any, variable: Any) -> Any:

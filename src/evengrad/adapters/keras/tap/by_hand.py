@@ -14,6 +14,7 @@ from evengrad.adapters.keras.tap import bitwise, native
 from evengrad.adapters.keras.tap.arithmetic import dense
 from evengrad.adapters.keras.tap.listening import Applied, Listening
 from evengrad.adapters.keras.tap.native import Differentiated
+from evengrad.adapters.keras.tap.quiet import Unharmed
 
 _ROUNDING = 1e-4
 _SIGNS = {"assign_sub": 1.0, "assign_add": -1.0}
@@ -32,6 +33,7 @@ class ByHand:
         self._optimizer: Any = None
         self._pending: dict[int, tuple[Any, Any]] = {}
         self._busy = self._off = False
+        self._quiet = Unharmed()
         if keras.backend.backend() != "tensorflow":
             return
         listening.differentiated.append(self._differentiated)
@@ -56,7 +58,7 @@ class ByHand:
         def assign(variable: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
             if self._pending and not self._busy and not self._off and id(variable) in self._pending:
                 pending, self._pending = self._pending, {}
-                self._step(pending, variable, value, name)
+                self._quiet(self._step, pending, variable, value, name)
             return original(variable, value, *args, **kwargs)
 
         return assign

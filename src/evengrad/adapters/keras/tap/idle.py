@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 
 from evengrad.adapters.common.source import where
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import array
 from evengrad.adapters.keras.backend.state import is_built, untouched
 from evengrad.adapters.keras.change.data import kind_of_loss
-from evengrad.adapters.keras.measure.update import describe, unscaled
+from evengrad.adapters.keras.facts.unheld import unheld_fact
+from evengrad.adapters.keras.measure.update import describe
 from evengrad.adapters.keras.spec.specify import versions
 from evengrad.adapters.keras.tap.holders import shown
 from evengrad.values.fact import Fact
@@ -24,19 +24,9 @@ def idle(model: Any) -> Fact | None:
     if not is_built(model) or model.trainable_variables or not model.weights:
         return None
     frozen = [layer for layer in compat.layers_of(model) if layer.weights and not layer.trainable]
-    values = {
-        "optimizer": type(unscaled(model.optimizer)).__name__,
-        "how": "frozen",
-        "none": True,
-        "share": 1.0,
-        "model": shown(model),
-        "layers": [layer.name for layer in frozen if layer is not model],
-        "tensors": len(model.weights),
-        "weights": sum(int(np.prod(v.shape)) for v in model.weights),
-        "replaced": "",
-        "replaced_at": "",
-    }
-    return Fact("weights_unheld", where(), None, values)
+    shapes = [v.shape for v in model.weights]
+    names = [layer.name for layer in frozen if layer is not model]
+    return unheld_fact(model.optimizer, "frozen", where(), shapes, names, model=shown(model))
 
 
 def idle_probe(model: Any, fact: Fact, batch: Any) -> Probe:

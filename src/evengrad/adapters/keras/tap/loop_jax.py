@@ -15,6 +15,7 @@ from keras import ops
 
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.facts.lines import line
+from evengrad.adapters.keras.facts.unheld import unheld_fact
 from evengrad.adapters.keras.measure.spoiled import fragile
 from evengrad.adapters.keras.tap import bitwise
 from evengrad.adapters.keras.tap.access import Direct
@@ -27,7 +28,7 @@ from evengrad.recording.blackbox import BlackBox
 from evengrad.recording.clip import global_norm
 from evengrad.recording.guard import passes
 from evengrad.recording.monitor import gradient_rms
-from evengrad.values.fact import Fact, Where
+from evengrad.values.fact import Where
 from evengrad.values.run import Detail, EventKind, Floats, Step
 
 _XP = InStep()
@@ -186,20 +187,10 @@ class WatchedLoopInJax(WatchedLoop):
         moved = bool((before.updates > 0).any()) and bool(np.isfinite(before.updates).all())
         self._same = self._same + 1 if moved and np.array_equal(before.weights, now.weights) else -1
         if self._same == _ENOUGH:
-            sizes = sum(math.prod(tensor.shape) for tensor in self.tensors)
-            values = {
-                "optimizer": type(self.inner).__name__,
-                "how": "dropped",
-                "none": True,
-                "share": 1.0,
-                "layers": list(dict.fromkeys(tensor.layer for tensor in self.tensors)),
-                "tensors": len(self.tensors),
-                "weights": sizes,
-                "steps": now.step + 1,
-                "replaced": "",
-                "replaced_at": "",
-            }
-            self._watching.fact(Fact("weights_unheld", self._stepped, now.step, values))
+            shapes = [tensor.shape for tensor in self.tensors]
+            names = [tensor.layer for tensor in self.tensors]
+            given: tuple[Any, ...] = (self.inner, "dropped", self._stepped, shapes, names)
+            self._watching.fact(unheld_fact(*given, step=now.step, steps=now.step + 1))
 
     def _limits(self, _weights: Floats) -> None:
         """The compiled step has none but that all is finite."""

@@ -22,6 +22,7 @@ from evengrad.adapters.keras.tap.called import Calls
 from evengrad.adapters.keras.tap.holders import Holders
 from evengrad.adapters.keras.tap.listening import Applied
 from evengrad.adapters.keras.tap.native import Differentiated
+from evengrad.adapters.keras.tap.quiet import Unharmed
 from evengrad.values.fact import Fact, Where
 
 _FIRST = 10  # steps in which values that leave the graph are followed
@@ -68,6 +69,7 @@ class Unreached:
         self._lost: dict[tuple[int, ...], _Lost] = {}
         self._reached: set[int] = set()
         self._steps = 0
+        self._quiet = Unharmed()
         self._left: deque[tuple[Any, Any, GraphCut]] = deque(maxlen=16)
         self.calls = Calls()
         self.calls.hear(patches)
@@ -138,8 +140,8 @@ class Unreached:
         @wraps(original)
         def cut(value: Any, *args: Any, **kwargs: Any) -> Any:
             found = original(value, *args, **kwargs)
-            if self._steps < _FIRST and (model := self._maker(value)) is not None:
-                self._left.append((model, found, GraphCut(kind, where())))
+            if self._steps < _FIRST:
+                self._quiet(self._leaving, kind, value, found)
             return found
 
         return cut
@@ -149,10 +151,18 @@ class Unreached:
         def predict(model: Any, *args: Any, **kwargs: Any) -> Any:
             found = original(model, *args, **kwargs)
             if self._steps < _FIRST:
-                self._left.append((model, found, GraphCut("predict", where())))
+                self._quiet(self._leave, model, found, "predict")
             return found
 
         return predict
+
+    def _leaving(self, kind: str, value: Any, found: Any) -> None:
+        model = self._maker(value)
+        if model is not None:
+            self._leave(model, found, kind)
+
+    def _leave(self, model: Any, found: Any, kind: str) -> None:
+        self._left.append((model, found, GraphCut(kind, where())))
 
 
 def _size(variables: list[Any]) -> int:

@@ -8,14 +8,14 @@ from functools import wraps
 from typing import Any
 
 import keras
-import numpy as np
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.source import where
 from evengrad.adapters.keras import compat
-from evengrad.adapters.keras.measure.update import unscaled
+from evengrad.adapters.keras.facts.unheld import size_of, unheld_fact
 from evengrad.adapters.keras.tap.holders import shown
 from evengrad.adapters.keras.tap.listening import Applied
+from evengrad.adapters.keras.tap.quiet import Unharmed
 from evengrad.values.fact import Fact, Where
 
 _MOST = 64  # layers that are remembered
@@ -39,6 +39,7 @@ class Untracked:
         self._strangers: dict[int, _Stranger] = {}
         self._loaded: set[int] = set()
         self._held: set[int] = set()
+        self._quiet = Unharmed()
         for kind in (keras.layers.Layer, keras.Model):  # a model's may be wrapped already
             patches.wrap(kind, "__call__", self._calling)
             compat.leave_unconverted(vars(kind)["__call__"])
@@ -71,19 +72,23 @@ class Untracked:
     def _calling(self, original: Any) -> Any:
         @wraps(original)
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._inside:
-                if self._inside[0] is None or self._tracks(layer):
-                    return original(layer, *args, **kwargs)
-                place, model = where(), self._inside[0]
-                found = self._within(None, original, layer, args, kwargs)
-                if layer.trainable_variables and len(self._strangers) < _MOST:
-                    self._strangers.setdefault(id(layer), _Stranger(layer, model, place))
-                return found
-            if not isinstance(layer, keras.Model):
+            if not self._inside and isinstance(layer, keras.Model):
+                return self._within(layer, original, layer, args, kwargs)
+            if not self._inside or self._quiet(self._known_here, layer, otherwise=True):
                 return original(layer, *args, **kwargs)
-            return self._within(layer, original, layer, args, kwargs)
+            place, model = self._quiet(where), self._inside[0]
+            found = self._within(None, original, layer, args, kwargs)
+            self._quiet(self._remember, layer, model, place)
+            return found
 
         return call
+
+    def _known_here(self, layer: Any) -> bool:
+        return self._inside[0] is None or self._tracks(layer)
+
+    def _remember(self, layer: Any, model: Any, place: Where | None) -> None:
+        if layer.trainable_variables and len(self._strangers) < _MOST:
+            self._strangers.setdefault(id(layer), _Stranger(layer, model, place))
 
     def _within(self, model: Any, original: Any, layer: Any, args: Any, kwargs: Any) -> Any:
         """model: that is asked now; None for a stranger, whose own layers are its affair."""
@@ -104,27 +109,18 @@ class Untracked:
     def _loading(self, original: Any) -> Any:
         @wraps(original)
         def load(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            own = [layer, *compat.layers_of(layer)]
-            self._loaded |= {id(one) for one in own}
+            self._quiet(self._note, layer)
             return original(layer, *args, **kwargs)
 
         return load
 
+    def _note(self, layer: Any) -> None:
+        self._loaded |= {id(one) for one in [layer, *compat.layers_of(layer)]}
+
 
 def _fact(model: Any, optimizer: Any, found: list[_Stranger]) -> Fact:
-    variables = [v for s in found for v in s.layer.trainable_variables]
-    sizes = sum(int(np.prod(v.shape)) for v in variables)
-    own = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-    values = {
-        "optimizer": type(unscaled(optimizer)).__name__,
-        "how": "untracked",
-        "none": False,
-        "share": sizes / max(sizes + own, 1),
-        "model": shown(model),
-        "layers": [s.layer.name for s in found],
-        "tensors": len(variables),
-        "weights": sizes,
-        "replaced": "",
-        "replaced_at": "",
-    }
-    return Fact("weights_unheld", found[0].place, 0, values)
+    shapes = [v.shape for s in found for v in s.layer.trainable_variables]
+    whole = size_of([*shapes, *(v.shape for v in model.trainable_variables)])
+    names = [s.layer.name for s in found]
+    given: tuple[Any, ...] = (optimizer, "untracked", found[0].place, shapes, names)
+    return unheld_fact(*given, whole=whole, step=0, model=shown(model))

@@ -24,6 +24,8 @@ from evengrad.adapters.keras.tap.batches import Batches, sampled
 from evengrad.adapters.keras.tap.evaluation import evaluated
 from evengrad.adapters.keras.tap.fitting import Fitting
 from evengrad.adapters.keras.tap.lesson import KerasLesson
+from evengrad.adapters.keras.tap.mixing import mixed
+from evengrad.adapters.keras.tap.padded import padded
 from evengrad.adapters.keras.tap.recurrence import unbounded
 from evengrad.adapters.keras.tap.ring import AnyRing, HostRing, Ring, RingRow, RingStatus
 from evengrad.adapters.keras.tap.snapshot import KerasSnapshot, figures, small_rest
@@ -228,17 +230,25 @@ class Watched:
             self.watching.seen(**self._lesson.values())
 
     def evaluate(self) -> None:
-        """The script is over: is the model, as it is evaluated, what it was as it was trained?"""
+        """The script is over: is the model, as it is evaluated, what it was as it was trained, and does it
+        answer each sample by itself, and by what it has to say?
+        """
         if self.watching is None or self.watching.off or self.watching.stopped is not None:
             return
         bound = self._lesson.values().get("baseline")
         try:
-            fact = evaluated(self.model, self.batches.latest(), self._begun) if bound else None
+            batch = self.batches.latest() if bound else None
+            facts = [
+                evaluated(self.model, batch, self._begun),
+                mixed(self.model, batch),
+                padded(self.model, batch),
+            ]
         except Exception as error:
             log.info("the last batch could not be evaluated: %s", error)
             return
-        if fact is not None:
-            self.watching.fact(replace(fact, values={**fact.values, "baseline": bound}))
+        for fact in facts:
+            if fact is not None:
+                self.watching.fact(replace(fact, values={**fact.values, "baseline": bound}))
 
     @property
     def _watching(self) -> Watching:

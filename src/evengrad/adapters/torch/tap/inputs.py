@@ -8,15 +8,12 @@ from typing import Any
 
 import torch
 
+from evengrad.adapters.common.scales import InputScale, far_apart
 from evengrad.adapters.torch.compat import tree_leaves, unseen
 from evengrad.values.fact import Fact
 
 _CALLS = 16
 """Calls of each mode that are looked at."""
-_ROWS = 64
-"""Samples of each mode, below which nothing is said."""
-_APART = 4.0
-"""Standard deviations of the training's between the means, or the factor between the standard deviations."""
 
 
 class _ScaleSums:
@@ -36,14 +33,10 @@ class _ScaleSums:
         self.squares += float(found.square().sum())
 
     @property
-    def mean(self) -> float:
-        """Of all of them."""
-        return self.sum / self.count
-
-    @property
-    def std(self) -> float:
-        """Around that."""
-        return math.sqrt(max(self.squares / self.count - self.mean**2, 0.0))
+    def scale(self) -> InputScale:
+        """Of all of them; to be asked once there are some."""
+        mean = self.sum / self.count
+        return InputScale(self.rows, mean, math.sqrt(max(self.squares / self.count - mean**2, 0.0)))
 
 
 class Inputs:
@@ -70,19 +63,10 @@ class Inputs:
         """Both modes' mean and standard deviation, where they are far from each other."""
         for (key, training), evaluated in self._sums.items():
             trained = self._sums.get((key, True))
-            if training or trained is None or min(trained.rows, evaluated.rows) < _ROWS:
+            if training or trained is None or not trained.count or not evaluated.count:
                 continue
-            wide, seen = trained.std, evaluated.std
-            if not (math.isfinite(wide) and math.isfinite(seen) and wide > 0 and seen > 0):
-                continue
-            shift = abs(evaluated.mean - trained.mean) / wide
-            if max(shift, seen / wide, wide / seen) > _APART:
-                values = {
-                    "mean": trained.mean,
-                    "std": wide,
-                    "evaluated_mean": evaluated.mean,
-                    "evaluated_std": seen,
-                }
+            values = far_apart(trained.scale, evaluated.scale)
+            if values is not None:
                 return Fact("inputs_apart", None, step, values)
         return None
 
