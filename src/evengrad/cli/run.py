@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,13 @@ def run(
     ] = None,
     no_html: Annotated[bool, typer.Option("--no-html", help="Write no HTML report.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the result for machines here.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Also hand figures and findings to tensorboard, wandb, mlflow or trackio, several with commas "
+            "between."
+        ),
+    ] = None,
     rerun: Annotated[
         bool | None,
         typer.Option(
@@ -87,7 +95,8 @@ def run(
     or its own status above 4; 130 interrupted.
     """
     files.expect_writable(html, json)
-    chosen = settings_of(clip, None if no_guard else guard, every, folder, "run")
+    chosen = settings_of(clip, None if no_guard else guard, every, folder, "run", to)
+    chosen = replace(chosen, held=True)
     again = Script(script, arguments or [], module, Beginnings(), rerun, say)
     with viewing() as view:
         outcome = run_script(
@@ -102,6 +111,7 @@ def run(
     if not isinstance(outcome.error, KeyboardInterrupt):
         add_birth(outcome, again)
     found = _judged(outcome)
+    _track(outcome, found)
     written = _show_and_write(found, html, json, no_html)
     if outcome.stopped is not None:
         _way_on(str(outcome.stopped))
@@ -137,6 +147,16 @@ def _judged(outcome: Outcome) -> list[tuple[Run, tuple[Finding, ...]]]:
         if len(one.steps["step"]) or findings:
             found.append((one, findings))
     return found
+
+
+def _track(outcome: Outcome, found: list[tuple[Run, tuple[Finding, ...]]]) -> None:
+    """What was found goes to the trackers, which have the figures."""
+    known = {one.path: findings for one, findings in found}
+    for path, tracking in outcome.tracked:
+        try:
+            tracking.finish(() if path is None else known.get(path, ()))
+        except Exception as error:
+            say(f"the findings could not be handed on ({type(error).__name__}: {error})")
 
 
 def _show_and_write(

@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from evengrad.recording import blackbox, failure, guard, loss_scaler
+from evengrad.recording import blackbox, failure, guard, loss_scaler, trackers
 from evengrad.recording.blackbox import BlackBox, Origin
 from evengrad.recording.guard import Action, GuardStopError, Tally
 from evengrad.recording.listener import RunListener, SafeListener
@@ -28,6 +28,7 @@ from evengrad.recording.loss_scaler import ScalerWatch
 from evengrad.recording.monitor import Monitor, gradient_rms
 from evengrad.recording.rate_course import RateCourse
 from evengrad.recording.settings import Settings
+from evengrad.recording.trackers.tracking import Tracking
 from evengrad.recording.writer import Writer
 from evengrad.values.fact import Fact, Where
 from evengrad.values.run import Detail, Event, EventKind, Floats, RunStatus, Step, Subject, event_of
@@ -85,6 +86,8 @@ class Watching:
         self.stopped: GuardStopError | None = None
         self.path: Path | None = None
         self._listener = SafeListener(listener)
+        self.trackings: list[Tracking] = []
+        self._trackers: list[SafeListener] = []
         self._writer: Writer | None = None
         self._monitor = Monitor(subject.tensors, settings.clip is not None)
         self._tally = Tally(settings.guard or guard.Guard())
@@ -129,7 +132,7 @@ class Watching:
         """An observed step in full."""
         if self._writer is not None:
             self._writer.detail(detail)
-        self._listener.call("detail", detail)
+        self._tell("detail", detail)
         for event in self._monitor.detail(detail):
             self._event(event)
 
@@ -200,7 +203,7 @@ class Watching:
         event = event_of(fact)
         if self._writer is not None:
             self._writer.event(event)
-        self._listener.call("event", event)
+        self._tell("event", event)
 
     @_safely
     def seen(self, /, **values: Any) -> None:
@@ -255,7 +258,7 @@ class Watching:
         if self._writer is not None:
             self._writer.about("ended", self.now)
             self._writer.close("stopped" if self.stopped is not None else status)
-        self._listener.call("end", "stopped" if self.stopped is not None else status)
+        self._tell("end", "stopped" if self.stopped is not None else status)
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -269,21 +272,35 @@ class Watching:
             log.warning(
                 "No run file can be written (%s); the training is watched without one.", error
             )
-        self._listener.call("begin", self.subject, self.path)
+        self._track()
+        self._tell("begin", self.subject, self.path)
+        self._started = time.monotonic()  # a tracker may take seconds to begin
+
+    def _track(self) -> None:
+        folder = None if self.path is None else self.path.parent
+        for name in self.settings.to:
+            self.trackings.append(
+                trackers.tracking(name, self.settings.name, folder, self.settings.held)
+            )
+        self._trackers = [SafeListener(tracking) for tracking in self.trackings]
+
+    def _tell(self, name: str, *values: object) -> None:
+        """Whoever listens."""
+        for listener in (self._listener, *self._trackers):
+            listener.call(name, *values)
 
     def _keep(self, step: Step, norms: Floats) -> None:
         self._recent.append((step.step, norms))
         self._course.note(step)
         if self._writer is not None:
             self._writer.step(step)
-        self._listener.call("step", step)
+        self._tell("step", step)
 
     def _event(self, event: Event) -> None:
         if self._writer is not None:
             self._writer.event(event)
-        if self._listener:
-            self._listener.call("event", event)
-        elif event.kind is not EventKind.STOP:
+        self._tell("event", event)
+        if not self._listener and event.kind is not EventKind.STOP:
             log.warning("step %d: %s", event.step, event.message)
 
     def _write_recent(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evengrad.errors import EvengradError
-from evengrad.recording import clip, guard
+from evengrad.recording import clip, guard, trackers
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Settings:
         guard: what becomes of steps that must not reach the weights; None: they do.
         folder: where runs are written; None: nothing is written.
         name: of the run, by default the script's.
+        to: names of the trackers that figures and findings go to; see ``recording.trackers``.
+        held: whether whoever runs the script ends the runs there, with findings of its own.
     """
 
     every: int = 10
@@ -26,6 +29,8 @@ class Settings:
     guard: guard.Guard | None = field(default_factory=guard.Guard)
     folder: Path | None = Path("runs")
     name: str = "run"
+    to: tuple[str, ...] = ()
+    held: bool = False
 
     def observed(self, step: int) -> bool:
         """Whether this step is read in full."""
@@ -38,6 +43,7 @@ def settings_of(
     every: int,
     folder: str | Path | None,
     name: str,
+    to: str | Sequence[str] | None = None,
 ) -> Settings:
     """Settings from what a user writes.
 
@@ -47,16 +53,18 @@ def settings_of(
         every: as in Settings.
         folder: as in Settings.
         name: as in Settings.
+        to: a tracker's name, several with commas between, or a list.
 
     Returns:
         The settings.
 
     Raises:
-        EvengradError: what is not understood.
+        EvengradError: what is not understood, and a tracker that is not installed.
     """
     if every < 1:
         raise EvengradError(
             f"Expected every=, steps between two observed ones, at least 1; got {every}."
         )
     where = None if folder is None else Path(folder)
-    return Settings(every, clip.parse(given_clip), guard.parse(given_guard), where, name)
+    trackers_ = trackers.chosen(to)
+    return Settings(every, clip.parse(given_clip), guard.parse(given_guard), where, name, trackers_)

@@ -16,6 +16,7 @@ from evengrad.recording.guard import GuardStopError
 from evengrad.recording.listener import RunListener
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
+from evengrad.recording.trackers.tracking import Tracking
 from evengrad.values.run import RunStatus, Subject
 from evengrad.verbs.follow import Processes, following
 from evengrad.verbs.host import armed, as_main, execute, expect, own_frames
@@ -38,6 +39,7 @@ class Outcome:
         error: what the script raised otherwise, with its own frames only.
         code: what it gave sys.exit.
         failure: what kept us, by a fault of our own, from watching all of it.
+        tracked: the run files with the trackers that wait for their findings.
     """
 
     runs: tuple[Path, ...]
@@ -46,6 +48,7 @@ class Outcome:
     error: BaseException | None = None
     code: object = None
     failure: InternalError | None = None
+    tracked: tuple[tuple[Path | None, Tracking], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ class _WatchTask:
         return _WatchTask(replace(self.settings, name=name), script)
 
     def __call__(self, number: int, body: Callable[[], None], tell: Callable[[Any], None]) -> None:
-        settings = self.settings if number == 0 else replace(self.settings, folder=None)
+        settings = replace(self.settings, held=False)
+        if number:
+            settings = replace(settings, folder=None, to=())
         notes = RankNotes(number)
         session = _WatchSession(settings, self.script, notes, None, failure.log_it)
         status: RunStatus = "failed"
@@ -255,4 +260,5 @@ class _WatchSession:
                 stopped, error = stopped or GuardStopError(text), None
         if len(paths) == 1:
             name_ranks(paths[0], [notes for *_, notes in told])
-        return Outcome(paths, watched, stopped, error, code, self.failure)
+        tracked = tuple((w.path, one) for w in self._runs for one in w.trackings)
+        return Outcome(paths, watched, stopped, error, code, self.failure, tracked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ def watch(
     folder: str | Path | None = "runs",
     name: str = "run",
     listener: RunListener | None = None,
+    to: str | Sequence[str] | None = None,
 ) -> WatchHandle:
     """Watch a PyTorch training: a context manager, or a handle with ``remove()``.
 
@@ -46,6 +48,8 @@ def watch(
         folder: where the run goes, in TIME-NAME; None: nowhere.
         name: of the run.
         listener: is given each step, detail and event as it comes; see ``evengrad.RunListener``.
+        to: trackers that get the figures as they come and the findings at the end: "tensorboard", "wandb",
+            "mlflow" or "trackio", or a list.
 
     Returns:
         The handle; its ``watching.path`` is the run file, for ``evengrad.load``.
@@ -57,7 +61,7 @@ def watch(
     References:
         docs/theory.md, "Clipping".
     """
-    chosen = settings_of(clip, guard, every, folder, name)
+    chosen = settings_of(clip, guard, every, folder, name, to)
     one = model[0] if isinstance(model, list | tuple) and model else model
     handle: WatchHandle = adapter_of(one, "watch")(model, optimizer, chosen, listener)
     return handle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class Watch(keras.callbacks.Callback):
         folder: where the run goes, in TIME-NAME; None: nowhere.
         name: of the run; "fit" by default.
         listener: as in ``evengrad.watch``.
+        to: as in ``evengrad.watch``.
 
     Raises:
         EvengradError: settings that are not understood.
@@ -64,9 +66,10 @@ class Watch(keras.callbacks.Callback):
         name: str | None = None,
         *,
         listener: RunListener | None = None,
+        to: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        self.settings = settings_of(clip, guard, every, folder, name or "fit")
+        self.settings = settings_of(clip, guard, every, folder, name or "fit", to)
         self.watching: Watching | None = None
         self._listener = listener
         self._deferred: DeferredWatch | None = None

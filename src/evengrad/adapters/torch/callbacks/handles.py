@@ -27,6 +27,7 @@ class TrainerWatch:
         folder: as there.
         name: of the run.
         listener: as there.
+        to: as there.
     """
 
     def __init__(
@@ -37,8 +38,9 @@ class TrainerWatch:
         folder: str | Path | None,
         name: str,
         listener: RunListener | None,
+        to: str | Sequence[str] | None,
     ) -> None:
-        self._settings = settings_of(clip, guard, every, folder, name)
+        self._settings = settings_of(clip, guard, every, folder, name, to)
         self._listener = listener
         self._handles: list[WatchHandle] = []
 
@@ -50,7 +52,9 @@ class TrainerWatch:
     def begin(self, model: Any, optimizers: Sequence[Any], *, first: bool) -> None:
         """A fit begins. first: whether this process is the one that writes the run."""
         self._handles = []
-        settings: Settings = self._settings if first else replace(self._settings, folder=None)
+        settings: Settings = (
+            self._settings if first else replace(self._settings, folder=None, to=())
+        )
         for optimizer in optimizers:
             try:
                 handle = WatchHandle(model, optimizer, settings, self._listener)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ class LightningWatch(Callback):
         folder: where the run goes, in TIME-NAME; None: nowhere.
         name: of the run.
         listener: as in ``evengrad.watch``.
+        to: as in ``evengrad.watch``.
 
     Raises:
         EvengradError: settings that are not understood.
@@ -55,9 +57,10 @@ class LightningWatch(Callback):
         name: str = "fit",
         *,
         listener: RunListener | None = None,
+        to: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        self._watch = TrainerWatch(clip, guard, every, folder, name, listener)
+        self._watch = TrainerWatch(clip, guard, every, folder, name, listener, to)
 
     @property
     def watchings(self) -> list[Watching]:

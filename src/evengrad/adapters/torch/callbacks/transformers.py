@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ class TransformersWatch(TrainerCallback):
         folder: where the run goes, in TIME-NAME; None: nowhere.
         name: of the run.
         listener: as in ``evengrad.watch``.
+        to: as in ``evengrad.watch``.
 
     Raises:
         EvengradError: settings that are not understood.
@@ -53,9 +55,10 @@ class TransformersWatch(TrainerCallback):
         name: str = "train",
         *,
         listener: RunListener | None = None,
+        to: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        self._watch = TrainerWatch(clip, guard, every, folder, name, listener)
+        self._watch = TrainerWatch(clip, guard, every, folder, name, listener, to)
 
     @property
     def watchings(self) -> list[Watching]:
