@@ -17,6 +17,8 @@ _TORCH_NONLINEARITY = {"relu": "relu", "leaky_relu": "leaky_relu", "selu": "selu
 def initialiser(probe: Probe, activation: str | None) -> str:
     """Code that gives a layer variance-preserving weights under that activation's type."""
     name = "linear" if activation is None else canonical(activation)
+    if probe.frontend == "jax":
+        return _flax_initialiser(probe, name)
     if probe.frontend == "keras":
         if name in _KERAS_INITIALISER:
             return f"kernel_initializer={_KERAS_INITIALISER[name]}"
@@ -33,8 +35,20 @@ def initialiser(probe: Probe, activation: str | None) -> str:
     )
 
 
+def _flax_initialiser(probe: Probe, name: str) -> str:
+    """In flax' words; Equinox has no argument for it."""
+    scale = _gain(name) ** 2
+    own = {"relu": "he_normal()", "selu": "lecun_normal()"}.get(name)
+    own = own or f'variance_scaling({scale:.3g}, "fan_in", "truncated_normal")'
+    if any(one.startswith("equinox") for one in probe.versions):
+        return f"eqx.tree_at(lambda layer: layer.weight, layer, jax.nn.initializers.{own} of its shape)"
+    return f"kernel_init=nn.initializers.{own}"
+
+
 def relu(probe: Probe) -> str:
     """Code of the plainest activation whose slope does not shrink a gradient."""
+    if probe.frontend == "jax":
+        return "jax.nn.relu"
     return 'activation="relu"' if probe.frontend == "keras" else "nn.ReLU()"
 
 

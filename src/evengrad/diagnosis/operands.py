@@ -109,7 +109,7 @@ def code(fact: Fact, frontend: Frontend, torch: str, keras: str) -> str:
     call = str(fact.values.get("call") or "")
     if call.startswith("tf."):
         return re.sub(r"\bops\.(\w+)", lambda m: f"tf.{_TENSORFLOW.get(m[1], m[1])}", keras)
-    if call.startswith(("jnp.", "jax.")):
+    if frontend == "jax" or call.startswith(("jnp.", "jax.")):
         return re.sub(r"\bops\.(\w+)", _in_jax, keras)
     return keras
 
@@ -121,6 +121,8 @@ def _in_jax(match: re.Match[str]) -> str:
 
 def hidden(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
     """What to say where a ``where`` discards the branch; nothing elsewhere."""
+    if frontend == "jax":
+        return _hidden(fact, "jnp.where", "jnp.where(mask, x, 1.0)")
     return hidden_torch(fact) if frontend == "torch" else hidden_keras(fact)
 
 

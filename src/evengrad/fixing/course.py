@@ -73,7 +73,7 @@ class Course:
         first = self.trials.one(None, 0)
         if first.result.end == "internal":
             return self._internal(first.result.message, plain=(first,))
-        over = first.result.end in ("failed", "unseen")
+        over = first.result.end in ("failed", "unseen", "refused")
         cannot = Fixing(self.plan, "cannot_run", plain=(first,), message=first.result.message)
         if over and first.result.run is None:
             return cannot

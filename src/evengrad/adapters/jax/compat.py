@@ -36,6 +36,12 @@ def is_staged(value: Any) -> bool:
     return isinstance(value, kind) if kind else type(value).__name__ == "DynamicJaxprTracer"
 
 
+def is_batched(value: Any) -> bool:
+    """Whether a value is of one example of many that are mapped over. Without: by its class' name."""
+    kind = _found("jax._src.interpreters.batching", "BatchTracer")
+    return isinstance(value, kind) if kind else type(value).__name__ == "BatchTracer"
+
+
 def mapped_axes() -> tuple[Any, ...]:
     """Names of the axes that a function is mapped over, by pmap or shard_map. Without: each device counts."""
     get = _found("jax._src.core", "get_axis_env")
@@ -101,6 +107,12 @@ def spots(equation: Any) -> list[tuple[str, int, str]]:
     trace = getattr(equation.source_info, "traceback", None)
     frames = getattr(trace, "frames", ()) if trace is not None else ()
     return [(f.file_name, f.line_num, f.function_name) for f in frames]
+
+
+def codes(equation: Any) -> list[tuple[Any, int]]:
+    """Code and last instruction of each frame in which an equation was traced, innermost first."""
+    trace = getattr(equation.source_info, "traceback", None)
+    return [] if trace is None else list(zip(*trace.raw_frames(), strict=True))
 
 
 def again(function: Any) -> Any:

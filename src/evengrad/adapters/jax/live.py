@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
+from evengrad.adapters.jax.measure.lessons import HeardLessons
 from evengrad.adapters.jax.tap.seams import put_on
 from evengrad.adapters.jax.tap.tap import Taps
 
@@ -13,6 +14,9 @@ def arm(session: LiveSession) -> Armed:
     taps = Taps(session.settings, session.script, session.watching, session.trouble)
     patches = Patches()
     put_on(taps, patches, lambda: not session.closed)
+    lessons = HeardLessons(taps.ears, session.trouble)
+    taps.stepped = lessons.stepped
+    lessons.put_on(patches, lambda: not session.closed)
 
     def disarm() -> None:
         taps.close()

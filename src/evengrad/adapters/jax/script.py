@@ -8,21 +8,23 @@ from typing import Any
 import jax
 import numpy as np
 
+from evengrad.adapters.common import rate as common
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, Session
 from evengrad.adapters.jax import compat
 from evengrad.adapters.jax.measure.measure import DifferentiatedCall, MeasuredCall
+from evengrad.adapters.jax.measure.rate import rate_of
 from evengrad.adapters.jax.measure.scopes import ScopeMarks
 from evengrad.adapters.jax.tap.received import arrived_step
 from evengrad.adapters.jax.tap.seams import put_on
 from evengrad.adapters.jax.tap.tap import Taps
 from evengrad.errors import EvengradError
 from evengrad.recording.settings import Settings
+from evengrad.values.probe import Rate
 from evengrad.values.run import Subject
 
-_UNCHECKED = (
-    "the learning rate was not checked: gradient and update are compiled apart, or it is not known"
-)
+_APART = "gradient and update are compiled apart; one jitted function with both of them shows it"
+_UNKNOWN = "it is not known"
 
 
 def arm(session: Session) -> Armed:
@@ -69,7 +71,7 @@ class _FirstUpdates:
     def match(self) -> None:
         """Deliver the first update that has arrived, and whose loss has."""
         for update in self.updates:
-            if update.packed is None:
+            if not update.ready:
                 continue
             own = [call for call in self.seen if call.packed is not None and update.names_of(call)]
             if own:
@@ -92,10 +94,10 @@ class _FirstUpdates:
             "rate": rate if np.isfinite(rate) else None,
             "versions": update.subject.versions,
             "model": update.subject.model,
-            "notes": (_UNCHECKED,),
         }
         try:
             probe = call.measured.probe(call.packed, names, moved, about)
+            probe = common.with_rate(probe, lambda: update.rate(rate), None)
         except Exception as error:
             self.session.trouble(error)
         self.session.deliver(probe)
@@ -153,11 +155,49 @@ class _SeenUpdate:
         self.subject = subject
         self.packed: Any = None
         self._gradients: dict[str, Any] = {}
+        self._asked = False
+        self._losses: Any = None
+        self._maker: Any = None
         self._steps = steps
 
     def updating(self, gradients: Mapping[str, Any]) -> None:
         """See Receiver."""
         self._gradients = dict(gradients)
+
+    @property
+    def ready(self) -> bool:
+        """Whether all of it has arrived."""
+        return self.packed is not None and (not self._asked or self._losses is not None)
+
+    def made(self, updates: Mapping[str, Any], maker: Any) -> None:
+        """See Receiver: the loss is worked out along this update, where its function is at hand."""
+        self._maker = maker
+        if self._asked:
+            return
+        for call in self._steps.seen:
+            names = self._same(call)
+            if names:
+                self._asked = True
+                found = call.measured.losses([updates[name] for name in names])
+                if compat.is_traced(found):
+                    jax.debug.callback(self._tried, found)
+                else:
+                    self._tried(found)
+
+    def rate(self, now: float) -> Rate | None:
+        """The present rate against the largest stable one; raises where that is not known."""
+        if not np.isfinite(now):
+            raise ValueError(_UNKNOWN)
+        if now <= 0:
+            return None
+        if self._losses is None:
+            raise ValueError(_APART)
+        return rate_of(self._losses, now, self._maker)
+
+    def _tried(self, losses: Any) -> None:
+        if self._losses is None:
+            self._losses = np.asarray(losses)
+            self._steps.match()
 
     def arrived(self, packed: Any) -> None:
         """See Receiver."""
@@ -169,13 +209,18 @@ class _SeenUpdate:
         """The user's names of the tensors that a loss was differentiated by, in its order; empty where it is
         not of this update.
         """
-        names = {id(v): name for name, v in self._gradients.items()}
-        same = [names.get(id(g)) for g in call.gradients]
-        found = tuple(name for name in same if name is not None)
-        if len(found) == len(call.measured.shapes):
+        found = self._same(call)
+        if found:
             return found
         shapes = tuple(tensor.shape for tensor in self.subject.tensors)
         return tuple(t.name for t in self.subject.tensors) if shapes == call.measured.shapes else ()
+
+    def _same(self, call: _SeenCall) -> tuple[str, ...]:
+        """The same, of a loss whose very gradients are given to this update."""
+        names = {id(v): name for name, v in self._gradients.items()}
+        same = [names.get(id(g)) for g in call.gradients]
+        found = tuple(name for name in same if name is not None)
+        return found if len(found) == len(call.measured.shapes) else ()
 
 
 def _no_run(_: Subject) -> Any:

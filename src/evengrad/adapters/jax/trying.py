@@ -17,14 +17,14 @@ _WORDS = (
 
 
 def arm(session: TrialSession) -> Armed:
-    """From now on: the first update of an optax optimizer ends the trial."""
+    """From now on: the state of an optax optimizer is not made, and the trial ends."""
     patches = Patches()
 
     def optax(module: Any) -> None:
-        def update(_transformation: Any) -> Any:
+        def init(_transformation: Any) -> Any:
             session.refuse(CannotChangeError(_WORDS))
 
-        patches.put(module.GradientTransformation, "update", property(update))
+        patches.put(module.GradientTransformation, "init", property(init))
 
     wrapt.register_post_import_hook(optax, "optax")
     return Armed(disarm=patches.undo, flush=lambda: None)

@@ -44,6 +44,7 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
     if not half(fact) or not (vanished(fact) or zeros(fact)):
         return said
     cast = "x.float()" if frontend == "torch" else 'ops.cast(x, "float32")'
+    cast = "x.astype(jnp.float32)" if frontend == "jax" else cast
     return (*said, f"or compute this in float32 ({cast}): in float16 all below 6e-8 is 0")
 
 

@@ -19,7 +19,7 @@ def why(fact: Fact) -> str:
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
     """Keep the argument inside."""
     hidden = hidden_keras(fact) if frontend == "keras" else hidden_torch(fact)
-    clamp = "ops.clip" if frontend == "keras" else ".clamp(min=..., max=...)"
+    clamp = {"keras": "ops.clip", "jax": "jnp.clip"}.get(frontend, ".clamp(min=..., max=...)")
     return (
         f"keep its argument where the operation and its slope are finite: {clamp}, or an epsilon",
         *hidden,

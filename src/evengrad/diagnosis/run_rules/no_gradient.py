@@ -103,6 +103,7 @@ def _of_matrices(run: Run) -> Iterable[Finding]:
     names = layers(list(dict.fromkeys(t.layer for t in nothing or tensors)))
     torch = run.subject.frontend == "torch"
     how = "nn.init.kaiming_normal_(weight)" if torch else 'kernel_initializer="he_normal"'
+    how = "jax.nn.initializers.he_normal()" if run.subject.frontend == "jax" else how
     yield Finding(
         CODE,
         f"no gradient reached a weight matrix in any of {len(gradients)} observed steps: biases alone are "

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from evengrad.adapters.jax import compat
-from evengrad.adapters.jax.measure.scopes import ScopeMark, ScopeMarks
+from evengrad.adapters.jax.measure.scopes import ACTIVATIONS, ScopeMark, ScopeMarks
+from evengrad.values.spec import Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +25,7 @@ class FlatEquation:
         call: which call it belongs to: alike for all equations of one; None for none.
         mark: what that is.
         title: what is computed.
+        within: the calls of compiled functions that it stands in, the outermost first.
     """
 
     equation: Any
@@ -32,6 +34,7 @@ class FlatEquation:
     call: Any
     mark: ScopeMark | None
     title: str
+    within: tuple[Any, ...] = ()
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -47,15 +50,20 @@ class FlatFunction:
         given: the numbers of its arguments.
         constants: of what it closes over, with the values.
         equations: in order.
-        loss: the number of its first output, or that in a tuple where it is a constant.
+        results: the numbers of its outputs, the loss first; one that is a constant in a tuple.
         shapes: shape and dtype of each value.
     """
 
     given: tuple[int, ...]
     constants: Mapping[int, Any]
     equations: tuple[FlatEquation, ...]
-    loss: Any
+    results: tuple[Any, ...]
     shapes: Mapping[int, Any]
+
+    @property
+    def loss(self) -> Any:
+        """The first of its results."""
+        return self.results[0]
 
     def size(self, value: int) -> int:
         """Elements of a value."""
@@ -77,9 +85,9 @@ def flatten(closed: Any, marks: ScopeMarks) -> FlatFunction:
     scope = dict(zip(jaxpr.invars, given, strict=True))
     scope |= dict(zip(jaxpr.constvars, constants, strict=True))
     reader.read(jaxpr, scope, None, None)
-    loss = reader.number(jaxpr.outvars[0], scope)
+    results = tuple(reader.number(v, scope) for v in jaxpr.outvars)
     known = dict(zip(constants, closed.consts, strict=True)) | reader.constants
-    return FlatFunction(given, known, tuple(reader.found), loss, reader.shapes)
+    return FlatFunction(given, known, tuple(reader.found), results, reader.shapes)
 
 
 class _Reader:
@@ -88,6 +96,7 @@ class _Reader:
         self.constants: dict[int, Any] = {}
         self.shapes: dict[int, Any] = {}
         self._marks = marks
+        self._within: tuple[Any, ...] = ()
         self._numbers = itertools.count()
         self._calls = itertools.count()
 
@@ -102,6 +111,9 @@ class _Reader:
             reads = tuple(self.number(v, scope) for v in equation.invars)
             known = outer or self._marks.of(str(equation.source_info.name_stack))
             inner = compat.inner_of(equation)
+            title = compat.title_of(equation)
+            if known is None and title in ACTIVATIONS:
+                known = (f"{title} {next(self._calls)}", ScopeMark(Kind.ACTIVATION, title))
             if inner is not None:
                 self._call(equation, inner, reads, scope, known)
                 continue
@@ -109,8 +121,7 @@ class _Reader:
             scope.update(zip(equation.outvars, makes, strict=True))
             call = None if known is None else (place, known[0])
             mark = None if known is None else known[1]
-            title = compat.title_of(equation)
-            self.found.append(FlatEquation(equation, reads, makes, call, mark, title))
+            self.found.append(FlatEquation(equation, reads, makes, call, mark, title, self._within))
 
     def _call(self, equation: Any, inner: Any, reads: Any, scope: Any, known: Any) -> None:
         body = getattr(inner, "jaxpr", inner)
@@ -119,7 +130,9 @@ class _Reader:
             own[variable] = self._new(variable)
             self.constants[own[variable]] = value
         place = next(self._calls) if known is None else None
+        outer_calls, self._within = self._within, (*self._within, equation)
         self.read(body, own, place, known)
+        self._within = outer_calls
         for outer, variable in zip(equation.outvars, body.outvars, strict=True):
             scope[outer] = self.number(variable, own)
 

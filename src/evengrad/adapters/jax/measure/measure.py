@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from evengrad.adapters.jax.measure import figures
 from evengrad.adapters.jax.measure.figures import FigureReader
 from evengrad.adapters.jax.measure.flat import flatten
 from evengrad.adapters.jax.measure.plan import Plan, PlannedOperation
+from evengrad.adapters.jax.measure.rate import losses
 from evengrad.adapters.jax.measure.scopes import LOSSES, ScopeMarks
 from evengrad.adapters.jax.tap.trees import fan_in, layer_of, leaves
 from evengrad.errors import CannotCheckError
@@ -77,7 +79,7 @@ class MeasuredCall:
         trained = call.trained
         self.names, self._weights = tuple(trained), list(trained.values())
         self.shapes = tuple(tuple(map(int, w.shape)) for w in self._weights)
-        arrays, rebuild = _arrays(call)
+        arrays, rebuild, _ = arrays_of(call)
         self._arrays = arrays
 
         def loss(*values: Any) -> Any:
@@ -108,9 +110,9 @@ class MeasuredCall:
         )
         return self._pack(value, forward, taps, gradients)
 
-    def again(self, weights: Sequence[Any]) -> Any:
-        """The loss with other weights."""
-        return self._run({}, weights)[0]
+    def losses(self, moves: Sequence[Any]) -> Any:
+        """See ``rate.losses``: along these moves of the trained tensors."""
+        return losses(lambda weights: self._run({}, weights)[0], self._weights, moves)
 
     # --- in the compiled function ----------------------------------------------------------------
 
@@ -335,9 +337,11 @@ def _plus(value: Any, zeros: Any, key: str) -> Any:
     return value + zeros[key] if key in zeros else value
 
 
-def _arrays(call: DifferentiatedCall) -> tuple[list[Any], Any]:
-    """The arrays among the arguments, and what puts others in their places."""
+def arrays_of(call: DifferentiatedCall) -> tuple[list[Any], Any, list[str]]:
+    """The arrays among the arguments, what puts others in their places, and the user's names of them."""
     flat, structure = jax.tree.flatten((call.given, call.named))
+    paths = jax.tree_util.tree_flatten_with_path((call.given, call.named))[0]
+    words = _parameters(call.function)
     places = [i for i, leaf in enumerate(flat) if _is_array(leaf)]
 
     def rebuild(values: Sequence[Any]) -> Any:
@@ -346,7 +350,24 @@ def _arrays(call: DifferentiatedCall) -> tuple[list[Any], Any]:
             filled[place] = value
         return jax.tree.unflatten(structure, filled)
 
-    return [flat[i] for i in places], rebuild
+    return [flat[i] for i in places], rebuild, [_word(paths[i][0], words) for i in places]
+
+
+def _parameters(function: Any) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def _word(path: Any, words: list[str]) -> str:
+    """As the user would write it: ``batch['image']``."""
+    by_name, place, *rest = path
+    if by_name.idx:
+        first = str(place.key)
+    else:
+        first = words[place.idx] if place.idx < len(words) else f"argument {place.idx + 1}"
+    return first + jax.tree_util.keystr(tuple(rest))
 
 
 def _is_array(leaf: Any) -> bool:

@@ -26,10 +26,36 @@ _LAYERS = {
     "Dropout": Kind.DROPOUT,
     "LSTMCell OptimizedLSTMCell GRUCell SimpleCell MGUCell": Kind.RECURRENT,
 }
-_ACTIVATIONS = (
-    "relu relu6 gelu silu swish sigmoid softplus soft_sign softmax log_softmax elu selu celu leaky_relu "
-    "hard_tanh hard_sigmoid hard_silu hard_swish log_sigmoid glu mish squareplus sparse_plus standardize"
+LAYERS = tuple(
+    name for names, kind in _LAYERS.items() if kind is Kind.WEIGHTS for name in names.split()
 )
+"""Classes of layers with weight matrices."""
+ACTIVATIONS = [
+    "relu",
+    "relu6",
+    "gelu",
+    "silu",
+    "swish",
+    "sigmoid",
+    "softplus",
+    "soft_sign",
+    "softmax",
+    "log_softmax",
+    "elu",
+    "selu",
+    "celu",
+    "leaky_relu",
+    "hard_tanh",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "log_sigmoid",
+    "glu",
+    "mish",
+    "squareplus",
+    "sparse_plus",
+]
+"""Functions of jax.nn, which flax hands on."""
 _POOLS = "avg_pool max_pool min_pool pool"
 LOSSES: dict[str, tuple[Family, Reads]] = {
     "softmax_cross_entropy_with_integer_labels": ("sparse_categorical", "logits"),
@@ -67,9 +93,7 @@ class ScopeMarks:
 
     def put_on(self, patches: Patches, wanted: Callable[[], bool]) -> None:
         """Mark what is called from now on. wanted: whether still."""
-        for name in _ACTIVATIONS.split():
-            if hasattr(jax.nn, name):
-                patches.wrap(jax.nn, name, self.function(Kind.ACTIVATION, name))
+        self._activations(patches, jax.nn)
         if hasattr(jax.nn, "dot_product_attention"):
             patches.wrap(
                 jax.nn,
@@ -89,7 +113,14 @@ class ScopeMarks:
         found = _NUMBER.search(stack)
         return None if found is None else (int(found[1]), self._made[int(found[1])])
 
+    def _activations(self, patches: Patches, module: Any) -> None:
+        for name in ACTIVATIONS:
+            function = getattr(module, name, None)
+            if function is not None and not hasattr(function, "__evengrad_patch__"):
+                patches.wrap(module, name, self.function(Kind.ACTIVATION, name))
+
     def _module(self, patches: Patches, module: Any) -> None:
+        self._activations(patches, module)
         for names, kind in _LAYERS.items():
             for name in names.split():
                 layer = getattr(module, name, None)

@@ -10,21 +10,24 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from threading import local
+from types import FrameType
 from typing import Any
 
 import jax
 import numpy as np
 
 from evengrad.adapters.common.patching import Patches
-from evengrad.adapters.common.source import own_frame
+from evengrad.adapters.common.source import is_own
 from evengrad.adapters.jax import compat
 
 _STEPS = {"update", "apply_gradients", "apply_updates"}
+_COMPILING = "pjit.py"
 _KEPT = 256
 
 
 class _Depth(local):
     value = 0
+    layered = True  # whether a layer was called in the function
 
 
 Differentiating = Callable[
@@ -65,6 +68,17 @@ class LossEars:
         self._fresh = [] if mine else [v for v in self._fresh if not compat.is_traced(v)]
         return mine[-1] if mine else None
 
+    @property
+    def differentiating(self) -> bool:
+        """Whether a loss is being computed to be differentiated."""
+        return self.on and self._depth.value == 1
+
+    def first_layer(self) -> bool:
+        """Whether it is, and no layer was called in it before; asked once for each call of a layer."""
+        first = self.differentiating and not self._depth.layered
+        self._depth.layered = True
+        return first
+
     def told(self) -> float:
         """Mean of the losses that came by themselves since the last update."""
         found = [self._arrived.popleft() for _ in range(len(self._arrived))]
@@ -85,6 +99,7 @@ class LossEars:
                 if not self.on or self._depth.value or "optax" not in sys.modules:
                     return plain(*given, **named)
                 self._depth.value += 1
+                self._depth.layered = False
                 try:
                     look = None
                     if self._calls is not None:
@@ -131,7 +146,11 @@ def _steps_elsewhere() -> bool:
     """Whether the user's function that differentiates is none that steps: then the loss must come by itself. In
     Keras' own loops it does already.
     """
-    frame = own_frame(sys._getframe(1))
     if "keras" in sys.modules:
         return False
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not is_own(frame.f_code.co_filename):
+        if frame.f_code.co_filename.endswith(_COMPILING):
+            return True  # what is compiled is the derivative itself
+        frame = frame.f_back
     return frame is None or not _STEPS & set(frame.f_code.co_names)

@@ -56,6 +56,7 @@ class Receiver:
         subject: what is watched.
         settings: how.
         begin: makes the run, with the first step.
+        stepped: is told of each step's run and loss.
         told_loss: gives the mean of the losses that came by themselves since the last call.
         trouble: is told of an error of ours before there is a run.
     """
@@ -67,7 +68,9 @@ class Receiver:
         begin: Callable[[Subject], Watching],
         told_loss: Callable[[], float],
         trouble: Callable[[Exception], object],
+        stepped: Callable[[Watching, float], object] = lambda *_: None,
     ) -> None:
+        self._stepped = stepped
         self.subject = subject
         self.on = True
         self.step = 0
@@ -78,6 +81,9 @@ class Receiver:
 
     def updating(self, gradients: Mapping[str, Any]) -> None:
         """An update of these begins to be computed, or traced."""
+
+    def made(self, updates: Mapping[str, Any], maker: Any) -> None:
+        """The update that was made of them."""
 
     def arrived(self, packed: Any) -> None:
         """A step was computed. Raises GuardStopError where the guard stops the training."""
@@ -124,6 +130,7 @@ class Receiver:
             watching.step(step, norms)
         else:
             self._refuse(step, found)
+        self._stepped(watching, step.loss)
         if self._settings.observed(self.step):
             watching.detail(self._detail(found))
         self.step += 1

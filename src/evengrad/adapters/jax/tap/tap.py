@@ -88,6 +88,7 @@ class Taps:
         self.ears = LossEars(trouble, calls)
         self.open = OpenUpdates(trouble)
         self.scaled = False
+        self.stepped: Callable[[Watching, float], object] = lambda *_: None
         self._settings, self._script = settings, script
         self._begin, self._trouble, self._only = begin, trouble, only
         self._receive = receive or self._recorded
@@ -182,7 +183,17 @@ class Taps:
         return self.all[key]
 
     def _recorded(self, subject: Subject) -> Receiver:
-        return Receiver(subject, self._settings, self._begin, self.ears.told, self._trouble)
+        return Receiver(
+            subject,
+            self._settings,
+            self._begin,
+            self.ears.told,
+            self._trouble,
+            self._told,
+        )
+
+    def _told(self, watching: Watching, loss: float) -> None:
+        self.stepped(watching, loss)
 
     def _subject(self, maker: Maker | None, raw: Any, tensors: tuple[Tensor, ...]) -> Subject:
         guard = self._settings.guard
@@ -253,7 +264,9 @@ class UpdateMeasure:
 
     def after(self, updates: Any, new: Any, old: Any) -> Any:
         """What the script is given: updates and state, or none and the old one where the guard refuses."""
-        made = _named(self.tap.names, leaves(updates)) or self.read
+        named = leaves(updates)
+        self.tap.receiver.made(named, self.tap.maker)
+        made = _named(self.tap.names, named) or self.read
         made = jax.lax.optimization_barrier(made)
         ratios = self._reach()
         total = clips.global_norm(_XP, self.norms)
