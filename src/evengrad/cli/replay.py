@@ -14,13 +14,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from evengrad.cli import files
+from evengrad.cli.command import ExitStatus, say
 from evengrad.errors import EvengradError
 from evengrad.recording import blackbox
 from evengrad.recording.blackbox import BlackBox, ReplayedOperation
+from evengrad.recording.reader import load
 from evengrad.report import words
 from evengrad.values.wording import percent
 
 _ROWS = 30
+_WORDS = 40
 _SHORT = 100  # characters; longer facts, such as random states, are for machines
 _WHAT = {
     "non_finite": "its gradients were not finite",
@@ -38,24 +42,76 @@ def replay(
         int | None, typer.Option(help="Which step, where several were refused.  [default: first]")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Every layer and every tensor.")] = False,
+    what_if: Annotated[
+        bool,
+        typer.Option(
+            "--what-if",
+            help="Run the script again up to that step and somewhat further, each time with one thing changed.",
+        ),
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="With --what-if: trials side by side.")] = 1,
+    json: Annotated[
+        Path | None, typer.Option(help="With --what-if: write the answers for machines here.")
+    ] = None,
 ) -> None:
     """Show a step that the guard refused, and where it went wrong.
+
+    With --what-if the script is run again as it was, twice, and with a lower learning rate, with clipped
+    gradients, without that step, with another seed, and in float32: which of these prevent it says what caused
+    it. The trials are kept in the run's folder.
 
     Examples:
     - evengrad replay runs/20260101-120000-train
 
     - evengrad replay runs/20260101-120000-train --step 40 --full
 
-    Exit status: 0, or 2 if there is no such black box.
+    - evengrad replay runs/20260101-120000-train --what-if --jobs 2
+
+    Exit status: 0; 2 if there is no such black box, or the script cannot be run again; 130 interrupted.
     """
     box, folder, others = _chosen(run, step)
     out = Console(highlight=False)
+    if what_if:
+        files.expect_writable(json)
+        _what_if(folder.parent, box.step, jobs, json, out)
+        return
     for part in _screen(box, full):
         out.print(part)
     out.print(Text(f"\nFiles: {folder}", style="dim"))
     if others:
         listed = ", ".join(map(str, others))
         out.print(Text(f"Also refused: step {listed} (--step N)", style="dim"))
+
+
+def _what_if(folder: Path, step: int, jobs: int, json: Path | None, out: Console) -> None:
+    from evengrad.fixing.what_if import Answer, Question, what_if
+    from evengrad.report import what_if_text
+
+    asked: list[str] = []
+
+    def answered(question: Question, answer: Answer | None) -> None:
+        if answer is None:
+            asked.append(question.words)
+        else:
+            asked.remove(question.words)
+            out.print(Text("  ") + _line(*what_if_text.row(answer)), soft_wrap=True)
+        spinner.update(f"{asked[0]} ..." if asked else "")
+
+    out.print(Text(f"What if, at step {step:,}", style="bold"))
+    try:
+        with Console(stderr=True).status("") as spinner:
+            found = what_if(load(folder), step, folder / "what-if", jobs=jobs, answered=answered)
+    except KeyboardInterrupt:
+        say("Interrupted; the same call takes up from the trials that are done.")
+        raise typer.Exit(ExitStatus.INTERRUPTED) from None
+    out.print(Text(f"\n{found.conclusion}"))
+    written = files.write(json, lambda: what_if_text.dumps(found))
+    tried = all(a.outcome != "not tried" for a in found.answers if a.question.key == "as it was")
+    raise typer.Exit(ExitStatus.HEALTHY if written and tried else ExitStatus.CANNOT)
+
+
+def _line(words: str, said: Text) -> Text:
+    return Text(f"{words:<{_WORDS}}  ") + said
 
 
 def _chosen(run: Path, step: int | None) -> tuple[BlackBox, Path, list[int]]:

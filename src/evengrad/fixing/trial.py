@@ -38,6 +38,7 @@ class Trial:
         check: nothing is trained: the first step is probed, and its errors are what is unhealthy.
         without: a kind of mistake that it is tried to be without: it ends where that is seen.
         training: which of the script's trainings the result is of, from 0; None for the longest.
+        whole: no example is withheld from the loss: each batch is the script's own.
     """
 
     target: str
@@ -54,6 +55,7 @@ class Trial:
     check: bool = False
     without: str = ""
     training: int | None = None
+    whole: bool = False
 
     def key(self, content: str) -> str:
         """A name for what this trial does, given the script's content: the same for the same."""

@@ -98,7 +98,7 @@ class _TrialRun:
     def __init__(self, trial: Trial) -> None:
         self.changes = tuple(change for change in trial.changes if not change.settings())
         self.seed = trial.seed
-        self.withheld = _WITHHELD
+        self.withheld = 0 if trial.whole else _WITHHELD
         self._trial = trial
         self._steps = 0
         self._losses: list[float] = []

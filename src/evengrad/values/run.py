@@ -55,7 +55,8 @@ class Subject:
         backend: what computes.
         versions: such as "torch 2.13.0".
         tensors: the trained ones, in the model's order.
-        settings: clip, clip_kind, clip_bound, guard, every, and beta2 of an optimizer that has one.
+        settings: clip, clip_kind, clip_bound, guard, every, beta2 of an optimizer that has one, and under
+            ``evengrad run`` the command: target, arguments, module, folder.
     """
 
     script: str

@@ -126,6 +126,12 @@ def run_script(
     name = target.rpartition(".")[2] if module else Path(target).stem
     chosen = replace(settings or Settings(), name=name)
     session = _WatchSession(chosen, target, listener, trial, failed)
+    session.command = {
+        "target": target,
+        "arguments": list(arguments),
+        "module": module,
+        "folder": os.getcwd(),
+    }
     watching = _WatchTask(chosen, target)
     with (
         as_main(target, arguments, module),
@@ -182,6 +188,7 @@ class _WatchSession:
         self._armed: dict[str, Armed] = {}
         self._trying: list[Armed] = []
         self._runs: list[Watching] = []
+        self.command: dict[str, Any] | None = None
         self.processes: Processes | None = None
 
     @property
@@ -208,6 +215,8 @@ class _WatchSession:
 
     def watching(self, subject: Subject) -> Watching:
         """A new run, for one optimizer."""
+        if self.command is not None:
+            subject = replace(subject, settings={**subject.settings, "command": self.command})
         self._runs.append(Watching(self.settings, subject, self._listener))
         return self._runs[-1]
 
