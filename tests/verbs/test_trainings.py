@@ -32,6 +32,24 @@ GAN = """
         criterion(netD(fake), torch.ones(64, 1)).backward()
         optimizerG.step()
     """
+SWAPPED = """
+    import torch
+    from torch import nn
+    torch.manual_seed(0)
+    netG = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2))
+    netD = nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
+    criterion = nn.BCEWithLogitsLoss()
+    optimizerG = torch.optim.Adam({first}.parameters(), lr=2e-4)
+    optimizerD = torch.optim.Adam({second}.parameters(), lr=2e-4)
+    for step in range(12):
+        optimizerD.zero_grad()
+        real = criterion(netD(torch.randn(64, 2)), torch.ones(64, 1))
+        (real + criterion(netD(netG(torch.randn(64, 8)).detach()), torch.zeros(64, 1))).backward()
+        optimizerD.step()
+        optimizerG.zero_grad()
+        criterion(netD(netG(torch.randn(64, 8))), torch.ones(64, 1)).backward()
+        optimizerG.step()
+    """
 FOLDS = """
     import torch
     from torch import nn
@@ -121,6 +139,16 @@ def test_an_optimizer_that_no_loss_reaches_is_a_training_with_a_fact(script):
     assert len(facts) == 1
     assert "detach" in facts[0].where.code
     assert not found.probes[0].facts
+
+
+def test_optimizers_that_hold_each_others_weights(script):
+    """The first step is of one whose own loss does not reach it, before anything is measured."""
+    text = SWAPPED.format(first="netD", second="netG")
+    found = probe_trainings(script(text))
+    codes = [[f.code for f in check_probe(probe).findings] for probe in found.probes]
+    assert "EG917" in [code for of_one in codes for code in of_one]
+    right = probe_trainings(script(SWAPPED.format(first="netG", second="netD")))
+    assert not any(check_probe(probe).findings for probe in right.probes)
 
 
 def test_every_turn_of_a_loop_is_a_training(script):

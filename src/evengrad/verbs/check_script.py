@@ -288,7 +288,8 @@ class _ProbeSession(Arms):
     def keep(self, probe: Probe, ahead: Where | None) -> int:
         if self._fit is not None:
             self.deliver(probe)
-        self._since = self._since or time.monotonic()
+        if not self.kept:
+            self._since = time.monotonic()
         self._ahead = ahead
         self.kept.append(self._numbered(probe))
         return len(self.kept) - 1
@@ -304,7 +305,7 @@ class _ProbeSession(Arms):
         self._stop(_Stopped(None, None, cut=True))
 
     def passing(self) -> None:
-        if self._fit is None and time.monotonic() - self._since > self._patience:
+        if self._fit is None and self.kept and time.monotonic() - self._since > self._patience:
             self._stop(_Stopped(None, None, cut=True))
 
     def fail(self, error: EvengradError) -> NoReturn:

@@ -238,6 +238,10 @@ class _FirstStep:
         if self._is_elsewhere(optimizer):
             self._unseen(optimizer)
             return
+        if self.turns.begun and _has_no_gradient(optimizer):  # what was measured was set back since
+            self.measurement = None
+            self._unseen(optimizer)
+            return
         if not self.turns.wanted(optimizer):
             self.measurement = None
             self._passed()
@@ -368,3 +372,7 @@ class _FirstStep:
             return replace(probe, notes=(*probe.notes, note))
         with untouched(model):
             return with_rate(probe, optimizer, None, loss, self.session.precise, coming)
+
+
+def _has_no_gradient(optimizer: torch.optim.Optimizer) -> bool:
+    return all(p.grad is None for group in optimizer.param_groups for p in group["params"])
