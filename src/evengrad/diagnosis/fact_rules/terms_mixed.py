@@ -9,6 +9,9 @@ minimises it alone: the KL divergence falls to 0, every output is the same mean 
 How it decides: exactly, in the first steps, by the two reductions of one loss and the samples that they run
 over, the sum not divided or weighed down to a sample's share. The ten is a measured choice.
 
+In Keras by the graph that TensorFlow traces (`fit`, with a `train_step` or `add_loss`, too, and `tf.function`),
+without their sizes; not on JAX and PyTorch, nor in an eager loop.
+
 What to do: one reduction for both: sum over the features and divide by the batch size, in each term.
 
 References: Kingma & Welling 2013 (1312.6114), equation 10; Higgins et al. 2017, beta-VAE, appendix A.1.
@@ -42,6 +45,42 @@ for step in range(12):
     loss.backward()
     optimizer.step()
 """
+_VAE = """
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).uniform(size=(64, 16)).astype("float32")
+
+class VAE(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = layers.Dense(8), layers.Dense(16)
+
+    def train_step(self, data):
+        with tf.GradientTape() as tape:
+            mean, log_var = tf.split(self.encoder(data), 2, axis=1)
+            z = mean + tf.exp(0.5 * log_var) * tf.random.normal(tf.shape(mean))
+            rec = {rec}
+            kl = {kl}
+            loss = rec + kl
+        found = tape.gradient(loss, self.trainable_weights)
+        self.optimizer.apply_gradients(zip(found, self.trainable_weights))
+        return dict(loss=loss)
+
+model = VAE()
+model.compile(keras.optimizers.Adam(1e-3))
+model.fit(x, batch_size=16, epochs=3, verbose=0)
+"""
+_TF_MEAN = "tf.reduce_mean(tf.square(self.decoder(z) - data))"
+_TF_KL = "-0.5 * tf.reduce_sum(1 + log_var - tf.square(mean) - tf.exp(log_var){axis})"
+
+
+def _vae(rec: str, kl: str) -> Program:
+    return Program("keras", _VAE.format(rec=rec, kl=kl), "run", ("tensorflow",))
+
+
 _MEAN = "nn.functional.mse_loss(decoder(z), x)"
 _KL = "-0.5 * torch.sum(1 + logvar - mu ** 2 - logvar.exp())"
 
@@ -52,37 +91,52 @@ def _loop(rec: str, kl: str, verb: str = "run") -> Program:
 
 
 SICK = (
+    _vae(_TF_MEAN, _TF_KL.format(axis="")),
+    _vae(
+        "ops.mean(keras.losses.mean_squared_error(data, self.decoder(z)))", _TF_KL.format(axis="")
+    ),
     _loop(_MEAN, _KL),
     _loop(_MEAN, _KL, "check"),
     _loop("((decoder(z) - x) ** 2).mean()", _KL),
 )
 HEALTHY = (
+    _vae(_TF_MEAN, "tf.reduce_mean(" + _TF_KL.format(axis=", axis=1") + ")"),
+    _vae(_TF_MEAN, "0.001 * " + _TF_KL.format(axis="")),
+    _vae(_TF_MEAN, "1e-4 * tf.reduce_sum(tf.square(self.encoder.kernel))"),
     _loop(_MEAN, _KL + " / x.numel()"),
     _loop(_MEAN, _KL + " / len(x) * 0.01", "check"),
     _loop('nn.functional.mse_loss(decoder(z), x, reduction="sum")', _KL),
     _loop(_MEAN, "1e-4 * encoder.weight.pow(2).sum()"),
 )
 
+_TORCH = (
+    "one reduction for both: sum each term over its features and divide it by the batch size (for a VAE: the "
+    "reconstruction and the KL term alike), then weigh them (beta)"
+)
+_KERAS = (
+    "one reduction for both: sum each term over its features, axis=-1 or axis=(1, 2), and then ops.mean() over "
+    "the batch (for a VAE: the reconstruction and the KL term alike), then weigh them (beta)"
+)
 
-def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire once."""
     for fact in facts[:1]:
         values = fact.values
-        large, small = values["sizes"]
+        count = f"{values['elements']:,} elements" if values["elements"] else "the whole batch"
+        sizes = "{:.3g} beside {:.3g}".format(*values["sizes"]) if values["sizes"] else ""
+        samples = f"all {values['rows']:,} samples" if values["rows"] else "all samples"
         yield Finding(
             CODE,
-            f"one term of the loss is a sum over {values['elements']:,} elements, another a mean: "
-            f"{large:.3g} beside {small:.3g}",
+            f"one term of the loss is a sum over {count}, another a mean"
+            + (sizes and f": {sizes}"),
             Cause.LOSS_HEAD,
             Severity.ERROR,
             evidence=(
-                f"{fact.where or values['sum']}: a sum over all {values['rows']:,} samples of the batch",
+                f"{fact.where or values['sum']}: a sum over {samples} of the batch",
                 f"{values['mean_at'] or values['mean']}: a mean over the same ones, which the sum drowns",
             ),
-            advice=(
-                "one reduction for both: sum each term over its features and divide it by the batch size "
-                "(for a VAE: the reconstruction and the KL term alike), then weigh them (beta)",
-            ),
+            advice=(_KERAS if frontend == "keras" else _TORCH,),
             where=fact.where,
             mistake=True,
         )

@@ -1,18 +1,18 @@
 """EG958 class weights the wrong way round: the frequent class is given the larger weight.
 
-What it finds: a `class_weight` that makes the most frequent class count more than the rarest one, per sample.
+What it finds: a `class_weight`, or PyTorch's `weight=` or `pos_weight=`, that makes the most frequent class
+count more than the rarest one, per sample.
 
 Why it matters: weights are there to make up for rare classes. Counts in the place of their inverse make the
 imbalance the square of what it was, and the model gives everything the frequent class. They multiply the loss
 by the size of the data set, too.
 
-How it decides: by the labels that `fit` is given: the most frequent class is twice as frequent as the rarest
-one, or more, and its weight is more than twice as large.
+How it decides: by the labels that `fit` is given, or that a loss of PyTorch's meets in its first calls under
+`run`, 200 at least: the most frequent class is twice as frequent as the rarest one, or more, and its weight is
+more than twice as large. (A `WeightedRandomSampler` is seen as what it makes of the labels.)
 
 What to do: the inverse of the counts, `len(y) / (classes * count)`, whose mean is 1; scikit-learn's
 `compute_class_weight("balanced", ...)`.
-
-Keras alone: PyTorch's losses are given weights without the labels of all data.
 
 References: scikit-learn, compute_class_weight; King & Zeng 2001, Logistic regression in rare events data.
 """
@@ -43,19 +43,70 @@ model.fit(x, y, batch_size=32, epochs=4, class_weight={weights}, verbose=0)
 """
 
 
+_LOOP = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+y = (torch.rand(400) < 0.15).long()
+x = torch.randn(400, 8) + 1.5 * y[:, None]
+counts = torch.bincount(y).float()
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, {units}))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+criterion = {criterion}
+for epoch in range(4):
+    for rows in torch.randperm(400).split(32):
+        loss = criterion({given})
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+
+
+def _classes(weight: str) -> Program:
+    criterion = f"nn.CrossEntropyLoss(weight={weight})"
+    source = _LOOP.format(units=2, criterion=criterion, given="model(x[rows]), y[rows]")
+    return Program("torch", source)
+
+
+def _positive(weight: str) -> Program:
+    criterion = f"nn.BCEWithLogitsLoss(pos_weight={weight})"
+    given = "model(x[rows])[:, 0], y[rows].float()"
+    return Program("torch", _LOOP.format(units=1, criterion=criterion, given=given))
+
+
 def _fit(weights: str) -> tuple[Program, ...]:
     source = _FIT.format(weights=weights)
     return Program("keras", source), Program("keras", source, "check")
 
 
-SICK = _fit("{0: 340, 1: 60}")
-HEALTHY = (*_fit("{0: 0.59, 1: 3.33}"), *_fit("None"))
+SICK = (
+    *_fit("{0: 340, 1: 60}"),
+    _classes("counts / counts.sum()"),
+    _positive("counts[1] / counts[0]"),
+)
+HEALTHY = (
+    *_fit("{0: 0.59, 1: 3.33}"),
+    *_fit("None"),
+    _classes("len(y) / (2 * counts)"),
+    _classes("None"),
+    _positive("counts[0] / counts[1]"),
+)
+
+_KERAS = (
+    "weigh by the inverse of the counts: class_weight = {c: len(y) / (classes * count[c])}, "
+    'or compute_class_weight("balanced", classes=np.unique(y), y=y)',
+)
+_TORCH = (
+    "weigh by the inverse of the counts: counts = torch.bincount(y); weight = len(y) / (len(counts) * counts); "
+    "for BCEWithLogitsLoss pos_weight = negatives / positives",
+)
 
 
-def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
+def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on each fit."""
     for fact in facts:
         values = fact.values
+        name = "class_weight" if frontend == "keras" else "weight="
         evidence = [] if fact.where is None else [str(fact.where)]
         evidence.append(
             f"class {values['most']}: {values['most_count']} samples, weight {values['most_weight']:.4g}; "
@@ -63,14 +114,11 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
         )
         yield Finding(
             CODE,
-            f"class_weight gives the frequent class {values['most']} the larger weight",
+            f"{name} gives the frequent class {values['most']} the larger weight",
             Cause.LOSS_HEAD,
             Severity.ERROR,
             evidence=tuple(evidence),
-            advice=(
-                "weigh by the inverse of the counts: class_weight = {c: len(y) / (classes * count[c])}, "
-                'or compute_class_weight("balanced", classes=np.unique(y), y=y)',
-            ),
+            advice=_KERAS if frontend == "keras" else _TORCH,
             where=fact.where,
             unhealthy=True,
             mistake=True,

@@ -161,7 +161,7 @@ class Loops:
     def _tell(self, optimizer: Any, fact: Fact) -> None:
         """A fact of a loop's."""
         loop = self.loops.get(id(optimizer))
-        whole = fact.kind in ("weights_unreached", "weights_unheld")
+        whole = fact.kind in ("weights_unreached", "weights_unheld", "terms_mixed")
         elsewhere = self.elsewhere if whole else self.of_fit
         watching = elsewhere(optimizer) if loop is None else loop.watching
         if watching is not None:

@@ -14,6 +14,7 @@ from evengrad.adapters.keras.facts.shapes import broadcasting
 from evengrad.adapters.keras.facts.single import alone_fact
 from evengrad.adapters.keras.facts.summed import KIND as SUMMED
 from evengrad.adapters.keras.facts.summed import feels_scale, summed_by_tape
+from evengrad.adapters.keras.facts.terms import mixed_terms
 from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.accumulated import Accumulated
@@ -110,9 +111,9 @@ class LoopFacts:
         self._norms.clear()
         if any(hasattr(source, "trainable") for source in event.sources):
             self._summed.append(summed_by_tape(event.target, self._backward))
-        found = broadcasting(event.target) if hasattr(event.target, "shape") else None
-        if found is not None:
-            self._shapes.append(found)
+        if hasattr(event.target, "shape"):
+            found = broadcasting(event.target), mixed_terms(event.target)
+            self._shapes += [fact for fact in found if fact is not None]
 
     def _applied(self, event: Applied) -> None:
         optimizer = self._last = event.optimizer

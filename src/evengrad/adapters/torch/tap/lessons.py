@@ -18,6 +18,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.torch.compat import anything_compiled
 from evengrad.adapters.torch.record.loss_terms import LOSSES, LossTerms
+from evengrad.adapters.torch.tap.class_weights import ClassWeights
 from evengrad.adapters.torch.tap.evaluation import LossOfOutput, evaluated, loss_of_output
 from evengrad.adapters.torch.tap.mixing import mixed
 from evengrad.adapters.torch.tap.padded import padded
@@ -48,6 +49,7 @@ class Lessons:
         self._lessons: WeakKeyDictionary[OptimizerTap, Lesson] = WeakKeyDictionary()
         self._terms = LossTerms(self)
         self._outputs: WeakKeyDictionary[OptimizerTap, LossOfOutput] = WeakKeyDictionary()
+        self._weights = ClassWeights()
         self._targets: list[tuple[str, Any, int]] = []
         self._waiting: list[_BackwardPass] = []
         self._last: list[_BackwardPass] = []
@@ -106,6 +108,8 @@ class Lessons:
                 continue
             values = lesson.values()
             tap.watching.seen(**values)
+            for fact in self._weights.reversed() if len(self._lessons) == 1 else ():
+                tap.watching.fact(fact)
             apart = tap.training.capture.inputs.apart(tap.training.step)
             if apart is not None:
                 tap.watching.fact(apart)
@@ -150,6 +154,7 @@ class Lessons:
         if not isinstance(given.get("target"), torch.Tensor):
             return
         self._terms.made(original, given, value)
+        self._weights.heard(original.__name__, given)
         labels = _labels(original, given["target"])
         if labels is not None:
             for lesson in self._lessons.values():
