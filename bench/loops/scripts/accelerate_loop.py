@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 set_seed(0)
 accelerator = Accelerator(cpu=True, mixed_precision="bf16", gradient_accumulation_steps=2)
 y = torch.randint(0, 4, (1024,))
-x = torch.randn(4, 20)[y] + 0.5 * torch.randn(1024, 20)
+x = torch.randn(4, 20)[y] + 1.5 * torch.randn(1024, 20)
 loader = DataLoader(TensorDataset(x, y), batch_size=16, shuffle=True)
 model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 torch.manual_seed(0)
 y = torch.randint(0, 4, (1280,))
-x = torch.randn(4, 20)[y] + 0.5 * torch.randn(1280, 20)
+x = torch.randn(4, 20)[y] + 1.5 * torch.randn(1280, 20)
 train, valid = TensorDataset(x[:1024], y[:1024]), TensorDataset(x[1024:], y[1024:])
 loaders = DataLoaders(
     DataLoader(train, batch_size=32, shuffle=True), DataLoader(valid, batch_size=64)

@@ -28,7 +28,7 @@ class Classifier(L.LightningModule):
 
 L.seed_everything(0)
 y = torch.randint(0, 4, (1024,))
-x = torch.randn(4, 20)[y] + 0.5 * torch.randn(1024, 20)
+x = torch.randn(4, 20)[y] + 1.5 * torch.randn(1024, 20)
 loader = DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True)
 trainer = L.Trainer(
     max_epochs=6,

@@ -179,10 +179,12 @@ def collapsed(run: Run) -> tuple[int, float] | None:
 
 def thrown(run: Run) -> tuple[int, float] | None:
     """Where the first steps threw the loss up a hundredfold, and how high, of a training that has not come well
-    below the untrained network's loss since.
+    below the untrained network's loss since, and is not on its way there or ends a hundredfold above it.
     """
     loss = judged(run)
-    if loss is None or not loss[0] > 0 or does_well(run) or still_falling(loss):
+    if loss is None or not loss[0] > 0 or does_well(run):
+        return None
+    if still_falling(loss) and end(loss).low <= _THROWN * float(loss[0]):
         return None
     at = int(loss[: max(len(loss) // 4, 20)].argmax())
     high = float(loss[at])

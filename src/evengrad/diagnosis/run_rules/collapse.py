@@ -31,6 +31,7 @@ from evengrad.diagnosis.learning import (
     judged,
     loose,
     raw_inputs,
+    still_falling,
     thrown,
     too_fast,
 )
@@ -93,6 +94,11 @@ def check(run: Run) -> Iterable[Finding]:
 def _thrown(run: Run, loss: Floats, at: int, peak: float) -> Finding:
     last, why = end(loss), raw_inputs(run) or too_fast(run)
     step = int(run.steps["step"][at])
+    rests = (
+        f"it is still at {last.mean:.4g}"
+        if still_falling(loss)
+        else f"it has come to rest at {last.mean:.4g}, and falls no more"
+    )
     return Finding(
         CODE,
         f"the first steps threw the training: the loss went from {loss[0]:.3g} to {peak:.3g} at step {step}",
@@ -100,6 +106,6 @@ def _thrown(run: Run, loss: Floats, at: int, peak: float) -> Finding:
         Severity.ERROR,
         symptom=Symptom.DIVERGING,
         unhealthy=True,
-        evidence=(*why.facts, f"it has come to rest at {last.mean:.4g}, and falls no more"),
+        evidence=(*why.facts, rests),
         advice=why.advice,
     )

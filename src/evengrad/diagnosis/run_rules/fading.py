@@ -14,9 +14,10 @@ A gradient that shrinks everywhere, as in every training that converges, does no
 the first one and is not now was driven there by the steps: the cause is the rate, or inputs of a root mean
 square above 10, whatever has no slope now.
 
-One that was gone before the first update is the inputs' doing where these have a root mean square above 10, the
-activations' where half of one is saturated or dead, the depth's from eight matrices on, else the
-initialisation's.
+Where a thousandth is left of what was small before the first update (in the queries of a transformer it is),
+the steps did that, too. One that was gone before the first update is the inputs' doing where these have a root
+mean square above 10, the activations' where half of one is saturated or dead, the depth's from eight matrices
+on, else the initialisation's.
 
 What to do: inspect the activations between both: saturated tanh or sigmoid, dead units. Lower the rate that
 drove them there; normalise, or add skip connections.
@@ -73,12 +74,14 @@ def check(run: Run) -> Iterable[Finding]:
     now = first_to_last(gradients[-5:], own)
     if not now < _LOW or not (events or first_to_last(gradients[:5], own) < _LOW):
         return
-    if not events and first_to_last(gradients[:1], own) < _LOW:
+    began = first_to_last(gradients[:1], own)
+    if not events and began < _LOW and not now < _LOW * began:
         yield _from_the_start(run, own, now)
         return
     why = raw_inputs(run) or shrunk(run) or too_fast(run)
     drove = ": it drove the activations where they have no slope"
-    since = [f"step {events[0].step}: {events[0].message}"] if events else [_SOON]
+    soon = _SOON if began >= _LOW else f"it was {began:.2g} of it before the first update"
+    since = [f"step {events[0].step}: {events[0].message}"] if events else [soon]
     yield Finding(
         CODE,
         f"the gradient of {run.subject.tensors[own[0]].layer} vanishes while training: "
