@@ -38,7 +38,7 @@ def mixed_terms(target: Any) -> Fact | None:
         if not one.mean and one.factor >= _LEAST and beside:
             given = one.op.inputs[0].shape
             known = [n for n in given if n is not None]
-            values = {
+            values: dict[str, Any] = {
                 "sum": "sum",
                 "mean": "mean",
                 "mean_at": str(place_of(beside[0].op) or ""),

@@ -108,8 +108,8 @@ class Lessons:
                 continue
             values = lesson.values()
             tap.watching.seen(**values)
-            for fact in self._weights.reversed() if len(self._lessons) == 1 else ():
-                tap.watching.fact(fact)
+            for wrong in self._weights.reversed() if len(self._lessons) == 1 else ():
+                tap.watching.fact(wrong)
             apart = tap.training.capture.inputs.apart(tap.training.step)
             if apart is not None:
                 tap.watching.fact(apart)
