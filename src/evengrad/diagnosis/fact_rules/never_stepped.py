@@ -8,9 +8,9 @@ loss stays where it is, and gradients that nobody takes add up. It is easily los
 `scheduler.step()` stands in its place, and in Lightning's manual optimization, which steps nothing by itself.
 
 How it decides: exactly, at the end of the script: three backward passes or more, no step, no weight moved by
-other means.
+other means. Where another optimizer, that has a loss of its own, steps behind each of them, it is named.
 
-What to do: `optimizer.step()` behind `loss.backward()`.
+What to do: `optimizer.step()` behind `loss.backward()`, of the optimizer whose weights that loss is to move.
 
 PyTorch alone: `fit` steps by itself, and what Keras differentiates is in nobody's hands until `apply`.
 
@@ -48,13 +48,48 @@ def _loop(step: str, verb: str = "run") -> Program:
     return Program("torch", _LOOP.format(step=step), "check" if verb == "check" else "run")
 
 
-SICK = (_loop("scheduler.step()"), _loop("pass"), _loop("pass", "check"))
+_SWAPPED = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+class Agent:
+    def __init__(self):
+        self.actor, self.critic = nn.Linear(4, 1), nn.Linear(5, 1)
+        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=0.01)
+        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), lr=0.01)
+    def judged(self, s, a):
+        return self.critic(torch.cat((s, a), 1))
+    def learn(self, s, a, r):
+        self.critic_optimizer.zero_grad()
+        nn.functional.mse_loss(self.judged(s, a), r).backward()
+        self.critic_optimizer.step()
+        self.{which}.zero_grad()
+        self.judged(s, self.actor(s)).square().mean().backward()
+        self.{which}.step()
+agent = Agent()
+for step in range(12):
+    s, a = torch.randn(32, 4), torch.randn(32, 1)
+    agent.learn(s, a, s[:, :1] + a)
+"""
+
+
+def _agent(which: str) -> Program:
+    return Program("torch", _SWAPPED.replace("{which}", which))
+
+
+SICK = (
+    _loop("scheduler.step()"),
+    _loop("pass"),
+    _loop("pass", "check"),
+    _agent("critic_optimizer"),
+)
 _BY_HAND = "with torch.no_grad(): [p.sub_(0.1 * p.grad) for p in model.parameters()]"
 HEALTHY = (
     _loop("optimizer.step(); scheduler.step()"),
     _loop("optimizer.step() if step % 6 == 5 else None"),
     _loop("optimizer.step()", "check"),
     _loop(_BY_HAND, "check"),
+    _agent("actor_optimizer"),
 )
 
 
@@ -71,12 +106,30 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
             evidence=(
                 f"{fact.where or 'backward()'} makes gradients that nobody takes",
                 f"{optimizer}.step() was not called to the end of the script",
+                *_instead(fact),
             ),
-            advice=(
-                f"call {optimizer}.step() behind the backward pass (a scheduler's step() changes the rate "
-                "alone; Lightning steps nothing by itself where automatic_optimization is False)",
-            ),
+            advice=(_advice(fact),),
             unhealthy=True,
             where=fact.where,
             mistake=True,
         )
+
+
+def _instead(fact: Fact) -> Iterable[str]:
+    other = fact.values.get("instead")
+    if other:
+        line = fact.values["step"]
+        yield f"behind it {other} steps: {line}; it moves its own weights by a loss that is not theirs"
+
+
+def _advice(fact: Fact) -> str:
+    optimizer, other = fact.values["optimizer"], fact.values.get("instead")
+    if other:
+        return (
+            f"behind this backward pass call {optimizer}.step() in place of {other}.step(), and before it "
+            f"{optimizer}.zero_grad() (each loss belongs to the optimizer of the weights that it is to move)"
+        )
+    return (
+        f"call {optimizer}.step() behind the backward pass (a scheduler's step() changes the rate "
+        "alone; Lightning steps nothing by itself where automatic_optimization is False)"
+    )

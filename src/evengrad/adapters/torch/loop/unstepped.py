@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,12 +24,15 @@ _ENOUGH = 3  # backward passes; a training that accumulates more of them makes a
 
 @dataclass
 class _Idle:
-    """One that has not stepped. optimizer: kept alive, for the script's function may be over at the end."""
+    """One that has not stepped. optimizer: kept alive, for the script's function may be over at the end;
+    instead: another one's name and the line of its step, if that was the first step behind each pass.
+    """
 
     optimizer: Any
     values: list[tuple[Any, Any]]
     place: Where | None
     passes: int = 0
+    instead: set[tuple[str, str]] = field(default_factory=set)
 
 
 class Unstepped(Watcher):
@@ -39,6 +42,11 @@ class Unstepped(Watcher):
         super().__init__(report)
         self._idle: dict[int, _Idle] = {}
         self._moved: set[int] = set()
+        self._last: Where | None = None  # the backward pass before
+        self._waiting: list[_Idle] = []  # those whose gradients it made, until a step
+        self._lines: dict[
+            str, set[str]
+        ] = {}  # optimizer -> the backward passes that it steps behind
 
     def begun(self, optimizer: Any) -> None:
         """It steps, or a scaler is asked to step it: nothing more to find."""
@@ -47,6 +55,7 @@ class Unstepped(Watcher):
 
     def backward_ended(self, _loss: Any, known: Sequence[Stepper]) -> None:
         """Whose gradients are there."""
+        self._last = where()
         for one in known:
             key = id(one.optimizer)
             if one.steps or key in self._moved or sharded(one.parameters):
@@ -54,11 +63,17 @@ class Unstepped(Watcher):
             if key in self._idle:
                 self._idle[key].passes += 1
             elif any(gradients(one.parameters).values()):
-                self._idle[key] = _Idle(one.optimizer, _samples(one.parameters), where(), 1)
+                one.look_up()
+                self._idle[key] = _Idle(one.optimizer, _samples(one.parameters), self._last, 1)
+            else:
+                continue
+            if self._idle[key].place == self._last:
+                self._waiting.append(self._idle[key])
 
     def step_begins(self, one: Stepper) -> None:
         """Its own first one; and others' weights that it holds, too, are moved from now on."""
         self.begun(one.optimizer)
+        self._behind(one)
         if self._idle:
             held = set(map(id, one.parameters))
             for key, idle in list(self._idle.items()):
@@ -73,8 +88,22 @@ class Unstepped(Watcher):
                 continue
             if all(torch.equal(beginning(p), then) for p, then in idle.values):
                 values = {"optimizer": one.name, "passes": idle.passes, "made": str(one.made or "")}
-                self.report(one, "never_stepped", idle.place, values)
+                self.report(one, "never_stepped", idle.place, values | self._instead(idle))
         self._idle.clear()
+
+    def _behind(self, one: Stepper) -> None:
+        """Whose gradients wait for a step while this one makes one."""
+        self._lines.setdefault(one.name, set()).add(str(self._last))
+        for idle in self._waiting:
+            idle.instead.add((one.name, str(where() or "")))
+        self._waiting.clear()
+
+    def _instead(self, idle: _Idle) -> dict[str, str]:
+        """The one that steps in its place: it has a loss of its own, too."""
+        if len(idle.instead) != 1:
+            return {}
+        [(name, line)] = idle.instead
+        return {"instead": name, "step": line} if len(self._lines[name]) > 1 else {}
 
 
 def _samples(parameters: Sequence[Any]) -> list[tuple[Any, Any]]:
