@@ -9,7 +9,7 @@ import pytest
 FRAMEWORKS = ("torch", "keras", "tensorflow", "jax")
 LATE = ("altair", "jinja2", "libcst")  # to draw, to render, to patch
 HEAVY = (*FRAMEWORKS, *LATE, "matplotlib", "numpy", "rich", "safetensors", "typer", "wrapt")
-COMMANDS = ["check", "run", "fix", "report", "runs", "replay", "forecast", "explain"]
+COMMANDS = ["check", "run", "fix", "lab", "report", "runs", "replay", "forecast", "explain"]
 
 
 def loaded(code: str, names: tuple[str, ...]) -> list[str]:

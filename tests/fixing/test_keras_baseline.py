@@ -22,6 +22,7 @@ class Session:
     """Of a trial that changes nothing."""
 
     changes, seed, withheld = (), 0, 10
+    measured = False
 
     def __init__(self):
         self.baseline = Baseline()

@@ -152,6 +152,7 @@ class Session:
 
     def __init__(self, withheld):
         self.withheld = withheld
+        self.measured = False
         self.baseline = Baseline()
         self.targets, self.backpropagated = self.baseline.targets, self.baseline.backpropagated
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "check": "Probe a training script's gradients before anything is trained.",
     "run": "Run a training script to its end, and watch its gradients.",
     "fix": "Find the change that makes a training healthy, and prove it.",
+    "lab": "Measure which remedy cures which cause, and put the article's claims on trial.",
     "report": "Show what happened in a run, also while it goes on.",
     "runs": "List the runs in a folder, newest first.",
     "replay": "Show a step that the guard refused, and where it went wrong.",

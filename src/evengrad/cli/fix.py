@@ -7,13 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.status import Status as Spinner
 
-from evengrad.cli import files
+from evengrad.cli import cluster, files
 from evengrad.cli.command import ExitStatus, ScriptCommand, say
 from evengrad.errors import EvengradError
 from evengrad.fixing.case import Candidate
@@ -154,20 +154,8 @@ def _fix(plan: FixPlan, dask: str | None) -> Fixing:
     with _Progress() as progress:
         if dask is None:
             return fix_script(plan, progress)
-        with _cluster(dask) as client:
+        with cluster.client(dask) as client:
             return fix_script(plan, progress, client.get_executor())
-
-
-def _cluster(address: str) -> Any:
-    """A client of a Dask cluster. Raises EvengradError where there is none."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise EvengradError("--dask needs Dask: pip install 'evengrad[dask]'.") from None
-    try:
-        return Client(address, timeout="5s")
-    except (OSError, ValueError) as error:
-        raise EvengradError(f"There is no Dask scheduler at {address!r} ({error}).") from None
 
 
 class _Progress:

@@ -39,6 +39,9 @@ class Trial:
         without: a kind of mistake that it is tried to be without: it ends where that is seen.
         training: which of the script's trainings the result is of, from 0; None for the longest.
         whole: no example is withheld from the loss: each batch is the script's own.
+        measured: the first step is probed, too, and no guard stands before the weights: what goes wrong is to
+            be seen.
+        onward: behind its last probe the script goes on to its own end, and none of its examples is withheld.
     """
 
     target: str
@@ -56,6 +59,8 @@ class Trial:
     without: str = ""
     training: int | None = None
     whole: bool = False
+    measured: bool = False
+    onward: bool = False
 
     def key(self, content: str) -> str:
         """A name for what this trial does, given the script's content: the same for the same."""
@@ -99,6 +104,9 @@ class Result:
             training that came to its own end each error.
         profile_at_start: rms of the gradient by layer in the first step.
         profile: the same at the end.
+        growth_at_start: growth of the gradient from the output to the input before the first step, split by
+            cause, in decades; empty where it was not probed.
+        growth: the same at the end.
         message: what the script or the guard said.
         notes: what a change did (which weights were matched).
         run: its file.
@@ -118,6 +126,8 @@ class Result:
     unhealthy: tuple[str, ...] = ()
     profile_at_start: tuple[tuple[str, float], ...] = field(default=())
     profile: tuple[tuple[str, float], ...] = field(default=())
+    growth_at_start: tuple[tuple[str, float], ...] = field(default=())
+    growth: tuple[tuple[str, float], ...] = field(default=())
     message: str = ""
     notes: tuple[str, ...] = ()
     run: str | None = None
@@ -134,6 +144,8 @@ class Result:
         found = asdict(self)
         for name in ("losses", "norms", "withheld"):
             found[name] = [v if math.isfinite(v) else None for v in found[name]]
+        for name in ("growth_at_start", "growth"):
+            found[name] = [(cause, v if math.isfinite(v) else None) for cause, v in found[name]]
         return found
 
     @staticmethod
@@ -148,6 +160,8 @@ class Result:
         own["symptoms"] = tuple(map(Symptom, own["symptoms"]))
         for name in ("profile_at_start", "profile"):
             own[name] = tuple((str(layer), float(v)) for layer, v in own[name])
+        for name in ("growth_at_start", "growth"):
+            own[name] = tuple((str(c), nan if v is None else float(v)) for c, v in own[name])
         return Result(**own)
 
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from evengrad.diagnosis.catalogue import all_fact_rules
+from evengrad.diagnosis.causes import shares
 from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run
 from evengrad.diagnosis.learning import baseline as constant_baseline
 from evengrad.errors import CannotChangeError, EvengradError
@@ -54,6 +55,8 @@ def perform(trial: Trial, folder: Path) -> Result:
         return _checked(trial)
     session = _TrialRun(trial)
     settings = Settings(every=_EVERY, folder=folder / "runs")
+    if trial.measured:
+        settings = replace(settings, guard=None)
     for change in trial.changes:
         settings = replace(settings, **change.settings())
     start = time.monotonic()
@@ -98,7 +101,8 @@ class _TrialRun:
     def __init__(self, trial: Trial) -> None:
         self.changes = tuple(change for change in trial.changes if not change.settings())
         self.seed = trial.seed
-        self.withheld = 0 if trial.whole else _WITHHELD
+        self.withheld = 0 if trial.whole or trial.onward else _WITHHELD
+        self.measured = trial.measured
         self._trial = trial
         self._steps = 0
         self._losses: list[float] = []
@@ -113,7 +117,9 @@ class _TrialRun:
         self._first: tuple[float, float] | None = None
         self._spent = False
         self._refused: CannotChangeError | None = None
+        self._opening: Probe | None = None
         self._probe: Probe | None = None
+        self._probing = False
         self._mistaken = False
         self._limit = trial.steps
 
@@ -122,7 +128,7 @@ class _TrialRun:
 
     def refuse(self, error: CannotChangeError) -> NoReturn:
         self._refused = error
-        self.over()
+        raise TrialOverError
 
     def note(self, text: str) -> None:
         self._notes.append(text)
@@ -149,7 +155,10 @@ class _TrialRun:
         if (self._trial.enough is not None or self._trial.hopeless) and not self._clear:
             self._clear = self._is_clear()
         self._spent = self._spent or self._is_over()
-        return self._clear or self._spent
+        if self._trial.onward and self._probing:
+            return False
+        self._probing = self._clear or self._spent
+        return self._probing
 
     def _is_over(self) -> bool:
         return self._is_late(self._begun) or self._mistaken or self._steps >= self._limit
@@ -201,18 +210,22 @@ class _TrialRun:
         found = _mistakes(Fact.from_values(event.values))
         if kind == trial.without:
             self._mistaken = self._mistaken or bool(found)
-        elif not (trial.source or trial.changes or trial.seconds) and any(map(_is_wrong, found)):
+        elif not _goes_on(trial) and any(map(_is_wrong, found)):
             self._limit = min(self._limit, max(self._steps, len(self._losses)) + _SETTLED)
 
     def end(self, status: RunStatus) -> None: ...
 
     # --- the end ---------------------------------------------------------------------------------------
 
+    def opened(self, probe: Probe) -> None:
+        self._opening = probe
+
     def probed(self, probe: Probe) -> None:
         self._probe = probe
 
-    def over(self) -> NoReturn:
-        raise TrialOverError
+    def over(self) -> None:
+        if not self._trial.onward:
+            raise TrialOverError
 
     def result(self, outcome: Outcome) -> Result:
         """What came of it; the run with the most steps counts, or that of the training that was asked for."""
@@ -245,6 +258,8 @@ class _TrialRun:
             unhealthy=tuple(f.title for f in wrong),
             profile_at_start=_profile(run, min),
             profile=_profile(run, max),
+            growth_at_start=_growth(self._opening),
+            growth=_growth(self._probe) if self._trial.measured else (),
             message=message,
             notes=tuple(self._notes),
             run=str(run.path),
@@ -313,6 +328,18 @@ def _mistakes(fact: Fact) -> list[Finding]:
 def _is_wrong(finding: Finding) -> bool:
     """Whether it is a mistake in the script with which no training works."""
     return finding.mistake and finding.severity is Severity.ERROR
+
+
+def _goes_on(trial: Trial) -> bool:
+    """Whether a mistake in the script is no reason to end it."""
+    return bool(trial.source or trial.changes or trial.seconds or trial.measured)
+
+
+def _growth(probe: Probe | None) -> tuple[tuple[str, float], ...]:
+    """The budget by cause, in decades."""
+    if probe is None or not probe.operations:
+        return ()
+    return tuple((str(cause), share / math.log(10)) for cause, share in shares(probe).items())
 
 
 def _loaded(path: Path) -> Run | None:

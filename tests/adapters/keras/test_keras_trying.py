@@ -517,6 +517,7 @@ class Session:
 
     def __init__(self, *changes, steps=10**6, seed=0, withheld=0):
         self.changes, self.seed, self.steps, self.withheld = changes, seed, steps, withheld
+        self.measured = False
         self.heard, self.held, self.count, self.backward = [], [], 0, []
         self.loss = self.values = self.probe = None
 

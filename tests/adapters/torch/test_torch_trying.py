@@ -43,6 +43,7 @@ class Session:
 
     def __init__(self, *changes, seed=0, steps=6, withheld=0):
         self.changes, self.seed, self.steps, self.withheld = changes, seed, steps, withheld
+        self.measured = False
         self.held, self.backward = [], []
         self.made, self.begun, self.epochs, self.probes = 0, 0, [], []
         self.heard, self.notes, self.refused = [], [], None

@@ -147,6 +147,7 @@ class Over(BaseException):
 
 class Session:
     seed = withheld = 0
+    measured = False
 
     def __init__(self, changes):
         self.changes = changes

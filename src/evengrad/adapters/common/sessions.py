@@ -16,7 +16,8 @@ from evengrad.values.run import Subject
 
 
 class Session(Protocol):
-    """What an armed adapter reports to. deliver, fail, failed and trouble do not return: they stop the script.
+    """What an armed adapter reports to. fail, failed and trouble do not return: they stop the script, as
+    deliver and enough do, but for those of a trial.
 
     precise: whether to take the largest stable learning rate from the Hessian. several: whether later trainings
     are wanted, too: then the script goes on where it may begin one, and trains. measured: whether any was.
@@ -34,7 +35,7 @@ class Session(Protocol):
     def wanted(self) -> bool:
         """One more training begins: whether it is to be measured, and not to be let by."""
 
-    def deliver(self, probe: Probe) -> NoReturn:
+    def deliver(self, probe: Probe) -> None:
         """Measured; no other training comes after it."""
 
     def keep(self, probe: Probe, ahead: Where | None) -> int:
@@ -51,7 +52,7 @@ class Session(Protocol):
     def add(self, place: int, facts: Sequence[Fact]) -> None:
         """What was seen of a training after it was measured."""
 
-    def enough(self) -> NoReturn:
+    def enough(self) -> None:
         """No other training comes: stops the script."""
 
     def passing(self) -> None:
@@ -103,11 +104,13 @@ class TrialSession(LossSession, Protocol):
         changes: to be made when the training starts, in this order.
         seed: added to every seed that the script sets; what it does not seed is seeded with it.
         withheld: one example in so many is kept out of the loss and told of apart; 0 for none.
+        measured: whether the first step is probed, too.
     """
 
     changes: tuple[Change, ...]
     seed: int
     withheld: int
+    measured: bool
 
     def started(self) -> None:
         """The changes are made, and the first step comes. Called once."""
@@ -129,11 +132,14 @@ class TrialSession(LossSession, Protocol):
         probes the trained model, calls ``probed``, and stops the script by ``over``.
         """
 
+    def opened(self, probe: Probe) -> None:
+        """The model with its changes at its first step."""
+
     def probed(self, probe: Probe) -> None:
         """The model at the end of the budget."""
 
-    def over(self) -> NoReturn:
-        """Stops the script."""
+    def over(self) -> None:
+        """Stops the script, or returns, where it is to go on to its own end."""
 
 
 class InquirySession(Protocol):

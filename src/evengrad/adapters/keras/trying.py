@@ -93,6 +93,8 @@ class _KerasTrial:
         except Exception as error:
             said = f"{type(model).__name__} could not be changed: {type(error).__name__}: {error}"
             self.session.refuse(CannotChangeError(said))
+        if self.session.measured:
+            self._measure(self.session.opened)
         model.train_function = waiting
         flat = [v for v in keras.tree.flatten(targets) if v is not None]
         if len(flat) == 1:
@@ -100,6 +102,17 @@ class _KerasTrial:
         if self.session.withheld:
             self.withholding = KerasWithholding(model, self.session.withheld)
             self.withholding.put_on()
+
+    def _measure(self, told: Callable[[Any], None]) -> None:
+        """A probe of the model, where one can be taken: the losses are what counts."""
+        try:
+            found = probe(self.model, batch=self.batch, rate=True)
+        except EvengradError:
+            return
+        except Exception as error:
+            failure.tell(error)
+            return
+        told(found)
 
     def begin(self, steps: int | None) -> None:
         """The first step comes. steps: of an epoch, where that is known."""
@@ -128,15 +141,7 @@ class _KerasTrial:
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         self.finish()
-        try:
-            found = probe(self.model, batch=self.batch, rate=True)
-        except EvengradError:  # the losses are what counts
-            found = None
-        except Exception as error:
-            failure.tell(error)
-            found = None
-        if found is not None:
-            self.session.probed(found)
+        self._measure(self.session.probed)
         self.session.over()
 
     def finish(self) -> None:

@@ -26,6 +26,7 @@ from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.recording import failure
 from evengrad.values.fact import Fact, Where
 from evengrad.values.probe import Probe
+from evengrad.values.wording import brief
 
 
 def arm(session: TrialSession) -> Armed:
@@ -49,6 +50,9 @@ class _TorchTrial:
         self._epoch: int | None = None
         self._ending: Armed | None = None
         self.substitute = Substitute()
+        self._opening: Armed | None = None
+        if session.measured:  # below the substitute, so that it sees what that calls
+            self._opening = script.arm(TrialProbe(session, session.opened), followed=False)
         if any(change.substitutes for change in session.changes):
             self.substitute.__enter__()
         self._patches.on_undo(register_module_forward_pre_hook(self._before_forward).remove)
@@ -73,8 +77,9 @@ class _TorchTrial:
         """Take every patch off."""
         self._patches.undo()
         with under(self.substitute) as above:
-            if self._ending is not None:
-                self._ending.disarm()
+            for probing in (self._ending, self._opening):
+                if probing is not None:
+                    probing.disarm()
             above[:] = [mode for mode in above if mode is not self.substitute]
 
     # --- patches -----------------------------------------------------------------------------------
@@ -166,18 +171,32 @@ class _TorchTrial:
         """The next backward pass is measured; the recorder is below the substitute, and sees what it calls."""
         self._terms.on = False
         with under(self.substitute):
-            return script.arm(_ClosingProbe(self.session), followed=False)
+            return script.arm(
+                TrialProbe(self.session, self.session.probed, self.session.over), followed=False
+            )
 
 
-class _ClosingProbe:
-    """Takes the last probe, and stops the script there."""
+class TrialProbe:
+    """Takes one probe of a trial.
+
+    Args:
+        session: of the trial.
+        told: takes the probe.
+        done: called behind it; it may stop the script.
+    """
 
     precise = False
     several = False
     measured = False
 
-    def __init__(self, session: TrialSession) -> None:
-        self._session = session
+    def __init__(
+        self,
+        session: TrialSession,
+        told: Callable[[Probe], None],
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._session, self._told, self._done = session, told, done
+        self._taken = False
 
     def starting(self) -> None: ...
     def add(self, place: int, facts: Sequence[Fact]) -> None: ...
@@ -186,22 +205,30 @@ class _ClosingProbe:
     def wanted(self) -> bool:
         return True
 
-    def enough(self) -> NoReturn:
-        self._session.over()
+    def enough(self) -> None:
+        self._done()
 
-    def keep(self, probe: Probe, ahead: Where | None) -> int:  # noqa: ARG002
-        self.deliver(probe)
+    def keep(self, _probe: Probe, _ahead: Where | None) -> int:
+        return 0
 
-    def deliver(self, probe: Probe) -> NoReturn:
-        self._session.probed(probe)
-        self._session.over()
+    def deliver(self, probe: Probe) -> None:
+        if not self._taken:
+            self._taken = True
+            self._told(probe)
+            self._done()
 
-    def fail(self, _error: EvengradError) -> NoReturn:
-        self._session.over()
+    def fail(self, error: EvengradError) -> NoReturn:
+        self._lost(error)
 
-    def failed(self, _error: Exception) -> NoReturn:
-        self._session.over()
+    def failed(self, error: Exception) -> NoReturn:
+        self._lost(error)
 
     def trouble(self, error: Exception) -> NoReturn:
         failure.tell(error)
-        self._session.over()
+        self._lost(error)
+
+    def _lost(self, error: Exception) -> NoReturn:
+        """Where the probe is what the trial is for, it is over."""
+        if not self._session.measured:
+            self._session.over()
+        self._session.refuse(CannotChangeError(f"A probe could not be taken: {brief(error)}"))

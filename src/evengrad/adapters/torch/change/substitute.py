@@ -23,6 +23,8 @@ _NEW: dict[str, Callable[..., Any]] = {
     "silu": F.silu,
     "tanh": torch.tanh,
     "softplus": F.softplus,
+    "sigmoid": torch.sigmoid,
+    "linear": lambda x: x,
 }
 _WEIGHTED = (
     "linear",

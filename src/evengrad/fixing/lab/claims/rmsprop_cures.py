@@ -1,0 +1,23 @@
+"""RMSprop cures vanishing.
+
+How it is tested: with it the training gives back at least half of what the cause of vanishing had
+taken, and is better than without; paired t-test over seeds, 95%.
+
+What is known: in part: it makes updates alike in size, until gradients reach its eps or underflow
+(Tieleman 2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evengrad.fixing.lab.cells import Table
+from evengrad.fixing.lab.judging import Ruling, cures
+
+SECTION = "6 (4)"
+QUOTE = "使用RMSprop或Adagrad优化器……以防止梯度消失"
+
+
+def judge(table: Table) -> Iterator[Ruling]:
+    """Against all that vanishes."""
+    yield from cures(table, "RMSprop", lambda c: c.effect == "vanishing")

@@ -1,0 +1,76 @@
+"""An experiment as text: the tables of what was reached and of growth, and the claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from evengrad.fixing.lab.claims import JudgedClaim
+from evengrad.fixing.lab.laboratory import Experiment
+from evengrad.report import lab_rows
+from evengrad.report.lab_rows import HeatCell
+
+MARKS = {
+    "holds": "+",
+    "holds in part": "±",
+    "does not hold": "-",
+    "undecided": "?",
+    "not measured": " ",
+}
+
+
+def render(found: Experiment) -> str:
+    """All of it."""
+    lines = [headline(found), ""]
+    for subject in found.table.subjects:
+        rows = lab_rows.places(found.table, subject.name)
+        if rows:
+            lines += [f"{subject.name}: {reached_words(found)}", *_table(rows, lab_rows.reached)]
+            lines += [f"{subject.name}: {GROWTH_WORDS}", *_table(rows, lab_rows.growths)]
+    lines += ["Claims (+ holds, ± in part, - does not hold, ? the seeds do not tell):"]
+    for judged in found.judged:
+        lines += claim_lines(judged)
+    return "\n".join(lines) + "\n"
+
+
+GROWTH_WORDS = "growth of the gradient from output to input, decades: first step → end"
+
+
+def headline(found: Experiment) -> str:
+    """How much was measured, in a sentence."""
+    done, plan = len(found.table.measured), found.plan
+    part = "" if found.whole else f" of {found.planned}: interrupted, the same call goes on"
+    what = plan.script or f"the article's CNN in {framework(found)}"
+    return f"{what}: {done} trainings{part}, {plan.steps} steps each, {plan.seeds} seeds a cell."
+
+
+def framework(found: Experiment) -> str:
+    """In words."""
+    plan = found.plan
+    return f"Keras on {plan.backend}" if plan.framework == "keras" else "PyTorch"
+
+
+def reached_words(found: Experiment) -> str:
+    """What the figures of the first table are."""
+    if any(one.accuracy is not None for one in found.table.measured):
+        return "accuracy on unseen examples, % ± sd over seeds (×: a loss was not finite)"
+    return "share of the constant baseline's loss that is gone, % ± sd over seeds"
+
+
+def claim_lines(judged: JudgedClaim) -> list[str]:
+    """A claim: how it stands, and under which conditions."""
+    claim, standing = judged.claim, judged.standing
+    lines = [f"{MARKS[standing]} {claim.section:<8}{claim.title}: {standing}"]
+    for answer in ("holds", "fails", "undecided"):
+        if standing == "holds in part" and judged.where(answer):
+            lines.append(f"            {answer}: {'; '.join(judged.where(answer))}")
+    return lines
+
+
+def _table(rows: list[list[HeatCell]], words: Callable[[HeatCell], str]) -> list[str]:
+    heads = ["", *(place.cure.name for place in rows[0])]
+    body = [[row[0].cause.name, *map(words, row)] for row in rows]
+    widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in [heads, *body]
+    ] + [""]
