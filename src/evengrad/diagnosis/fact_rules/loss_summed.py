@@ -100,6 +100,7 @@ def _tape(loss: str, optimizer: str = "SGD(0.02)") -> Program:
 
 
 SICK = (
+    _tape("tf.reduce_sum(keras.losses.mean_squared_error(y, model(x, training=True)))"),
     _tape("keras.losses.mean_squared_error(y, model(x, training=True))"),
     *_keras('keras.losses.MeanSquaredError(reduction="sum")'),
     *_keras("own"),
@@ -107,6 +108,7 @@ SICK = (
     *_torch("((model(x) - y) ** 2).sum()"),
 )
 HEALTHY = (
+    _tape("tf.reduce_sum(keras.losses.mean_squared_error(y, model(x, training=True))) / 256"),
     _tape("tf.reduce_mean(keras.losses.mean_squared_error(y, model(x, training=True)))"),
     _tape("keras.losses.mean_squared_error(y, model(x, training=True))", "Adam(3e-3)"),
     _tape("keras.losses.mean_squared_error(y, model(x, training=True))", "SGD(1e-4)"),

@@ -19,6 +19,7 @@ from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.accumulated import Accumulated
 from evengrad.adapters.keras.tap.accumulators import VariableSums
+from evengrad.adapters.keras.tap.batch_sums import BatchSums
 from evengrad.adapters.keras.tap.by_hand import ByHand
 from evengrad.adapters.keras.tap.clipping import ClippedScaled
 from evengrad.adapters.keras.tap.crossed import LossesCrossed
@@ -65,6 +66,7 @@ class LoopFacts:
         self._clips, self._unreached = ClippedScaled(), Unreached(patches)
         self._smothered, self._crossed = ClippedAway(), LossesCrossed()
         self._variables = VariableSums(patches)
+        self._batch_sums = BatchSums(patches)
         self.untracked = Untracked(patches)
         self._pairs = EagerPairs(self._unreached.calls, patches)
         self._sums: Any = Passes() if backend == "torch" else SummedGradients(self._unreached.calls)
@@ -110,7 +112,8 @@ class LoopFacts:
                 self._unused.append((layer, place))
         self._norms.clear()
         if any(hasattr(source, "trainable") for source in event.sources):
-            self._summed.append(summed_by_tape(event.target, self._backward))
+            summed = summed_by_tape(event.target, self._backward)
+            self._summed.append(summed or self._batch_sums.of(event.target))
         if hasattr(event.target, "shape"):
             found = broadcasting(event.target), mixed_terms(event.target)
             self._shapes += [fact for fact in found if fact is not None]

@@ -315,6 +315,16 @@ def differences() -> list[tuple[Any, str, str]]:
     return [(base, "__sub__", "-"), (base, "__rsub__", "-"), *named]
 
 
+def sums() -> list[tuple[Any, str, str]]:
+    """What sums up on TensorFlow: where it stands, its name, what to call it."""
+    if keras.backend.backend() != "tensorflow":
+        return []
+    import tensorflow as tf
+
+    named = [(tf, "reduce_sum", "tf.reduce_sum()"), (tf.math, "reduce_sum", "tf.reduce_sum()")]
+    return [*named, (keras.ops, "sum", "ops.sum()")]
+
+
 def clips() -> list[tuple[Any, str]]:
     """Functions that clip gradients, the bound last: where they stand, and their names."""
     found: list[tuple[Any, str]] = [(keras.ops, "clip")]
