@@ -19,6 +19,7 @@ from evengrad.adapters.common.sessions import Armed, LiveSession
 from evengrad.adapters.torch.loop.loop import Loop
 from evengrad.adapters.torch.loop.names import name_of
 from evengrad.adapters.torch.loop.recurrence import unbounded
+from evengrad.adapters.torch.loop.stand_in import follow_foreign
 from evengrad.adapters.torch.loop.stepper import Stepper
 from evengrad.adapters.torch.measure.update import is_copy
 from evengrad.adapters.torch.tap import patches
@@ -53,6 +54,7 @@ class _Optimizers:
         after = register_optimizer_step_post_hook(self._stepped)
         self.patches.on_undo(after.remove)
         self.patches.wrap(torch.optim.Optimizer, "__init__", self._init)
+        follow_foreign(self.patches)
 
     def disarm(self) -> None:
         """Take everything off."""

@@ -16,6 +16,7 @@ from evengrad.adapters.common.sessions import Armed, Session
 from evengrad.adapters.torch.compat import compile_later
 from evengrad.adapters.torch.loop.loop import Loop
 from evengrad.adapters.torch.loop.names import shown
+from evengrad.adapters.torch.loop.stand_in import follow_foreign
 from evengrad.adapters.torch.loop.stepper import Stepper
 from evengrad.adapters.torch.loop.turns import OptimizerTurns, holds
 from evengrad.adapters.torch.measure.measure import Measurement
@@ -79,6 +80,7 @@ class _FirstStep:
         self.patches.wrap(torch.autograd, "backward", self._direct_backward)
         self.patches.wrap(torch.amp.GradScaler, "scale", self._noting_scale)
         compile_later(self.patches)
+        follow_foreign(self.patches)
 
     def disarm(self) -> None:
         """Take every patch off; what was seen of trainings that went on is told."""
