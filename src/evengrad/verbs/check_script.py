@@ -164,8 +164,9 @@ def probe_trainings(
         raise ScriptError(f"Expected --fit 1 to {session.begun}: {target} has {trainings}.")
     raise ScriptError(
         f"{target} ran to its end without a training step that evengrad can see. Expected Keras "
-        "`model.fit(...)`, or `loss.backward()` and `optimizer.step()` in PyTorch. For another kind of "
-        "loop call `evengrad.check(model, loss=..., batch=(x, y))` in the script."
+        "`model.fit(...)`, `loss.backward()` and `optimizer.step()` in PyTorch, or the update of an optax "
+        "optimizer. For another kind of loop call `evengrad.check(model, loss=..., batch=(x, y))` in the "
+        "script."
     )
 
 

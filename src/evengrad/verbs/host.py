@@ -25,7 +25,14 @@ from evengrad.errors import EvengradError, MissingFrameworkError, ScriptError
 _OURS = os.path.dirname(os.path.dirname(__file__))
 
 
-EXTRAS = {"torch": "torch", "keras": "tensorflow", "tensorflow": "tensorflow", "jax": "jax"}
+EXTRAS = {
+    "torch": "torch",
+    "keras": "tensorflow",
+    "tensorflow": "tensorflow",
+    "jax": "jax",
+    "optax": "optax",
+    "flax": "optax",
+}
 
 
 class Arming(Protocol):

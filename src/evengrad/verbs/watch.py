@@ -28,7 +28,7 @@ def watch(
     listener: RunListener | None = None,
     to: str | Sequence[str] | None = None,
 ) -> WatchHandle:
-    """Watch a PyTorch training: a context manager, or a handle with ``remove()``.
+    """Watch a training with PyTorch or optax: a context manager, or a handle with ``remove()``.
 
         with evengrad.watch(model, optimizer, clip=1.0):
             train()
@@ -37,8 +37,8 @@ def watch(
     ``fit(callbacks=...)``.
 
     Args:
-        model: a ``torch.nn.Module``, or a list of them.
-        optimizer: the ``torch.optim.Optimizer`` that trains it.
+        model: a ``torch.nn.Module``, or a list of them; a flax or Equinox module, or optax' optimizer again.
+        optimizer: the ``torch.optim.Optimizer`` or ``optax.GradientTransformation`` that trains it.
         clip: a bound for the norm of all gradients, "auto", another kind ("agc", "zscore", "percentile:10",
             ...), or an ``evengrad.Clip``.
         guard: what happens to a step that is not finite or would overwrite the weights: "stop" raises

@@ -71,7 +71,7 @@ class LossEars:
     @property
     def differentiating(self) -> bool:
         """Whether a loss is being computed to be differentiated."""
-        return self.on and self._depth.value == 1
+        return self.on and self._depth.value > 0
 
     def first_layer(self) -> bool:
         """Whether it is, and no layer was called in it before; asked once for each call of a layer."""
@@ -122,10 +122,8 @@ class LossEars:
     def _heard(self, value: Any) -> None:
         try:
             if compat.is_traced(value):
-                if not compat.is_staged(value):
-                    return
                 self._fresh = [*self._fresh[-7:], value]
-                if _steps_elsewhere():
+                if compat.is_staged(value) and _steps_elsewhere():
                     jax.debug.callback(self._came, value)
             else:
                 self._fresh = [v for v in self._fresh if compat.is_traced(v)] + [value]

@@ -6,12 +6,12 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evengrad.adapters.common.patching import Patches
 
-_STEPS = ("chain", "named_chain", "masked", "freeze", "multi_transform", "partition")
+_STEPS = ("chain", "named_chain", "masked", "freeze", "multi_transform", "partition", "MultiSteps")
 _RATES = ("learning_rate", "step_size", "step_size_fn")
 
 
@@ -61,10 +61,28 @@ class Makers:
                 if "GradientTransformation" in kind and "Callable" not in kind:
                     patches.wrap(optax, name, functools.partial(self._hear, name))
         patches.wrap(optax, "inject_hyperparams", self._hear_factory)
+        if hasattr(optax, "MultiSteps"):
+            patches.wrap(optax.MultiSteps, "__init__", self._hear_steps)
 
     def of(self, update: Any) -> Maker | None:
         """The maker of an update."""
         return self._made.get(id(update))
+
+    def stand_for(self, update: Any, whole: Any) -> None:
+        """An update is that of this object, whose making was heard."""
+        known = self._made.get(id(whole))
+        if known is not None:
+            self._made[id(update)] = replace(known, keeps=update)
+
+    def _hear_steps(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def init(steps: Any, opt: Any, *args: Any, **kwargs: Any) -> None:
+            original(steps, opt, *args, **kwargs)
+            inner = self.of(tuple(opt)[1])
+            parts = () if inner is None else (inner,)
+            self._made[id(steps)] = Maker("MultiSteps", None, parts, steps, {})
+
+        return init
 
     def _hear(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

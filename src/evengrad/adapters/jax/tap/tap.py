@@ -100,6 +100,8 @@ class Taps:
         self.makers.put_on(patches, optax)
         self.open.put_on(patches, optax)
         patches.put(optax.GradientTransformation, "update", property(self._watched))
+        if hasattr(optax, "MultiSteps"):
+            patches.wrap(optax.MultiSteps, "update", self._accumulating)
 
     def close(self) -> None:
         """No more is read; what is still being computed is waited for."""
@@ -122,11 +124,27 @@ class Taps:
             self._known[id(raw)] = (raw, self._wrapped(raw))
         return self._known[id(raw)][1]
 
+    def _accumulating(self, original: Any) -> Any:
+        """An update of several gradients: what is held back is not added to them."""
+
+        def update(steps: Any, *args: Any, **kwargs: Any) -> Any:
+            if id(steps) not in self._known:
+                raw = functools.partial(original, steps)
+                self.makers.stand_for(raw, steps)
+                self._known[id(steps)] = (steps, self._wrapped(raw))
+            if self._only not in (None, steps):
+                return original(steps, *args, **kwargs)
+            return self._known[id(steps)][1](*args, **kwargs)
+
+        return update
+
     def _wrapped(self, raw: Any) -> Any:
         @functools.wraps(raw)
         def update(gradients: Any, state: Any, params: Any = None, **extra: Any) -> Any:
-            if not self.on or self._within.depth:
-                return raw(gradients, state, params, **extra)
+            if not self.on or self._within.depth or self.ears.differentiating:
+                return raw(
+                    gradients, state, params, **extra
+                )  # a loss may hold a training of its own
             return self._update(raw, gradients, state, params, extra)
 
         return update
@@ -134,7 +152,7 @@ class Taps:
     def _update(self, raw: Any, gradients: Any, state: Any, params: Any, extra: Any) -> Any:
         given, measured = gradients, None
         try:
-            measured = self._before(raw, gradients, state, params)
+            measured = self._before(raw, gradients, state, params, extra)
             if measured is not None:
                 given = measured.clipped(gradients)
         except Exception as error:
@@ -163,13 +181,16 @@ class Taps:
         self.on = False
         self._trouble(error)
 
-    def _before(self, raw: Any, gradients: Any, state: Any, params: Any) -> UpdateMeasure | None:
+    def _before(
+        self, raw: Any, gradients: Any, state: Any, params: Any, extra: Any
+    ) -> UpdateMeasure | None:
         found = leaves(gradients)
         if not found:
             return None
         tap = self._tap(raw, found)
         tap.receiver.updating(found)
         loss = self.ears.take(next(iter(found.values())))
+        loss = extra.get("value", loss)  # as a line search is given it
         return UpdateMeasure(self, tap, found, leaves(params), loss, rate_in(tap.maker, state))
 
     def _tap(self, raw: Any, found: dict[str, Any]) -> UpdateTap:
