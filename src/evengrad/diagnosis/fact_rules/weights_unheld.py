@@ -2,7 +2,8 @@
 
 What it finds: parameters that the loss depends on and that no optimizer of the script has; of Keras, models
 that are trained although all of their weights are frozen, weights that were unfrozen behind compile(), layers
-that a model calls and does not track, and weights that a loop on JAX drops behind each step.
+that a model calls and does not track, models of a step traced by TensorFlow that no optimizer is given, and
+weights that a loop on JAX drops behind each step.
 
 Why it matters: an optimizer has the parameters that it was given when it was made. A layer that is put in
 later, a model that is made anew, layers in a plain list (which `parameters()` does not see), a second network
@@ -221,7 +222,36 @@ def _meta(inner: str, outer: str) -> Program:
     return Program("torch", _META.format(inner=inner, outer=outer))
 
 
+_TWO = """
+import keras
+import numpy as np
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+y = (x[:, 0] > 0).astype("int32")
+encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(8, activation="relu")])
+head = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(2)])
+optimizer, loss_of = keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+weights = encoder.trainable_variables{more}
+
+@tf.function
+def step():
+    with tf.GradientTape() as tape:
+        loss = loss_of(y, head(encoder(x, training=True), training={training}))
+    optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+
+for _ in range(12):
+    step()
+"""
+
+
+def _two(more: str = "", *, training: bool = True) -> Program:
+    source = _TWO.format(more=more, training=training)
+    return Program("keras", source, "run", ("tensorflow",))
+
+
 SICK = (
+    _two(),
     _meta("adapted = copy.deepcopy(model)", "adapted(x)"),
     _keras(""),
     _plain(_PLAIN_FIT),
@@ -239,6 +269,8 @@ SICK = (
     _loop(_LIST.format(kind="list"), _ADAM),
 )
 HEALTHY = (
+    _two(" + head.trainable_variables"),
+    _two(training=False),
     _meta("teacher = copy.deepcopy(model).eval()", "model(x) + 0 * teacher(x).detach()"),
     _plain(_PLAIN_FIT, tracked=True),
     _plain(_PLAIN_LOOP, tracked=True),
@@ -290,6 +322,8 @@ def _title(values: Any) -> str:
     if values["how"] == "untracked":
         names = layers(values["layers"])
         return f"{values['model']} calls {names} and does not track it: {share} of the weights are not trained"
+    if values["how"] == "left":
+        return f"no optimizer is given the weights of {values['model']}, which the loss is made by"
     if values["how"] == "compiled":
         return f"{share} of the weights were made trainable behind compile(), and are not trained"
     if values["how"] == "copies":
@@ -314,6 +348,11 @@ def _evidence(fact: Fact) -> Iterable[str]:
         yield f"{fact.where or 'call()'} calls {layers(values['layers'])} inside of {values['model']}"
         tensors, weights = count(values["tensors"], "tensor"), count(values["weights"], "weight")
         yield f"{tensors} with {weights} are not in its trainable_variables: {values['optimizer']} lacks them"
+        return
+    if values["how"] == "left":
+        yield f"{fact.where or 'tape.gradient()'} is not asked for the gradients of {values['model']}"
+        weights = count(values["weights"], "weight")
+        yield f"{values['model']} is called with training=True, and {weights} never move"
         return
     if values["how"] == "compiled":
         tensors, weights = count(values["tensors"], "tensor"), count(values["weights"], "weight")
@@ -343,6 +382,11 @@ def _advice(values: Any) -> str:
         return (
             f"make {names} attributes of a keras.Layer or keras.Model (self.x = ...) in its __init__: a plain "
             "class, a Lambda's closure or a global is not tracked"
+        )
+    if values["how"] == "left":
+        return (
+            f"give the tape and {optimizer} the trainable_variables of {values['model']}, too; call with "
+            "training=False, or set trainable = False, what is not to be trained"
         )
     if values["how"] == "compiled":
         return "call model.compile(...) again after trainable was changed, with the rate for fine-tuning"

@@ -24,6 +24,7 @@ from evengrad.adapters.keras.tap.by_hand import ByHand
 from evengrad.adapters.keras.tap.clipping import ClippedScaled
 from evengrad.adapters.keras.tap.crossed import LossesCrossed
 from evengrad.adapters.keras.tap.dropped import Dropped
+from evengrad.adapters.keras.tap.left_out import LeftOut
 from evengrad.adapters.keras.tap.listening import Applied, BatchNormCalled, Listening, LossScaled
 from evengrad.adapters.keras.tap.native import Differentiated
 from evengrad.adapters.keras.tap.pairs import EagerPairs
@@ -68,6 +69,7 @@ class LoopFacts:
         self._variables = VariableSums(patches)
         self._batch_sums = BatchSums(patches)
         self.untracked = Untracked(patches)
+        self._left_out = LeftOut(self._unreached.calls)
         self._pairs = EagerPairs(self._unreached.calls, patches)
         self._sums: Any = Passes() if backend == "torch" else SummedGradients(self._unreached.calls)
         listening.clipped.append(self._clips.clipped)
@@ -99,6 +101,7 @@ class LoopFacts:
         if self._kept is not None:
             self._kept.backward()
         self._clips.differentiated(event)
+        self._left_out.differentiated(event)
         self._unreached.differentiated(event)
         self._crossed.differentiated(event)
         self._variables.differentiated(event)
@@ -142,6 +145,7 @@ class LoopFacts:
         found = self._clips.applied(event, scale), self._smothered.applied(event, scale)
         for fact in (*found[0], *found[1], *self._sums.applied(event)):
             self._once(optimizer, fact)
+        self._left_out.applied(event)
         self._unreached.applied(event)
         self._variables.applied(event)
         for fact in self.untracked.applied(event):
@@ -151,7 +155,8 @@ class LoopFacts:
 
     def ended(self) -> None:
         """The script is over, or what it does is to be told now."""
-        found = self._unreached.ended(), self._sums.ended(), self._variables.ended()
+        found: Any = self._unreached.ended(), self._sums.ended(), self._variables.ended()
+        found = (*found, self._left_out.ended())
         for optimizer, fact in (pair for one in found for pair in one):
             self._once(optimizer, fact)
 
