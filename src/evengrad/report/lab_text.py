@@ -18,6 +18,9 @@ MARKS = {
 }
 
 
+_SCREEN = 112
+
+
 def render(found: Experiment) -> str:
     """All of it."""
     lines = [headline(found), ""]
@@ -38,9 +41,9 @@ GROWTH_WORDS = "growth of the gradient from output to input, decades: first step
 def headline(found: Experiment) -> str:
     """How much was measured, in a sentence."""
     done, plan = len(found.table.measured), found.plan
-    part = "" if found.whole else f" of {found.planned}: interrupted, the same call goes on"
+    part = "" if found.whole else f" of {found.planned} (the same call goes on)"
     what = plan.script or f"the article's CNN in {framework(found)}"
-    return f"{what}: {done} trainings{part}, {plan.steps} steps each, {plan.seeds} seeds a cell."
+    return f"{what}: {done}{part} trainings of {plan.steps} steps, {plan.seeds} seeds a cell."
 
 
 def framework(found: Experiment) -> str:
@@ -67,10 +70,32 @@ def claim_lines(judged: JudgedClaim) -> list[str]:
 
 
 def _table(rows: list[list[HeatCell]], words: Callable[[HeatCell], str]) -> list[str]:
-    heads = ["", *(place.cure.name for place in rows[0])]
-    body = [[row[0].cause.name, *map(words, row)] for row in rows]
-    widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
+    """In as many blocks of columns as a screen needs."""
+    names = ["", *(row[0].cause.name for row in rows)]
+    columns = [
+        [row[number].cure.name if n < 0 else words(row[number]) for n, row in _with_head(rows)]
+        for number in range(len(rows[0]))
+    ]
+    lines: list[str] = []
+    while columns:
+        block = [names]
+        while columns and _width([*block, columns[0]]) <= _SCREEN:
+            block.append(columns.pop(0))
+        lines += [*_lines(block), ""]
+    return lines
+
+
+def _with_head(rows: list[list[HeatCell]]) -> list[tuple[int, list[HeatCell]]]:
+    return [(-1, rows[0]), *enumerate(rows)]
+
+
+def _width(columns: list[list[str]]) -> int:
+    return sum(2 + max(map(len, column)) for column in columns)
+
+
+def _lines(columns: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in columns]
     return [
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in [heads, *body]
-    ] + [""]
+        for line in zip(*columns, strict=True)
+    ]
