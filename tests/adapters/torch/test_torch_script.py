@@ -401,3 +401,31 @@ def test_a_metric_with_labels_out_of_range_in_a_loss_of_the_users():
         probe(nn.Linear(5, 3), loss=loss, batch=(torch.randn(8, 5), torch.arange(8) % 3))
     names = [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)]
     assert names.count("loss") == 1
+
+
+LBFGS = """
+optimizer = torch.optim.LBFGS(model.parameters(), lr={rate}, line_search_fn={search})
+def closure():
+    optimizer.zero_grad()
+    loss = criterion(model(x), y)
+    loss.backward()
+    return loss
+before = [p.detach().clone() for p in model.parameters()]
+optimizer.step(closure)
+"""
+
+
+def test_the_first_inner_step_of_lbfgs_is_worked_out():
+    session, names = run(SETUP + LBFGS.format(rate=300.0, search=None))
+    slopes = [p.grad for p in names["model"].parameters()]
+    total = sum(float(g.abs().sum()) for g in slopes)
+    expected = 300.0 * min(1.0, 1.0 / total) * slopes[0].square().mean().sqrt()
+    (weight,) = [w for w in session.probe.weights if w.name == "0.weight"]
+    assert weight.update == pytest.approx(float(expected), rel=1e-4)
+    assert all(map(torch.equal, names["before"], names["model"].parameters()))
+    assert any("curvature" in note for note in session.probe.notes)
+
+
+def test_a_line_search_is_said_to_leave_the_update_unknown():
+    session, _ = run(SETUP + LBFGS.format(rate=1.0, search="'strong_wolfe'"))
+    assert any("along a line" in note for note in session.probe.notes)

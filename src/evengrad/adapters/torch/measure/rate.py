@@ -63,6 +63,10 @@ def _rate(
     now = optimizer.param_groups[0].get("lr") if optimizer.param_groups else None
     if now is None or float(now) <= 0.0:
         return None
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError(
+            "LBFGS scales each of its inner steps by what it has learnt of the curvature"
+        )
     now = float(now)
     moves, scales = coming_step(optimizer, gradients, scaled, coming)
     kept = [p.detach().clone() for p, _ in moves]

@@ -153,8 +153,26 @@ def _stepped(
         twin_parameter.grad = (
             None if gradient is None else gradient.detach().to(twin_parameter.dtype, copy=True)
         )
-    twin.step()
+    _step(twin)
     return twin, [(o, c) for o, c in zip(own, copies, strict=True) if c.grad is not None]
+
+
+def _step(twin: Any) -> None:
+    """One step; of LBFGS the first of its inner ones, which is its rate times the gradient over its sum."""
+    if not isinstance(twin, torch.optim.LBFGS):
+        twin.step()
+        return
+    group = twin.param_groups[0]
+    if group.get("line_search_fn") is not None:
+        raise ValueError("LBFGS looks for the length of its step along a line")
+    if any(state.get("n_iter") for state in twin.state.values()):
+        raise ValueError("LBFGS has made steps already, whose curvature it goes by")
+    moved = [p for p in group["params"] if p.grad is not None]
+    total = float(sum(p.grad.abs().sum() for p in moved))
+    length = group["lr"] * min(1.0, 1.0 / total) if total else 0.0
+    with torch.no_grad():
+        for parameter in moved:
+            parameter.add_(parameter.grad, alpha=-length)
 
 
 def _as_they_are(optimizer: Any, parameters: list[Any]) -> dict[int, Any]:
