@@ -93,7 +93,7 @@ def page(rows: dict[str, dict[str, Any]]) -> str:
         cells = [_cell(row, kind, verb) for kind, verb in _COLUMNS]
         lines.append(f"| {row['title']} | {row['versions']} | {' | '.join(cells)} |")
     well = sum(map(good, rows.values()))
-    lines += ["", f"{well} of {len(rows)} are well in every column."]
+    lines += ["", f"{well} of {len(rows)} are well in every column that was measured."]
     return "\n".join(lines) + "\n"
 
 
