@@ -26,7 +26,7 @@ from evengrad.recording.reader import load
 from evengrad.values.change import Change
 from evengrad.values.run import Run
 
-Outcome = Literal["prevented", "again", "otherwise", "not tried"]
+Ending = Literal["prevented", "again", "otherwise", "not tried"]
 """No step was refused; one was, not later than half as many steps again; one was later; it could not be run."""
 
 SLOWER = 0.1
@@ -63,7 +63,7 @@ class Answer:
     """
 
     question: Question
-    outcome: Outcome
+    outcome: Ending
     step: int | None
     steps: int
     loss: float
@@ -176,7 +176,7 @@ def answer(question: Question, result: Result, step: int, horizon: int) -> Answe
     first = refused[0] if refused else None
     made = len(result.losses)
     if first is None or (question.key == "batch" and result.end != "stopped"):
-        outcome: Outcome = "prevented"
+        outcome: Ending = "prevented"
     else:
         outcome = "again" if first <= max(step, (step + horizon) // 2) else "otherwise"
     loss = result.losses[-1] if result.losses else math.nan
