@@ -4,8 +4,8 @@ An update that is chosen from two, its own or none, is rounded otherwise than on
 addition to the weights. So the weights are computed as they would be without us, and put back where they are
 not to be. Who adds an update without ``apply_updates`` gets one that is zero where the step is held back.
 
-Not solved: a gradient that XLA fuses with the update itself, as with an L2 term in the loss, is rounded once more
-where it is read besides, so that its last bit may differ.
+Not solved: a gradient that XLA fuses with the update itself, as with an L2 term in the loss, is rounded once
+more where it is read besides, so that its last bit may differ.
 """
 
 from __future__ import annotations
