@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 
 from evengrad.cli import app
 from evengrad.cli import lab as command
-from evengrad.fixing.lab.cells import Table
+from evengrad.fixing.lab.cells import LabTraining, Table
 from evengrad.fixing.lab.claims import judge_all
 from evengrad.fixing.lab.laboratory import Experiment
+from evengrad.fixing.trial import Result
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +62,16 @@ def test_an_interrupted_experiment(monkeypatch):
     done = CliRunner().invoke(app, ["lab", "--quick"])
     assert done.exit_code == 130
     assert "Interrupted before anything was measured." in done.stderr
+
+
+def test_where_nothing_can_be_run(monkeypatch):
+    failed = Result("failed", message="ModuleNotFoundError: No module named 'torch'\nand more")
+    cell = LabTraining("2 convolutions", "none", "none", 0, failed)
+    table = Table([], [cell])
+    monkeypatch.setattr(
+        command, "_experiment", lambda plan, _: Experiment(plan, table, 1, judge_all(table))
+    )
+    done = CliRunner().invoke(app, ["lab", "--quick"])
+    assert done.exit_code == 2
+    said = "None of 1 trainings could be run: ModuleNotFoundError: No module named 'torch'"
+    assert done.stderr.strip() == f"evengrad: {said}"

@@ -139,9 +139,7 @@ def lab(
         folder=folder / f"lab-{name}",
     )
     found = _experiment(plan, dask)
-    if not found.table.measured:
-        say("Interrupted before anything was measured.")
-        raise typer.Exit(ExitStatus.INTERRUPTED)
+    _expect_any(found)
     print(render(found), end="")
     page = None if no_html else html or plan.folder / "report.html"
     written = files.write_results(
@@ -150,6 +148,17 @@ def lab(
     if not written:
         raise typer.Exit(ExitStatus.CANNOT)
     raise typer.Exit(ExitStatus.HEALTHY if found.whole else ExitStatus.INTERRUPTED)
+
+
+def _expect_any(found: Experiment) -> None:
+    """Raise where nothing trained, with the reason of the first one."""
+    measured = found.table.measured
+    if not measured:
+        say("Interrupted before anything was measured.")
+        raise typer.Exit(ExitStatus.INTERRUPTED)
+    if not any(one.ran for one in measured):
+        said = measured[0].result.message.strip().split("\n", 1)[0]
+        raise EvengradError(f"None of {len(measured)} trainings could be run: {said}")
 
 
 def _list() -> None:

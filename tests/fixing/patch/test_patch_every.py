@@ -20,6 +20,7 @@ from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.logits import Logits
 from evengrad.fixing.changes.loss_scale import LossScale
 from evengrad.fixing.changes.pretrained import Pretrained
+from evengrad.fixing.changes.scale_weights import ScaleWeights
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.skip import Skip
 from evengrad.fixing.changes.unit_variance import UnitVariance
@@ -58,6 +59,7 @@ CHANGES = [
     Pretrained("weights.safetensors", 0.1),
     Pretrained("weights.pt", 0.0),
     ClipGradients("agc", 0.01),
+    ScaleWeights(3.0),
 ]
 
 
