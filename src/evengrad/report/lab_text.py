@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 
 from evengrad.fixing.lab.claims import JudgedClaim
 from evengrad.fixing.lab.laboratory import Experiment
@@ -19,6 +20,8 @@ MARKS = {
 
 
 _SCREEN = 112
+_MANY = 4
+_FIRST, _NEXT = " " * 10, " " * 17
 
 
 def render(found: Experiment) -> str:
@@ -63,10 +66,19 @@ def claim_lines(judged: JudgedClaim) -> list[str]:
     """A claim: how it stands, and under which conditions."""
     claim, standing = judged.claim, judged.standing
     lines = [f"{MARKS[standing]} {claim.section:<8}{claim.title}: {standing}"]
-    for answer in ("holds", "fails", "undecided"):
-        if standing == "holds in part" and judged.where(answer):
-            lines.append(f"            {answer}: {'; '.join(judged.where(answer))}")
+    for answer in ("holds", "fails"):
+        where = judged.where(answer)
+        if where:
+            lines += textwrap.wrap(
+                f"{answer}: {some(where)}", _SCREEN, initial_indent=_FIRST, subsequent_indent=_NEXT
+            )
     return lines
+
+
+def some(where: Sequence[str]) -> str:
+    """Conditions, the first of them where they are many."""
+    rest = len(where) - _MANY
+    return "; ".join(where[:_MANY]) + (f"; and {rest} more" if rest > 0 else "")
 
 
 def _table(rows: list[list[HeatCell]], words: Callable[[HeatCell], str]) -> list[str]:

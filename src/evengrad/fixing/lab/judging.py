@@ -121,7 +121,7 @@ def ruled(condition: str, found: Paired | None, text: str) -> Iterator[Ruling]:
         answer = "holds"
     elif found.below < LEVEL or found.equal:
         answer = "fails"
-    p = found.above if answer == "holds" else found.below
+    p = found.below if answer == "fails" else found.above
     yield Ruling(condition, f"{text} ({found.count} seeds)", answer, p)
 
 
@@ -196,7 +196,7 @@ def _cured(table: Table, subject: LabSubject, cause: Planted, cure: str) -> Iter
         answer = "holds"
     elif half.below < LEVEL:
         answer = "fails"
-    p = gain.above if answer == "holds" else half.below
+    p = half.below if answer == "fails" else gain.above
     where = f"{subject.name}, {cause.name}"
     yield Ruling(where, f"{text} ({gain.count} seeds)", answer, p)
 
