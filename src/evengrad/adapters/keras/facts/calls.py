@@ -18,7 +18,7 @@ from typing import Any
 
 import keras
 
-from evengrad.adapters.common.source import where
+from evengrad.adapters.common.source import is_ours, where
 from evengrad.values.fact import Where
 
 _LOSSES = (
@@ -217,7 +217,8 @@ class _Ear:
         """By a function of the framework's."""
         given = frame.f_locals
         shape: Any = getattr(_first(given, _SUMMED), "shape", ())
-        if given.get("axis") is None and len(shape) and (shape[0] or 0) > 1:
+        whole = given.get("axis") is None and len(shape) and (shape[0] or 0) > 1
+        if whole and not is_ours(frame):
             self._summed(SumHeard(function, value, _product(shape), where(frame)))
 
     def _hear_reduced(self, frame: FrameType, value: Any) -> None:
