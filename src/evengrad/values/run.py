@@ -251,12 +251,16 @@ class Run(Displayed):
 
     @property
     def without_loss(self) -> npt.NDArray[np.bool_]:
-        """Which steps have a loss that is NaN or infinite. A NaN that only was not seen is none, nor what a
-        loss scaler skips now and then, up to a tenth of all steps.
+        """Which steps have a loss that is NaN or infinite. A NaN that only was not seen is none, as where an
+        optimizer steps twice on one loss; nor is what a loss scaler skips now and then, up to a tenth of all.
         """
         loss = self.steps["loss"]
         seen = np.cumsum(~np.isnan(loss)) > 0
-        seen |= any(fact.kind == "loss_not_finite" for fact in self.facts)
+        if any(fact.kind == "loss_not_finite" for fact in self.facts):
+            seen[:] = True
+        else:  # of one that stays NaN to the end it is not known whether it was seen
+            last = np.flatnonzero(np.isfinite(loss))
+            seen &= np.isinf(loss) | (np.arange(len(loss)) > (last[-1] if len(last) else -1))
         found: npt.NDArray[np.bool_] = ~np.isfinite(loss) & seen
         applied = self.steps["applied"] > 0
         if 10 * (found & ~applied).sum() <= len(loss):
