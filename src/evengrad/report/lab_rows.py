@@ -134,7 +134,8 @@ def lines(
     if not heights:
         return [], math.nan, math.nan
     low, high = min(heights), max(heights)
-    span, last = max(high - low, 1e-9), max(x for one in curves for x, _ in one) or 1
+    span = max(high - low, 1e-9)
+    last = max(max(len(figure(one)) for one in place.measured) - 1, 1)
     drawn = [
         " ".join(f"{width * x / last:.1f},{height * (high - y) / span:.1f}" for x, y in one)
         for one in curves

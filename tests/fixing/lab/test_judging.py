@@ -59,7 +59,9 @@ def rulings(one, other, **more):
 def test_larger_smaller_and_neither():
     assert rulings(0.9, 0.1)[0].answer == "holds"
     assert rulings(0.1, 0.9)[0].answer == "fails"
-    assert rulings(0.5, 0.5)[0].answer == "fails"  # exactly the same with each seed
+    (equal,) = rulings(0.5, 0.5)
+    assert (equal.answer, equal.p) == ("fails", None)  # exactly the same with each seed
+    assert equal.measured == "0.50 0.50, the same in each of 3 seeds"
     assert rulings(0.9, 0.5, bound=0.5)[0].answer == "fails"
     assert rulings(0.9, 0.1)[0].measured == "0.90 0.10 (3 seeds)"
     assert rulings(math.nan, 0.1) == []

@@ -41,13 +41,13 @@ class Ruling:
         condition: where it was measured.
         measured: the figures, in words.
         answer: whether the claim holds there; "undecided" where the seeds do not tell.
-        p: of the test that decides.
+        p: of the test that decides; None where all pairs are exactly equal, which needs none.
     """
 
     condition: str
     measured: str
     answer: RulingAnswer
-    p: float
+    p: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +113,16 @@ def larger(
 
 
 def ruled(condition: str, found: Paired | None, text: str) -> Iterator[Ruling]:
-    """The claim that the mean of these differences is above its bound. Where all are equal it is not."""
+    """The claim that the mean of these differences is above its bound; where all lie on it, it is not."""
     if found is None:
+        return
+    if found.equal:
+        yield Ruling(condition, f"{text}, the same in each of {found.count} seeds", "fails", None)
         return
     answer: RulingAnswer = "undecided"
     if found.above < LEVEL:
         answer = "holds"
-    elif found.below < LEVEL or found.equal:
+    elif found.below < LEVEL:
         answer = "fails"
     p = found.below if answer == "fails" else found.above
     yield Ruling(condition, f"{text} ({found.count} seeds)", answer, p)
