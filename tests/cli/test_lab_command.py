@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -75,3 +76,15 @@ def test_where_nothing_can_be_run(monkeypatch):
     assert done.exit_code == 2
     said = "None of 1 trainings could be run: ModuleNotFoundError: No module named 'torch'"
     assert done.stderr.strip() == f"evengrad: {said}"
+
+
+def test_what_was_done_until_an_interruption_is_shown(monkeypatch):
+    done = Result("budget", (2.0, 1.0), (1.0, 1.0))
+    table = Table([], [LabTraining("2 convolutions", "none", "none", 0, done, 0.5)])
+    monkeypatch.setattr(
+        command, "_experiment", lambda plan, _: Experiment(plan, table, 9, judge_all(table))
+    )
+    done = CliRunner().invoke(app, ["lab", "--quick"])
+    assert done.exit_code == 130
+    assert "1 of 9 (the same call goes on) trainings" in done.stdout
+    assert Path("runs/lab-article-torch/report.html").exists()
