@@ -32,8 +32,9 @@ demo: $(VENV)/.installed-demo  ## check a CNN on MNIST digits and an exploding o
 test: $(VENV)/.installed-dev  ## lint, types, import rules, tests with each framework, examples
 	@$(PY) tests/run_all.py
 
-test-loops: $(VENV)-loops/.installed  ## people's own trainers and trackers (Lightning, Hugging Face, TRL, W&B, ...) in .venv-loops
+test-loops: $(VENV)-loops/.installed  ## people's own trainers and trackers (Lightning, Hugging Face, TRL, flax, W&B, ...) in .venv-loops
 	@OMP_NUM_THREADS=1 $(VENV)-loops/bin/python -m pytest -q -m loops tests/loops
+	@OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu $(VENV)-loops/bin/python -m pytest -q tests/adapters/jax tests/conformance/test_jax_conformance.py
 
 test-versions: $(VENV)/.installed-dev  ## the oldest and newest version of each framework, into docs/versions.md (gigabytes)
 	@$(PY) tests/versions.py --write
