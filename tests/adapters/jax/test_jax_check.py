@@ -250,3 +250,25 @@ def test_fix_says_what_it_cannot_do(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert "optax" in done.stdout + done.stderr
+
+
+def test_an_older_jax_is_named_where_it_cannot_be_measured(monkeypatch):
+    """What its jaxprs lack is said with the version that is needed, not as a fault of ours."""
+    from evengrad.adapters.jax import compat, script
+    from evengrad.errors import MissingFrameworkError
+
+    told = []
+
+    class Session:
+        def fail(self, error):
+            told.append(error)
+            raise error
+
+    monkeypatch.setattr(compat, "older_than", lambda version: version == "0.10")
+    steps = script._FirstUpdates(Session())
+    try:
+        with pytest.raises(MissingFrameworkError, match=r"needs jax 0\.10 or newer"):
+            steps.trouble(KeyError("jaxpr"))
+    finally:
+        steps.disarm()
+    assert len(told) == 1

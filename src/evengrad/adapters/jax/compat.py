@@ -127,3 +127,10 @@ def again(function: Any) -> Any:
 
 _CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"}
 _INNER = ("jaxpr", "call_jaxpr")
+
+
+def older_than(version: str) -> bool:
+    """Whether this jax is older than that version, "major.minor"."""
+    wanted = tuple(int(part) for part in version.split("."))
+    found: tuple[int, ...] = jax.version.__version_info__[:2]
+    return found < wanted

@@ -18,13 +18,15 @@ from evengrad.adapters.jax.measure.scopes import ScopeMarks
 from evengrad.adapters.jax.tap.received import arrived_step
 from evengrad.adapters.jax.tap.seams import put_on
 from evengrad.adapters.jax.tap.tap import Taps
-from evengrad.errors import EvengradError
+from evengrad.errors import EvengradError, MissingFrameworkError
 from evengrad.recording.settings import Settings
 from evengrad.values.probe import Rate
 from evengrad.values.run import Subject
 
 _APART = "gradient and update are compiled apart; one jitted function with both of them shows it"
 _UNKNOWN = "it is not known"
+_MEASURED = "0.10"
+"""The oldest jax whose jaxprs were measured; what an older one's lack is no fault to report."""
 
 
 def arm(session: Session) -> Armed:
@@ -66,6 +68,13 @@ class _FirstUpdates:
             self.on = False
             if isinstance(error, EvengradError):
                 self.session.fail(error)
+            if compat.older_than(_MEASURED):
+                self.session.fail(
+                    MissingFrameworkError(
+                        f"evengrad check needs jax {_MEASURED} or newer where JAX is used without Keras, found "
+                        f"{jax.__version__}: pip install 'jax>={_MEASURED}'. evengrad run does not."
+                    )
+                )
             self.session.trouble(error)
 
     def match(self) -> None:
