@@ -49,16 +49,6 @@ def own_frame(frame: FrameType | None = None) -> FrameType | None:
     return frame
 
 
-def is_ours(frame: FrameType) -> bool:
-    """Whether evengrad itself made this call of a library's, rather than the user's code."""
-    at: FrameType | None = frame
-    while at is not None and not is_own(at.f_code.co_filename):
-        if os.path.abspath(at.f_code.co_filename).startswith(_OURS + os.sep):
-            return True
-        at = at.f_back
-    return False
-
-
 def where(frame: FrameType | None = None) -> Where | None:
     """The user's line that is being executed, with the expression in it that is; None outside of any.
 

@@ -11,8 +11,10 @@ from evengrad.values.fact import Where
 _MOST = 5000  # operations that are looked at
 
 
-def before(tensor: Any) -> list[Any]:
-    """The operations that a tensor is made of, the nearest first; none of an eager one."""
+def before(tensor: Any, *, cut: bool = False) -> list[Any]:
+    """The operations that a tensor is made of, the nearest first; none of an eager one. cut: not those behind
+    a stop_gradient.
+    """
     first = _op(tensor)
     found: list[Any] = []
     left, seen = deque([first] if first is not None else []), set()
@@ -22,7 +24,8 @@ def before(tensor: Any) -> list[Any]:
             continue
         seen.add(id(op))
         found.append(op)
-        left.extend(t.op for t in op.inputs)
+        if not (cut and op.type == "StopGradient"):
+            left.extend(t.op for t in op.inputs)
     return found
 
 

@@ -56,7 +56,7 @@ class LeftOut:
             known = id(called.model) in self._left or called.training is not True
             if known or not own or any(id(v) in sources for v in own):
                 continue
-            if any(is_read(op, own[0]) for op in before(event.target)):
+            if any(is_read(op, own[0]) for op in before(event.target, cut=True)):
                 self._left[id(called.model)] = _LeftModel(called.model, _values(own[0]), line())
 
     def applied(self, event: Applied) -> None:
