@@ -33,6 +33,28 @@ def argument(spot: Spot, function: str, index: int) -> str:
     return text if len(text) <= _LONGEST else ""
 
 
+def call_and_operand(code: str, place: int) -> tuple[str, str]:
+    """What a line calls, and with what: ``tf.sqrt(d)`` gives "tf.sqrt" and "d"; "" where it is not known.
+
+    Args:
+        code: the expression, as it stands there.
+        place: which argument of a call is meant, from 0.
+    """
+    node = _parsed(code.strip().rstrip(":"))
+    match node:
+        case ast.Call(func=function, args=given, keywords=named):
+            values = [*given, *(k.value for k in named)]
+            at = min(place, len(values) - 1)
+            return ast.unparse(function), ast.unparse(values[at]) if values else ""
+        case ast.BinOp(left=left, op=ast.Pow()):
+            return "**", ast.unparse(left)
+        case ast.BinOp(op=ast.Div() | ast.FloorDiv() | ast.Mod(), right=right):
+            return "/", ast.unparse(right)
+        case ast.BinOp(left=left):
+            return "", ast.unparse(left)
+    return "", ""
+
+
 _SIGNS: dict[type[ast.operator], str] = {
     ast.Div: "the division /",
     ast.FloorDiv: "the division //",

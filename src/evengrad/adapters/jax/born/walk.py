@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evengrad.adapters.common.expressions import call_and_operand
 from evengrad.adapters.common.source import Spot, is_own
 from evengrad.adapters.jax import compat
 from evengrad.adapters.jax.born import words
@@ -154,7 +155,7 @@ class WatchedCall:
         root = self._root(number, equation)
         where, functions = _spot(root)
         word = words.operation(functions, root.title)
-        call, operand = words.call_and_operand(where.code if where else "", word)
+        call, operand = call_and_operand(where.code if where else "", words.operand_place(word))
         inner = next((f for f in functions if words.operation((f,), "") == word), "")
         if inner and not call.endswith(inner):
             call = call or inner

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable
 
 _BY_FUNCTION = {
@@ -70,29 +69,3 @@ def operation(functions: Iterable[str], primitive: str) -> str:
 def operand_place(word: str) -> int:
     """Which argument of an operation is to be looked at."""
     return 1 if word in _SECOND else 0
-
-
-def call_and_operand(code: str, word: str) -> tuple[str, str]:
-    """What a user calls, and with what: jnp.sqrt(d) gives "jnp.sqrt" and "d"; "" where it is not known."""
-    node = _expression(code)
-    match node:
-        case ast.Call(func=function, args=given, keywords=named):
-            values = [*given, *(k.value for k in named)]
-            place = min(operand_place(word), len(values) - 1)
-            return ast.unparse(function), ast.unparse(values[place]) if values else ""
-        case ast.BinOp(left=left, op=ast.Pow()):
-            return "**", ast.unparse(left)
-        case ast.BinOp(op=ast.Div() | ast.FloorDiv() | ast.Mod(), right=right):
-            return "/", ast.unparse(right)
-        case ast.BinOp(left=left):
-            return "", ast.unparse(left)
-    return "", ""
-
-
-def _expression(code: str) -> ast.expr | None:
-    try:
-        node: ast.AST = ast.parse(code.strip().rstrip(":"), mode="exec").body[0]
-    except (SyntaxError, IndexError):
-        return None
-    value = getattr(node, "value", None)
-    return value if isinstance(value, ast.expr) else None

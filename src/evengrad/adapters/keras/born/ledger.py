@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evengrad.adapters.common.expressions import call_and_operand
 from evengrad.adapters.keras.born import words
 from evengrad.values.fact import Fact, Where
 
@@ -105,7 +106,7 @@ def fact_of(source: BadSource, step: int) -> Fact:
     made, root = source.made, source.made.root
     word = "update" if made.phase == "update" else words.operation(root.site.functions, root.kind)
     where = root.site.where
-    call, operand = words.call_and_operand(where.code if where else "", word)
+    call, operand = call_and_operand(where.code if where else "", words.operand_place(word))
     if call.rpartition(".")[2] in _TRAINING:  # it is none of the operation's own line
         call, operand = root.site.functions[-1] if root.site.functions else "", ""
     if root.site.loss is not None:
