@@ -7,7 +7,9 @@ import evengrad
 
 @pytest.mark.parametrize("model", [None, 3, "model", object()])
 def test_not_a_model(model):
-    with pytest.raises(evengrad.CannotCheckError, match=r"Expected a torch.nn.Module, a Keras 3, flax or Eq"):
+    with pytest.raises(
+        evengrad.CannotCheckError, match=r"Expected a torch.nn.Module, a Keras 3, flax or Eq"
+    ):
         evengrad.check(model, batch=([1.0], [0]))
 
 

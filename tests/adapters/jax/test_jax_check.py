@@ -274,7 +274,7 @@ def test_an_older_jax_is_named_where_it_cannot_be_measured(monkeypatch):
     assert len(told) == 1
 
 
-@pytest.mark.parametrize(("name", "status"), [("jax_nnx_cnn", 0), ("jax_deep_sigmoid", 1)])
+@pytest.mark.parametrize(("name", "status"), [("nnx_cnn", 0), ("deep_sigmoid", 1)])
 def test_the_examples(name, status, tmp_path, monkeypatch):
     from pathlib import Path
 
@@ -283,6 +283,6 @@ def test_the_examples(name, status, tmp_path, monkeypatch):
     from evengrad.cli import app
 
     monkeypatch.chdir(tmp_path)
-    script = Path(__file__).parents[3] / "examples" / f"{name}.py"
+    script = Path(__file__).parents[3] / "examples" / "jax" / f"{name}.py"
     done = CliRunner().invoke(app, ["check", str(script), "--no-html"])
     assert done.exit_code == status, done.output
