@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -107,7 +107,7 @@ def what_if(
         EvengradError: the run does not say which script it is of, or there is no such script any more.
     """
     base, place = _trial_of(run)
-    tell = answered or _silent
+    content, tell = _content(base, place), answered or _silent
     horizon = step + 1 + min(max(int(_FURTHER * step), _LEAST), _MOST)
     own = executor or ThreadPoolExecutor(jobs)
     asked = list(questions(run, step))
@@ -115,16 +115,10 @@ def what_if(
         waiting = []
         for question in asked:
             tell(question, None)
-            trial = Trial(
-                base.target,
-                arguments=base.arguments,
-                module=base.module,
-                changes=question.changes,
-                seed=question.seed,
-                steps=horizon,
-                whole=True,
+            trial = replace(
+                base, changes=question.changes, seed=question.seed, steps=horizon, whole=True
             )
-            name = f"{trial.key(_content(base, place))}-{question.number}"
+            name = f"{trial.key(content)}-{question.number}"
             waiting.append((question, own.submit(execute, trial, (folder / name).resolve(), place)))
         answers = []
         for question, future in waiting:
@@ -199,8 +193,7 @@ def conclusion(answers: Sequence[Answer]) -> str:
             "As it was, with all seeds fixed, it did not happen again: it hangs on a draw that the script does "
             "not seed. Seed it, and run it until it happens."
         )
-    words = [_because(a) for a in answers if a.outcome == "prevented"]
-    hence = [word for word in words if word]
+    hence = [_BECAUSE[a.question.key] for a in answers if a.outcome == "prevented"]
     if not hence:
         return (
             "It is reproducible, and none of these changes prevents it: look at the operation and the line "
@@ -224,10 +217,6 @@ _BECAUSE = {
     "seed": "Another seed prevents it: it needs these initial weights or this order of the data.",
     "precision": "Float32 prevents it: half precision overflows or underflows.",
 }
-
-
-def _because(given: Answer) -> str:
-    return _BECAUSE.get(given.question.key, "")
 
 
 def _trial_of(run: Run) -> tuple[Trial, str]:
