@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.activation import Activation
 from evengrad.fixing.changes.initialise import Initialise
+from evengrad.theory.shaping import COSINE, cosine_after, tailored_slope
 from evengrad.values.change import Change
 from evengrad.values.finding import Cause, Symptom
 
@@ -26,7 +27,6 @@ _TREATED = {
     Symptom.FADING,
     Symptom.STANDING_STILL,
 }
-_COSINE = 0.9  # eta of the paper
 _LEAST = 0.01  # LeakyReLU's first slope (Maas 2013): a short network needs only that no unit dies
 _REPLACED = ("relu", "sigmoid", "tanh")
 
@@ -34,7 +34,7 @@ _REPLACED = ("relu", "sigmoid", "tanh")
 def propose(case: Case) -> Iterable[Candidate]:
     """For ReLU, or the bounded activation that the network has most of."""
     hurt = case.symptoms & _TREATED
-    alike = not case.findings and cosine_after(case.depth, 0.0) > _COSINE
+    alike = not case.findings and cosine_after(case.depth, 0.0) > COSINE
     if not (hurt or alike) or case.depth < 1:
         return
     old = next((b for b in (*case.bounded, "relu") if b in _REPLACED), None)
@@ -49,25 +49,3 @@ def propose(case: Case) -> Iterable[Candidate]:
         changes.append(Initialise(even.layers, kind, own))
     words = f"LeakyReLU of slope {slope:g}, tailored to {case.depth} layers, for {old}"
     yield Candidate("tailored", tuple(changes), Cause.ACTIVATION, 5, words, alternative=1)
-
-
-def tailored_slope(depth: int) -> float:
-    """The slope below zero with which ``depth`` layers map a cosine of 0 to 0.9 (1 layer cannot: then 0)."""
-    low, high = 0.0, 1.0
-    if cosine_after(depth, low) <= _COSINE:
-        return low
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if cosine_after(depth, middle) > _COSINE else (low, middle)
-    return high
-
-
-def cosine_after(depth: int, slope: float) -> float:
-    """The cosine between two wide networks' outputs for inputs at a right angle: the map
-    ``c + (1 - a)^2 (sqrt(1 - c^2) - c arccos c) / (pi (1 + a^2))`` of one layer, ``depth`` times.
-    """
-    c = 0.0
-    share = (1 - slope) ** 2 / (math.pi * (1 + slope**2))
-    for _ in range(depth):
-        c = min(c + share * (math.sqrt(1 - c * c) - c * math.acos(c)), 1.0)
-    return c
