@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from evengrad.theory.activations import canonical, named_moments
+from evengrad.values.message import msg
 from evengrad.values.probe import Probe
 
-NORMALISE = (
+NORMALISE = msg(
     "normalise the inputs: subtract the training set's mean, divide by its standard deviation"
 )
 """What to do with them."""
@@ -41,7 +42,10 @@ def _flax_initialiser(probe: Probe, name: str) -> str:
     own = {"relu": "he_normal()", "selu": "lecun_normal()"}.get(name)
     own = own or f'variance_scaling({scale:.3g}, "fan_in", "truncated_normal")'
     if any(one.startswith("equinox") for one in probe.versions):
-        return f"eqx.tree_at(lambda layer: layer.weight, layer, jax.nn.initializers.{own} of its shape)"
+        return msg(
+            "eqx.tree_at(lambda layer: layer.weight, layer, jax.nn.initializers.{own} of its shape)",
+            own=own,
+        )
     return f"kernel_init=nn.initializers.{own}"
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from evengrad.diagnosis.budget import Budget, budget, operations_on_path
 from evengrad.theory.activations import canonical, named_moments
 from evengrad.values.finding import Cause
+from evengrad.values.message import msg
 from evengrad.values.probe import Operation, Probe, Weight
 from evengrad.values.spec import Kind
 
@@ -65,10 +66,20 @@ class Scale:
     def in_words(self) -> str:
         """One line of evidence: how far off it is."""
         if self.actual == 0.0:
-            return f"{self.layer}: its weights are all zero"
+            return msg("{layer}: its weights are all zero", layer=self.layer)
         ratio = self.actual / self.preserving
-        off = f"{ratio:.3g} times too large" if ratio > 1 else f"{1 / ratio:.3g} times too small"
-        return f"{self.layer}: scale {self.actual:.3g}, variance-preserving {self.preserving:.3g}: {off}"
+        off = (
+            msg("{ratio:.3g} times too large", ratio=ratio)
+            if ratio > 1
+            else msg("{value:.3g} times too small", value=1 / ratio)
+        )
+        return msg(
+            "{layer}: scale {actual:.3g}, variance-preserving {preserving:.3g}: {off}",
+            layer=self.layer,
+            actual=self.actual,
+            preserving=self.preserving,
+            off=off,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from evengrad.diagnosis.readings import (
 )
 from evengrad.diagnosis.slow import Reason, highest_rate, too_slow
 from evengrad.values.finding import Cause
+from evengrad.values.message import msg
 from evengrad.values.run import Floats, Run
 from evengrad.values.wording import layers, of_it, percent, size
 
@@ -222,17 +223,25 @@ def reason(run: Run) -> Reason:
     early, late = _typical(found[steps < 5][:, own]), _typical(found[-10:][:, own])
     if early > _FASTEST or late > _FASTEST:
         return too_fast(
-            run, f"an update is {of_it(max(early, late))} its weights (usual: 1e-4 to 1e-1)"
+            run,
+            msg(
+                "an update is {early} its weights (usual: 1e-4 to 1e-1)",
+                early=of_it(max(early, late)),
+            ),
         )
-    fact = (f"an update is {of_it(late)} its weights (usual: 1e-4 to 1e-1)",) if late >= 0 else ()
+    fact = (
+        (msg("an update is {late} its weights (usual: 1e-4 to 1e-1)", late=of_it(late)),)
+        if late >= 0
+        else ()
+    )
     if (faded := _faded(run, own)) is not None:
-        words = "evengrad check the script: it names why the gradient fades"
+        words = msg("evengrad check the script: it names why the gradient fades")
         return Reason(Cause.ACTIVATION, (*fact, faded), (words,))
     if 0 <= late < _SLOWEST:
         return too_slow(run, fact)
     whole = late * len(run.steps["step"])
     if 0 <= whole < _MOVED:
-        more = f"all of them together are {of_it(whole)} the weights at most"
+        more = msg("all of them together are {whole} the weights at most", whole=of_it(whole))
         return replace(too_slow(run, (*fact, more)), still=False)
     if (frozen := _frozen(run)) is not None:
         return frozen
@@ -251,12 +260,19 @@ def _half(run: Run) -> Reason | None:
     if not (0 <= late < _SLOWEST or nothing > 1 / len(own)):
         return None
     facts = (
-        f"the weights are float16, and an update is {of_it(late)} its weights (usual: 1e-4 to 1e-1)",
-        "float16 ends at 65,504: a larger square or sum overflows; 1 / inf is 0, and what is below 6e-8",
+        msg(
+            "the weights are float16, and an update is {late} its weights (usual: 1e-4 to 1e-1)",
+            late=of_it(late),
+        ),
+        msg(
+            "float16 ends at 65,504: a larger square or sum overflows; 1 / inf is 0, and what is below 6e-8"
+        ),
     )
     words = (
-        "keep the weights in float32 and cast the forward pass alone (torch.autocast), or take bfloat16",
-        "compute squares, sums and means (a norm, a softmax) in float32: x.float()",
+        msg(
+            "keep the weights in float32 and cast the forward pass alone (torch.autocast), or take bfloat16"
+        ),
+        msg("compute squares, sums and means (a norm, a softmax) in float32: x.float()"),
     )
     return Reason(Cause.PRECISION, facts, words)
 
@@ -267,14 +283,19 @@ def _frozen(run: Run) -> Reason | None:
     if share <= _MOSTLY:
         return None
     trained = tuple(dict.fromkeys(tensor.layer for tensor in run.subject.tensors))
-    fact = f"{percent(share)} of the model's weights are frozen; only {layers(trained)} trains"
+    fact = msg(
+        "{share} of the model's weights are frozen; only {trained} trains",
+        share=percent(share),
+        trained=layers(trained),
+    )
     thaw = {
-        "torch": "parameter.requires_grad_(True), before the optimizer is made",
-        "keras": "layer.trainable = True, before compile()",
-        "jax": "leave the mask, stop_gradient or set_to_zero() off them",
+        "torch": msg("parameter.requires_grad_(True), before the optimizer is made"),
+        "keras": msg("layer.trainable = True, before compile()"),
+        "jax": msg("leave the mask, stop_gradient or set_to_zero() off them"),
     }[run.subject.frontend]
-    words = (
-        f"unfreeze what is to learn the task, the layer that gives the outputs above all: {thaw}"
+    words = msg(
+        "unfreeze what is to learn the task, the layer that gives the outputs above all: {thaw}",
+        thaw=thaw,
     )
     return Reason(Cause.ARCHITECTURE, (fact,), (words,))
 
@@ -285,13 +306,21 @@ def raw_inputs(run: Run) -> Reason | None:
     if rms is None or not rms > RAW:
         return None
     largest = float(run.seen["input_largest"])
-    what = f"the inputs are not normalised: rms {size(rms)}, up to {size(largest)}"
+    what = msg(
+        "the inputs are not normalised: rms {rms}, up to {largest}",
+        rms=size(rms),
+        largest=size(largest),
+    )
     high, kinds = run.seen.get("target_high"), set(run.seen.get("objective", ()))
     targets = ""
     if high is not None and high > RAW and kinds & {"mse", "mae"}:
-        targets = ", and the targets alike"
-    how = "subtract the training set's mean and divide by its standard deviation"
-    return Reason(Cause.INPUT_DATA, (what,), (f"normalise the inputs{targets}: {how}",))
+        targets = msg(", and the targets alike")
+    how = msg("subtract the training set's mean and divide by its standard deviation")
+    return Reason(
+        Cause.INPUT_DATA,
+        (what,),
+        (msg("normalise the inputs{targets}: {how}", targets=targets, how=how),),
+    )
 
 
 def shrunk(run: Run) -> Reason | None:
@@ -307,26 +336,33 @@ def shrunk(run: Run) -> Reason | None:
         return None
     names = tuple(dict.fromkeys(run.subject.tensors[i].layer for i in gone))
     least = float(left[sizes[0] > 0].min())
-    fact = f"the weights of {layers(names)} have shrunk to {least:.2g} of what they were"
+    fact = msg(
+        "the weights of {names} have shrunk to {least:.2g} of what they were",
+        names=layers(names),
+        least=least,
+    )
     how = {
-        "torch": "weight_decay in the optimizer, or an L2 term of the loss",
-        "keras": "kernel_regularizer (L2), or weight_decay in the optimizer",
-        "jax": "weight_decay in the optimizer (optax.adamw), or an L2 term of the loss",
+        "torch": msg("weight_decay in the optimizer, or an L2 term of the loss"),
+        "keras": msg("kernel_regularizer (L2), or weight_decay in the optimizer"),
+        "jax": msg("weight_decay in the optimizer (optax.adamw), or an L2 term of the loss"),
     }[run.subject.frontend]
     penalised = run.seen.get("penalty") is not None
-    words = f"a penalty on the weights outweighs the loss: lower it a hundredfold, or leave it out: {how}"
+    words = msg(
+        "a penalty on the weights outweighs the loss: lower it a hundredfold, or leave it out: {how}",
+        how=how,
+    )
     return Reason(Cause.LOSS_HEAD if penalised else Cause.LEARNING_RATE, (fact,), (words,))
 
 
 def too_fast(run: Run, *facts: str) -> Reason:
     """A learning rate that is too large."""
-    words = f"lower the learning rate{_now(run)} tenfold at first, or warm it up"
+    words = msg("lower the learning rate{now} tenfold at first, or warm it up", now=_now(run))
     return Reason(Cause.LEARNING_RATE, facts, (words,))
 
 
 def _now(run: Run) -> str:
     rate = highest_rate(run)
-    return "" if math.isnan(rate) else f", now {rate:g},"
+    return "" if math.isnan(rate) else msg(", now {rate:g},", rate=rate)
 
 
 def _flat(run: Run) -> Reason | None:
@@ -336,19 +372,27 @@ def _flat(run: Run) -> Reason | None:
         return None
     moved = np.flatnonzero(norms > 0)
     if not len(moved):
-        words = "evengrad check the script: it names where the gradient ends"
+        words = msg("evengrad check the script: it names where the gradient ends")
         return Reason(
-            Cause.LOSS_HEAD, ("no gradient left the loss in any step: it is exactly 0",), (words,)
+            Cause.LOSS_HEAD,
+            (msg("no gradient left the loss in any step: it is exactly 0"),),
+            (words,),
         )
     last = int(run.steps["step"][moved[-1]])
-    fact = f"since step {last + 1} the gradient is exactly 0: nothing can change any more"
+    fact = msg(
+        "since step {last} the gradient is exactly 0: nothing can change any more", last=last + 1
+    )
     raw = raw_inputs(run)
     if raw is not None:
         return Reason(raw.cause, (*raw.facts, fact), raw.advice)
     found = too_fast(run, fact)
     why = (
-        f"start anew: the steps up to {last} drove the model where its outputs are saturated or its units dead",
-        "evengrad check the script: weights that are too large at the start do the same",
+        msg(
+            "start anew: the steps up to {last} drove the model where its outputs are saturated or its "
+            "units dead",
+            last=last,
+        ),
+        msg("evengrad check the script: weights that are too large at the start do the same"),
     )
     return Reason(found.cause, found.facts, (*found.advice, *why))
 
@@ -358,7 +402,7 @@ def _faded(run: Run, own: Sequence[int]) -> str | None:
         return None
     left = first_to_last(tensor_figure(run, "gradient_rms")[1][-10:], list(own))
     return (
-        f"the first layer's gradient is {of_it(left)} the last one's: it vanishes"
+        msg("the first layer's gradient is {left} the last one's: it vanishes", left=of_it(left))
         if left < 1e-3
         else None
     )
@@ -373,7 +417,11 @@ def _typical(found: Floats) -> float:
 
 def _look() -> tuple[str, ...]:
     return (
-        "try to overfit one single batch; if that works, check whether labels belong to their inputs (two "
-        "shuffles, a view or reshape where a transpose belongs)",
-        "evengrad check the script: it finds dead units, loss heads and inputs that do not fit",
+        msg(
+            "try to overfit one single batch; if that works, check whether labels belong to their inputs (two "
+            "shuffles, a view or reshape where a transpose belongs)"
+        ),
+        msg(
+            "evengrad check the script: it finds dead units, loss heads and inputs that do not fit"
+        ),
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 _LONGEST = 60
@@ -108,10 +110,16 @@ def code(fact: Fact, frontend: Frontend, torch: str, keras: str) -> str:
         return torch
     call = str(fact.values.get("call") or "")
     if call.startswith("tf."):
-        return re.sub(r"\bops\.(\w+)", lambda m: f"tf.{_TENSORFLOW.get(m[1], m[1])}", keras)
+        return _rewritten(keras, lambda m: f"tf.{_TENSORFLOW.get(m[1], m[1])}")
     if frontend == "jax" or call.startswith(("jnp.", "jax.")):
-        return re.sub(r"\bops\.(\w+)", _in_jax, keras)
+        return _rewritten(keras, _in_jax)
     return keras
+
+
+def _rewritten(keras: str, name: Callable[[re.Match[str]], str]) -> str:
+    """With other names for ``ops.name``; a message without any stays one."""
+    written = re.sub(r"\bops\.(\w+)", name, keras)
+    return keras if written == keras else written
 
 
 def _in_jax(match: re.Match[str]) -> str:
@@ -140,8 +148,12 @@ def _hidden(fact: Fact, name: str, code: str) -> tuple[str, ...]:
     if not fact.values.get("hidden"):
         return ()
     return (
-        f"{name} does not help: it computes both branches, and the gradient of the discarded one is "
-        f"0 * inf = NaN; make the operand harmless before the operation: {code}",
+        msg(
+            "{name} does not help: it computes both branches, and the gradient of the discarded one is "
+            "0 * inf = NaN; make the operand harmless before the operation: {code}",
+            name=name,
+            code=code,
+        ),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from evengrad.diagnosis.readings import adam_like, applied, clip_bound
 from evengrad.values.finding import Cause
+from evengrad.values.message import msg
 from evengrad.values.run import Run
 
 _LITTLE = 0.1  # of the gradient after a clip, or of the rate that the optimizer was given
@@ -41,8 +42,8 @@ def too_slow(run: Run, fact: tuple[str, ...]) -> Reason:
     found, advice = _clipped(run) or _scheduled(run) or _NOTHING
     if not advice:
         rate = highest_rate(run)
-        now = "" if math.isnan(rate) else f", now {rate:g},"
-        advice = (f"raise the learning rate{now} tenfold, and see",)
+        now = "" if math.isnan(rate) else msg(", now {rate:g},", rate=rate)
+        advice = (msg("raise the learning rate{now} tenfold, and see", now=now),)
     facts = (found, *fact) if found else fact
     return Reason(Cause.LEARNING_RATE, facts, advice, still=True)
 
@@ -62,10 +63,13 @@ def _clipped(run: Run) -> _Found | None:
     elements = sum(math.prod(tensor.shape) for tensor in run.subject.tensors)
     if bound >= _LITTLE * norm or (adam_like(run) and bound > _EPSILON * math.sqrt(elements)):
         return None
-    found = (
-        f"every gradient is clipped to a norm of {bound:g}, {bound / norm:.2g} of its {norm:.3g}"
+    found = msg(
+        "every gradient is clipped to a norm of {bound:g}, {bound2:.2g} of its {norm:.3g}",
+        bound=bound,
+        bound2=bound / norm,
+        norm=norm,
     )
-    return found, (f"raise the clip's bound (max_norm) to about {3 * norm:.2g}",)
+    return found, (msg("raise the clip's bound (max_norm) to about {value:.2g}", value=3 * norm),)
 
 
 def _scheduled(run: Run) -> _Found | None:
@@ -73,12 +77,25 @@ def _scheduled(run: Run) -> _Found | None:
     rate, given = highest_rate(run), float(run.seen.get("given_rate") or 0.0)
     if not rate < _LITTLE * given:
         return None
-    kind, steps = run.seen.get("schedule", "the schedule"), len(run.steps["step"])
-    found = f"{kind} keeps the rate at {rate:.2g} or less; the optimizer was given {given:g}"
+    kind, steps = run.seen.get("schedule", msg("the schedule")), len(run.steps["step"])
+    found = msg(
+        "{kind} keeps the rate at {rate:.2g} or less; the optimizer was given {given:g}",
+        kind=kind,
+        rate=rate,
+        given=given,
+    )
     advice: tuple[str, ...] = (
-        f"let the schedule reach {given:g} within these {steps:,} steps: a shorter warm-up",
+        msg(
+            "let the schedule reach {given:g} within these {steps:,} steps: a shorter warm-up",
+            given=given,
+            steps=steps,
+        ),
     )
     if kind in ("LambdaLR", "MultiplicativeLR"):
-        words = f"lr_lambda must return a factor (1.0 for {given:g}), not a rate: {kind} multiplies by it"
+        words = msg(
+            "lr_lambda must return a factor (1.0 for {given:g}), not a rate: {kind} multiplies by it",
+            given=given,
+            kind=kind,
+        )
         advice = (words, *advice)
     return found, advice

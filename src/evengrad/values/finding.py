@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from evengrad.values.fact import Where
+from evengrad.values.message import msg
 from evengrad.values.wording import layers
 
 
@@ -22,6 +23,24 @@ class Cause(StrEnum):
     LOSS_HEAD = "loss_head"
     PRECISION = "precision"
     BAD_BATCH = "bad_batch"
+
+    @property
+    def words(self) -> str:
+        """For people: "learning rate"."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Cause.INITIALISATION: msg("initialisation"),
+    Cause.ACTIVATION: msg("activation"),
+    Cause.LEARNING_RATE: msg("learning rate"),
+    Cause.NORMALISATION: msg("normalisation"),
+    Cause.ARCHITECTURE: msg("architecture"),
+    Cause.INPUT_DATA: msg("input data"),
+    Cause.LOSS_HEAD: msg("loss head"),
+    Cause.PRECISION: msg("precision"),
+    Cause.BAD_BATCH: msg("bad batch"),
+}
 
 
 class Symptom(StrEnum):

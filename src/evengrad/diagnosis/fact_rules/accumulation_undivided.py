@@ -29,6 +29,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG914"
@@ -177,28 +178,51 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         count, rate, optimizer = values["count"], values["rate"], values["optimizer"]
         critical = values.get("critical")
         step, passes = f"{optimizer}.step()", "backward()"
-        cure = f"(loss / {count}).backward(): divide each loss by the number of accumulation steps"
+        cure = msg(
+            "(loss / {count}).backward(): divide each loss by the number of accumulation steps",
+            count=count,
+        )
         if frontend == "keras":
-            step, passes = f"{optimizer}.apply()", "the tape"
-            cure = (
-                f"loss / {count}: divide each loss, or the sum of the gradients, by the number of accumulation "
-                f"steps; or leave it to Keras: {optimizer}(..., gradient_accumulation_steps={count})"
+            step, passes = f"{optimizer}.apply()", msg("the tape")
+            cure = msg(
+                "loss / {count}: divide each loss, or the sum of the gradients, by the number of accumulation "
+                "steps; or leave it to Keras: {optimizer}(..., gradient_accumulation_steps={count})",
+                count=count,
+                optimizer=optimizer,
             )
-        stable = [f"the largest stable rate for this sum is about {critical or 0:.3g}"]
+        stable = [
+            msg(
+                "the largest stable rate for this sum is about {critical:.3g}",
+                critical=critical or 0,
+            )
+        ]
         yield Finding(
             CODE,
-            f"the losses of {count} backward passes to a step are not divided by {count}: the gradient is "
-            f"{count} times too large",
+            msg(
+                "the losses of {count} backward passes to a step are not divided by {count}: the gradient is "
+                "{count} times too large",
+                count=count,
+            ),
             Cause.LEARNING_RATE,
             Severity.ERROR,
             evidence=(
-                f"{fact.where or passes} is called {count} times for each {step}",
-                f"with a rate of {rate:g} that is one of {rate * count:g} for the mean of the {count}",
+                msg(
+                    "{where} is called {count} times for each {step}",
+                    where=fact.where or passes,
+                    count=count,
+                    step=step,
+                ),
+                msg(
+                    "with a rate of {rate:g} that is one of {rate2:g} for the mean of the {count}",
+                    rate=rate,
+                    rate2=rate * count,
+                    count=count,
+                ),
                 *(stable if critical else ()),
             ),
             advice=(
                 cure,
-                f"or divide the learning rate by it: {rate / count:.3g}",
+                msg("or divide the learning rate by it: {rate:.3g}", rate=rate / count),
             ),
             where=fact.where,
             mistake=True,

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG959"
@@ -59,19 +60,32 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
     shape, classes = tuple(values["shape"]), values["classes"]
     evidence = [] if place is None else [str(place)]
     evidence.append(
-        f"the scores are of shape {shape}, the {classes} classes on axis 1; a row of the view has one class's "
-        f"scores at {classes} places"
+        msg(
+            "the scores are of shape {shape}, the {classes} classes on axis 1; a row of the view has "
+            "one class's "
+            "scores at {classes} places",
+            shape=shape,
+            classes=classes,
+        )
     )
     axes = ", ".join(map(str, [0, *range(2, len(shape)), 1]))
     yield Finding(
         CODE,
-        f"the loss is given rows of {classes} that are cut across the axes of {shape}",
+        msg(
+            "the loss is given rows of {classes} that are cut across the axes of {shape}",
+            classes=classes,
+            shape=shape,
+        ),
         Cause.LOSS_HEAD,
         Severity.ERROR,
         evidence=tuple(evidence),
         advice=(
-            f"move the classes to the end first: scores.permute({axes}).reshape(-1, {classes}), not view",
-            "or give the loss both unflattened: it takes (N, C, ...) against (N, ...)",
+            msg(
+                "move the classes to the end first: scores.permute({axes}).reshape(-1, {classes}), not view",
+                axes=axes,
+                classes=classes,
+            ),
+            msg("or give the loss both unflattened: it takes (N, C, ...) against (N, ...)"),
         ),
         where=place,
         mistake=True,

@@ -26,6 +26,7 @@ from evengrad.diagnosis.examples.program import Program
 from evengrad.diagnosis.operands import high, largest_input, low, raw, zeros
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import percent
 
@@ -86,12 +87,12 @@ HEALTHY = (
 )
 
 _ROLES = {
-    "batch": "the data",
-    "targets": "the targets",
-    "weights": "the weights",
-    "constant": "a constant of the model",
-    "activation": "an activation",
-    "output": "the model's output",
+    "batch": msg("the data"),
+    "targets": msg("the targets"),
+    "weights": msg("the weights"),
+    "constant": msg("a constant of the model"),
+    "activation": msg("an activation"),
+    "output": msg("the model's output"),
 }
 _GIVEN = {
     "batch": Cause.BAD_BATCH,
@@ -112,13 +113,15 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
 def _given(fact: Fact) -> Finding:
     role = str(fact.values.get("role"))
     name = fact.values.get("operand") or fact.values.get("name")
-    what = _ROLES.get(role, "a tensor") + (f" {name}" if name else "")
+    what = _ROLES.get(role, msg("a tensor")) + (f" {name}" if name else "")
     share = fact.values.get("share")
-    part = f"{percent(share)} of {what}" if share else what
+    part = msg("{share} of {what}", share=percent(share), what=what) if share else what
     place = f" ({fact.where.file}:{fact.where.line})" if fact.where else ""
     return Finding(
         CODE,
-        f"{part} {'are' if role in ('targets', 'weights') else 'is'} {_what(fact)} already{place}",
+        msg("{part} are {what} already{place}", part=part, what=_what(fact), place=place)
+        if role in ("targets", "weights")
+        else msg("{part} is {what} already{place}", part=part, what=_what(fact), place=place),
         _GIVEN.get(role, Cause.BAD_BATCH),
         Severity.ERROR,
         layers=(str(fact.values["name"]),) if fact.values.get("name") else (),
@@ -133,12 +136,21 @@ def _given(fact: Fact) -> Finding:
 
 def _operation(fact: Fact, frontend: Frontend) -> Finding:
     call = fact.values.get("call") or fact.values.get("operation")
-    place = f" at {fact.where.file}:{fact.where.line}" if fact.where else ""
-    way = ", backward" if fact.values.get("direction") == "backward" else ""
+    place = (
+        msg(" at {file}:{line}", file=fact.where.file, line=fact.where.line) if fact.where else ""
+    )
+    way = msg(", backward") if fact.values.get("direction") == "backward" else ""
     reason = operations.why(fact)
     return Finding(
         CODE,
-        f"{_what(fact)} is born in {call}{place}{way}: {reason}",
+        msg(
+            "{what} is born in {call}{place}{way}: {reason}",
+            what=_what(fact),
+            call=call,
+            place=place,
+            way=way,
+            reason=reason,
+        ),
         operations.cause(fact),
         Severity.ERROR,
         layers=(str(fact.values["name"]),) if fact.values.get("name") else (),
@@ -153,14 +165,15 @@ def _operation(fact: Fact, frontend: Frontend) -> Finding:
 
 def _normalise(fact: Fact) -> Iterable[str]:
     if raw(fact):
-        yield (
-            f"normalise the inputs, which go up to {largest_input(fact):.4g}: subtract their mean and divide "
-            "by their standard deviation"
+        yield msg(
+            "normalise the inputs, which go up to {largest_input:.4g}: subtract their mean and divide "
+            "by their standard deviation",
+            largest_input=largest_input(fact),
         )
 
 
 def _what(fact: Fact) -> str:
-    return {"inf": "an infinity"}.get(str(fact.values.get("what")), "NaN")
+    return msg("an infinity") if fact.values.get("what") == "inf" else "NaN"
 
 
 def _line(fact: Fact) -> tuple[str, ...]:
@@ -171,28 +184,37 @@ def _range(fact: Fact) -> Iterable[str]:
     """What the operation was given."""
     if math.isnan(low(fact)):
         return
-    whose = fact.values.get("operand") or "its operand"
+    whose = fact.values.get("operand") or msg("its operand")
     if fact.values.get("operation") == "update":
-        whose = f"the gradient of {fact.values.get('name') or 'a weight'}"
+        whose = msg("the gradient of {name}", name=fact.values.get("name") or msg("a weight"))
     role = _ROLES.get(str(fact.values.get("role")))
-    own = f" ({role})" if role and not whose.startswith("the gradient") else ""
-    none = f", {percent(zeros(fact))} of it exactly 0" if zeros(fact) else ""
+    own = msg(" ({role})", role=role) if role and not whose.startswith("the gradient") else ""
+    none = msg(", {zeros} of it exactly 0", zeros=percent(zeros(fact))) if zeros(fact) else ""
     infinite = fact.values.get("infinite")
-    masked = f", {percent(infinite)} of it infinite" if infinite else ""
-    yield f"{whose}{own} goes from {low(fact):.4g} to {high(fact):.4g}{none}{masked}"
+    masked = msg(", {infinite} of it infinite", infinite=percent(infinite)) if infinite else ""
+    yield msg(
+        "{whose}{own} goes from {low:.4g} to {high:.4g}{none}{masked}",
+        whose=whose,
+        own=own,
+        low=low(fact),
+        high=high(fact),
+        none=none,
+        masked=masked,
+    )
     yield from _discarded(fact)
 
 
 def _discarded(fact: Fact) -> Iterable[str]:
     if fact.values.get("hidden"):
-        yield "the forward value is discarded there by a where or a mask, the gradient is not"
+        yield msg("the forward value is discarded there by a where or a mask, the gradient is not")
 
 
 def _masked(fact: Fact, role: str, name: str) -> Iterable[str]:
     if fact.values.get("hidden") and role == "targets":
-        yield (
-            f"mask before the loss, not after it: 0 * NaN is NaN; known = isfinite({name}), then the loss of "
-            f"output[known] and {name}[known]"
+        yield msg(
+            "mask before the loss, not after it: 0 * NaN is NaN; known = isfinite({name}), then the loss of "
+            "output[known] and {name}[known]",
+            name=name,
         )
 
 
@@ -202,27 +224,44 @@ def _at(fact: Fact) -> tuple[str, ...]:
     share = fact.values.get("share")
     of = ""
     if share:
-        whose = "gradient" if fact.values.get("direction") == "backward" else "result"
-        of = f": {percent(share)} of the {whose}"
-    return (f"seen in step {fact.step}{of}, by running the script again up to it",)
+        whose = msg("gradient") if fact.values.get("direction") == "backward" else msg("result")
+        of = msg(": {share} of the {whose}", share=percent(share), whose=whose)
+    return (
+        msg("seen in step {step}{of}, by running the script again up to it", step=fact.step, of=of),
+    )
 
 
 def _repair(fact: Fact, role: str, name: str) -> tuple[str, ...]:
     if role == "weights":
         return (
-            "initialise these weights again; a checkpoint with NaN in it cannot be trained on",
-            "where they are vectors divided by their norm: a row of zeros gives NaN; divide by max(norm, 1e-8)",
+            msg("initialise these weights again; a checkpoint with NaN in it cannot be trained on"),
+            msg(
+                "where they are vectors divided by their norm: a row of zeros gives NaN; divide by "
+                "max(norm, 1e-8)"
+            ),
         )
     if role == "constant":
-        return (f"make {name} finite where it is computed: guard its division, root or logarithm",)
+        return (
+            msg(
+                "make {name} finite where it is computed: guard its division, root or logarithm",
+                name=name,
+            ),
+        )
     first: tuple[str, ...] = ()
     if _what(fact) == "an infinity":
         first = (
-            "an infinity in the data is a logarithm of 0 or a division by 0: take log1p, or drop the zeros",
+            msg(
+                "an infinity in the data is a logarithm of 0 or a division by 0: take log1p, or drop the zeros"
+            ),
         )
     return (
         *first,
-        f"drop or repair the rows of {name} that hold NaN or inf before training (np.isfinite, dropna, "
-        "nan_to_num), or mask them out of the loss",
-        "where it is normalised: a constant column has a standard deviation of 0; divide by (std + 1e-8)",
+        msg(
+            "drop or repair the rows of {name} that hold NaN or inf before training (np.isfinite, dropna, "
+            "nan_to_num), or mask them out of the loss",
+            name=name,
+        ),
+        msg(
+            "where it is normalised: a constant column has a standard deviation of 0; divide by (std + 1e-8)"
+        ),
     )

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import percent
 
@@ -69,24 +70,36 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
         values = fact.values
         evidence = [] if fact.where is None else [str(fact.where)]
         evidence.append(
-            f"{percent(values['most'])} of the validation labels are of one class, which is "
-            f"{percent(values['most_trained'])} of the labels trained on"
+            msg(
+                "{most} of the validation labels are of one class, which is "
+                "{most_trained} of the labels trained on",
+                most=percent(values["most"]),
+                most_trained=percent(values["most_trained"]),
+            )
         )
         if values["split"]:
             evidence.append(
-                f"validation_split={values['split']:g} takes the last part of the data, before they "
-                "are shuffled" + (": they are sorted by class" if values["ordered"] else "")
+                msg(
+                    "validation_split={split:g} takes the last part of the data, before they "
+                    "are shuffled",
+                    split=values["split"],
+                )
+                + (msg(": they are sorted by class") if values["ordered"] else "")
             )
         yield Finding(
             CODE,
-            "the model is validated on other classes than it is trained on",
+            msg("the model is validated on other classes than it is trained on"),
             Cause.INPUT_DATA,
             Severity.ERROR,
             evidence=tuple(evidence),
             advice=(
-                "shuffle samples and labels together before the split: "
-                "order = np.random.permutation(len(x)); x, y = x[order], y[order]",
-                "or train_test_split(x, y, stratify=y), with validation_data= instead of validation_split=",
+                msg(
+                    "shuffle samples and labels together before the split: "
+                    "order = np.random.permutation(len(x)); x, y = x[order], y[order]"
+                ),
+                msg(
+                    "or train_test_split(x, y, stratify=y), with validation_data= instead of validation_split="
+                ),
             ),
             where=fact.where,
             unhealthy=True,

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG919"
@@ -113,19 +114,33 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
         left, name = values.get("left", bound), values.get("argument", "max_norm")
         yield Finding(
             CODE,
-            f"the clip at {bound:g} leaves {left / norm:.2g} of the gradient: {values['optimizer']} moves "
-            "nothing",
+            msg(
+                "the clip at {bound:g} leaves {left:.2g} of the gradient: {optimizer} moves "
+                "nothing",
+                bound=bound,
+                left=left / norm,
+                optimizer=values["optimizer"],
+            ),
             Cause.LEARNING_RATE,
             Severity.ERROR,
             symptom=Symptom.RATE_TOO_SMALL,
             evidence=(
                 *([str(fact.where)] if fact.where else []),
-                f"the gradient's norm is {norm:.3g} before the clip",
-                f"with a learning rate of {values['rate']:g} a step is {values['moves']:.1g} of the weights "
-                "(usual: 1e-4 to 1e-1)",
+                msg("the gradient's norm is {norm:.3g} before the clip", norm=norm),
+                msg(
+                    "with a learning rate of {rate:g} a step is {moves:.1g} of the weights "
+                    "(usual: 1e-4 to 1e-1)",
+                    rate=values["rate"],
+                    moves=values["moves"],
+                ),
             ),
             advice=(
-                f"raise the clip's bound ({name}) from {bound:g} to about {3 * norm:.2g}, or clip not at all",
+                msg(
+                    "raise the clip's bound ({name}) from {bound:g} to about {value:.2g}, or clip not at all",
+                    name=name,
+                    bound=bound,
+                    value=3 * norm,
+                ),
             ),
             where=fact.where,
             mistake=True,

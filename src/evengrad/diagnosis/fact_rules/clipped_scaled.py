@@ -25,6 +25,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG911"
@@ -114,8 +115,14 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         bound, scale = fact.values["bound"], fact.values["scale"]
         yield Finding(
             CODE,
-            f"the clip at {bound:g} sees gradients that are still scaled by {scale:g}: what it leaves has norm "
-            f"{bound / scale:.2g}",
+            msg(
+                "the clip at {bound:g} sees gradients that are still scaled by {scale:g}: what it "
+                "leaves has norm "
+                "{bound2:.2g}",
+                bound=bound,
+                scale=scale,
+                bound2=bound / scale,
+            ),
             Cause.PRECISION,
             Severity.ERROR,
             evidence=tuple(_evidence(fact, frontend)),
@@ -129,21 +136,28 @@ def _evidence(fact: Fact, frontend: Frontend) -> Iterable[str]:
     values = fact.values
     before = f"scaler.unscale_({values['optimizer']})"
     if frontend == "keras":
-        before = f"{values['scaler']} unscales: it divides the gradients in its own apply()"
-    yield f"{fact.where or 'the clip'} comes before {before}"
+        before = msg(
+            "{scaler} unscales: it divides the gradients in its own apply()",
+            scaler=values["scaler"],
+        )
+    yield msg("{where} comes before {before}", where=fact.where or msg("the clip"), before=before)
     if values["norm"] is not None:
-        yield (
-            f"the norm that it clips is {values['norm']:.3g}; without the loss scale it is "
-            f"{values['unscaled']:.3g}"
+        yield msg(
+            "the norm that it clips is {norm:.3g}; without the loss scale it is {unscaled:.3g}",
+            norm=values["norm"],
+            unscaled=values["unscaled"],
         )
 
 
 def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
     optimizer, bound = fact.values["optimizer"], fact.values["bound"]
     if frontend == "torch":
-        yield f"call scaler.unscale_({optimizer}) before the clip"
+        yield msg("call scaler.unscale_({optimizer}) before the clip", optimizer=optimizer)
         return
-    yield (
-        f"leave the clip to the optimizer, which clips what is unscaled: {optimizer}(..., "
-        f"global_clipnorm={bound:g}) inside of {fact.values['scaler']}"
+    yield msg(
+        "leave the clip to the optimizer, which clips what is unscaled: {optimizer}(..., "
+        "global_clipnorm={bound:g}) inside of {scaler}",
+        optimizer=optimizer,
+        bound=bound,
+        scaler=fact.values["scaler"],
     )

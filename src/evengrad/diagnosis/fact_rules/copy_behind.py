@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import percent
 
@@ -67,16 +68,26 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
         copy, model = values["copy"], values["model"]
         yield Finding(
             CODE,
-            f"{copy} hardly follows {model}: its average has come {percent(values['share'])} of the way",
+            msg(
+                "{copy} hardly follows {model}: its average has come {share} of the way",
+                copy=copy,
+                model=model,
+                share=percent(values["share"]),
+            ),
             Cause.ARCHITECTURE,
             Severity.ERROR,
             evidence=(
-                f"since it was copied the weights of {model} have gone on; it is nearly the network of then",
-                "what is evaluated with it (EMA) is at chance, however well the training goes",
+                msg(
+                    "since it was copied the weights of {model} have gone on; it is nearly the network of then",
+                    model=model,
+                ),
+                msg("what is evaluated with it (EMA) is at chance, however well the training goes"),
             ),
             advice=(
-                "update the average after every step, with a decay that fits the run (0.99 for hundreds of "
-                "steps, 0.999 for thousands), or warm it up: min(decay, (1 + n) / (10 + n))",
+                msg(
+                    "update the average after every step, with a decay that fits the run (0.99 for hundreds of "
+                    "steps, 0.999 for thousands), or warm it up: min(decay, (1 + n) / (10 + n))"
+                ),
             ),
             unhealthy=True,
             mistake=True,

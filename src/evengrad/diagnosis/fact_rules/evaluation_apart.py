@@ -27,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import percent
 
@@ -102,13 +103,19 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
             continue
         yield Finding(
             CODE,
-            f"the last batch's loss is {training:.3g} as it trains and {evaluation:.3g} in evaluation, where a "
-            f"constant answer has {bound:.3g}",
+            msg(
+                "the last batch's loss is {training:.3g} as it trains and {evaluation:.3g} in "
+                "evaluation, where a "
+                "constant answer has {bound:.3g}",
+                training=training,
+                evaluation=evaluation,
+                bound=bound,
+            ),
             Cause.NORMALISATION,
             Severity.ERROR,
             layers=tuple(values["layers"]),
             evidence=(
-                "the same batch and the same weights, in either mode",
+                msg("the same batch and the same weights, in either mode"),
                 *_statistics(fact, frontend),
             ),
             advice=tuple(_advice(fact, frontend)),
@@ -131,22 +138,37 @@ def _statistics(fact: Fact, frontend: Frontend) -> list[str]:
         return []
     values = fact.values
     return [
-        f"{values['kind']} evaluates with moving statistics: after {values['steps']} steps at momentum "
-        f"{values['momentum']:g} they are to {percent(share)} those of the data"
+        msg(
+            "{kind} evaluates with moving statistics: after {steps} steps at momentum "
+            "{momentum:g} they are to {share} those of the data",
+            kind=values["kind"],
+            steps=values["steps"],
+            momentum=values["momentum"],
+            share=percent(share),
+        )
     ]
 
 
 def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
     share, kind = _share(fact, frontend), fact.values["kind"]
     if share is None:
-        yield f"lower the rate of {kind}, or call model.train() and model.eval() where they belong"
+        yield msg(
+            "lower the rate of {kind}, or call model.train() and model.eval() where they belong",
+            kind=kind,
+        )
     elif share < 0.95:
         faster = "momentum=0.9" if frontend == "keras" else "momentum=0.1"
-        yield f"let the moving statistics follow: {kind}(..., {faster}), or train longer"
+        yield msg(
+            "let the moving statistics follow: {kind}(..., {faster}), or train longer",
+            kind=kind,
+            faster=faster,
+        )
     else:
         if frontend == "keras":
-            yield "update the moving statistics: call the model with training=True where it is trained"
-        yield (
+            yield msg(
+                "update the moving statistics: call the model with training=True where it is trained"
+            )
+        yield msg(
             "the moving statistics mix data of different kinds, or single batches differ from them: larger, "
             "shuffled batches, or GroupNorm/LayerNorm instead"
         )

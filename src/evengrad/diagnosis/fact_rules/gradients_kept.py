@@ -27,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import count
 
@@ -166,10 +167,10 @@ HEALTHY = (
 )
 
 
-_VARIABLES = (
+_VARIABLES = msg(
     "set the sums back to zero behind each apply_gradients(): sum.assign(tf.zeros_like(sum))"
 )
-_TAPES = "where the script sums a tape's gradients up: begin with zeros again behind each step"
+_TAPES = msg("where the script sums a tape's gradients up: begin with zeros again behind each step")
 
 
 def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
@@ -182,21 +183,31 @@ def _kept(fact: Fact, frontend: Frontend) -> Finding:
     optimizer = fact.values["optimizer"]
     call = f"{optimizer}.zero_grad()"
     if frontend == "keras":
-        call = "zero_grad() of the model (self.zero_grad() in its train_step)"
+        call = msg("zero_grad() of the model (self.zero_grad() in its train_step)")
     steps = count(fact.values["steps"], "step")
     return Finding(
         CODE,
-        f"the gradients are never set back to zero: {optimizer} steps along the sum of all so far",
+        msg(
+            "the gradients are never set back to zero: {optimizer} steps along the sum of all so far",
+            optimizer=optimizer,
+        ),
         Cause.LEARNING_RATE,
         Severity.ERROR,
         evidence=(
-            f"{fact.where or 'backward()'} adds to gradients that {optimizer} has already stepped along",
-            f"in {steps} of {steps}, nobody emptied them between a step and the next gradients",
+            msg(
+                "{where} adds to gradients that {optimizer} has already stepped along",
+                where=fact.where or "backward()",
+                optimizer=optimizer,
+            ),
+            msg(
+                "in {steps} of {steps}, nobody emptied them between a step and the next gradients",
+                steps=steps,
+            ),
         ),
         advice=(_VARIABLES,)
         if fact.values.get("variables")
         else (
-            f"call {call} before loss.backward(), once for each step",
+            msg("call {call} before loss.backward(), once for each step", call=call),
             *([_TAPES] if frontend == "keras" else []),
         ),
         unhealthy=True,
@@ -210,15 +221,25 @@ def _emptied(fact: Fact) -> Finding:
     made = fact.values["backward"]
     return Finding(
         CODE,
-        f"the gradients are set to zero before {optimizer} steps: nothing is learnt",
+        msg(
+            "the gradients are set to zero before {optimizer} steps: nothing is learnt",
+            optimizer=optimizer,
+        ),
         Cause.LEARNING_RATE,
         Severity.ERROR,
         evidence=(
-            f"{fact.where or 'zero_grad()'} empties the gradients",
-            f"they were made at {made or 'backward()'}, and {optimizer}.step() comes after both",
+            msg("{where} empties the gradients", where=fact.where or "zero_grad()"),
+            msg(
+                "they were made at {made}, and {optimizer}.step() comes after both",
+                made=made or "backward()",
+                optimizer=optimizer,
+            ),
         ),
         advice=(
-            f"move {optimizer}.zero_grad() before loss.backward(), or behind {optimizer}.step()",
+            msg(
+                "move {optimizer}.zero_grad() before loss.backward(), or behind {optimizer}.step()",
+                optimizer=optimizer,
+            ),
         ),
         unhealthy=True,
         where=fact.where,

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG952"
@@ -96,20 +97,31 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on what the whole run showed."""
     for fact in facts:
         values = fact.values
-        trained = f"mean {values['mean']:.3g}, standard deviation {values['std']:.3g}"
-        seen = (
-            f"mean {values['evaluated_mean']:.3g}, standard deviation {values['evaluated_std']:.3g}"
+        trained = msg(
+            "mean {mean:.3g}, standard deviation {std:.3g}", mean=values["mean"], std=values["std"]
+        )
+        seen = msg(
+            "mean {evaluated_mean:.3g}, standard deviation {evaluated_std:.3g}",
+            evaluated_mean=values["evaluated_mean"],
+            evaluated_std=values["evaluated_std"],
         )
         place = () if fact.where is None else (str(fact.where),)
         yield Finding(
             CODE,
-            "the inputs in evaluation mode are not scaled like those in training",
+            msg("the inputs in evaluation mode are not scaled like those in training"),
             Cause.INPUT_DATA,
             Severity.ERROR,
-            evidence=(*place, f"in training: {trained}", f"in evaluation: {seen}"),
+            evidence=(
+                *place,
+                msg("in training: {trained}", trained=trained),
+                msg("in evaluation: {seen}", seen=seen),
+            ),
             advice=(
-                "send the evaluation data through the same preprocessing (transform, normalisation), with the "
-                "mean and standard deviation of the training data",
+                msg(
+                    "send the evaluation data through the same preprocessing (transform, "
+                    "normalisation), with the "
+                    "mean and standard deviation of the training data"
+                ),
                 *_more(frontend),
             ),
             where=fact.where,
@@ -120,7 +132,7 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
 
 def _more(frontend: Frontend) -> Iterable[str]:
     if frontend == "keras":
-        yield (
+        yield msg(
             "or put it into the model: a Normalization layer (layer.adapt(x_train)) or Rescaling(1/255) scales "
             "whatever fit, evaluate and predict are given"
         )

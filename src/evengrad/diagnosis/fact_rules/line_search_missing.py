@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG922"
@@ -61,20 +62,31 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
     """Fire once for each run."""
     for fact in facts[:1]:
         values = fact.values
-        after = "what is not finite" if values["loss"] is None else f"{values['loss']:.4g}"
+        after = msg("what is not finite") if values["loss"] is None else f"{values['loss']:.4g}"
         yield Finding(
             CODE,
-            f"LBFGS jumps away: no line search, and a loss that goes from {values['before']:.4g} to {after}",
+            msg(
+                "LBFGS jumps away: no line search, and a loss that goes from {before:.4g} to {after}",
+                before=values["before"],
+                after=after,
+            ),
             Cause.LEARNING_RATE,
             Severity.ERROR,
             symptom=Symptom.DIVERGING,
             evidence=(
-                f"{fact.where or 'step(closure)'}: within step {fact.step}, from one evaluation to the next",
-                f"without a line search each step is {values['rate']:g} (the rate) times the whole direction",
+                msg(
+                    "{where}: within step {step}, from one evaluation to the next",
+                    where=fact.where or "step(closure)",
+                    step=fact.step,
+                ),
+                msg(
+                    "without a line search each step is {rate:g} (the rate) times the whole direction",
+                    rate=values["rate"],
+                ),
             ),
             advice=(
                 'torch.optim.LBFGS(..., line_search_fn="strong_wolfe")',
-                "or a smaller learning rate, lr=0.1",
+                msg("or a smaller learning rate, lr=0.1"),
             ),
             unhealthy=True,
             where=fact.where,

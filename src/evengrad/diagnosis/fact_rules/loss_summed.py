@@ -25,6 +25,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG933"
@@ -146,19 +147,27 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         else 'reduction="mean" (or .mean())'
     )
     if fact.values["function"] == TAPE:
-        mean = "tf.reduce_mean(loss) before tape.gradient()"
+        mean = msg("tf.reduce_mean(loss) before tape.gradient()")
     yield Finding(
         CODE,
-        f"the loss is a sum over {elements} elements: the gradient is {factor:.4g} times the mean's",
+        msg(
+            "the loss is a sum over {elements} elements: the gradient is {factor:.4g} times the mean's",
+            elements=elements,
+            factor=factor,
+        ),
         Cause.LEARNING_RATE,
         Severity.ERROR,
         evidence=(
             *([str(fact.where)] if fact.where else []),
-            f"{fact.values['function']} sums: it bears a rate {factor:.4g} times smaller than the mean does",
+            msg(
+                "{function} sums: it bears a rate {factor:.4g} times smaller than the mean does",
+                function=fact.values["function"],
+                factor=factor,
+            ),
         ),
         advice=(
-            f"use {mean}, or divide the loss by the number of samples",
-            "or divide the rate by it",
+            msg("use {mean}, or divide the loss by the number of samples", mean=mean),
+            msg("or divide the rate by it"),
         ),
         where=fact.where,
         mistake=True,

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG915"
@@ -99,8 +100,7 @@ HEALTHY = (
 )
 
 
-_TORCH = "{}.scale(loss).backward() instead of loss.backward()"
-_KERAS = (
+_KERAS = msg(
     "differentiate scaled = optimizer.scale_loss(loss), computed inside the tape, instead of loss; the "
     "optimizer divides the gradients by the scale itself"
 )
@@ -127,13 +127,31 @@ def _kept(fact: Fact) -> tuple[str, tuple[str, ...], str]:
     optimizer, scaler = fact.values["optimizer"], fact.values["scaler"]
     scale = f"{fact.values['scale']:g}"
     evidence = (
-        f"{fact.where or optimizer + '.step()'} takes what {scaler}.scale(loss) made as it is",
-        f"no {scaler}.unscale_({optimizer}), which {scaler}.step calls, came before it",
+        msg(
+            "{where} takes what {scaler}.scale(loss) made as it is",
+            where=fact.where or optimizer + ".step()",
+            scaler=scaler,
+        ),
+        msg(
+            "no {scaler}.unscale_({optimizer}), which {scaler}.step calls, came before it",
+            scaler=scaler,
+            optimizer=optimizer,
+        ),
     )
-    advice = (
-        f"call {scaler}.step({optimizer}), then {scaler}.update(), instead of {optimizer}.step()"
+    advice = msg(
+        "call {scaler}.step({optimizer}), then {scaler}.update(), instead of {optimizer}.step()",
+        scaler=scaler,
+        optimizer=optimizer,
     )
-    return f"{optimizer}.step() takes gradients that are still scaled by {scale}", evidence, advice
+    return (
+        msg(
+            "{optimizer}.step() takes gradients that are still scaled by {scale}",
+            optimizer=optimizer,
+            scale=scale,
+        ),
+        evidence,
+        advice,
+    )
 
 
 def _never(fact: Fact, frontend: Frontend) -> tuple[str, tuple[str, ...], str]:
@@ -142,10 +160,24 @@ def _never(fact: Fact, frontend: Frontend) -> tuple[str, tuple[str, ...], str]:
     optimizer, scaler = values["optimizer"], values["scaler"]
     torch = frontend == "torch"
     divides = f"{scaler}.step" if torch else scaler
-    verb = "is called on" if torch else "differentiates"
+    verb = msg("is called on") if torch else "differentiates"
     evidence = (
-        f"{fact.where or 'backward()'} {verb} the loss itself",
-        f"{values['step'] or scaler + '.step'} divides what it made for {optimizer}",
+        msg("{where} {verb} the loss itself", where=fact.where or "backward()", verb=verb),
+        msg(
+            "{step} divides what it made for {optimizer}",
+            step=values["step"] or scaler + ".step",
+            optimizer=optimizer,
+        ),
     )
-    title = f"{divides} divides the gradients by {values['scale']:g}, and the loss was never scaled"
-    return title, evidence, _TORCH.format(scaler) if torch else _KERAS
+    title = msg(
+        "{divides} divides the gradients by {scale:g}, and the loss was never scaled",
+        divides=divides,
+        scale=values["scale"],
+    )
+    return (
+        title,
+        evidence,
+        msg("{scaler}.scale(loss).backward() instead of loss.backward()", scaler=scaler)
+        if torch
+        else _KERAS,
+    )

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import count
 
@@ -98,19 +99,37 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
         if values.get("how") in ("swapped", "shared"):
             yield _swapped(fact) if values["how"] == "swapped" else _shared(fact)
             continue
-        optimizer, whose = values["optimizer"], values["model"] or "its weights"
+        optimizer, whose = values["optimizer"], values["model"] or msg("its weights")
         yield Finding(
             CODE,
-            f"{optimizer} steps after another loss: the gradients of {whose} are zeroed before they are used",
+            msg(
+                "{optimizer} steps after another loss: the gradients of {whose} are zeroed before they "
+                "are used",
+                optimizer=optimizer,
+                whose=whose,
+            ),
             Cause.ARCHITECTURE,
             Severity.ERROR,
             evidence=(
-                f"{values['backward']} comes before {optimizer}.step() and does not reach {whose}",
-                f"{values['wiped']} does, and zero_grad() empties what it made",
-                f"in {count(values['steps'], 'step')} of {values['steps']}",
+                msg(
+                    "{backward} comes before {optimizer}.step() and does not reach {whose}",
+                    backward=values["backward"],
+                    optimizer=optimizer,
+                    whose=whose,
+                ),
+                msg("{wiped} does, and zero_grad() empties what it made", wiped=values["wiped"]),
+                msg(
+                    "in {steps} of {steps2}",
+                    steps=count(values["steps"], "step"),
+                    steps2=values["steps"],
+                ),
             ),
             advice=(
-                f"{optimizer}.zero_grad(), then backward() of the loss of {whose}, then {optimizer}.step()",
+                msg(
+                    "{optimizer}.zero_grad(), then backward() of the loss of {whose}, then {optimizer}.step()",
+                    optimizer=optimizer,
+                    whose=whose,
+                ),
             ),
             unhealthy=True,
             where=fact.where,
@@ -123,16 +142,32 @@ def _swapped(fact: Fact) -> Finding:
     whose, other = values["model"], values["other"]
     return Finding(
         CODE,
-        f"the losses are swapped: {whose} is moved along the loss of {other}",
+        msg(
+            "the losses are swapped: {whose} is moved along the loss of {other}",
+            whose=whose,
+            other=other,
+        ),
         Cause.ARCHITECTURE,
         Severity.ERROR,
         evidence=(
-            f"{values['backward']} differentiates the loss of {other} by the weights of {whose}",
-            f"{values['theirs']} the other way round: each learns to help the other",
+            msg(
+                "{backward} differentiates the loss of {other} by the weights of {whose}",
+                backward=values["backward"],
+                other=other,
+                whose=whose,
+            ),
+            msg(
+                "{theirs} the other way round: each learns to help the other",
+                theirs=values["theirs"],
+            ),
         ),
         advice=(
-            f"swap the two losses: differentiate the loss of {whose} by the weights of {whose}, and that of "
-            f"{other} by the weights of {other}",
+            msg(
+                "swap the two losses: differentiate the loss of {whose} by the weights of {whose}, and that of "
+                "{other} by the weights of {other}",
+                whose=whose,
+                other=other,
+            ),
         ),
         unhealthy=True,
         where=fact.where,
@@ -145,14 +180,33 @@ def _shared(fact: Fact) -> Finding:
     whose, other = values["model"], values["other"]
     return Finding(
         CODE,
-        f"{whose} is moved along the loss of {other}, and not along one of its own",
+        msg(
+            "{whose} is moved along the loss of {other}, and not along one of its own",
+            whose=whose,
+            other=other,
+        ),
         Cause.ARCHITECTURE,
         Severity.ERROR,
         evidence=(
-            f"{values['backward']} differentiates the loss of {other} by the weights of {whose}",
-            f"{values['theirs']} differentiates the same: {whose} learns to help {other}, not to fool it",
+            msg(
+                "{backward} differentiates the loss of {other} by the weights of {whose}",
+                backward=values["backward"],
+                other=other,
+                whose=whose,
+            ),
+            msg(
+                "{theirs} differentiates the same: {whose} learns to help {other}, not to fool it",
+                theirs=values["theirs"],
+                whose=whose,
+                other=other,
+            ),
         ),
-        advice=(f"differentiate {whose}'s own loss by its weights (in a GAN the generator's)",),
+        advice=(
+            msg(
+                "differentiate {whose}'s own loss by its weights (in a GAN the generator's)",
+                whose=whose,
+            ),
+        ),
         unhealthy=True,
         where=fact.where,
         mistake=True,

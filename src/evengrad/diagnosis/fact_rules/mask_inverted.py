@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import percent
 
@@ -64,22 +65,32 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
     values, place = facts[0].values, facts[0].where
     evidence = [] if place is None else [str(place)]
     evidence.append(
-        f"the mask hides {percent(values['hidden'])} of the places: all that are not the padding "
-        f"{values['pad']}, and none that is"
+        msg(
+            "the mask hides {hidden} of the places: all that are not the padding "
+            "{pad}, and none that is",
+            hidden=percent(values["hidden"]),
+            pad=values["pad"],
+        )
     )
     if values["throughout"]:
         evidence.append(
-            f"{values['throughout']} sequences are masked throughout: their softmax is of nothing"
+            msg(
+                "{throughout} sequences are masked throughout: their softmax is of nothing",
+                throughout=values["throughout"],
+            )
         )
     yield Finding(
         CODE,
-        "the padding mask is the wrong way round: the attention sees the padding alone",
+        msg("the padding mask is the wrong way round: the attention sees the padding alone"),
         Cause.ARCHITECTURE,
         Severity.ERROR,
         evidence=tuple(evidence),
         advice=(
-            "key_padding_mask (src_key_padding_mask) is True where a place is to be left out: "
-            f"mask = ids == {values['pad']}, or pass ~mask",
+            msg(
+                "key_padding_mask (src_key_padding_mask) is True where a place is to be left out: "
+                "mask = ids == {pad}, or pass ~mask",
+                pad=values["pad"],
+            ),
         ),
         where=place,
         mistake=True,

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG920"
@@ -99,13 +100,20 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
         optimizer, passes = fact.values["optimizer"], fact.values["passes"]
         yield Finding(
             CODE,
-            f"{optimizer} is never stepped: {passes:,} backward passes, and no weight has moved",
+            msg(
+                "{optimizer} is never stepped: {passes:,} backward passes, and no weight has moved",
+                optimizer=optimizer,
+                passes=passes,
+            ),
             Cause.LEARNING_RATE,
             Severity.ERROR,
             symptom=Symptom.STANDING_STILL,
             evidence=(
-                f"{fact.where or 'backward()'} makes gradients that nobody takes",
-                f"{optimizer}.step() was not called to the end of the script",
+                msg("{where} makes gradients that nobody takes", where=fact.where or "backward()"),
+                msg(
+                    "{optimizer}.step() was not called to the end of the script",
+                    optimizer=optimizer,
+                ),
                 *_instead(fact),
             ),
             advice=(_advice(fact),),
@@ -119,17 +127,24 @@ def _instead(fact: Fact) -> Iterable[str]:
     other = fact.values.get("instead")
     if other:
         line = fact.values["step"]
-        yield f"behind it {other} steps: {line}; it moves its own weights by a loss that is not theirs"
+        yield msg(
+            "behind it {other} steps: {line}; it moves its own weights by a loss that is not theirs",
+            other=other,
+            line=line,
+        )
 
 
 def _advice(fact: Fact) -> str:
     optimizer, other = fact.values["optimizer"], fact.values.get("instead")
     if other:
-        return (
-            f"behind this backward pass call {optimizer}.step() in place of {other}.step(), and before it "
-            f"{optimizer}.zero_grad() (each loss belongs to the optimizer of the weights that it is to move)"
+        return msg(
+            "behind this backward pass call {optimizer}.step() in place of {other}.step(), and before it "
+            "{optimizer}.zero_grad() (each loss belongs to the optimizer of the weights that it is to move)",
+            optimizer=optimizer,
+            other=other,
         )
-    return (
-        f"call {optimizer}.step() behind the backward pass (a scheduler's step() changes the rate "
-        "alone; Lightning steps nothing by itself where automatic_optimization is False)"
+    return msg(
+        "call {optimizer}.step() behind the backward pass (a scheduler's step() changes the rate "
+        "alone; Lightning steps nothing by itself where automatic_optimization is False)",
+        optimizer=optimizer,
     )

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG921"
@@ -70,15 +71,25 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
         kind = fact.values["activation"]
         yield Finding(
             CODE,
-            f"the second derivative is 0 everywhere: a network of {kind} is piecewise linear in its inputs",
+            msg(
+                "the second derivative is 0 everywhere: a network of {kind} is piecewise linear in its inputs",
+                kind=kind,
+            ),
             Cause.ACTIVATION,
             Severity.ERROR,
             evidence=(
-                f"{fact.where or 'torch.autograd.grad'}: all {fact.values['count']:,} values are exactly 0",
-                "what the loss makes of it has no gradient, and nothing learns it",
+                msg(
+                    "{where}: all {count:,} values are exactly 0",
+                    where=fact.where or "torch.autograd.grad",
+                    count=fact.values["count"],
+                ),
+                msg("what the loss makes of it has no gradient, and nothing learns it"),
             ),
             advice=(
-                f"take an activation with curvature instead of {kind}: nn.Tanh(), nn.SiLU(), torch.sin",
+                msg(
+                    "take an activation with curvature instead of {kind}: nn.Tanh(), nn.SiLU(), torch.sin",
+                    kind=kind,
+                ),
             ),
             unhealthy=True,
             where=fact.where,

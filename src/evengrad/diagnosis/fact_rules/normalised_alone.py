@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import count, layers
 
@@ -94,17 +95,24 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
     for fact in facts:
         names, kind = fact.values["layers"], fact.values["kind"]
         batch = kind == "BatchNormalization"
-        over = "a batch of one sample" if batch else "an axis of length 1"
+        over = msg("a batch of one sample") if batch else msg("an axis of length 1")
         yield Finding(
             CODE,
-            f"{count(len(names), kind)} over {over}: what is left of every value is 0",
+            msg(
+                "{number} over {over}: what is left of every value is 0",
+                number=count(len(names), kind),
+                over=over,
+            ),
             Cause.NORMALISATION,
             Severity.ERROR,
             layers=tuple(names),
             evidence=(
                 *([str(fact.where)] if fact.where else []),
-                f"{layers(names)}: a value less its own mean is 0; the output is beta for every sample, and no "
-                "gradient comes through",
+                msg(
+                    "{names}: a value less its own mean is 0; the output is beta for every sample, and no "
+                    "gradient comes through",
+                    names=layers(names),
+                ),
             ),
             advice=_advice(batch),
             unhealthy=True,
@@ -116,7 +124,7 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
 def _advice(batch: bool) -> tuple[str, ...]:
     if batch:
         return (
-            "train on larger batches: batch_size=16 or more",
-            "or put LayerNormalization() in its place, which needs no batch",
+            msg("train on larger batches: batch_size=16 or more"),
+            msg("or put LayerNormalization() in its place, which needs no batch"),
         )
-    return ("normalise over the features: LayerNormalization(axis=-1) of more than one",)
+    return (msg("normalise over the features: LayerNormalization(axis=-1) of more than one"),)

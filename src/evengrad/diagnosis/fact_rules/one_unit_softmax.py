@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG932"
@@ -116,21 +117,31 @@ def _is_one(fact: Fact) -> bool:
 
 def _one(fact: Fact, frontend: Frontend) -> tuple[str, str, str]:
     v = fact.values
-    advice = (
+    advice = msg(
         "for yes and no keep one unit, leave the softmax out and use nn.BCEWithLogitsLoss (or a sigmoid); for "
         "classes give the last layer one unit a class"
     )
     if frontend == "keras":
-        advice = (
+        advice = msg(
             'for yes and no: Dense(1, activation="sigmoid") and "binary_crossentropy"; for classes give the '
             "last layer one unit a class"
         )
-    name = "the softmax of cross_entropy" if v["function"] == "cross_entropy" else v["function"]
+    name = (
+        msg("the softmax of cross_entropy") if v["function"] == "cross_entropy" else v["function"]
+    )
     always = "0" if v["function"] in ("log_softmax", "cross_entropy") else "1"
-    title = f"{name} over one unit is always {always}: its gradient is 0, and nothing trains"
+    title = msg(
+        "{name} over one unit is always {always}: its gradient is 0, and nothing trains",
+        name=name,
+        always=always,
+    )
     return (
         title,
-        f"its input has the shape {tuple(v['shape'])}, and axis {v['axis']} has one element",
+        msg(
+            "its input has the shape {shape}, and axis {axis} has one element",
+            shape=tuple(v["shape"]),
+            axis=v["axis"],
+        ),
         advice,
     )
 
@@ -138,7 +149,14 @@ def _one(fact: Fact, frontend: Frontend) -> tuple[str, str, str]:
 def _batch(fact: Fact, frontend: Frontend) -> tuple[str, str, str]:
     v = fact.values
     batch, classes = v["shape"]
-    title = f"the {v['function']} normalises over the batch, axis 0, not over the classes"
-    why = f"in the shape ({batch}, {classes}) each column sums to 1 over the {batch} samples, and no row does"
+    title = msg(
+        "the {function} normalises over the batch, axis 0, not over the classes",
+        function=v["function"],
+    )
+    why = msg(
+        "in the shape ({batch}, {classes}) each column sums to 1 over the {batch} samples, and no row does",
+        batch=batch,
+        classes=classes,
+    )
     word = "axis" if frontend == "keras" else "dim"
-    return title, why, f"take it over the classes: {word}=-1 (here {word}=1)"
+    return title, why, msg("take it over the classes: {word}=-1 (here {word}=1)", word=word)

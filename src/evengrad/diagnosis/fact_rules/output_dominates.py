@@ -24,6 +24,7 @@ from typing import Any
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG935"
@@ -92,21 +93,35 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         means = "(y - y.mean()) / y.std()" if frontend == "torch" else "(y - mean) / std"
         measured = "gradient" in large and large["gradient"] is not None
         what = (
-            "at the weights that they share its gradient" if measured else "its value in their sum"
+            msg("at the weights that they share its gradient")
+            if measured
+            else msg("its value in their sum")
         )
         yield Finding(
             CODE,
-            f"{large['function']} drowns {small['function']}: {what} is "
-            f"{fact.values['factor']:.1g} times as large",
+            msg(
+                "{function} drowns {function2}: {what} is {factor:.1g} times as large",
+                function=large["function"],
+                function2=small["function"],
+                what=what,
+                factor=fact.values["factor"],
+            ),
             Cause.LOSS_HEAD,
             Severity.ERROR,
             evidence=(_line(large), _line(small)),
             advice=(
-                f"scale the targets of the large one, {means}, and undo it on the predictions",
-                "or weigh the losses so that their gradients are of one size: loss = a + w * b "
-                "(Keras: loss_weights=)"
+                msg(
+                    "scale the targets of the large one, {means}, and undo it on the predictions",
+                    means=means,
+                ),
+                msg(
+                    "or weigh the losses so that their gradients are of one size: loss = a + w * b "
+                    "(Keras: loss_weights=)"
+                )
                 if frontend == "keras"
-                else "or weigh the losses so that their gradients are of one size: loss = a + w * b",
+                else msg(
+                    "or weigh the losses so that their gradients are of one size: loss = a + w * b"
+                ),
             ),
             where=fact.where,
             mistake=True,
@@ -115,5 +130,9 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
 
 def _line(term: Mapping[str, Any]) -> str:
     place = f"{term['place']}: " if term["place"] else ""
-    norm = "" if term["gradient"] is None else f", gradient norm {term['gradient']:.3g}"
-    return f"{place}loss {term['value']:.3g}{norm}"
+    norm = (
+        ""
+        if term["gradient"] is None
+        else msg(", gradient norm {gradient:.3g}", gradient=term["gradient"])
+    )
+    return msg("{place}loss {value:.3g}{norm}", place=place, value=term["value"], norm=norm)

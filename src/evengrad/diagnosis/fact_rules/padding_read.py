@@ -27,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG957"
@@ -108,14 +109,25 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         kind, name = values["kind"], values["module"] or values["kind"]
         yield Finding(
             CODE,
-            f"{name} is read at its last step, behind {values['padding']:.0f} steps of padding of "
-            f"{values['steps']}",
+            msg(
+                "{name} is read at its last step, behind {padding:.0f} steps of padding of {steps}",
+                name=name,
+                padding=values["padding"],
+                steps=values["steps"],
+            ),
             Cause.ARCHITECTURE,
             Severity.ERROR,
             layers=(name,),
             evidence=(
-                f"no other step of the {kind}'s output reaches the answer; its sequences end in equal steps",
-                f"the last batch's loss is {values['loss']:.3g}, a constant answer's {values['baseline']:.3g}",
+                msg(
+                    "no other step of the {kind}'s output reaches the answer; its sequences end in equal steps",
+                    kind=kind,
+                ),
+                msg(
+                    "the last batch's loss is {loss:.3g}, a constant answer's {baseline:.3g}",
+                    loss=values["loss"],
+                    baseline=values["baseline"],
+                ),
             ),
             advice=tuple(_advice(frontend)),
             where=fact.where,
@@ -126,15 +138,17 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
 
 def _advice(frontend: Frontend) -> Iterable[str]:
     if frontend == "torch":
-        yield (
+        yield msg(
             "let it stop at each sequence's length: pack_padded_sequence(x, lengths, batch_first=True, "
             "enforce_sorted=False), and take the hidden state h_n"
         )
-        yield "or take the output of the last true step, output[torch.arange(len(x)), lengths - 1]"
+        yield msg(
+            "or take the output of the last true step, output[torch.arange(len(x)), lengths - 1]"
+        )
     else:
-        yield (
+        yield msg(
             "let it pass over the padding: Embedding(..., mask_zero=True), or a Masking layer in front of the "
             "recurrent one, for sequences of numbers"
         )
-        yield 'or pad in front: keras.utils.pad_sequences(..., padding="pre")'
-    yield "or pad in front, or cut the sequences shorter"
+        yield msg('or pad in front: keras.utils.pad_sequences(..., padding="pre")')
+    yield msg("or pad in front, or cut the sequences shorter")

@@ -25,6 +25,7 @@ from typing import Any
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import percent
 
@@ -93,32 +94,59 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on what the whole run showed."""
     for fact in facts:
         values = fact.values
-        evidence = [f"{fact.where} changes it with every step"] if fact.where else []
+        evidence = (
+            [msg("{where} changes it with every step", where=fact.where)] if fact.where else []
+        )
         if values["zero"]:
-            title = f"the learning rate is 0 in all of {values['steps']:,} steps: nothing moves"
+            title = msg(
+                "the learning rate is 0 in all of {steps:,} steps: nothing moves",
+                steps=values["steps"],
+            )
             if values.get("given"):
-                kind = values.get("kind", "a schedule")
+                kind = values.get("kind", msg("a schedule"))
                 evidence.append(
-                    f"{kind} multiplies the {values['given']:g} that the optimizer was given by 0"
+                    msg(
+                        "{kind} multiplies the {given:g} that the optimizer was given by 0",
+                        kind=kind,
+                        given=values["given"],
+                    )
                 )
                 if values.get("stepped") == 0:
                     evidence.append(
-                        f"{values['scheduler']}.step() is never called: it stays at its first value"
+                        msg(
+                            "{scheduler}.step() is never called: it stays at its first value",
+                            scheduler=values["scheduler"],
+                        )
                     )
         else:
             lost = 1 - values["since"] / values["steps"]
-            title = (
-                f"the learning rate is gone since step {values['since']:,}: {values['peak']:.3g} at its peak, "
-                f"{values['now']:.2g} at the end"
+            title = msg(
+                "the learning rate is gone since step {since:,}: {peak:.3g} at its peak, "
+                "{now:.2g} at the end",
+                since=values["since"],
+                peak=values["peak"],
+                now=values["now"],
             )
             evidence += [
-                f"{percent(lost)} of the steps were made at less than a hundredth of the peak",
-                f"the loss was {values['first_loss']:.4g} at the start and ends at {values['loss']:.4g}",
+                msg(
+                    "{lost} of the steps were made at less than a hundredth of the peak",
+                    lost=percent(lost),
+                ),
+                msg(
+                    "the loss was {first_loss:.4g} at the start and ends at {loss:.4g}",
+                    first_loss=values["first_loss"],
+                    loss=values["loss"],
+                ),
             ]
             if "mode" in values:
                 evidence.append(
-                    f"ReduceLROnPlateau(mode={values['mode']!r}, patience={values['patience']}) multiplies it "
-                    f"by {values['factor']:g} whenever it sees no better value"
+                    msg(
+                        "ReduceLROnPlateau(mode={mode!r}, patience={patience}) multiplies it "
+                        "by {factor:g} whenever it sees no better value",
+                        mode=values["mode"],
+                        patience=values["patience"],
+                        factor=values["factor"],
+                    )
                 )
         yield Finding(
             CODE,
@@ -136,29 +164,45 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
 def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
     name = fact.values.get("scheduler", "scheduler")
     if fact.values["zero"] and fact.values.get("stepped") == 0:
-        yield f"call {name}.step() behind the optimizer's step: a warm-up that begins at 0 rises by it alone"
+        yield msg(
+            "call {name}.step() behind the optimizer's step: a warm-up that begins at 0 rises by it alone",
+            name=name,
+        )
     elif fact.values["zero"] and fact.values.get("given"):
-        yield (
-            f"let {fact.values.get('kind', name)} begin above 0 and rise within these {fact.values['steps']:,} "
-            "steps: a factor of (step + 1) / warmup; an integer division (//) gives 0 until it is reached"
+        yield msg(
+            "let {kind} begin above 0 and rise within these {steps:,} "
+            "steps: a factor of (step + 1) / warmup; an integer division (//) gives 0 until it is reached",
+            kind=fact.values.get("kind", name),
+            steps=fact.values["steps"],
         )
     elif fact.values["zero"]:
-        yield "set a learning rate above 0, such as 1e-3 for Adam"
+        yield msg("set a learning rate above 0, such as 1e-3 for Adam")
     elif "mode" in fact.values:
         yield from _plateau(fact.values)
     elif frontend == "torch" and "scheduler" not in fact.values:
-        yield "lower the rate once an epoch, behind the loop over the batches, not with every batch"
+        yield msg(
+            "lower the rate once an epoch, behind the loop over the batches, not with every batch"
+        )
     elif frontend == "keras":
-        yield "count decay_steps in batches (epochs times len(x) / batch_size), so that the rate lasts"
+        yield msg(
+            "count decay_steps in batches (epochs times len(x) / batch_size), so that the rate lasts"
+        )
     else:
-        yield f"call {name}.step() once an epoch, behind the loop over the batches, not with every batch"
-        kind = fact.values.get("kind", "the schedule")
-        yield f"or give {kind} its length in batches (step_size, T_max, gamma)"
+        yield msg(
+            "call {name}.step() once an epoch, behind the loop over the batches, not with every batch",
+            name=name,
+        )
+        kind = fact.values.get("kind", msg("the schedule"))
+        yield msg("or give {kind} its length in batches (step_size, T_max, gamma)", kind=kind)
 
 
 def _plateau(values: Mapping[str, Any]) -> Iterable[str]:
     if values["mode"] == "max":
-        yield 'mode="max" waits for a value that rises: take mode="min" for a loss, or step(accuracy)'
+        yield msg(
+            'mode="max" waits for a value that rises: take mode="min" for a loss, or step(accuracy)'
+        )
     else:
-        yield 'mode="min" waits for a value that falls: take mode="max" for an accuracy, or step(loss)'
-    yield "or a larger patience, a factor nearer to 1, and a min_lr"
+        yield msg(
+            'mode="min" waits for a value that falls: take mode="max" for an accuracy, or step(loss)'
+        )
+    yield msg("or a larger patience, a factor nearer to 1, and a min_lr")

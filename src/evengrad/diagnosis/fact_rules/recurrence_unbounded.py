@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG936"
@@ -106,20 +107,34 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     values = facts[0].values
     layers = ", ".join(values["layers"])
     kind, activation = values["kind"], values["activation"]
-    tanh = f'{kind}(..., activation="tanh"), the default'
-    clip = "clip the norm: global_clipnorm=1.0 in the optimizer"
+    tanh = msg('{kind}(..., activation="tanh"), the default', kind=kind)
+    clip = msg("clip the norm: global_clipnorm=1.0 in the optimizer")
     if frontend == "torch":
-        tanh = 'nn.RNN(..., nonlinearity="tanh"), the default; or an LSTM or GRU'
-        clip = "clip the norm: torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)"
+        tanh = msg('nn.RNN(..., nonlinearity="tanh"), the default; or an LSTM or GRU')
+        clip = msg("clip the norm: torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)")
     yield Finding(
         CODE,
-        f"the recurrence of {layers} has no bound ({activation}), and the training explodes",
+        msg(
+            "the recurrence of {layers} has no bound ({activation}), and the training explodes",
+            layers=layers,
+            activation=activation,
+        ),
         Cause.ACTIVATION,
         Severity.ERROR,
         layers=tuple(values["layers"]),
         evidence=(
-            f"{activation} does not hold the state: the same weights multiply it at every step",
+            msg(
+                "{activation} does not hold the state: the same weights multiply it at every step",
+                activation=activation,
+            ),
         ),
-        advice=(tanh, f"or keep {activation}, {clip}, and lower the learning rate"),
+        advice=(
+            tanh,
+            msg(
+                "or keep {activation}, {clip}, and lower the learning rate",
+                activation=activation,
+                clip=clip,
+            ),
+        ),
         mistake=True,
     )

@@ -30,6 +30,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG953"
@@ -112,18 +113,35 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         if values["loss"] < _LEARNT * values["baseline"]:
             continue
         kind, name = values["kind"], values["module"]
-        place = f" in {name} ({kind})" if name else ""
+        place = msg(" in {name} ({kind})", name=name, kind=kind) if name else ""
         shape = tuple(values["shape"])
         evidence = [
-            f"every other sample of a batch of shape {shape} was replaced; the answers to those that "
-            "stayed changed",
-            f"the last batch's loss is {values['loss']:.3g}, a constant answer's {values['baseline']:.3g}",
+            msg(
+                "every other sample of a batch of shape {shape} was replaced; the answers to those that "
+                "stayed changed",
+                shape=shape,
+            ),
+            msg(
+                "the last batch's loss is {loss:.3g}, a constant answer's {baseline:.3g}",
+                loss=values["loss"],
+                baseline=values["baseline"],
+            ),
         ]
         if values["known"]:
-            evidence.insert(1, f"{kind} takes the first axis, {shape[0]} samples, for time")
+            evidence.insert(
+                1,
+                msg(
+                    "{kind} takes the first axis, {shape} samples, for time",
+                    kind=kind,
+                    shape=shape[0],
+                ),
+            )
         yield Finding(
             CODE,
-            f"the answer to a sample depends on the other samples of its batch: they are mixed{place}",
+            msg(
+                "the answer to a sample depends on the other samples of its batch: they are mixed{place}",
+                place=place,
+            ),
             Cause.ARCHITECTURE,
             Severity.ERROR,
             layers=(name,) if name else (),
@@ -137,11 +155,21 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
 
 def _advice(kind: str, known: bool, frontend: Frontend) -> Iterable[str]:
     if known:
-        yield f"nn.{kind}(..., batch_first=True), as the data are (batch, time, features)"
-        yield "or exchange the axes before and after it: x.transpose(0, 1)"
+        yield msg(
+            "nn.{kind}(..., batch_first=True), as the data are (batch, time, features)", kind=kind
+        )
+        yield msg("or exchange the axes before and after it: x.transpose(0, 1)")
     elif frontend == "torch":
-        yield "to exchange axes use permute or transpose, not view or reshape; flatten with flatten(1)"
-        yield "look where the batch's axis, the first one, is summed, normalised or moved (dim=0)"
+        yield msg(
+            "to exchange axes use permute or transpose, not view or reshape; flatten with flatten(1)"
+        )
+        yield msg(
+            "look where the batch's axis, the first one, is summed, normalised or moved (dim=0)"
+        )
     else:
-        yield "to exchange axes use Permute or ops.transpose with the batch's axis first, not a reshape"
-        yield "look where the batch's axis, the first one, is summed, normalised or moved (axis=0)"
+        yield msg(
+            "to exchange axes use Permute or ops.transpose with the batch's axis first, not a reshape"
+        )
+        yield msg(
+            "look where the batch's axis, the first one, is summed, normalised or moved (axis=0)"
+        )

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG930"
@@ -126,13 +127,21 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         output, target, result = (_shape(fact.values[k]) for k in ("output", "target", "result"))
         yield Finding(
             CODE,
-            f"an output of shape {output} and targets of shape {target} broadcast to {result}",
+            msg(
+                "an output of shape {output} and targets of shape {target} broadcast to {result}",
+                output=output,
+                target=target,
+                result=result,
+            ),
             Cause.LOSS_HEAD,
             Severity.ERROR,
             evidence=(
                 *([str(fact.where)] if fact.where else []),
-                f"{fact.values['function']} compares every output with the targets of all samples",
-                "what minimises that is one answer for every input: the mean of the targets",
+                msg(
+                    "{function} compares every output with the targets of all samples",
+                    function=fact.values["function"],
+                ),
+                msg("what minimises that is one answer for every input: the mean of the targets"),
             ),
             advice=(_advice(fact, frontend),),
             where=fact.where,
@@ -145,17 +154,27 @@ def _classes(fact: Fact) -> Finding:
     output, target = _shape(fact.values["output"]), _shape(fact.values["target"])
     return Finding(
         CODE,
-        f"class numbers of shape {target} broadcast against {units} units: {function} wants a value for each",
+        msg(
+            "class numbers of shape {target} broadcast against {units} units: {function} wants a value "
+            "for each",
+            target=target,
+            units=units,
+            function=function,
+        ),
         Cause.LOSS_HEAD,
         Severity.ERROR,
         evidence=(
             *([str(fact.where)] if fact.where else []),
-            f"an output of shape {output} is compared with one class number a sample, the same for all "
-            f"{units} units",
+            msg(
+                "an output of shape {output} is compared with one class number a sample, the same for all "
+                "{units} units",
+                output=output,
+                units=units,
+            ),
         ),
         advice=(
-            'loss="sparse_categorical_crossentropy", which reads class numbers',
-            f"or one-hot targets: keras.utils.to_categorical(y, {units})",
+            msg('loss="sparse_categorical_crossentropy", which reads class numbers'),
+            msg("or one-hot targets: keras.utils.to_categorical(y, {units})", units=units),
         ),
         where=fact.where,
         mistake=True,
@@ -177,7 +196,11 @@ def _advice(fact: Fact, frontend: Frontend) -> str:
         expand, squeeze = f"keras.ops.expand_dims({{}}, {axis})", f"keras.ops.squeeze({{}}, {axis})"
     else:
         expand, squeeze = f"{{}}.unsqueeze({axis})", f"{{}}.squeeze({axis})"
-    return f"give both one shape: {expand.format(names[0])}, or {squeeze.format(names[1])}"
+    return msg(
+        "give both one shape: {format}, or {format2}",
+        format=expand.format(names[0]),
+        format2=squeeze.format(names[1]),
+    )
 
 
 def _axis(longer: Sequence[int], shorter: Sequence[int]) -> int:

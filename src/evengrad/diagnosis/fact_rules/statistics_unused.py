@@ -27,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import count, layers
 
@@ -116,16 +117,24 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
             continue
         yield Finding(
             CODE,
-            f"{many} called without training=True in training: the moving statistics stay at their start",
+            msg(
+                "{many} called without training=True in training: the moving statistics stay at their start",
+                many=many,
+            ),
             Cause.NORMALISATION,
             Severity.ERROR if len(names) >= _MANY else Severity.WARNING,
             layers=tuple(names),
             evidence=(
                 *([str(fact.where)] if fact.where else []),
-                f"{layers(names)}: moving mean 0 and moving variance 1, as made; so nothing is normalised",
+                msg(
+                    "{names}: moving mean 0 and moving variance 1, as made; so nothing is normalised",
+                    names=layers(names),
+                ),
             ),
             advice=(
-                "call model(x, training=True) inside the training step, training=False in evaluation",
+                msg(
+                    "call model(x, training=True) inside the training step, training=False in evaluation"
+                ),
             ),
             where=fact.where,
             mistake=True,
@@ -135,18 +144,27 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
 def _dropped(fact: Fact, names: Sequence[str], many: str) -> Finding:
     return Finding(
         CODE,
-        f"the moving statistics of {many} are learnt and dropped: each step begins with those of the start",
+        msg(
+            "the moving statistics of {many} are learnt and dropped: each step begins with those of the start",
+            many=many,
+        ),
         Cause.NORMALISATION,
         Severity.ERROR,
         layers=tuple(names),
         evidence=(
             *([str(fact.where)] if fact.where else []),
-            f"{layers(names)}: moving mean 0 and moving variance 1 at every step, whatever stateless_call "
-            "returned; evaluation normalises by these",
+            msg(
+                "{names}: moving mean 0 and moving variance 1 at every step, whatever stateless_call "
+                "returned; evaluation normalises by these",
+                names=layers(names),
+            ),
         ),
         advice=(
-            "keep the non_trainable_variables that model.stateless_call(..., training=True) returns, and give "
-            "them to the next step and to evaluation",
+            msg(
+                "keep the non_trainable_variables that model.stateless_call(..., training=True) "
+                "returns, and give "
+                "them to the next step and to evaluation"
+            ),
         ),
         unhealthy=True,
         where=fact.where,

@@ -26,6 +26,7 @@ from typing import Any
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg, with_values
 from evengrad.values.probe import Frontend
 
 CODE = "EG931"
@@ -127,12 +128,12 @@ HEALTHY = (
 )
 
 _KINDS = {
-    "probability": "targets in [0, 1]",
-    "count": "targets that count, from 0 up",
-    "log_probability": "log-probabilities",
-    "sign": "targets of -1 and 1",
-    "class": "class numbers from {least:g} to {most:g}",
-    "distribution": "rows of targets that sum to 1",
+    "probability": msg("targets in [0, 1]"),
+    "count": msg("targets that count, from 0 up"),
+    "log_probability": msg("log-probabilities"),
+    "sign": msg("targets of -1 and 1"),
+    "class": msg("class numbers from {least:g} to {most:g}"),
+    "distribution": msg("rows of targets that sum to 1"),
 }
 
 
@@ -140,13 +141,17 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """One finding a line."""
     for fact in facts:
         v = fact.values
-        seen = f"{v['side']}s from {v['low']:g} to {v['high']:g}"
+        seen = msg("{side}s from {low:g} to {high:g}", side=v["side"], low=v["low"], high=v["high"])
         yield Finding(
             CODE,
             _title(fact, seen),
             _cause(v),
             Severity.ERROR,
-            evidence=(*([str(fact.where)] if fact.where else []), f"{seen} here", _why(fact)),
+            evidence=(
+                *([str(fact.where)] if fact.where else []),
+                msg("{seen} here", seen=seen),
+                _why(fact),
+            ),
             advice=(_advice(fact, frontend),),
             where=fact.where,
             mistake=True,
@@ -163,30 +168,48 @@ def _cause(values: Mapping[str, Any]) -> Cause:
 def _title(fact: Fact, seen: str) -> str:
     v = fact.values
     if v["kind"] == "reach":
-        ends = f"ends at {v['least']:g}" + ("" if v["most"] is None else f" and {v['most']:g}")
+        ends = msg("ends at {least:g}", least=v["least"]) + (
+            "" if v["most"] is None else msg(" and {most:g}", most=v["most"])
+        )
         if v["most"] is None:
-            ends += " and is never negative"
-        return f"{seen} are out of reach of a {v['head']} output, which {ends}"
+            ends += msg(" and is never negative")
+        return msg(
+            "{seen} are out of reach of a {head} output, which {ends}",
+            seen=seen,
+            head=v["head"],
+            ends=ends,
+        )
     if v["kind"] == "distribution":
-        seen = f"rows that sum to {v['sums']:g}"
-    return f"{v['function']} reads {_KINDS[v['kind']].format(**v)}, but is given {seen}"
+        seen = msg("rows that sum to {sums:g}", sums=v["sums"])
+    return msg(
+        "{function} reads {format}, but is given {seen}",
+        function=v["function"],
+        format=with_values(_KINDS[v["kind"]], v),
+        seen=seen,
+    )
 
 
 def _why(fact: Fact) -> str:
     v = fact.values
     if v["kind"] == "reach":
-        return (
-            f"what cannot be reached keeps the squared error above {v['floor']:.3g}; the targets' variance, "
-            f"which a constant answer has, is {v['spread']:.3g}"
+        return msg(
+            "what cannot be reached keeps the squared error above {floor:.3g}; the targets' variance, "
+            "which a constant answer has, is {spread:.3g}",
+            floor=v["floor"],
+            spread=v["spread"],
         )
     return _WHY.get(v["kind"], _UNBOUNDED)
 
 
-_UNBOUNDED = "such a loss has no minimum: it falls below zero without bound as the outputs grow"
+_UNBOUNDED = msg(
+    "such a loss has no minimum: it falls below zero without bound as the outputs grow"
+)
 _WHY = {
-    "sign": "a label of 0 has no meaning there, and gives no gradient or a wrong one",
-    "class": "a class that no output stands for: an error on a CPU; on a GPU and in JAX NaN, or nonsense",
-    "distribution": "what a softmax gives sums to 1 and cannot come near such targets",
+    "sign": msg("a label of 0 has no meaning there, and gives no gradient or a wrong one"),
+    "class": msg(
+        "a class that no output stands for: an error on a CPU; on a GPU and in JAX NaN, or nonsense"
+    ),
+    "distribution": msg("what a softmax gives sums to 1 and cannot come near such targets"),
 }
 
 
@@ -195,34 +218,42 @@ def _advice(fact: Fact, frontend: Frontend) -> str:
     torch = frontend == "torch"
     if v["side"] == "input":
         if v["function"] == "nll_loss":
-            return "use F.cross_entropy on the logits, or give it F.log_softmax(logits, dim=1)"
-        return "give its first argument as log-probabilities: F.log_softmax(logits, dim=-1), or p.log()"
+            return msg("use F.cross_entropy on the logits, or give it F.log_softmax(logits, dim=1)")
+        return msg(
+            "give its first argument as log-probabilities: F.log_softmax(logits, dim=-1), or p.log()"
+        )
     if v["kind"] == "class":
         return _classes(fact)
     if v["kind"] == "distribution":
-        return (
+        return msg(
             "for several classes at once end in a sigmoid and use a binary cross-entropy; for one class a "
             "sample make the targets one-hot"
         )
     if v["kind"] == "sign":
-        return "encode the labels as -1 and 1: target * 2 - 1"
+        return msg("encode the labels as -1 and 1: target * 2 - 1")
     if v["kind"] == "count":
-        return "use a loss for targets of any sign (mean squared error), or undo what made the counts negative"
+        return msg(
+            "use a loss for targets of any sign (mean squared error), or undo what made the counts negative"
+        )
     if v["kind"] == "log_probability":
-        return "give the targets as log-probabilities, or leave log_target=True out"
+        return msg("give the targets as log-probabilities, or leave log_target=True out")
     return _probabilities(fact, torch)
 
 
 def _classes(fact: Fact) -> str:
     v = fact.values
     if not v["integral"]:
-        return "give whole class numbers; for targets that are measured values use a loss for regression"
-    units = f"give the last layer {v['high'] + 1:g} units, one a class"
+        return msg(
+            "give whole class numbers; for targets that are measured values use a loss for regression"
+        )
+    units = msg("give the last layer {high:g} units, one a class", high=v["high"] + 1)
     if v["low"] < 0:
-        return "number the classes (labels) from 0; what is to be ignored takes ignore_class or sample weight 0"
+        return msg(
+            "number the classes (labels) from 0; what is to be ignored takes ignore_class or sample weight 0"
+        )
     if v["low"] >= 1 and v["high"] == v["most"] + 1:
-        return f"number the classes from 0: labels - 1; or {units}"
-    return f"number the classes (labels) from 0 without gaps, or {units}"
+        return msg("number the classes from 0: labels - 1; or {units}", units=units)
+    return msg("number the classes (labels) from 0 without gaps, or {units}", units=units)
 
 
 def _probabilities(fact: Fact, torch: bool) -> str:
@@ -230,18 +261,33 @@ def _probabilities(fact: Fact, torch: bool) -> str:
     v = fact.values
     low, high = v["low"], v["high"]
     if v["integral"] and (low, high) == (-1, 1) and v["least"] == 0:
-        return "encode the labels as 0 and 1: target = (target + 1) / 2"
+        return msg("encode the labels as 0 and 1: target = (target + 1) / 2")
     if low >= 0 and high == 255:
-        return "scale the targets to 0 to 1: target / 255"
+        return msg("scale the targets to 0 to 1: target / 255")
     if v["kind"] == "reach":
         if v["most"] is None:
-            return (
-                f"end in a linear layer: no {v['head']} on the output, where targets are negative"
+            return msg(
+                "end in a linear layer: no {head} on the output, where targets are negative",
+                head=v["head"],
             )
         ends = f"[{v['least']:g}, {v['most']:g}]"
-        return f"scale the targets into {ends}, or end in a linear layer without the {v['head']}"
+        return msg(
+            "scale the targets into {ends}, or end in a linear layer without the {head}",
+            ends=ends,
+            head=v["head"],
+        )
     if v["integral"] and low >= 0 and high < 1000 and v["function"] != "cross_entropy":
-        many = "F.cross_entropy with one output a class" if torch else "a sparse categorical one"
-        return f"encode yes and no as targets of 0 and 1 (a mask: target > 0); for class labels use {many}"
+        many = (
+            msg("F.cross_entropy with one output a class")
+            if torch
+            else msg("a sparse categorical one")
+        )
+        return msg(
+            "encode yes and no as targets of 0 and 1 (a mask: target > 0); for class labels use {many}",
+            many=many,
+        )
     mean = "F.mse_loss" if torch else '"mean_squared_error"'
-    return f"scale the targets to [0, 1]; for targets that are measured values use {mean} and a linear output"
+    return msg(
+        "scale the targets to [0, 1]; for targets that are measured values use {mean} and a linear output",
+        mean=mean,
+    )

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG934"
@@ -98,40 +99,74 @@ def _finding(fact: Fact, title: str, facts: tuple[str, ...], advice: tuple[str, 
 
 def _short(fact: Fact, frontend: Frontend) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     v = fact.values
-    needs = f" that needs {v['characters'] + v['repeats']}" if v["repeats"] else ""
-    title = (
-        f"CTC has {v['steps']} time steps for a target of {v['characters']} characters{needs}: "
-        f"{v['short']} of {v['batch']} targets are too long for their inputs"
+    needs = (
+        msg(" that needs {characters}", characters=v["characters"] + v["repeats"])
+        if v["repeats"]
+        else ""
     )
-    repeats = f", {v['repeats']} of them between equal characters" if v["repeats"] else ""
+    title = msg(
+        "CTC has {steps} time steps for a target of {characters} characters{needs}: "
+        "{short} of {batch} targets are too long for their inputs",
+        steps=v["steps"],
+        characters=v["characters"],
+        needs=needs,
+        short=v["short"],
+        batch=v["batch"],
+    )
+    repeats = (
+        msg(", {repeats} of them between equal characters", repeats=v["repeats"])
+        if v["repeats"]
+        else ""
+    )
     facts = [
-        f"input length {v['steps']}, target length {v['characters']}: it needs "
-        f"{v['characters'] + v['repeats']} steps{repeats}"
+        msg(
+            "input length {steps}, target length {characters}: it needs "
+            "{characters2} steps{repeats}",
+            steps=v["steps"],
+            characters=v["characters"],
+            characters2=v["characters"] + v["repeats"],
+            repeats=repeats,
+        )
     ]
     if v["zero_infinity"]:
-        facts.append("zero_infinity makes their loss and their gradient 0: they teach nothing")
+        facts.append(msg("zero_infinity makes their loss and their gradient 0: they teach nothing"))
     elif frontend == "keras":
         facts.append(
-            "nothing spells such a target: its loss is infinite, or a large constant that teaches nothing"
+            msg(
+                "nothing spells such a target: its loss is infinite, or a large constant that teaches nothing"
+            )
         )
     else:
-        facts.append("the loss of such a target is infinite, and every gradient NaN")
+        facts.append(msg("the loss of such a target is infinite, and every gradient NaN"))
     advice = [
-        "leave more time steps than characters: less pooling or stride along the width (time), or longer inputs"
+        msg(
+            "leave more time steps than characters: less pooling or stride along the width (time), or "
+            "longer inputs"
+        )
     ]
     if v["short"] < v["batch"]:
-        advice.append("or leave out the targets that are longer than their input lengths")
+        advice.append(msg("or leave out the targets that are longer than their input lengths"))
     if frontend == "torch" and not v["zero_infinity"] and v["short"] < v["batch"]:
-        advice.append("nn.CTCLoss(zero_infinity=True) skips a few of them")
+        advice.append(msg("nn.CTCLoss(zero_infinity=True) skips a few of them"))
     return title, tuple(facts), tuple(advice)
 
 
 def _blank(fact: Fact) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     v = fact.values
-    title = f"the blank's label {v['blank']} stands inside {v['short']} of {v['batch']} CTC targets"
-    facts = ("a reader leaves blanks out: that character can never be read",)
+    title = msg(
+        "the blank's label {blank} stands inside {short} of {batch} CTC targets",
+        blank=v["blank"],
+        short=v["short"],
+        batch=v["batch"],
+    )
+    facts = (msg("a reader leaves blanks out: that character can never be read"),)
     return (
         title,
         facts,
-        (f"number the characters from {v['blank'] + 1}, or give the loss another blank",),
+        (
+            msg(
+                "number the characters from {blank}, or give the loss another blank",
+                blank=v["blank"] + 1,
+            ),
+        ),
     )

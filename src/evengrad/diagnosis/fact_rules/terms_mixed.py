@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG937"
@@ -109,11 +110,11 @@ HEALTHY = (
     _loop(_MEAN, "1e-4 * encoder.weight.pow(2).sum()"),
 )
 
-_TORCH = (
+_TORCH = msg(
     "one reduction for both: sum each term over its features and divide it by the batch size (for a VAE: the "
     "reconstruction and the KL term alike), then weigh them (beta)"
 )
-_KERAS = (
+_KERAS = msg(
     "one reduction for both: sum each term over its features, axis=-1 or axis=(1, 2), and then ops.mean() over "
     "the batch (for a VAE: the reconstruction and the KL term alike), then weigh them (beta)"
 )
@@ -123,18 +124,37 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire once."""
     for fact in facts[:1]:
         values = fact.values
-        count = f"{values['elements']:,} elements" if values["elements"] else "the whole batch"
-        sizes = "{:.3g} beside {:.3g}".format(*values["sizes"]) if values["sizes"] else ""
-        samples = f"all {values['rows']:,} samples" if values["rows"] else "all samples"
+        count = (
+            msg("{elements:,} elements", elements=values["elements"])
+            if values["elements"]
+            else msg("the whole batch")
+        )
+        sizes = (
+            msg("{sum:.3g} beside {mean:.3g}", sum=values["sizes"][0], mean=values["sizes"][1])
+            if values["sizes"]
+            else ""
+        )
+        samples = (
+            msg("all {rows:,} samples", rows=values["rows"])
+            if values["rows"]
+            else msg("all samples")
+        )
         yield Finding(
             CODE,
-            f"one term of the loss is a sum over {count}, another a mean"
-            + (sizes and f": {sizes}"),
+            msg("one term of the loss is a sum over {count}, another a mean", count=count)
+            + (sizes and ": " + sizes),
             Cause.LOSS_HEAD,
             Severity.ERROR,
             evidence=(
-                f"{fact.where or values['sum']}: a sum over {samples} of the batch",
-                f"{values['mean_at'] or values['mean']}: a mean over the same ones, which the sum drowns",
+                msg(
+                    "{where}: a sum over {samples} of the batch",
+                    where=fact.where or values["sum"],
+                    samples=samples,
+                ),
+                msg(
+                    "{mean_at}: a mean over the same ones, which the sum drowns",
+                    mean_at=values["mean_at"] or values["mean"],
+                ),
             ),
             advice=(_KERAS if frontend == "keras" else _TORCH,),
             where=fact.where,

@@ -27,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import layers
 
@@ -107,11 +108,20 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         values = fact.values
         kind, dtype, eps = values["optimizer"], values["dtype"], values["eps"]
         word = "epsilon" if frontend == "keras" else "eps"
-        zero = f"{word}={eps:g} is 0 in {dtype}" if values["vanishes"] else f"weights in {dtype}"
-        where = "the first step" if fact.step == 0 else f"step {fact.step}"
+        zero = (
+            msg("{word}={eps:g} is 0 in {dtype}", word=word, eps=eps, dtype=dtype)
+            if values["vanishes"]
+            else msg("weights in {dtype}", dtype=dtype)
+        )
+        where = msg("the first step") if fact.step == 0 else msg("step {step}", step=fact.step)
         yield Finding(
             CODE,
-            f"{kind}'s update in {where} is not finite though the gradients are: {zero}",
+            msg(
+                "{kind}'s update in {where} is not finite though the gradients are: {zero}",
+                kind=kind,
+                where=where,
+                zero=zero,
+            ),
             Cause.PRECISION,
             Severity.ERROR,
             layers=tuple(dict.fromkeys(n.rpartition(".")[0] or n for n in values["names"])),
@@ -128,28 +138,44 @@ def _evidence(fact: Fact, frontend: Frontend) -> Iterable[str]:
     values = fact.values
     kind = values["optimizer"]
     place = fact.where or kind + (".step()" if frontend == "torch" else ".apply()")
-    whose = "the weights"
+    whose = msg("the weights")
     if values["names"]:
-        whose = f"{values['tensors']} of {values['of']} tensors ({layers(values['names'])})"
-    yield f"{place} would put NaN or infinities into {whose}"
+        whose = msg(
+            "{tensors} of {of} tensors ({names})",
+            tensors=values["tensors"],
+            of=values["of"],
+            names=layers(values["names"]),
+        )
+    yield msg("{place} would put NaN or infinities into {whose}", place=place, whose=whose)
     if values["eps"] is not None:
-        yield f"{kind} divides by a root of squared gradients plus eps: squares below 6e-8 are 0 in float16"
+        yield msg(
+            "{kind} divides by a root of squared gradients plus eps: squares below 6e-8 are 0 in float16",
+            kind=kind,
+        )
     if values["guarded"] is None:
-        yield "seen on a copy of the optimizer: nothing was changed"
+        yield msg("seen on a copy of the optimizer: nothing was changed")
     elif values["guarded"]:
-        yield "the step was taken back: weights and state are as they were before it"
+        yield msg("the step was taken back: weights and state are as they were before it")
     else:
-        yield "there was no guard: the step reached the weights"
+        yield msg("there was no guard: the step reached the weights")
 
 
 def _advice(fact: Fact, frontend: Frontend) -> Iterable[str]:
     kind, dtype = fact.values["optimizer"], fact.values["dtype"]
     if frontend == "torch":
-        yield "keep the weights in float32 and use torch.autocast with a GradScaler instead of .half()"
-        yield f"or give it an eps that {dtype} can hold: {kind}(..., eps=1e-4)"
+        yield msg(
+            "keep the weights in float32 and use torch.autocast with a GradScaler instead of .half()"
+        )
+        yield msg(
+            "or give it an eps that {dtype} can hold: {kind}(..., eps=1e-4)", dtype=dtype, kind=kind
+        )
         return
-    yield (
+    yield msg(
         'keep the weights in float32: keras.mixed_precision.set_global_policy("mixed_float16") instead of '
         'set_floatx("float16") or dtype="float16"'
     )
-    yield f"or give it an epsilon that {dtype} can hold: {kind}(..., epsilon=1e-4)"
+    yield msg(
+        "or give it an epsilon that {dtype} can hold: {kind}(..., epsilon=1e-4)",
+        dtype=dtype,
+        kind=kind,
+    )

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG958"
@@ -93,12 +94,17 @@ HEALTHY = (
 )
 
 _KERAS = (
-    "weigh by the inverse of the counts: class_weight = {c: len(y) / (classes * count[c])}, "
-    'or compute_class_weight("balanced", classes=np.unique(y), y=y)',
+    msg(
+        "weigh by the inverse of the counts: class_weight = {c: len(y) / (classes * count[c])}, "
+        'or compute_class_weight("balanced", classes=np.unique(y), y=y)'
+    ),
 )
 _TORCH = (
-    "weigh by the inverse of the counts: counts = torch.bincount(y); weight = len(y) / (len(counts) * counts); "
-    "for BCEWithLogitsLoss pos_weight = negatives / positives",
+    msg(
+        "weigh by the inverse of the counts: counts = torch.bincount(y); weight = len(y) / (len(counts) "
+        "* counts); "
+        "for BCEWithLogitsLoss pos_weight = negatives / positives"
+    ),
 )
 
 
@@ -109,12 +115,24 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
         name = "class_weight" if frontend == "keras" else "weight="
         evidence = [] if fact.where is None else [str(fact.where)]
         evidence.append(
-            f"class {values['most']}: {values['most_count']} samples, weight {values['most_weight']:.4g}; "
-            f"class {values['least']}: {values['least_count']} samples, weight {values['least_weight']:.4g}"
+            msg(
+                "class {most}: {most_count} samples, weight {most_weight:.4g}; "
+                "class {least}: {least_count} samples, weight {least_weight:.4g}",
+                most=values["most"],
+                most_count=values["most_count"],
+                most_weight=values["most_weight"],
+                least=values["least"],
+                least_count=values["least_count"],
+                least_weight=values["least_weight"],
+            )
         )
         yield Finding(
             CODE,
-            f"{name} gives the frequent class {values['most']} the larger weight",
+            msg(
+                "{name} gives the frequent class {most} the larger weight",
+                name=name,
+                most=values["most"],
+            ),
             Cause.LOSS_HEAD,
             Severity.ERROR,
             evidence=tuple(evidence),

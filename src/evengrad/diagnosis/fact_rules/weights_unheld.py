@@ -30,6 +30,7 @@ from typing import Any
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import count, layers, percent
 
@@ -312,96 +313,183 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
 def _title(values: Any) -> str:
     optimizer, share = values["optimizer"], percent(values["share"])
     if values["how"] == "frozen":
-        return (
-            f"{values['model']} is trained, and none of its weights is trainable: nothing is learnt"
+        return msg(
+            "{model} is trained, and none of its weights is trainable: nothing is learnt",
+            model=values["model"],
         )
     if values["how"] == "dropped":
-        return (
+        return msg(
             "the weights that stateless_apply() returns are dropped: every step begins at the start"
         )
     if values["how"] == "untracked":
         names = layers(values["layers"])
-        return f"{values['model']} calls {names} and does not track it: {share} of the weights are not trained"
+        return msg(
+            "{model} calls {names} and does not track it: {share} of the weights are not trained",
+            model=values["model"],
+            names=names,
+            share=share,
+        )
     if values["how"] == "left":
-        return f"no optimizer is given the weights of {values['model']}, which the loss is made by"
+        return msg(
+            "no optimizer is given the weights of {model}, which the loss is made by",
+            model=values["model"],
+        )
     if values["how"] == "compiled":
-        return f"{share} of the weights were made trainable behind compile(), and are not trained"
+        return msg(
+            "{share} of the weights were made trainable behind compile(), and are not trained",
+            share=share,
+        )
     if values["how"] == "copies":
-        return f"the loss reaches copies of the weights alone, not those that {optimizer} holds: no gradient"
+        return msg(
+            "the loss reaches copies of the weights alone, not those that {optimizer} holds: no gradient",
+            optimizer=optimizer,
+        )
     if values["none"]:
-        return f"{optimizer} holds none of the weights that the loss depends on: nothing is trained"
-    return f"no optimizer holds {share} of the weights that the loss depends on; {optimizer} lacks them"
+        return msg(
+            "{optimizer} holds none of the weights that the loss depends on: nothing is trained",
+            optimizer=optimizer,
+        )
+    return msg(
+        "no optimizer holds {share} of the weights that the loss depends on; {optimizer} lacks them",
+        share=share,
+        optimizer=optimizer,
+    )
 
 
 def _evidence(fact: Fact) -> Iterable[str]:
     values = fact.values
     if values["how"] == "frozen":
         frozen = layers(values["layers"])
-        yield f"{fact.where or 'fit'} trains {values['model']}; trainable = False freezes {frozen}"
-        yield "Keras takes trainable as it is at the first step, not as it was in compile()"
+        yield msg(
+            "{where} trains {model}; trainable = False freezes {frozen}",
+            where=fact.where or "fit",
+            model=values["model"],
+            frozen=frozen,
+        )
+        yield msg("Keras takes trainable as it is at the first step, not as it was in compile()")
         return
     if values["how"] == "dropped":
-        yield f"{fact.where or 'stateless_apply()'} moves {count(values['weights'], 'weight')}"
-        yield f"each of {values['steps']} steps was given the same ones again, which nobody has updated"
+        yield msg(
+            "{where} moves {weights}",
+            where=fact.where or "stateless_apply()",
+            weights=count(values["weights"], "weight"),
+        )
+        yield msg(
+            "each of {steps} steps was given the same ones again, which nobody has updated",
+            steps=values["steps"],
+        )
         return
     if values["how"] == "untracked":
-        yield f"{fact.where or 'call()'} calls {layers(values['layers'])} inside of {values['model']}"
+        yield msg(
+            "{where} calls {layers} inside of {model}",
+            where=fact.where or "call()",
+            layers=layers(values["layers"]),
+            model=values["model"],
+        )
         tensors, weights = count(values["tensors"], "tensor"), count(values["weights"], "weight")
-        yield f"{tensors} with {weights} are not in its trainable_variables: {values['optimizer']} lacks them"
+        yield msg(
+            "{tensors} with {weights} are not in its trainable_variables: {optimizer} lacks them",
+            tensors=tensors,
+            weights=weights,
+            optimizer=values["optimizer"],
+        )
         return
     if values["how"] == "left":
-        yield f"{fact.where or 'tape.gradient()'} is not asked for the gradients of {values['model']}"
+        yield msg(
+            "{where} is not asked for the gradients of {model}",
+            where=fact.where or "tape.gradient()",
+            model=values["model"],
+        )
         weights = count(values["weights"], "weight")
-        yield f"{values['model']} is called with training=True, and {weights} never move"
+        yield msg(
+            "{model} is called with training=True, and {weights} never move",
+            model=values["model"],
+            weights=weights,
+        )
         return
     if values["how"] == "compiled":
         tensors, weights = count(values["tensors"], "tensor"), count(values["weights"], "weight")
-        yield f"{fact.where or 'fit'} trains with the step that was compiled before"
-        yield f"that step does not know {tensors} with {weights}: {layers(values['layers'])}"
+        yield msg(
+            "{where} trains with the step that was compiled before", where=fact.where or "fit"
+        )
+        yield msg(
+            "that step does not know {tensors} with {weights}: {layers}",
+            tensors=tensors,
+            weights=weights,
+            layers=layers(values["layers"]),
+        )
         return
-    yield f"{fact.where or values['optimizer']} made the optimizer"
+    yield msg("{where} made the optimizer", where=fact.where or values["optimizer"])
     if values["replaced_at"]:
-        yield f"{values['replaced']} was put in at {values['replaced_at']}"
+        yield msg(
+            "{replaced} was put in at {replaced_at}",
+            replaced=values["replaced"],
+            replaced_at=values["replaced_at"],
+        )
     tensors, weights = count(values["tensors"], "tensor"), count(values["weights"], "weight")
-    yield f"{tensors} with {weights} have gradients and are not moved: {layers(values['layers'])}"
+    yield msg(
+        "{tensors} with {weights} have gradients and are not moved: {layers}",
+        tensors=tensors,
+        weights=weights,
+        layers=layers(values["layers"]),
+    )
 
 
 def _advice(values: Any) -> str:
     optimizer, names = values["optimizer"], layers(values["layers"])
     if values["how"] == "frozen":
-        return (
-            f"set {values['model']}.trainable = True before its first step; where another model is to train "
-            "upon it (a GAN's), write the steps by hand and give each optimizer its model's trainable_variables"
+        return msg(
+            "set {model}.trainable = True before its first step; where another model is to train "
+            "upon it (a GAN's), write the steps by hand and give each optimizer its model's "
+            "trainable_variables",
+            model=values["model"],
         )
     if values["how"] == "dropped":
-        return (
+        return msg(
             "carry the returned state on: give the next step the trainable_variables and optimizer_variables "
             "that this one has returned (state = new_state)"
         )
     if values["how"] == "untracked":
-        return (
-            f"make {names} attributes of a keras.Layer or keras.Model (self.x = ...) in its __init__: a plain "
-            "class, a Lambda's closure or a global is not tracked"
+        return msg(
+            "make {names} attributes of a keras.Layer or keras.Model (self.x = ...) in its __init__: a plain "
+            "class, a Lambda's closure or a global is not tracked",
+            names=names,
         )
     if values["how"] == "left":
-        return (
-            f"give the tape and {optimizer} the trainable_variables of {values['model']}, too; call with "
-            "training=False, or set trainable = False, what is not to be trained"
+        return msg(
+            "give the tape and {optimizer} the trainable_variables of {model}, too; call with "
+            "training=False, or set trainable = False, what is not to be trained",
+            optimizer=optimizer,
+            model=values["model"],
         )
     if values["how"] == "compiled":
-        return "call model.compile(...) again after trainable was changed, with the rate for fine-tuning"
+        return msg(
+            "call model.compile(...) again after trainable was changed, with the rate for fine-tuning"
+        )
     if values["how"] == "copies":
-        return (
+        return msg(
             "compute the loss with the model's own weights: a copy (deepcopy) and what is written through "
             ".data are detached from them. An inner step keeps its graph as w - rate * gradient, called by "
             "torch.func.functional_call; or train the model itself, and copy it later"
         )
     if values["how"] in ("replaced", "later"):
-        return f"make {optimizer} after the last change of the model ({names}), from its parameters() of then"
-    freeze = "freeze by requires_grad = False what is not to be trained"
-    if values["how"] == "apart":
-        return (
-            f"give {optimizer} the parameters of {names}, too; layers in a plain list or dict belong into "
-            f"nn.ModuleList or nn.ModuleDict, so that parameters() finds them; {freeze}"
+        return msg(
+            "make {optimizer} after the last change of the model ({names}), from its parameters() of then",
+            optimizer=optimizer,
+            names=names,
         )
-    return f"give {optimizer} the parameters of {names}, too; {freeze}"
+    freeze = msg("freeze by requires_grad = False what is not to be trained")
+    if values["how"] == "apart":
+        return msg(
+            "give {optimizer} the parameters of {names}, too; layers in a plain list or dict belong into "
+            "nn.ModuleList or nn.ModuleDict, so that parameters() finds them; {freeze}",
+            optimizer=optimizer,
+            names=names,
+            freeze=freeze,
+        )
+    return msg(
+        "give {optimizer} the parameters of {names}, too; {freeze}",
+        optimizer=optimizer,
+        names=names,
+        freeze=freeze,
+    )

@@ -33,6 +33,7 @@ from typing import Any
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 CODE = "EG913"
@@ -253,17 +254,19 @@ _STEPS = frozenset(
 )
 _SMALL = 0.1  # of the weights: the others can make up for them
 _WORDS = {
-    "detach": "detach() gives a value without its gradient",
-    "item": ".item() makes a plain number of it",
-    "numpy": ".numpy() makes an array of it",
-    "tolist": ".tolist() makes plain numbers of it",
-    "no_grad": "torch.no_grad() is on",
-    "tensor": "torch.tensor(...) makes a new tensor of it",
-    "as_tensor": "torch.as_tensor(...) makes a new tensor of it",
-    "argmax": "argmax has no gradient",
-    "stop_gradient": "stop_gradient gives a value without its gradient",
-    "new": "the loss is a new tensor with requires_grad=True: it does not know what it was computed from",
-    "predict": "predict() gives an array, which no gradient passes",
+    "detach": msg("detach() gives a value without its gradient"),
+    "item": msg(".item() makes a plain number of it"),
+    "numpy": msg(".numpy() makes an array of it"),
+    "tolist": msg(".tolist() makes plain numbers of it"),
+    "no_grad": msg("torch.no_grad() is on"),
+    "tensor": msg("torch.tensor(...) makes a new tensor of it"),
+    "as_tensor": msg("torch.as_tensor(...) makes a new tensor of it"),
+    "argmax": msg("argmax has no gradient"),
+    "stop_gradient": msg("stop_gradient gives a value without its gradient"),
+    "new": msg(
+        "the loss is a new tensor with requires_grad=True: it does not know what it was computed from"
+    ),
+    "predict": msg("predict() gives an array, which no gradient passes"),
 }
 
 
@@ -271,11 +274,17 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """Fire on each optimizer that it was seen of."""
     for fact in facts:
         values = fact.values
-        whose = values["model"] or f"the weights of {values['optimizer']}"
-        gone = "is None" if values["none"] else "is zero or None"
+        whose = values["model"] or msg("the weights of {optimizer}", optimizer=values["optimizer"])
+        gone = msg("is None") if values["none"] else msg("is zero or None")
         yield Finding(
             CODE,
-            f"no gradient reaches {whose}: {_what(values)}, and {values['optimizer']} {_moves(values)}",
+            msg(
+                "no gradient reaches {whose}: {what}, and {optimizer} {moves}",
+                whose=whose,
+                what=_what(values),
+                optimizer=values["optimizer"],
+                moves=_moves(values),
+            ),
             Cause.ARCHITECTURE,
             Severity.WARNING if values.get("share", 1.0) < _SMALL else Severity.ERROR,
             evidence=tuple(_evidence(fact, gone)),
@@ -287,40 +296,64 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
 
 
 def _moves(values: Any) -> str:
-    return "does not move it" if values.get("part") else "moves nothing"
+    return msg("does not move it") if values.get("part") else msg("moves nothing")
 
 
 def _what(values: Any) -> str:
     if values.get("flat"):
-        return f"the slope of {values['kind']} is 0 at every value that it gets"
+        return msg("the slope of {kind} is 0 at every value that it gets", kind=values["kind"])
     if values["kind"] == "new":
-        return "the loss is a new tensor, detached from them"
+        return msg("the loss is a new tensor, detached from them")
     if values["kind"] in ("", "detach"):
-        return "its way is cut (detach)" if values["kind"] else "its loss is detached from them"
-    return f"its way is cut ({values['kind']}, which detaches)"
+        return (
+            msg("its way is cut (detach)")
+            if values["kind"]
+            else msg("its loss is detached from them")
+        )
+    return msg("its way is cut ({kind}, which detaches)", kind=values["kind"])
 
 
 def _evidence(fact: Fact, gone: str) -> Iterable[str]:
     values = fact.values
     if values["cut"]:
-        why = _WORDS.get(values["kind"], f"{values['kind']} gives a value without its gradient")
+        why: str = _WORDS.get(
+            values["kind"], msg("{kind} gives a value without its gradient", kind=values["kind"])
+        )
         if values.get("flat"):
             why = _flat(values["kind"])
-        yield f"{values['cut']}: {why}"
+        yield msg("{cut}: {why}", cut=values["cut"], why=why)
     if not values["steps"]:
-        yield f"backward() fails at {values['backward']}: the loss does not require a gradient"
+        yield msg(
+            "backward() fails at {backward}: the loss does not require a gradient",
+            backward=values["backward"],
+        )
         return
-    steps = "the first step" if values["steps"] == 1 else f"each of {values['steps']} steps"
-    whose = f"weight of {values['model']}" if values.get("part") else "weight"
-    yield f"the gradient of every {whose} {gone} in {steps} of {values['optimizer']}"
+    steps = (
+        msg("the first step")
+        if values["steps"] == 1
+        else msg("each of {steps} steps", steps=values["steps"])
+    )
+    whose = msg("weight of {model}", model=values["model"]) if values.get("part") else msg("weight")
+    yield msg(
+        "the gradient of every {whose} {gone} in {steps} of {optimizer}",
+        whose=whose,
+        gone=gone,
+        steps=steps,
+        optimizer=values["optimizer"],
+    )
     if values["backward"]:
-        yield f"the backward pass before it: {values['backward']}"
+        yield msg("the backward pass before it: {backward}", backward=values["backward"])
 
 
 def _flat(kind: str) -> str:
     if _is_step(kind):
-        return f"{kind} is a step function: not differentiable, its derivative is 0 everywhere"
-    return f"every value lies where {kind} is flat: its derivative is exactly 0 there"
+        return msg(
+            "{kind} is a step function: not differentiable, its derivative is 0 everywhere",
+            kind=kind,
+        )
+    return msg(
+        "every value lies where {kind} is flat: its derivative is exactly 0 there", kind=kind
+    )
 
 
 def _is_step(kind: str) -> bool:
@@ -331,32 +364,52 @@ def _advice(values: Any, whose: str, frontend: Frontend) -> Iterable[str]:
     if values.get("flat"):
         kind = values["kind"]
         if _is_step(kind):
-            yield f"let the loss read the value before {kind}; apply {kind} only to what is reported"
+            yield msg(
+                "let the loss read the value before {kind}; apply {kind} only to what is reported",
+                kind=kind,
+            )
         else:
-            yield f"leave {kind} off the output: end in a linear layer, whose slope is never 0"
-            yield f"or bring what {kind} gets into the range where it rises: smaller weights or inputs"
+            yield msg(
+                "leave {kind} off the output: end in a linear layer, whose slope is never 0",
+                kind=kind,
+            )
+            yield msg(
+                "or bring what {kind} gets into the range where it rises: smaller weights or inputs",
+                kind=kind,
+            )
         return
     if values["kind"] == "no_grad":
-        yield f"call {whose} outside of torch.no_grad() where its own loss is made"
+        yield msg("call {whose} outside of torch.no_grad() where its own loss is made", whose=whose)
     elif values["kind"] == "new":
-        yield (
+        yield msg(
             "call backward() on the loss as it was computed: no Variable(loss.data, requires_grad=True), "
             "torch.tensor(loss) or loss.item() in front of it"
         )
     elif values["kind"] and frontend == "keras":
-        yield (
-            f"give the loss of {values['optimizer']} the value itself: no stop_gradient, .numpy(), predict() "
-            f"or argmax between {whose} and it"
+        yield msg(
+            "give the loss of {optimizer} the value itself: no stop_gradient, .numpy(), predict() "
+            "or argmax between {whose} and it",
+            optimizer=values["optimizer"],
+            whose=whose,
         )
     elif values["kind"]:
-        yield (
-            f"give the loss of {values['optimizer']} the value itself: no detach(), .data, .item() or new "
-            f"tensor between {whose} and it"
+        yield msg(
+            "give the loss of {optimizer} the value itself: no detach(), .data, .item() or new "
+            "tensor between {whose} and it",
+            optimizer=values["optimizer"],
+            whose=whose,
         )
     else:
-        how = "not detached"
+        how: str = msg("not detached")
         if frontend == "keras":
-            how = "without stop_gradient or .numpy(), and compile() with a loss where there is no loop"
-        yield f"make the loss of {values['optimizer']} from the output of {whose}, {how}"
+            how = msg(
+                "without stop_gradient or .numpy(), and compile() with a loss where there is no loop"
+            )
+        yield msg(
+            "make the loss of {optimizer} from the output of {whose}, {how}",
+            optimizer=values["optimizer"],
+            whose=whose,
+            how=how,
+        )
     how = "requires_grad = False" if frontend == "torch" else "trainable = False"
-    yield f"if {whose} is not to be trained, freeze it by {how}"
+    yield msg("if {whose} is not to be trained, freeze it by {how}", whose=whose, how=how)

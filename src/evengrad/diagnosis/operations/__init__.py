@@ -16,6 +16,7 @@ from evengrad.diagnosis.operands import half, in_loss, raw, vanished, zeros
 from evengrad.values.discovery import expect, modules
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 _OTHER = "other"
@@ -35,7 +36,7 @@ def why(fact: Fact) -> str:
     """Why something that is not finite is born in this operation, one line."""
     said: str = _entry(fact).why(fact)
     lost = vanished(fact)
-    return f"{said}; {lost} is 0 in float16" if lost else said
+    return msg("{said}; {lost} is 0 in float16", said=said, lost=lost) if lost else said
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -45,7 +46,10 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
         return said
     cast = "x.float()" if frontend == "torch" else 'ops.cast(x, "float32")'
     cast = "x.astype(jnp.float32)" if frontend == "jax" else cast
-    return (*said, f"or compute this in float32 ({cast}): in float16 all below 6e-8 is 0")
+    return (
+        *said,
+        msg("or compute this in float32 ({cast}): in float16 all below 6e-8 is 0", cast=cast),
+    )
 
 
 def cause(fact: Fact) -> Cause:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from evengrad.diagnosis.operands import atom, code, half, hidden, high, low, operand
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 
 def why(fact: Fact) -> str:
     """Outside, or at an end."""
     if low(fact) < -1 or high(fact) > 1:
-        return "the arcsine of a number outside of -1 to 1 is NaN (a cosine is, by rounding)"
-    return "the slope of the arcsine at -1 and 1 is infinite"
+        return msg("the arcsine of a number outside of -1 to 1 is NaN (a cosine is, by rounding)")
+    return msg("the slope of the arcsine at -1 and 1 is infinite")
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -25,7 +26,10 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
     )
     angle = code(fact, frontend, "torch.atan2", "ops.arctan2")
     return (
-        f"keep its argument inside (a clamp): {cure}",
-        f"for an angle between vectors: {angle}(norm of the cross product, dot product)",
+        msg("keep its argument inside (a clamp): {cure}", cure=cure),
+        msg(
+            "for an angle between vectors: {angle}(norm of the cross product, dot product)",
+            angle=angle,
+        ),
         *hidden(fact, frontend),
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 from evengrad.diagnosis.operands import code, half
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 
 def why(fact: Fact) -> str:
     """An overflow, or nothing that varies."""
     if fact.values.get("overflow") or half(fact):
-        return "the squares in its variance overflow"
-    return "the variance of one sample, or of equal ones, is 0, and its epsilon is too small"
+        return msg("the squares in its variance overflow")
+    return msg("the variance of one sample, or of equal ones, is 0, and its epsilon is too small")
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -20,8 +21,12 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
     eps = code(fact, frontend, "eps=1e-5", "epsilon=1e-3")
     last = code(fact, frontend, "drop_last=True", "drop_remainder=True")
     return (
-        f"give it more than one sample a channel ({last}, a larger batch), or a GroupNorm; keep {eps}",
-        "compute it in float32: half precision overflows in its squares",
+        msg(
+            "give it more than one sample a channel ({last}, a larger batch), or a GroupNorm; keep {eps}",
+            last=last,
+            eps=eps,
+        ),
+        msg("compute it in float32: half precision overflows in its squares"),
     )
 
 

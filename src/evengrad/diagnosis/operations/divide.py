@@ -6,6 +6,7 @@ import math
 
 from evengrad.diagnosis.operands import atom, code, epsilon, hidden, low, operand, zeros
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 
@@ -13,8 +14,8 @@ def why(fact: Fact) -> str:
     """By 0, or by something tiny."""
     unknown = math.isnan(low(fact)) and fact.values.get("what") == "nan"
     if zeros(fact) > 0 or unknown:
-        return "a division by 0 is infinite, and 0 / 0 is NaN"
-    return "the divisor is so small that the quotient overflows"
+        return msg("a division by 0 is infinite, and 0 / 0 is NaN")
+    return msg("the divisor is so small that the quotient overflows")
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -30,11 +31,13 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
         f"torch.where({b} == 0, torch.full_like({b}, {eps}), {b})",
         f"ops.where({b} == 0, {eps}, {b})",
     )
-    cure = f"{added}, or {clamped}" if added else f"a / {signed}"
+    cure = msg("{added}, or {clamped}", added=added, clamped=clamped) if added else f"a / {signed}"
     one = code(fact, frontend, f"{atom(fact, 'b')}.clamp(min=1)", f"ops.maximum({b}, 1)")
-    counts = (f"where it counts elements (a mask's sum): a / {one}",) if "sum" in b else ()
+    counts = (
+        (msg("where it counts elements (a mask's sum): a / {one}", one=one),) if "sum" in b else ()
+    )
     return (
-        f"keep the divisor away from 0 (an epsilon or a clamp): {cure}",
+        msg("keep the divisor away from 0 (an epsilon or a clamp): {cure}", cure=cure),
         *counts,
         *hidden(fact, frontend),
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from evengrad.diagnosis.operands import atom, code, half, hidden, low, operand
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 
 def why(fact: Fact) -> str:
     """Below -1, or at -1."""
     if low(fact) < -1:
-        return "the logarithm of a negative number is NaN: its argument is below -1"
-    return "at -1 it is the logarithm of 0, -inf with an infinite slope"
+        return msg("the logarithm of a negative number is NaN: its argument is below -1")
+    return msg("at -1 it is the logarithm of 0, -inf with an infinite slope")
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -23,4 +24,4 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
         f"torch.log1p({atom(fact)}.clamp(min=-1 + {eps}))",
         f"ops.log1p(ops.maximum({x}, -1 + {eps}))",
     )
-    return (f"keep its argument above -1 (a clamp): {cure}", *hidden(fact, frontend))
+    return (msg("keep its argument above -1 (a clamp): {cure}", cure=cure), *hidden(fact, frontend))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from evengrad.diagnosis.operands import code, half, hidden
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 
 def why(fact: Fact) -> str:
     """A whole row of -inf, or a class."""
-    return "a row of scores that are all -inf is 0 / 0, and a class with the score -inf has the logarithm -inf"
+    return msg(
+        "a row of scores that are all -inf is 0 / 0, and a class with the score -inf has the logarithm -inf"
+    )
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -22,6 +25,9 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
         f"ops.log_softmax(ops.where(mask, {large}, scores), axis=-1)",
     )
     return (
-        f"mask with a large finite number, not with -inf, and keep one class of each row: {cure}",
+        msg(
+            "mask with a large finite number, not with -inf, and keep one class of each row: {cure}",
+            cure=cure,
+        ),
         *hidden(fact, frontend),
     )

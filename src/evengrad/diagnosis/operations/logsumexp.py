@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from evengrad.diagnosis.operands import atom, code, half, hidden, operand
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 
 def why(fact: Fact) -> str:
     """Nothing but -inf."""
-    return "where all its elements are -inf the result is -inf, and its slope 0 / 0"
+    return msg("where all its elements are -inf the result is -inf, and its slope 0 / 0")
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -22,6 +23,6 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
         f"ops.logsumexp(ops.maximum({operand(fact)}, {large}), axis=-1)",
     )
     return (
-        f"use a large finite number for what is masked, not -inf: {cure}",
+        msg("use a large finite number for what is masked, not -inf: {cure}", cure=cure),
         *hidden(fact, frontend),
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from evengrad.diagnosis.operands import atom, code, operand
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 
 def why(fact: Fact) -> str:
     """Nothing, or too much."""
     if fact.values.get("overflow"):
-        return "the sum that it divides overflows"
-    return "the mean of an empty selection is 0 / 0"
+        return msg("the sum that it divides overflows")
+    return msg("the mean of an empty selection is 0 / 0")
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -21,7 +22,7 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
         cure = code(
             fact, frontend, f"{atom(fact)}.float().mean()", f'ops.mean(ops.cast({x}, "float32"))'
         )
-        return (f"compute it in float32: {cure}",)
+        return (msg("compute it in float32: {cure}", cure=cure),)
     cure = code(
         fact,
         frontend,
@@ -35,6 +36,6 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
         "ops.sum(x * mask) / ops.maximum(ops.sum(mask), 1)",
     )
     return (
-        f"divide by the number of elements, at least 1: {cure}",
-        f"or multiply by the mask: {masked}",
+        msg("divide by the number of elements, at least 1: {cure}", cure=cure),
+        msg("or multiply by the mask: {masked}", masked=masked),
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from evengrad.diagnosis.operands import atom, code, epsilon, hidden, operand
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 
 def why(fact: Fact) -> str:
     """An overflow, or the vector 0."""
     if fact.values.get("overflow"):
-        return "the squares of the elements overflow"
-    return "the slope of a norm at the vector 0 is 0 / 0"
+        return msg("the squares of the elements overflow")
+    return msg("the slope of a norm at the vector 0 is 0 / 0")
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -24,7 +25,7 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
             f"{atom(fact)}.double().norm()",
             f'ops.norm(ops.cast({x}, "float64"))',
         )
-        return (f"compute it in a wider type, or scale what it comes from: {cure}",)
+        return (msg("compute it in a wider type, or scale what it comes from: {cure}", cure=cure),)
     eps = epsilon(fact)
     cure = code(
         fact,
@@ -33,6 +34,6 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
         f"ops.sqrt(ops.sum(ops.square({x}), axis=-1) + {eps})",
     )
     return (
-        f"write it with an epsilon inside the root (a clamp does it, too): {cure}",
+        msg("write it with an epsilon inside the root (a clamp does it, too): {cure}", cure=cure),
         *hidden(fact, frontend),
     )

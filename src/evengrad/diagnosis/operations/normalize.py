@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from evengrad.diagnosis.operands import atom, code, half, hidden, operand
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 
 def why(fact: Fact) -> str:
     """The vector 0."""
     if half(fact):
-        return "the norm of a vector of zeros is 0, and the epsilon 1e-12 is 0 in float16: 0 / 0"
-    return "a vector of zeros has no direction: its norm is 0, and the slope there 0 / 0"
+        return msg(
+            "the norm of a vector of zeros is 0, and the epsilon 1e-12 is 0 in float16: 0 / 0"
+        )
+    return msg("a vector of zeros has no direction: its norm is 0, and the slope there 0 / 0")
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -27,6 +30,8 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
         fact, frontend, f"F.normalize({x}, dim=-1, eps={eps})", f"ops.normalize({x}, epsilon={eps})"
     )
     return (
-        f"use an epsilon that counts in this type: {larger}, or {cure}",
+        msg(
+            "use an epsilon that counts in this type: {larger}, or {cure}", larger=larger, cure=cure
+        ),
         *hidden(fact, frontend),
     )

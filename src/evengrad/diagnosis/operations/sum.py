@@ -5,13 +5,14 @@ from __future__ import annotations
 from evengrad.diagnosis.operands import atom, code, half, operand
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 
 def why(fact: Fact) -> str:
     """It overflows."""
-    end = ": float16 ends at 65,504" if half(fact) else ""
-    return f"the total is larger than its type can hold{end}"
+    end = msg(": float16 ends at 65,504") if half(fact) else ""
+    return msg("the total is larger than its type can hold{end}", end=end)
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -23,8 +24,11 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
         f'ops.sum(ops.cast({operand(fact)}, "{"float32" if half(fact) else "float64"}"))',
     )
     return (
-        f"compute it in a wider type: {wider}; or take the mean, which does not grow with their number",
-        "for a product of many factors add their logarithms",
+        msg(
+            "compute it in a wider type: {wider}; or take the mean, which does not grow with their number",
+            wider=wider,
+        ),
+        msg("for a product of many factors add their logarithms"),
     )
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from evengrad.diagnosis.operands import atom, backward, code, hidden, operand
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
 
 def why(fact: Fact) -> str:
     """One element, or an overflow."""
     if _single(fact):
-        return "the variance of a single element is 0 / 0: it divides by N - 1"
-    return "the squares of the elements overflow"
+        return msg("the variance of a single element is 0 / 0: it divides by N - 1")
+    return msg("the squares of the elements overflow")
 
 
 def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
@@ -25,8 +26,13 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
             f"ops.var({x}, axis=0)",
         )
         return (
-            "take it over more than one sample: a larger batch, drop_last=True, or the right axis",
-            f"or divide by N, not N - 1: {cure}, and add an epsilon before you divide by it",
+            msg(
+                "take it over more than one sample: a larger batch, drop_last=True, or the right axis"
+            ),
+            msg(
+                "or divide by N, not N - 1: {cure}, and add an epsilon before you divide by it",
+                cure=cure,
+            ),
         )
     cure = code(
         fact,
@@ -34,7 +40,7 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
         f"{atom(fact)}.double().var(unbiased=False)",
         f'ops.var(ops.cast({x}, "float64"), axis=0)',
     )
-    return (f"compute it in a wider type: {cure}", *hidden(fact, frontend))
+    return (msg("compute it in a wider type: {cure}", cure=cure), *hidden(fact, frontend))
 
 
 def _single(fact: Fact) -> bool:

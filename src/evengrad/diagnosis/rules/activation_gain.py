@@ -26,6 +26,7 @@ from evengrad.diagnosis.advice import initialiser, relu
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Operation
 from evengrad.values.spec import Kind
 from evengrad.values.wording import fold
@@ -59,20 +60,29 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     kind = worst[0].type if worst else "activation"
     slopes = [op.log_gain for op in acting if op.type == kind and op.log_gain is not None]
     mean = sum(slopes) / max(len(slopes), 1)
-    verb = "shrinks" if share < 0 else "grows"
+    figures = {"kind": kind, "share": fold(share), "number": len(slopes)}
     yield Finding(
         CODE,
-        f"{kind} {verb} the gradient {fold(share)} over {len(slopes)} layers",
+        msg("{kind} shrinks the gradient {share} over {number} layers", **figures)
+        if share < 0
+        else msg("{kind} grows the gradient {share} over {number} layers", **figures),
         Cause.ACTIVATION,
         Severity.ERROR,
         symptom=Symptom.UNEVEN_SLOPES,
         layers=tuple(op.layer for op in acting if op.type == kind),
         evidence=(
-            f"its slope multiplies the gradient by {exp(mean):.3g} a layer",
-            f"that share remains with weights of the right scale (threshold {fold(DRIFT)})",
+            msg("its slope multiplies the gradient by {exp:.3g} a layer", exp=exp(mean)),
+            msg(
+                "that share remains with weights of the right scale (threshold {DRIFT})",
+                DRIFT=fold(DRIFT),
+            ),
         ),
         advice=(
-            f"use {relu(evidence.probe)} in these layers, with {initialiser(evidence.probe, 'relu')}",
+            msg(
+                "use {relu} in these layers, with {initialiser}",
+                relu=relu(evidence.probe),
+                initialiser=initialiser(evidence.probe, "relu"),
+            ),
         ),
     )
 

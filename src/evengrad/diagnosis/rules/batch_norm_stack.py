@@ -28,6 +28,7 @@ from math import exp
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.spec import Kind
 from evengrad.values.wording import fold
 
@@ -55,17 +56,26 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         return
     yield Finding(
         CODE,
-        f"{len(layers)} normalised layers without skips grow the gradient {fold(share)}",
+        msg(
+            "{number} normalised layers without skips grow the gradient {share}",
+            number=len(layers),
+            share=fold(share),
+        ),
         Cause.NORMALISATION,
         Severity.ERROR,
         symptom=Symptom.NORMALISED_STACK,
         layers=tuple(op.layer for op in layers),
         evidence=(
-            f"{exp(share / len(layers)):.3f} a layer; theory for BatchNorm and ReLU: 1.211",
-            "the scale of the weights cancels: another initialisation changes nothing",
+            msg(
+                "{exp:.3f} a layer; theory for BatchNorm and ReLU: 1.211",
+                exp=exp(share / len(layers)),
+            ),
+            msg("the scale of the weights cancels: another initialisation changes nothing"),
         ),
         advice=(
-            "add a skip connection round every one or two of these layers",
-            "or normalise in front of the activation with LayerNorm, which is neutral with ReLU",
+            msg("add a skip connection round every one or two of these layers"),
+            msg(
+                "or normalise in front of the activation with LayerNorm, which is neutral with ReLU"
+            ),
         ),
     )

@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import ActivationHealth
 
 CODE = "EG202"
@@ -47,13 +48,21 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     op, worst = max(sick, key=lambda pair: pair[1].dead)
     yield Finding(
         CODE,
-        f"{worst.dead:.0%} of {op.layer}'s {worst.units} units are dead on this batch",
+        msg(
+            "{dead:.0%} of {layer}'s {units} units are dead on this batch",
+            dead=worst.dead,
+            layer=op.layer,
+            units=worst.units,
+        ),
         Cause.INITIALISATION,
         Severity.ERROR if worst.dead == 1.0 else Severity.WARNING,
         symptom=Symptom.DEAD_UNITS,
         layers=tuple(op.layer for op, _ in sick),
-        evidence=tuple(f"{op.layer}: {health.dead:.0%} of its units dead" for op, health in sick),
-        advice=("start its biases at 0, and see that its input is not all of one sign",),
+        evidence=tuple(
+            msg("{layer}: {dead:.0%} of its units dead", layer=op.layer, dead=health.dead)
+            for op, health in sick
+        ),
+        advice=(msg("start its biases at 0, and see that its input is not all of one sign"),),
         explained_by=(Cause.INPUT_DATA, Cause.BAD_BATCH),
     )
 

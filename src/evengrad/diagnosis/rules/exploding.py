@@ -30,6 +30,7 @@ from evengrad.diagnosis.advice import NORMALISE
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.wording import fold
 
 CODE = "EG101"
@@ -38,9 +39,11 @@ HEALTHY = (NetworkCase(depth=20, width=128), NetworkCase(depth=12, gain=1.1))
 
 _RAW = 10.0
 _ADVICE = {
-    Cause.NORMALISATION: "add skip connections round the normalised layers, or use fewer of them",
-    Cause.INITIALISATION: "initialise the weights at their variance-preserving scale",
-    Cause.ACTIVATION: "use an activation whose slope does not exceed 1",
+    Cause.NORMALISATION: msg(
+        "add skip connections round the normalised layers, or use fewer of them"
+    ),
+    Cause.INITIALISATION: msg("initialise the weights at their variance-preserving scale"),
+    Cause.ACTIVATION: msg("use an activation whose slope does not exceed 1"),
 }
 
 
@@ -52,7 +55,9 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     cause, advice = _cause(evidence)
     yield Finding(
         CODE,
-        f"the gradient grows {fold(level)} from the output to {where}",
+        msg(
+            "the gradient grows {level} from the output to {where}", level=fold(level), where=where
+        ),
         cause,
         Severity.ERROR,
         symptom=Symptom.EXPLODING,
@@ -83,19 +88,28 @@ def _cause(evidence: Evidence) -> tuple[Cause, str]:
     if cause is not Cause.ARCHITECTURE:
         return cause, _ADVICE.get(cause, _ADVICE[Cause.INITIALISATION])
     if evidence.bypassed:
-        return cause, "start each residual branch at zero, or scale it by 1/sqrt(number of blocks)"
+        return cause, msg(
+            "start each residual branch at zero, or scale it by 1/sqrt(number of blocks)"
+        )
     worst = evidence.largest_term(+1.0)
     if not evidence.layered and any(given.value.rms > _RAW for given in evidence.probe.inputs):
-        return Cause.INPUT_DATA, f"{NORMALISE}: what {worst.type} is given is too large"
+        return Cause.INPUT_DATA, msg(
+            "{NORMALISE}: what {type} is given is too large", NORMALISE=NORMALISE, type=worst.type
+        )
     return (
         Cause.INITIALISATION,
-        f"begin with weights for which {worst.type} is given about unit size",
+        msg("begin with weights for which {type} is given about unit size", type=worst.type),
     )
 
 
 def _largest(evidence: Evidence, cause: Cause) -> str:
     share = evidence.share(cause)
     if share > 0:
-        return f"{cause} has the largest share: {fold(share)}"
+        return msg("{cause} has the largest share: {share}", cause=cause.words, share=fold(share))
     worst = evidence.largest_term(+1.0)
-    return f"{worst.layer} ({worst.type}) has the largest share: {fold(worst.log_gain or 0.0)}"
+    return msg(
+        "{layer} ({type}) has the largest share: {log_gain}",
+        layer=worst.layer,
+        type=worst.type,
+        log_gain=fold(worst.log_gain or 0.0),
+    )

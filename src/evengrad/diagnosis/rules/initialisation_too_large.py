@@ -26,7 +26,8 @@ from evengrad.diagnosis.causes import Scale
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
-from evengrad.values.wording import fold, layers
+from evengrad.values.message import msg
+from evengrad.values.wording import count, fold, layers
 
 CODE = "EG301"
 SICK = (NetworkCase(depth=20, gain=2.4), NetworkCase(layers="conv", depth=4, width=16, gain=16.0))
@@ -45,8 +46,11 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     types = {op.name: op.type for op in evidence.probe.operations}
     yield Finding(
         CODE,
-        f"the weights of {len(large)} layer{'s' * (len(large) > 1)} are too large: "
-        f"{fold(together)} in the gradient",
+        msg(
+            "the weights of {layers} are too large: {together} in the gradient",
+            layers=count(len(large), "layer"),
+            together=fold(together),
+        ),
         Cause.INITIALISATION,
         Severity.ERROR,
         symptom=Symptom.WEIGHT_SCALE,

@@ -27,7 +27,8 @@ from evengrad.diagnosis.causes import Scale
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
-from evengrad.values.wording import fold
+from evengrad.values.message import msg
+from evengrad.values.wording import count, fold
 
 CODE = "EG302"
 SICK = (NetworkCase(depth=20, gain=0.577), NetworkCase(layers="conv", depth=5, width=16, gain=0.03))
@@ -50,8 +51,11 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     amount = fold(together) if isfinite(together) else "wholly"
     yield Finding(
         CODE,
-        f"the weights of {len(small)} layer{'s' * (len(small) > 1)} are too small: "
-        f"they shrink the gradient {amount}",
+        msg(
+            "the weights of {layers} are too small: they shrink the gradient {amount}",
+            layers=count(len(small), "layer"),
+            amount=amount,
+        ),
         Cause.INITIALISATION,
         Severity.ERROR,
         symptom=Symptom.WEIGHT_SCALE,

@@ -25,6 +25,7 @@ from evengrad.diagnosis.advice import NORMALISE
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Input, Operation
 from evengrad.values.spec import Kind
 
@@ -52,14 +53,21 @@ def check(evidence: Evidence) -> Iterable[Finding]:
 
 
 def _judge(given: Input, first: Operation, rms: float) -> str | None:
-    name = given.name if given.name == "input" else f"input {given.name}"
+    name = given.name if given.name == "input" else msg("input {name}", name=given.name)
     made = rms if first.kind is Kind.RECURRENT else first.forward.rms
     if min(rms, made) > _LARGE or (0 < rms < _SMALL and given.value.size >= _FEW):
-        return f"the {name} is not normalised: {first.layer} sees an rms of {rms:.3g}"
+        return msg(
+            "the {name} is not normalised: {layer} sees an rms of {rms:.3g}",
+            name=name,
+            layer=first.layer,
+            rms=rms,
+        )
     columns = [value for value in given.feature_rms if value > 0]
     if columns and max(columns) > _COLUMNS * median(columns):
-        return (
-            f"the columns of the {name} differ {max(columns) / median(columns):,.0f}-fold in size"
+        return msg(
+            "the columns of the {name} differ {columns:,.0f}-fold in size",
+            name=name,
+            columns=max(columns) / median(columns),
         )
     return None
 
@@ -73,7 +81,14 @@ def _finding(given: Input, first: Operation, what: str) -> Finding:
         Severity.WARNING,
         symptom=Symptom.INPUT_SCALE,
         layers=(first.layer,),
-        evidence=(f"mean {value.mean:.3g}, sd {value.std:.3g}, max {value.max:.3g}",),
+        evidence=(
+            msg(
+                "mean {mean:.3g}, sd {std:.3g}, max {max:.3g}",
+                mean=value.mean,
+                std=value.std,
+                max=value.max,
+            ),
+        ),
         advice=(NORMALISE,),
     )
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Loss, Targets
 
 CODE = "EG602"
@@ -37,7 +38,12 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     wrong = _numbers(loss, loss.targets) or (None if judged else _range(loss, loss.targets))
     if wrong is not None:
         what, advice = wrong
-        seen = f"labels from {loss.targets.min:g} to {loss.targets.max:g} ({loss.targets.dtype})"
+        seen = msg(
+            "labels from {min:g} to {max:g} ({dtype})",
+            min=loss.targets.min,
+            max=loss.targets.max,
+            dtype=loss.targets.dtype,
+        )
         yield Finding(
             CODE, what, Cause.INPUT_DATA, Severity.ERROR, evidence=(seen,), advice=(advice,)
         )
@@ -47,15 +53,24 @@ def _numbers(loss: Loss, targets: Targets) -> tuple[str, str] | None:
     if loss.family == "sparse_categorical" and loss.classes is not None:
         if not targets.integral:
             return (
-                f"{loss.name} takes whole class numbers, but the labels have fractions",
-                "use a categorical cross-entropy for probabilities as labels",
+                msg(
+                    "{name} takes whole class numbers, but the labels have fractions",
+                    name=loss.name,
+                ),
+                msg("use a categorical cross-entropy for probabilities as labels"),
             )
         low = targets.min < 0 and targets.min != loss.ignored
         if low or (targets.max >= loss.classes and targets.max != loss.ignored):
             return (
-                f"labels are out of range: {targets.min:g} to {targets.max:g} for "
-                f"{loss.classes} classes, numbered 0 to {loss.classes - 1}",
-                "number the classes from 0, or give the last layer one output a class",
+                msg(
+                    "labels are out of range: {min:g} to {max:g} for "
+                    "{classes} classes, numbered 0 to {classes2}",
+                    min=targets.min,
+                    max=targets.max,
+                    classes=loss.classes,
+                    classes2=loss.classes - 1,
+                ),
+                msg("number the classes from 0, or give the last layer one output a class"),
             )
     return None
 
@@ -64,7 +79,12 @@ def _range(loss: Loss, targets: Targets) -> tuple[str, str] | None:
     outside = targets.min < 0 or targets.max > 1
     if loss.family in {"categorical", "binary"} and outside:
         return (
-            f"{loss.name} takes targets in [0, 1], but they go from {targets.min:g} to {targets.max:g}",
-            "encode yes and no as 1 and 0, and classes one-hot",
+            msg(
+                "{name} takes targets in [0, 1], but they go from {min:g} to {max:g}",
+                name=loss.name,
+                min=targets.min,
+                max=targets.max,
+            ),
+            msg("encode yes and no as 1 and 0, and classes one-hot"),
         )
     return None

@@ -26,6 +26,7 @@ from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.theory.activations import canonical
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Operation, Probe
 from evengrad.values.spec import Kind
 
@@ -75,38 +76,58 @@ def _verdict(probe: Probe) -> _Misfit | None:
     loss = probe.loss
     seen = any(fact.kind == "one_unit_softmax" for fact in probe.facts)
     if loss.head == "softmax" and loss.classes == 1 and not seen:
-        advice = "end in one linear unit and a binary cross-entropy on logits"
-        return "softmax over one unit is always 1", Severity.ERROR, (), advice
+        advice = msg("end in one linear unit and a binary cross-entropy on logits")
+        return msg("softmax over one unit is always 1"), Severity.ERROR, (), advice
     if loss.reads == "logits" and loss.head in {"softmax", "sigmoid"}:
         return _twice(probe)
     if loss.reads == "probabilities" and (end := _open_end(probe)):
-        what = f"{loss.name} reads probabilities, but the network ends in {end} values"
+        what = msg(
+            "{name} reads probabilities, but the network ends in {end} values",
+            name=loss.name,
+            end=end,
+        )
         return what, Severity.ERROR, (), _read_logits(probe)
     if loss.reads == "log_probabilities" and (
         _open_end(probe) or loss.head in {"softmax", "sigmoid"}
     ):
         end = loss.head or _open_end(probe).replace("linear", "logits")
-        what = f"{loss.name} reads log-probabilities, but the network ends in {end}"
-        return what, Severity.ERROR, (), "use nn.CrossEntropyLoss on logits, or end in LogSoftmax"
+        what = msg(
+            "{name} reads log-probabilities, but the network ends in {end}", name=loss.name, end=end
+        )
+        return (
+            what,
+            Severity.ERROR,
+            (),
+            msg("use nn.CrossEntropyLoss on logits, or end in LogSoftmax"),
+        )
     return _wrong_partner(probe)
 
 
 def _twice(probe: Probe) -> _Misfit:
     loss = probe.loss
-    advice = f"end in linear logits: drop the {loss.head}, keep {loss.name} as it is"
+    advice = msg(
+        "end in linear logits: drop the {head}, keep {name} as it is",
+        head=loss.head,
+        name=loss.name,
+    )
     if probe.frontend == "keras":
-        advice += "; or keep the activation and say from_logits=False"
-    what = f"{loss.head} output, but {loss.name} reads logits"
+        advice += msg("; or keep the activation and say from_logits=False")
+    what = msg("{head} output, but {name} reads logits", head=loss.head, name=loss.name)
     if loss.undone:
         facts = (
-            f"Keras on TensorFlow silently undoes it: it reads the logits behind the {loss.head}",
-            "on the JAX and PyTorch backends the same script applies it twice, and learns slowly",
+            msg(
+                "Keras on TensorFlow silently undoes it: it reads the logits behind the {head}",
+                head=loss.head,
+            ),
+            msg(
+                "on the JAX and PyTorch backends the same script applies it twice, and learns slowly"
+            ),
         )
         return what, Severity.WARNING, facts, advice
     return (
         what,
         Severity.ERROR,
-        (f"the {loss.head} is applied twice: live on this backend",),
+        (msg("the {head} is applied twice: live on this backend", head=loss.head),),
         advice,
     )
 
@@ -134,23 +155,27 @@ def _last(probe: Probe) -> list[Operation]:
 
 def _read_logits(probe: Probe) -> str:
     if probe.frontend == "keras":
-        return "say from_logits=True, or end in the matching softmax or sigmoid"
-    return "use nn.BCEWithLogitsLoss (or nn.CrossEntropyLoss), which reads logits"
+        return msg("say from_logits=True, or end in the matching softmax or sigmoid")
+    return msg("use nn.BCEWithLogitsLoss (or nn.CrossEntropyLoss), which reads logits")
 
 
 def _wrong_partner(probe: Probe) -> _Misfit | None:
     loss = probe.loss
     if loss.head == "sigmoid" and loss.family in {"categorical", "sparse_categorical"}:
-        what = f"sigmoid output with {loss.name}: the classes' scores do not sum to 1"
-        return what, Severity.WARNING, (), "end in a softmax, or in logits that the loss reads"
+        what = msg(
+            "sigmoid output with {name}: the classes' scores do not sum to 1", name=loss.name
+        )
+        return what, Severity.WARNING, (), msg("end in a softmax, or in logits that the loss reads")
     if loss.head == "softmax" and loss.family == "binary":
-        what = f"softmax output with {loss.name}"
-        return what, Severity.WARNING, (), "use a categorical cross-entropy with a softmax"
+        what = msg("softmax output with {name}", name=loss.name)
+        return what, Severity.WARNING, (), msg("use a categorical cross-entropy with a softmax")
     whole = loss.targets is not None and loss.targets.integral
     adapts = probe.rate is not None and probe.rate.method.family in _ADAPTIVE
     if loss.head in {"softmax", "sigmoid"} and loss.family == "regression" and whole and not adapts:
-        what = (
-            f"{loss.head} output with {loss.name} on class labels: its slope shrinks the gradient"
+        what = msg(
+            "{head} output with {name} on class labels: its slope shrinks the gradient",
+            head=loss.head,
+            name=loss.name,
         )
-        return what, Severity.WARNING, (), "use a cross-entropy that reads logits"
+        return what, Severity.WARNING, (), msg("use a cross-entropy that reads logits")
     return None

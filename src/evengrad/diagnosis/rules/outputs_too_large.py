@@ -29,6 +29,7 @@ from evengrad.diagnosis.advice import initialiser
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.probe import Loss
 from evengrad.values.spec import Kind
 
@@ -61,14 +62,19 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     cause = Cause.INITIALISATION
     if explodes and evidence.layered:
         cause = evidence.main_cause(+1.0)
-    what = "outputs" if probe.loss.family == "regression" else "logits"
+    what = msg("outputs") if probe.loss.family == "regression" else msg("logits")
     yield Finding(
         CODE,
-        f"before the first step the {what} have an rms of {size:.3g}, and a loss of {probe.loss.value:.3g}",
+        msg(
+            "before the first step the {what} have an rms of {size:.3g}, and a loss of {value:.3g}",
+            what=what,
+            size=size,
+            value=probe.loss.value,
+        ),
         cause,
         Severity.WARNING,
         layers=tuple(dict.fromkeys(op.layer for op in made)),
-        evidence=(against, f"{what} of about 1 are usual"),
+        evidence=(against, msg("{what} of about 1 are usual", what=what)),
         advice=(_advice(evidence, cause),),
         explained_by=_ECHO_OF,
     )
@@ -76,18 +82,24 @@ def check(evidence: Evidence) -> Iterable[Finding]:
 
 def _advice(evidence: Evidence, cause: Cause) -> str:
     if cause is not Cause.INITIALISATION:
-        return f"fix what makes the gradient explode: {cause}"
+        return msg("fix what makes the gradient explode: {cause}", cause=cause.words)
     if not evidence.layered:
-        return "begin with parameters that give outputs of the targets' size, or standardise the targets"
-    return f"all layers: {initialiser(evidence.probe, 'relu')}"
+        return msg(
+            "begin with parameters that give outputs of the targets' size, or standardise the targets"
+        )
+    return msg("all layers: {initialiser}", initialiser=initialiser(evidence.probe, "relu"))
 
 
 def _worse(loss: Loss, size: float) -> str | None:
     """By what the answers are known to be wrong; None where they may be right."""
     if loss.family == "regression" and loss.targets is not None:
         largest = max(abs(loss.targets.min), abs(loss.targets.max))
-        return f"no target is larger than {largest:.3g}" if size > _LARGE * largest else None
+        return (
+            msg("no target is larger than {largest:.3g}", largest=largest)
+            if size > _LARGE * largest
+            else None
+        )
     guessing = math.log(max(loss.classes or 2, 2))
     if loss.family in _FAMILIES and loss.value > guessing:
-        return f"guessing would have a loss of {guessing:.3g}"
+        return msg("guessing would have a loss of {guessing:.3g}", guessing=guessing)
     return None

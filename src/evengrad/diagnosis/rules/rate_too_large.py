@@ -32,6 +32,7 @@ from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.diagnosis.rate_advice import instead
 from evengrad.theory.stability import largest_stable, verdict
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Rate
 from evengrad.values.wording import times
 
@@ -59,14 +60,28 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     if not math.isfinite(stable) or stable <= 0.0 or _unknown(evidence, rate):
         return
     better, now = instead(evidence), f"{rate.learning_rate:g}"
-    words = f"lower the learning rate, now {now}, if nothing else makes the gradient so large"
+    words = msg(
+        "lower the learning rate, now {now}, if nothing else makes the gradient so large", now=now
+    )
     if better is not None:
-        words = f"lower the learning rate, now {now}, to {better:g}, or warm it up from there"
-    how = "largest eigenvalue" if rate.sharpness is not None else f"{rate.passes} forward passes"
+        words = msg(
+            "lower the learning rate, now {now}, to {better:g}, or warm it up from there",
+            now=now,
+            better=better,
+        )
+    how = (
+        msg("largest eigenvalue")
+        if rate.sharpness is not None
+        else msg("{passes} forward passes", passes=rate.passes)
+    )
     yield Finding(
         CODE,
-        f"{optimizer.name}'s learning rate {rate.learning_rate:g} is "
-        f"{times(rate.learning_rate / stable)} the largest stable one",
+        msg(
+            "{name}'s learning rate {learning_rate:g} is {learning_rate2} the largest stable one",
+            name=optimizer.name,
+            learning_rate=rate.learning_rate,
+            learning_rate2=times(rate.learning_rate / stable),
+        ),
         Cause.LEARNING_RATE,
         Severity.WARNING,
         symptom=Symptom.RATE_TOO_LARGE,
@@ -78,8 +93,15 @@ def check(evidence: Evidence) -> Iterable[Finding]:
 
 def _evidence(rate: Rate, how: str) -> tuple[str, ...]:
     return (
-        f"largest stable rate about {largest_stable(rate):.2g} ({how})",
-        f"the coming step raises the loss from a rate of {rate.critical:.2g} on",
+        msg(
+            "largest stable rate about {largest_stable:.2g} ({how})",
+            largest_stable=largest_stable(rate),
+            how=how,
+        ),
+        msg(
+            "the coming step raises the loss from a rate of {critical:.2g} on",
+            critical=rate.critical,
+        ),
     )
 
 

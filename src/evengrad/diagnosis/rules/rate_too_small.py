@@ -29,6 +29,7 @@ from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.diagnosis.rate_advice import higher
 from evengrad.theory.stability import largest_stable
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.wording import times
 
 CODE = "EG703"
@@ -59,20 +60,31 @@ def check(evidence: Evidence) -> Iterable[Finding]:
         return
     yield Finding(
         CODE,
-        f"{probe.optimizer.name}'s learning rate {now:g} is {times(stable / now)} below the largest stable one",
+        msg(
+            "{name}'s learning rate {now:g} is {stable} below the largest stable one",
+            name=probe.optimizer.name,
+            now=now,
+            stable=times(stable / now),
+        ),
         Cause.LEARNING_RATE,
         Severity.WARNING,
         symptom=Symptom.RATE_TOO_SMALL,
         evidence=(
-            f"the weight matrix that moves most moves by {_moves(max(moves))} of itself in a step",
-            "a warm-up that starts here is no fault",
+            msg(
+                "the weight matrix that moves most moves by {moves} of itself in a step",
+                moves=_moves(max(moves)),
+            ),
+            msg("a warm-up that starts here is no fault"),
         ),
         advice=(
-            f"unless a schedule warms it up, raise the learning rate to {higher(probe.rate):g}",
+            msg(
+                "unless a schedule warms it up, raise the learning rate to {higher:g}",
+                higher=higher(probe.rate),
+            ),
         ),
         explained_by=_ECHO_OF,
     )
 
 
 def _moves(share: float) -> str:
-    return f"{share:.1g}" if share >= 1e-9 else "less than a billionth"
+    return f"{share:.1g}" if share >= 1e-9 else msg("less than a billionth")

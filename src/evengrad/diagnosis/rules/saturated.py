@@ -25,6 +25,7 @@ from collections.abc import Iterable
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Operation
 
 CODE = "EG201"
@@ -59,19 +60,32 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     ]
     yield Finding(
         CODE,
-        f"{worst.health.saturated:.0%} of {worst.layer}'s {worst.type} outputs are saturated",
+        msg(
+            "{saturated:.0%} of {layer}'s {type} outputs are saturated",
+            saturated=worst.health.saturated,
+            layer=worst.layer,
+            type=worst.type,
+        ),
         Cause.INITIALISATION if large else Cause.ACTIVATION,
         Severity.WARNING,
         symptom=Symptom.SATURATED,
         layers=tuple(op.layer for op in sick),
         evidence=tuple(
-            f"{op.layer}: {op.health.saturated:.0%} saturated" for op in sick if op.health
+            msg("{layer}: {saturated:.0%} saturated", layer=op.layer, saturated=op.health.saturated)
+            for op in sick
+            if op.health
         )
         + tuple(
-            f"{s.layer}: its weights are {s.actual / s.preserving:.3g} times the variance-preserving scale"
+            msg(
+                "{layer}: its weights are {actual:.3g} times the variance-preserving scale",
+                layer=s.layer,
+                actual=s.actual / s.preserving,
+            )
             for s in large
         ),
-        advice=("bring its input back to about unit size: smaller weights, or a normalisation",),
+        advice=(
+            msg("bring its input back to about unit size: smaller weights, or a normalisation"),
+        ),
         explained_by=(Cause.INITIALISATION, Cause.INPUT_DATA),
     )
 

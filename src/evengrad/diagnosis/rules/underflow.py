@@ -25,6 +25,7 @@ from collections.abc import Iterable, Sequence
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Operation, Probe
 from evengrad.values.spec import Kind
 
@@ -50,16 +51,24 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     layers = tuple(dict.fromkeys(op.layer for op in sick))
     yield Finding(
         CODE,
-        f"{worst.layer}'s gradients are too small for float16: {worst.backward.zeros:.0%} are zero",
+        msg(
+            "{layer}'s gradients are too small for float16: {zeros:.0%} are zero",
+            layer=worst.layer,
+            zeros=worst.backward.zeros,
+        ),
         Cause.PRECISION,
         Severity.ERROR,
         symptom=Symptom.UNDERFLOW,
         layers=layers,
         evidence=tuple(
-            f"{op.layer}: rms {op.backward.rms * probe.loss_scale:.3g}; float16 ends at 6e-08"
+            msg(
+                "{layer}: rms {rms:.3g}; float16 ends at 6e-08",
+                layer=op.layer,
+                rms=op.backward.rms * probe.loss_scale,
+            )
             for op in sick[:_FEW]
         ),
-        advice=("scale the loss, or compute in bfloat16",),
+        advice=(msg("scale the loss, or compute in bfloat16"),),
     )
 
 

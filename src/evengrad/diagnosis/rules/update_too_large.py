@@ -27,6 +27,7 @@ from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.diagnosis.rate_advice import instead, overwritten
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.wording import times
 
 CODE = "EG701"
@@ -53,20 +54,34 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     layer_of = {name: op.layer for op in probe.operations for name in op.weights}
     worst = max(sick, key=lambda name: sick[name])
     rate, better = probe.optimizer.learning_rate, instead(evidence)
-    now = "" if rate is None else f", now {rate:g},"
-    words = f"lower the learning rate{now} if nothing else makes the gradient so large"
+    now = "" if rate is None else msg(", now {rate:g},", rate=rate)
+    words = msg("lower the learning rate{now} if nothing else makes the gradient so large", now=now)
     if better is not None:
-        words = f"lower the learning rate{now} to {better:g}, or warm it up from there"
+        words = msg(
+            "lower the learning rate{now} to {better:g}, or warm it up from there",
+            now=now,
+            better=better,
+        )
     yield Finding(
         CODE,
-        f"the first step of {probe.optimizer.name} changes the weights of "
-        f"{layer_of.get(worst, worst)} by {times(sick[worst])} themselves",
+        msg(
+            "the first step of {name} changes the weights of {get} by {sick} themselves",
+            name=probe.optimizer.name,
+            get=layer_of.get(worst, worst),
+            sick=times(sick[worst]),
+        ),
         Cause.LEARNING_RATE,
         Severity.ERROR if sick[worst] > 10 else Severity.WARNING,
         symptom=Symptom.FIRST_UPDATE_TOO_LARGE,
         unhealthy=True,
         layers=tuple(dict.fromkeys(layer_of.get(name, name) for name in sick)),
-        evidence=(f"{len(sick)} of {len(ratios)} weight matrices change by more than themselves",),
+        evidence=(
+            msg(
+                "{number} of {number2} weight matrices change by more than themselves",
+                number=len(sick),
+                number2=len(ratios),
+            ),
+        ),
         advice=(words,),
         explained_by=_ECHO_OF,
     )

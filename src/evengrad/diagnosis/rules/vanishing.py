@@ -28,6 +28,7 @@ from evengrad.diagnosis.advice import NORMALISE
 from evengrad.diagnosis.evidence import DRIFT, Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.spec import Kind
 from evengrad.values.wording import fold
 
@@ -40,9 +41,13 @@ HEALTHY = (NetworkCase(depth=20, width=128), NetworkCase(depth=3, activation="si
 
 _RAW, _MANY = 10.0, 5
 _ADVICE = {
-    Cause.ACTIVATION: "use an activation that keeps the gradient, such as ReLU, with He weights",
-    Cause.INITIALISATION: "initialise the weights at their variance-preserving scale",
-    Cause.NORMALISATION: "move the normalisation in front of the activation, or add skip connections",
+    Cause.ACTIVATION: msg(
+        "use an activation that keeps the gradient, such as ReLU, with He weights"
+    ),
+    Cause.INITIALISATION: msg("initialise the weights at their variance-preserving scale"),
+    Cause.NORMALISATION: msg(
+        "move the normalisation in front of the activation, or add skip connections"
+    ),
 }
 
 
@@ -63,9 +68,13 @@ def check(evidence: Evidence) -> Iterable[Finding]:
     others = {Cause.ACTIVATION: (Cause.INITIALISATION, Cause.INPUT_DATA)}.get(cause, ())
     yield Finding(
         CODE,
-        f"no gradient passes to the input of {layer}: it is exactly 0"
+        msg("no gradient passes to the input of {layer}: it is exactly 0", layer=layer)
         if math.isinf(level)
-        else f"the gradient fades {fold(level)} from the output to the input of {layer}",
+        else msg(
+            "the gradient fades {level} from the output to the input of {layer}",
+            level=fold(level),
+            layer=layer,
+        ),
         cause,
         Severity.ERROR,
         symptom=Symptom.VANISHING,
@@ -84,32 +93,51 @@ def _cause(evidence: Evidence) -> tuple[Cause, str]:
     cause = evidence.main_cause(-1.0)
     flat = evidence.largest_term(-1.0)
     if cause is Cause.ACTIVATION and not any(map(evidence.matrices, evidence.probe.operations)):
-        return cause, (
-            f"{flat.layer} is saturated, and flat there: normalise what it is given (inputs of about unit "
-            "size, less their mean), or begin with parameters at which it has a slope"
+        return cause, msg(
+            "{layer} is saturated, and flat there: normalise what it is given (inputs of about unit "
+            "size, less their mean), or begin with parameters at which it has a slope",
+            layer=flat.layer,
         )
     if cause in _ADVICE:
         return cause, _ADVICE[cause]
     worst = evidence.largest_term(-1.0)
     if any(given.value.rms > _RAW for given in evidence.probe.inputs):
-        return Cause.INPUT_DATA, f"{NORMALISE}: {worst.layer} ({worst.type}) is full with it"
+        return Cause.INPUT_DATA, msg(
+            "{NORMALISE}: {layer} ({type}) is full with it",
+            NORMALISE=NORMALISE,
+            layer=worst.layer,
+            type=worst.type,
+        )
     if worst.kind is Kind.RECURRENT:
-        return cause, "use an LSTM or a GRU in place of a plain recurrence, or shorter sequences"
+        return cause, msg(
+            "use an LSTM or a GRU in place of a plain recurrence, or shorter sequences"
+        )
     if sum(evidence.feels_scale(op.name) for op in evidence.probe.operations) >= _MANY:
-        return cause, "add skip connections round the layers that lose the gradient"
+        return cause, msg("add skip connections round the layers that lose the gradient")
     what = f"{worst.layer} ({worst.type})"
-    return cause, f"bring what {what} is given, or what it divides by, to about unit size"
+    return cause, msg(
+        "bring what {what} is given, or what it divides by, to about unit size", what=what
+    )
 
 
 def _largest(evidence: Evidence, cause: Cause) -> str:
     share = evidence.share(cause)
     if math.isinf(share):
         worst = evidence.largest_term(-1.0)
-        return f"{worst.layer} ({worst.type}) is flat at every value that it is given"
+        return msg(
+            "{layer} ({type}) is flat at every value that it is given",
+            layer=worst.layer,
+            type=worst.type,
+        )
     if share < 0:
-        return f"{cause} has the largest share: {fold(share)}"
+        return msg("{cause} has the largest share: {share}", cause=cause.words, share=fold(share))
     worst = evidence.largest_term(-1.0)
-    return f"{worst.layer} ({worst.type}) has the largest share: {fold(worst.log_gain or 0.0)}"
+    return msg(
+        "{layer} ({type}) has the largest share: {log_gain}",
+        layer=worst.layer,
+        type=worst.type,
+        log_gain=fold(worst.log_gain or 0.0),
+    )
 
 
 def _overflown(evidence: Evidence, level: float) -> Finding | None:
@@ -120,15 +148,20 @@ def _overflown(evidence: Evidence, level: float) -> Finding | None:
     first = dead[0]
     return Finding(
         CODE,
-        f"no gradient passes {first.layer}: its output is exactly 0, in float16",
+        msg("no gradient passes {layer}: its output is exactly 0, in float16", layer=first.layer),
         Cause.PRECISION,
         Severity.ERROR,
         symptom=Symptom.VANISHING,
         unhealthy=True,
         layers=(first.layer,),
-        evidence=("float16 ends at 65,504: a larger square or sum overflows, and 1 / inf is 0",),
+        evidence=(
+            msg("float16 ends at 65,504: a larger square or sum overflows, and 1 / inf is 0"),
+        ),
         advice=(
-            f"compute {first.layer} in float32 (x.float() before squares and sums) or in bfloat16",
+            msg(
+                "compute {layer} in float32 (x.float() before squares and sums) or in bfloat16",
+                layer=first.layer,
+            ),
         ),
     )
 
@@ -137,14 +170,17 @@ def _nothing(evidence: Evidence) -> Finding:
     loss = evidence.probe.loss
     return Finding(
         CODE,
-        f"no gradient at all: {loss.name} sends back exactly 0 for this batch",
+        msg("no gradient at all: {name} sends back exactly 0 for this batch", name=loss.name),
         Cause.LOSS_HEAD,
         Severity.ERROR,
         symptom=Symptom.VANISHING,
         unhealthy=True,
         evidence=(
-            f"loss {loss.value:.4g}; a sigmoid or softmax that is certain is clipped, and has no slope",
+            msg(
+                "loss {value:.4g}; a sigmoid or softmax that is certain is clipped, and has no slope",
+                value=loss.value,
+            ),
         ),
-        advice=("let the loss read logits, which are never clipped",),
+        advice=(msg("let the loss read logits, which are never clipped"),),
         explained_by=(Cause.INITIALISATION, Cause.INPUT_DATA, Cause.LOSS_HEAD, Cause.PRECISION),
     )

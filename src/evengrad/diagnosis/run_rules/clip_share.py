@@ -29,6 +29,7 @@ from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.rate_advice import rounded
 from evengrad.diagnosis.readings import adam_like, applied, clip_bound
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.run import Run
 from evengrad.values.wording import percent, size
 
@@ -66,15 +67,26 @@ def check(run: Run) -> Iterable[Finding]:
         return  # a run of before: what kind of clip it had is not known
     if share >= _ALWAYS and left < _MUCH and not by_design:
         yield _finding(
-            f"the clip binds on {percent(share)} of the steps: it is a hidden learning rate",
-            f"the median gradient norm is {size(middle)}, and {left:.2g} of it is left",
+            msg(
+                "the clip binds on {share} of the steps: it is a hidden learning rate",
+                share=percent(share),
+            ),
+            msg(
+                "the median gradient norm is {middle}, and {left:.2g} of it is left",
+                middle=size(middle),
+                left=left,
+            ),
             _always(run, left, middle),
         )
     elif share == 0 and bound is not None and bound > _FAR * float(norms.max()):
         yield _finding(
-            f"the clip at {bound:g} never binds: the largest norm is {size(float(norms.max()))}",
-            f"no step of {len(coefficients)} was clipped",
-            (f"set the bound to about {10 * middle:.2g}, or use --clip auto",),
+            msg(
+                "the clip at {bound:g} never binds: the largest norm is {max}",
+                bound=bound,
+                max=size(float(norms.max())),
+            ),
+            msg("no step of {number} was clipped", number=len(coefficients)),
+            (msg("set the bound to about {value:.2g}, or use --clip auto", value=10 * middle),),
         )
 
 
@@ -93,14 +105,18 @@ def _finding(title: str, fact: str, advice: tuple[str, ...]) -> Finding:
 def _always(run: Run, left: float, middle: float) -> tuple[str, ...]:
     rate = applied(run, "rate")
     asked = run.subject.settings.get("clip")
-    bound = f"raise the bound to about {3 * middle:.2g}, or use --clip auto"
+    bound = msg("raise the bound to about {value:.2g}, or use --clip auto", value=3 * middle)
     if not _USABLE[0] < middle < _USABLE[1]:
-        return ("use --clip auto, which follows the gradients",)
+        return (msg("use --clip auto, which follows the gradients"),)
     if asked and clip_bound(run) is None:
-        bound = f"raise the bound of the clip ({asked}), or use --clip auto"
+        bound = msg("raise the bound of the clip ({asked}), or use --clip auto", asked=asked)
     if adam_like(run) or not len(rate):
         return (bound,)
     return (
         bound,
-        f"with it, lower the learning rate, now {rate[-1]:g}, to {rounded(rate[-1] * left):g}",
+        msg(
+            "with it, lower the learning rate, now {rate:g}, to {rate2:g}",
+            rate=rate[-1],
+            rate2=rounded(rate[-1] * left),
+        ),
     )

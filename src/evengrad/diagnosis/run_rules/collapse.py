@@ -36,6 +36,7 @@ from evengrad.diagnosis.learning import (
     too_fast,
 )
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.run import Floats, Run
 
 CODE = "EG811"
@@ -66,26 +67,41 @@ def check(run: Run) -> Iterable[Finding]:
     if bound is not None and loose(run) and last.mean < bound:
         bound = None
     step = int(run.steps["step"][at])
-    constant = "" if bound is None else f", no better than a constant answer, {bound:.4g}"
+    constant = (
+        "" if bound is None else msg(", no better than a constant answer, {bound:.4g}", bound=bound)
+    )
     soon = at < _FIRST
     why = raw_inputs(run) or too_fast(run)
     advice = list(why.advice)
     if soon and why.cause is Cause.LEARNING_RATE:
         advice.append(
-            "weights that are trained already take a tenth to a hundredth of the rate that trained them"
+            msg(
+                "weights that are trained already take a tenth to a hundredth of the rate that trained them"
+            )
         )
     peak = float(loss[at:].max())
     yield Finding(
         CODE,
-        f"the loss collapsed after step {step}: from {best:.3g} to {last.mean:.4g}{constant}",
+        msg(
+            "the loss collapsed after step {step}: from {best:.3g} to {mean:.4g}{constant}",
+            step=step,
+            best=best,
+            mean=last.mean,
+            constant=constant,
+        ),
         why.cause,
         Severity.ERROR,
         symptom=Symptom.DIVERGING,
         unhealthy=True,
         evidence=(
             *why.facts,
-            f"it had been {best:.3g} {'at its first step' if soon else f'around step {step}'}, rose to "
-            f"{peak:.3g} and came to rest at {last.mean:.4g}",
+            msg(
+                "it had been {best:.3g} {when}, rose to {peak:.3g} and came to rest at {mean:.4g}",
+                best=best,
+                when=msg("at its first step") if soon else msg("around step {step}", step=step),
+                peak=peak,
+                mean=last.mean,
+            ),
         ),
         advice=tuple(advice),
     )
@@ -95,13 +111,18 @@ def _thrown(run: Run, loss: Floats, at: int, peak: float) -> Finding:
     last, why = end(loss), raw_inputs(run) or too_fast(run)
     step = int(run.steps["step"][at])
     rests = (
-        f"it is still at {last.mean:.4g}"
+        msg("it is still at {mean:.4g}", mean=last.mean)
         if still_falling(loss)
-        else f"it has come to rest at {last.mean:.4g}, and falls no more"
+        else msg("it has come to rest at {mean:.4g}, and falls no more", mean=last.mean)
     )
     return Finding(
         CODE,
-        f"the first steps threw the training: the loss went from {loss[0]:.3g} to {peak:.3g} at step {step}",
+        msg(
+            "the first steps threw the training: the loss went from {loss:.3g} to {peak:.3g} at step {step}",
+            loss=loss[0],
+            peak=peak,
+            step=step,
+        ),
         why.cause,
         Severity.ERROR,
         symptom=Symptom.DIVERGING,

@@ -25,6 +25,7 @@ from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.learning import collapsed, judged, raw_inputs, too_fast
 from evengrad.diagnosis.readings import events_of_kind
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.run import EventKind, Floats, Run
 
 CODE = "EG807"
@@ -50,12 +51,15 @@ def check(run: Run) -> Iterable[Finding]:
     why = raw_inputs(run) or too_fast(run)
     yield Finding(
         CODE,
-        f"the loss diverges: {last:.3g} now, {first:.3g} at the start",
+        msg("the loss diverges: {last:.3g} now, {first:.3g} at the start", last=last, first=first),
         why.cause,
         Severity.ERROR,
         symptom=Symptom.DIVERGING,
         unhealthy=True,
-        evidence=(*why.facts, f"step {events[0].step}: {events[0].message}"),
+        evidence=(
+            *why.facts,
+            msg("step {step}: {message}", step=events[0].step, message=events[0].message),
+        ),
         advice=why.advice,
         explained_by=tuple(cause for cause in Cause),
     )

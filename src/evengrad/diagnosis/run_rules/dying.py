@@ -27,6 +27,7 @@ from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.learning import collapsed, does_well, too_fast
 from evengrad.diagnosis.readings import events_of_kind, layer_figure, medians
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.run import Event, EventKind, Run
 from evengrad.values.wording import layers, percent
 
@@ -66,18 +67,22 @@ def check(run: Run) -> Iterable[Finding]:
         return
     yield Finding(
         CODE,
-        f"{percent(now[worst])} of the units of {worst} have died while training",
+        msg(
+            "{now} of the units of {worst} have died while training",
+            now=percent(now[worst]),
+            worst=worst,
+        ),
         Cause.LEARNING_RATE,
         Severity.ERROR if now[worst] > _ALL else Severity.WARNING,
         symptom=Symptom.DYING_UNITS,
         layers=tuple(dead),
         evidence=(
-            f"step {seen[worst].step}: {seen[worst].message}",
-            *([f"dead by more than half: {layers(dead)}"] if dead[1:] else []),
+            msg("step {step}: {message}", step=seen[worst].step, message=seen[worst].message),
+            *([msg("dead by more than half: {dead}", dead=layers(dead))] if dead[1:] else []),
         ),
         advice=(
             *too_fast(run).advice,
-            "or use LeakyReLU, ELU or GELU, which have no zero region",
+            msg("or use LeakyReLU, ELU or GELU, which have no zero region"),
         ),
         explained_by=_explained(run, seen[worst].step),
     )
@@ -87,17 +92,29 @@ def _penalised(layer: str, penalty: str, share: float, event: Event) -> Finding:
     """A penalty on a layer's outputs is least where they are 0."""
     return Finding(
         CODE,
-        f"{percent(share)} of the units of {layer} have died: the penalty on their outputs outweighs the loss",
+        msg(
+            "{share} of the units of {layer} have died: the penalty on their outputs outweighs the loss",
+            share=percent(share),
+            layer=layer,
+        ),
         Cause.LOSS_HEAD,
         Severity.ERROR if share > _ALL else Severity.WARNING,
         symptom=Symptom.DYING_UNITS,
         layers=(layer,),
         evidence=(
-            f"{layer} has activity_regularizer={penalty}, which is least where all is 0",
-            f"step {event.step}: {event.message}",
+            msg(
+                "{layer} has activity_regularizer={penalty}, which is least where all is 0",
+                layer=layer,
+                penalty=penalty,
+            ),
+            msg("step {step}: {message}", step=event.step, message=event.message),
         ),
         advice=(
-            f"lower the activity_regularizer of {layer}, now {penalty}, a thousandfold, or leave it out",
+            msg(
+                "lower the activity_regularizer of {layer}, now {penalty}, a thousandfold, or leave it out",
+                layer=layer,
+                penalty=penalty,
+            ),
         ),
     )
 

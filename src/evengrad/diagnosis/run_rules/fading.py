@@ -42,6 +42,7 @@ from evengrad.diagnosis.readings import (
     tensor_figure,
 )
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import percent
 
@@ -61,7 +62,7 @@ HEALTHY = (
 _LOW = 1e-3
 _DEEP = 8
 """Weight matrices below which depth is no reason; measured choice."""
-_SOON = "it was well before the first update, and gone a few steps later"
+_SOON = msg("it was well before the first update, and gone a few steps later")
 
 
 def check(run: Run) -> Iterable[Finding]:
@@ -79,13 +80,25 @@ def check(run: Run) -> Iterable[Finding]:
         yield _from_the_start(run, own, now)
         return
     why = raw_inputs(run) or shrunk(run) or too_fast(run)
-    drove = ": it drove the activations where they have no slope"
-    soon = _SOON if began >= _LOW else f"it was {began:.2g} of it before the first update"
-    since = [f"step {events[0].step}: {events[0].message}"] if events else [soon]
+    drove = msg(": it drove the activations where they have no slope")
+    soon = (
+        _SOON
+        if began >= _LOW
+        else msg("it was {began:.2g} of it before the first update", began=began)
+    )
+    since = (
+        [msg("step {step}: {message}", step=events[0].step, message=events[0].message)]
+        if events
+        else [soon]
+    )
     yield Finding(
         CODE,
-        f"the gradient of {run.subject.tensors[own[0]].layer} vanishes while training: "
-        f"{now:.2g} of that of {run.subject.tensors[own[-1]].layer}",
+        msg(
+            "the gradient of {layer} vanishes while training: {now:.2g} of that of {layer2}",
+            layer=run.subject.tensors[own[0]].layer,
+            now=now,
+            layer2=run.subject.tensors[own[-1]].layer,
+        ),
         why.cause,
         Severity.WARNING,
         symptom=Symptom.FADING,
@@ -95,7 +108,7 @@ def check(run: Run) -> Iterable[Finding]:
         advice=(
             why.advice[0] + (drove if why.cause is Cause.LEARNING_RATE else ""),
             *(
-                ["normalise between the layers, or add skip connections"]
+                [msg("normalise between the layers, or add skip connections")]
                 if len(own) >= _DEEP
                 else []
             ),
@@ -107,11 +120,18 @@ def _from_the_start(run: Run, own: list[int], ratio: float) -> Finding:
     tensors, raw, slopes = run.subject.tensors, raw_inputs(run), _where(run)
     cause = Cause.ARCHITECTURE if len(own) >= _DEEP else Cause.INITIALISATION
     cause = Cause.ACTIVATION if slopes else cause
-    words = "evengrad check {}: one probe tells how much is due to initialisation, activations and depth"
+    words = msg(
+        "evengrad check {script}: one probe tells how much is due to initialisation, activations and depth",
+        script=run.subject.script or msg("the script"),
+    )
     return Finding(
         CODE,
-        f"the gradient of {tensors[own[0]].layer} is {ratio:.2g} of that of {tensors[own[-1]].layer}, "
-        "from the start",
+        msg(
+            "the gradient of {layer} is {ratio:.2g} of that of {layer2}, from the start",
+            layer=tensors[own[0]].layer,
+            ratio=ratio,
+            layer2=tensors[own[-1]].layer,
+        ),
         cause if raw is None else raw.cause,
         Severity.ERROR,
         symptom=Symptom.FADING,
@@ -119,21 +139,28 @@ def _from_the_start(run: Run, own: list[int], ratio: float) -> Finding:
         layers=(tensors[own[0]].layer,),
         evidence=(
             *(() if raw is None else raw.facts),
-            "it was so before the first update",
+            msg("it was so before the first update"),
             *slopes,
         ),
         advice=(
             *(() if raw is None else raw.advice),
-            words.format(run.subject.script or "the script"),
+            words,
         ),
     )
 
 
 def _where(run: Run) -> list[str]:
     """The activation that has no slope left, where there is one."""
-    for figure, words in (("saturated", "saturated"), ("dead", "dead")):
+    for figure, words in (("saturated", msg("saturated")), ("dead", msg("dead"))):
         now = medians(layer_figure(run, figure)[1][-3:])
         if len(now) and np.nanmax(np.append(now, 0)) > 0.5:
             worst = int(np.nanargmax(now))
-            return [f"{percent(now[worst])} of {run.layers[worst]} is {words}"]
+            return [
+                msg(
+                    "{now} of {layers} is {words}",
+                    now=percent(now[worst]),
+                    layers=run.layers[worst],
+                    words=words,
+                )
+            ]
     return []

@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import matrices, tensor_figure
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.run import Run
 from evengrad.values.wording import layers
 
@@ -46,20 +47,37 @@ def check(run: Run) -> Iterable[Finding]:
     if len(norms) < _ENOUGH or not (norms == 0).all():
         return
     torch = run.subject.frontend == "torch"
-    cuts = ".detach(), .item() or torch.no_grad()" if torch else "stop_gradient, argmax or NumPy"
+    cuts = (
+        msg(".detach(), .item() or torch.no_grad()")
+        if torch
+        else msg("stop_gradient, argmax or NumPy")
+    )
     yield Finding(
         CODE,
-        f"no gradient reached the weights in any of {len(norms)} steps: all are exactly zero",
+        msg(
+            "no gradient reached the weights in any of {number} steps: all are exactly zero",
+            number=len(norms),
+        ),
         Cause.ARCHITECTURE,
         Severity.ERROR,
         unhealthy=True,
         evidence=(
-            f"{run.subject.model} was trained by {run.subject.optimizer}, and nothing changed it",
+            msg(
+                "{model} was trained by {optimizer}, and nothing changed it",
+                model=run.subject.model,
+                optimizer=run.subject.optimizer,
+            ),
         ),
         advice=(
-            f"let the loss depend on these weights: no {cuts} between them and the loss, and no output that is "
-            "flat there (a closing ReLU, a saturated or clipped one)",
-            "give the optimizer the weights that the loss depends on: make it after the model was changed",
+            msg(
+                "let the loss depend on these weights: no {cuts} between them and the loss, and no "
+                "output that is "
+                "flat there (a closing ReLU, a saturated or clipped one)",
+                cuts=cuts,
+            ),
+            msg(
+                "give the optimizer the weights that the loss depends on: make it after the model was changed"
+            ),
         ),
     )
 
@@ -77,16 +95,26 @@ def _some(run: Run) -> Iterable[Finding]:
     names = layers([t.name for t, s in zip(run.subject.tensors, still, strict=True) if s])
     yield Finding(
         CODE,
-        f"no gradient reached {names}, {int(still.sum())} of {len(still)}, after the first step: exactly 0",
+        msg(
+            "no gradient reached {names}, {sum} of {number}, after the first step: exactly 0",
+            names=names,
+            sum=int(still.sum()),
+            number=len(still),
+        ),
         Cause.ACTIVATION,
         Severity.ERROR,
         unhealthy=True,
         evidence=(
-            "the function that they stand in is flat there (saturated), or does not depend on them",
+            msg(
+                "the function that they stand in is flat there (saturated), or does not depend on them"
+            ),
         ),
         advice=(
-            "normalise the inputs to about unit size, less their mean, or begin with values at which it has a "
-            "slope",
+            msg(
+                "normalise the inputs to about unit size, less their mean, or begin with values at "
+                "which it has a "
+                "slope"
+            ),
         ),
     )
 
@@ -106,20 +134,28 @@ def _of_matrices(run: Run) -> Iterable[Finding]:
     how = "jax.nn.initializers.he_normal()" if run.subject.frontend == "jax" else how
     yield Finding(
         CODE,
-        f"no gradient reached a weight matrix in any of {len(gradients)} observed steps: biases alone are "
-        "trained",
+        msg(
+            "no gradient reached a weight matrix in any of {number} observed steps: biases alone are "
+            "trained",
+            number=len(gradients),
+        ),
         Cause.INITIALISATION if nothing else Cause.ARCHITECTURE,
         Severity.ERROR,
         unhealthy=True,
         layers=tuple(dict.fromkeys(t.layer for t in nothing or tensors)),
         evidence=(
-            f"the weights of {names} are all zero, and stay so: all units are alike, and nothing passes"
+            msg(
+                "the weights of {names} are all zero, and stay so: all units are alike, and nothing passes",
+                names=names,
+            )
             if nothing
-            else f"the gradients of {names} are exactly zero",
+            else msg("the gradients of {names} are exactly zero", names=names),
         ),
         advice=(
-            f"initialise them at random, not at zero: {how}"
+            msg("initialise them at random, not at zero: {how}", how=how)
             if nothing
-            else "look for units that are dead from the start, or flat outputs: evengrad check names them",
+            else msg(
+                "look for units that are dead from the start, or flat outputs: evengrad check names them"
+            ),
         ),
     )

@@ -44,6 +44,7 @@ from evengrad.diagnosis.learning import (
     unlearnt,
 )
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.run import Run
 
 CODE = "EG810"
@@ -86,13 +87,17 @@ def check(run: Run) -> Iterable[Finding]:
     first = float(loss[: max(len(loss) // 10, 5)].mean())
     yield Finding(
         CODE,
-        f"the loss ends at {last.mean:.4g}, no better than a constant answer, {bound:.4g}",
+        msg(
+            "the loss ends at {mean:.4g}, no better than a constant answer, {bound:.4g}",
+            mean=last.mean,
+            bound=bound,
+        ),
         why.cause,
         Severity.ERROR,
         symptom=Symptom.STANDING_STILL,
         unhealthy=True,
         evidence=(
-            f"it began at {first:.4g}; {len(loss)} steps were made",
+            msg("it began at {first:.4g}; {number} steps were made", first=first, number=len(loss)),
             *_validation(by_heart),
             *why.facts,
         ),
@@ -105,5 +110,8 @@ def _validation(best: float | None) -> tuple[str, ...]:
     if best is None:
         return ()
     return (
-        f"on the validation data it was {best:.4g} at best: what the training gains is learnt by heart",
+        msg(
+            "on the validation data it was {best:.4g} at best: what the training gains is learnt by heart",
+            best=best,
+        ),
     )

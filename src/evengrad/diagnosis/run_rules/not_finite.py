@@ -30,6 +30,7 @@ from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.learning import raw_inputs, too_fast
 from evengrad.diagnosis.readings import events_of_kind, half_precision, matrices, ratios
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.run import Event, EventKind, Run
 
 CODE = "EG801"
@@ -45,13 +46,17 @@ SICK = (
 HEALTHY = (Scenario(), Scenario(refused=EventKind.OVERWRITE, status="stopped"))
 
 _ADVICE = {
-    Cause.BAD_BATCH: "drop or repair this batch's rows before training",
-    Cause.LOSS_HEAD: "look in the loss for a division by 0 (a masked sum over mask.sum()), a logarithm or root "
-    "of 0, a mean of nothing: an epsilon or clamp(min=1); let a cross-entropy read logits",
-    Cause.PRECISION: "keep this layer in float32, or use bfloat16: float16 ends at 65,504",
-    Cause.LEARNING_RATE: "lower the learning rate, warm it up, or clip the gradient's norm",
-    Cause.ARCHITECTURE: "guard its argument (add an epsilon; no division by, or log of, 0)",
-    Cause.INITIALISATION: "initialise these weights again; a checkpoint with NaN in it cannot be trained on",
+    Cause.BAD_BATCH: msg("drop or repair this batch's rows before training"),
+    Cause.LOSS_HEAD: msg(
+        "look in the loss for a division by 0 (a masked sum over mask.sum()), a logarithm or root "
+        "of 0, a mean of nothing: an epsilon or clamp(min=1); let a cross-entropy read logits"
+    ),
+    Cause.PRECISION: msg("keep this layer in float32, or use bfloat16: float16 ends at 65,504"),
+    Cause.LEARNING_RATE: msg("lower the learning rate, warm it up, or clip the gradient's norm"),
+    Cause.ARCHITECTURE: msg("guard its argument (add an epsilon; no division by, or log of, 0)"),
+    Cause.INITIALISATION: msg(
+        "initialise these weights again; a checkpoint with NaN in it cannot be trained on"
+    ),
 }
 
 
@@ -66,12 +71,16 @@ def check(run: Run) -> Iterable[Finding]:
         first = int(run.steps["step"][bad.argmax()])
         yield Finding(
             CODE,
-            f"the loss is NaN or infinite from step {first} on",
+            msg("the loss is NaN or infinite from step {first} on", first=first),
             Cause.LOSS_HEAD,
             Severity.ERROR,
             symptom=Symptom.NOT_FINITE,
             unhealthy=True,
-            evidence=(f"{int(bad.sum())} of {len(bad)} steps have such a loss",),
+            evidence=(
+                msg(
+                    "{sum} of {number} steps have such a loss", sum=int(bad.sum()), number=len(bad)
+                ),
+            ),
             advice=(_ADVICE[Cause.LOSS_HEAD],),
         )
 
@@ -81,20 +90,32 @@ def _held(run: Run, events: list[Event]) -> Finding:
     events = [event for event in events if event not in ranked] or ranked
     first = (ranked or events)[0]
     cause = _cause(run, first)
-    where = f", from {first.layer} on" if first.layer else ""
+    where = msg(", from {layer} on", layer=first.layer) if first.layer else ""
     if cause is Cause.BAD_BATCH:
-        where = f": its {first.layer or 'batch'} already is not"
-    more = [f"{len(events)} such steps, the last one step {events[-1].step}"] if events[1:] else []
+        where = msg(": its {layer} already is not", layer=first.layer or "batch")
+    more = (
+        [
+            msg(
+                "{number} such steps, the last one step {step}",
+                number=len(events),
+                step=events[-1].step,
+            )
+        ]
+        if events[1:]
+        else []
+    )
     saved = first.values.get("box")
     change: tuple[str, ...] = (_ADVICE[cause],)
     facts: tuple[str, ...] = ()
     if cause is Cause.LEARNING_RATE:
         why = raw_inputs(run) or too_fast(run)
         cause, facts, change = why.cause, why.facts, why.advice
-    advice = [*change] + ([f"see it again: evengrad replay {run.path.parent}"] * bool(saved))
+    advice = [*change] + (
+        [msg("see it again: evengrad replay {parent}", parent=run.path.parent)] * bool(saved)
+    )
     return Finding(
         CODE,
-        f"the gradients of step {first.step} are not finite{where}",
+        msg("the gradients of step {step} are not finite{where}", step=first.step, where=where),
         cause,
         Severity.ERROR,
         symptom=Symptom.NOT_FINITE,
@@ -107,7 +128,7 @@ def _held(run: Run, events: list[Event]) -> Finding:
 
 def _unguarded(run: Run) -> list[str]:
     guarded = run.subject.settings.get("guard") is not None
-    return [] if guarded else ["there was no guard: the step reached the weights"]
+    return [] if guarded else [msg("there was no guard: the step reached the weights")]
 
 
 def _cause(run: Run, event: Event) -> Cause:

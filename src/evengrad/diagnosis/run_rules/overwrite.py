@@ -30,6 +30,7 @@ from evengrad.diagnosis.learning import raw_inputs
 from evengrad.diagnosis.rate_advice import lower
 from evengrad.diagnosis.readings import events_of_kind, matrices, rate_at, tensor_figure
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import times
 
@@ -50,17 +51,32 @@ def check(run: Run) -> Iterable[Finding]:
     first = events[0]
     found = _worst(run, first.step)
     rate = rate_at(run, first.step)
-    title = f"the update of step {first.step} is larger than the weights that it changes"
-    evidence = [first.message] + ([f"{len(events)} such steps"] if events[1:] else [])
-    advice = ["lower the learning rate, warm it up, or clip: evengrad run --clip auto"]
+    title = msg(
+        "the update of step {step} is larger than the weights that it changes", step=first.step
+    )
+    evidence = [first.message] + (
+        [msg("{number} such steps", number=len(events))] if events[1:] else []
+    )
+    advice: list[str] = [
+        msg("lower the learning rate, warm it up, or clip: evengrad run --clip auto")
+    ]
     layers: tuple[str, ...] = (first.layer,) if first.layer else ()
     if found is not None:
         layer, ratio = found
         layers = (layer,)
-        title = f"the update of step {first.step} is {times(ratio)} the weights of {layer}"
+        title = msg(
+            "the update of step {step} is {ratio} the weights of {layer}",
+            step=first.step,
+            ratio=times(ratio),
+            layer=layer,
+        )
         better = lower(rate, ratio) if math.isfinite(rate) and rate > 0 else None
         if better is not None:
-            advice[0] = f"lower the learning rate, now {rate:g}, to {better:g}, or clip the norm"
+            advice[0] = msg(
+                "lower the learning rate, now {rate:g}, to {better:g}, or clip the norm",
+                rate=rate,
+                better=better,
+            )
     if (raw := raw_inputs(run)) is not None:
         evidence, advice = [*raw.facts, *evidence], list(raw.advice)
     yield Finding(

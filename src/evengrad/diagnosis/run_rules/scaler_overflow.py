@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.readings import events_of_kind
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.run import EventKind, Run
 from evengrad.values.wording import percent
 
@@ -45,16 +46,23 @@ def check(run: Run) -> Iterable[Finding]:
     share = percent(skipped / max(len(run.steps["step"]), 1))
     yield Finding(
         CODE,
-        f"the gradients overflow in half precision: {share} of the steps were skipped",
+        msg(
+            "the gradients overflow in half precision: {share} of the steps were skipped",
+            share=share,
+        ),
         Cause.PRECISION,
         Severity.ERROR if lowest < 1 else Severity.WARNING,
         evidence=(
-            f"{len(real)} skips from step {real[0].step} on are more than the scaler's own search",
-            f"the smallest scale at such a skip was {lowest:g}",
+            msg(
+                "{number} skips from step {step} on are more than the scaler's own search",
+                number=len(real),
+                step=real[0].step,
+            ),
+            msg("the smallest scale at such a skip was {lowest:g}", lowest=lowest),
         ),
         advice=(
-            "use bfloat16, which has the range of float32",
-            "or keep the layer where it overflows in float32",
+            msg("use bfloat16, which has the range of float32"),
+            msg("or keep the layer where it overflows in float32"),
         ),
         explained_by=(Cause.BAD_BATCH,),
     )

@@ -24,6 +24,7 @@ from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import msg
 from evengrad.values.run import Run
 from evengrad.values.wording import percent
 
@@ -38,17 +39,26 @@ def check(run: Run) -> Iterable[Finding]:
     share, classes = run.seen.get("sorted_share"), run.seen.get("classes")
     if share is None or classes is None or share < _MOST:
         return
-    few = "one class or two" if classes >= 4 else "one class alone"
+    few = msg("one class or two") if classes >= 4 else msg("one class alone")
     yield Finding(
         CODE,
-        f"the data come sorted by class: {percent(share)} of the batches hold {few}, of {classes}",
+        msg(
+            "the data come sorted by class: {share} of the batches hold {few}, of {classes}",
+            share=percent(share),
+            few=few,
+            classes=classes,
+        ),
         Cause.INPUT_DATA,
         Severity.ERROR,
         evidence=(
-            "each batch pulls the network to its own class, and the next ones away from it again",
+            msg(
+                "each batch pulls the network to its own class, and the next ones away from it again"
+            ),
         ),
         advice=(
-            "shuffle the rows in each epoch: DataLoader(..., shuffle=True), or a permutation of them",
+            msg(
+                "shuffle the rows in each epoch: DataLoader(..., shuffle=True), or a permutation of them"
+            ),
         ),
         unhealthy=True,
         mistake=True,

@@ -30,6 +30,7 @@ from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.learning import Z99, does_well, end, level, takes_either_sign, too_fast
 from evengrad.diagnosis.readings import adam_like, events_of_kind, half_precision, losses
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.run import Event, EventKind, Run
 
 CODE = "EG803"
@@ -65,11 +66,18 @@ def check(run: Run) -> Iterable[Finding]:
         return
     often = len(spikes) >= 3 and len(spikes) * 200 > len(run.steps["step"])
     steps = ", ".join(str(spike.step) for spike in spikes[:5]) + (", ..." if spikes[5:] else "")
-    evidence = [f"step {spikes[worst].step}: {spikes[worst].message}", *_stall(run, factors[worst])]
-    many = f"{len(spikes)} spikes of the gradient's norm, at steps {steps}"
+    evidence = [
+        msg("step {step}: {message}", step=spikes[worst].step, message=spikes[worst].message),
+        *_stall(run, factors[worst]),
+    ]
+    many = msg(
+        "{number} spikes of the gradient's norm, at steps {steps}", number=len(spikes), steps=steps
+    )
     yield Finding(
         CODE,
-        many if spikes[1:] else f"the gradient's norm spikes at step {spikes[0].step}",
+        many
+        if spikes[1:]
+        else msg("the gradient's norm spikes at step {step}", step=spikes[0].step),
         Cause.LEARNING_RATE if often else Cause.BAD_BATCH,
         Severity.WARNING,
         symptom=Symptom.SPIKES,
@@ -124,7 +132,12 @@ def _stall(run: Run, ratio: float) -> list[str]:
     if steps < 20:
         return []
     return [
-        f"{run.subject.optimizer} hardly moves for about {steps:,.0f} steps after it (b2 = {beta2:g})"
+        msg(
+            "{optimizer} hardly moves for about {steps:,.0f} steps after it (b2 = {beta2:g})",
+            optimizer=run.subject.optimizer,
+            steps=steps,
+            beta2=beta2,
+        )
     ]
 
 
@@ -132,7 +145,9 @@ def _advice(run: Run, often: bool) -> list[str]:
     first = (
         too_fast(run).advice[0]
         if often
-        else "inspect the batches of these steps: mislabelled, empty or far out of range?"
+        else msg("inspect the batches of these steps: mislabelled, empty or far out of range?")
     )
-    clip = [] if run.subject.settings.get("clip") else ["clip the norm: evengrad run --clip auto"]
+    clip = (
+        [] if run.subject.settings.get("clip") else [msg("clip the norm: evengrad run --clip auto")]
+    )
     return [first, *clip]

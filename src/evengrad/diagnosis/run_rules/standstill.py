@@ -43,6 +43,7 @@ from evengrad.diagnosis.learning import (
     takes_either_sign,
 )
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.run import Floats, Run
 
 CODE = "EG809"
@@ -87,12 +88,17 @@ def check(run: Run) -> Iterable[Finding]:
         return
     yield Finding(
         CODE,
-        f"the loss does not move: {start:.4g} at the start, {end:.4g} after {len(loss)} steps",
+        msg(
+            "the loss does not move: {start:.4g} at the start, {end:.4g} after {number} steps",
+            start=start,
+            end=end,
+            number=len(loss),
+        ),
         why.cause,
         Severity.ERROR,
         symptom=Symptom.STANDING_STILL,
         evidence=(
-            f"the fall is {fall:.2g}, give or take {_Z * error:.2g} (99%)",
+            msg("the fall is {fall:.2g}, give or take {Z:.2g} (99%)", fall=fall, Z=_Z * error),
             *why.facts,
         ),
         advice=why.advice,

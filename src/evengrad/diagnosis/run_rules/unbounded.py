@@ -27,6 +27,7 @@ import numpy as np
 from evengrad.diagnosis.examples.scenario import Scenario
 from evengrad.diagnosis.learning import end, judged, still_falling
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.run import Run
 
 CODE = "EG812"
@@ -54,22 +55,30 @@ def check(run: Run) -> Iterable[Finding]:
     if not known and not (last.mean < -_FAR * first and still_falling(loss)):
         return
     what = (
-        "a cross-entropy of labels in range is never negative"
+        msg("a cross-entropy of labels in range is never negative")
         if known
-        else "nothing bounds it from below"
+        else msg("nothing bounds it from below")
     )
     yield Finding(
         CODE,
-        f"the loss falls without bound: {last.mean:.3g} at the end, and {what}",
+        msg(
+            "the loss falls without bound: {mean:.3g} at the end, and {what}",
+            mean=last.mean,
+            what=what,
+        ),
         Cause.LOSS_HEAD,
         Severity.ERROR if known else Severity.WARNING,
         symptom=Symptom.UNFIT_HEAD,
         unhealthy=True,
-        evidence=(*_targets(run), f"it began at {loss[0]:.3g}, and goes on falling"),
+        evidence=(*_targets(run), msg("it began at {loss:.3g}, and goes on falling", loss=loss[0])),
         advice=(
-            "bring labels, targets or masks into the range that the loss expects: 0 to 1 for a binary "
-            "cross-entropy (divide masks of 0 and 255 by 255; turn -1 into 0)",
-            "for prices and other quantities take a mean squared error, and no sigmoid at the end",
+            msg(
+                "bring labels, targets or masks into the range that the loss expects: 0 to 1 for a binary "
+                "cross-entropy (divide masks of 0 and 255 by 255; turn -1 into 0)"
+            ),
+            msg(
+                "for prices and other quantities take a mean squared error, and no sigmoid at the end"
+            ),
         ),
     )
 
@@ -78,4 +87,10 @@ def _targets(run: Run) -> tuple[str, ...]:
     low, high = run.seen.get("target_low"), run.seen.get("target_high")
     if high is None:
         return ()
-    return (f"the targets go {f'from {low:.4g} ' if low is not None else ''}up to {high:.4g}",)
+    return (
+        msg(
+            "the targets go {begin}up to {high:.4g}",
+            begin=msg("from {low:.4g} ", low=low) if low is not None else "",
+            high=high,
+        ),
+    )
