@@ -1,4 +1,6 @@
-"""A clip so tight that the steps it leaves move nothing: the optimizer's own, or one of the script's loop."""
+"""A clip so tight that the steps it leaves move nothing, or less than an optimizer's epsilon: the
+optimizer's own, or one of the script's loop.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ import numpy as np
 
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.measure.update import unscaled
+from evengrad.theory.stalled import stalled
 from evengrad.values.fact import Fact, Where
 from evengrad.values.probe import Weight
+from evengrad.values.run import Floats
 
 KIND = "clipped_away"
 _STILL = 1e-5  # of the weights, in a step
@@ -24,6 +28,7 @@ def smothered(
     gradients: Sequence[float],
     weights: Sequence[float],
     sizes: Sequence[int],
+    names: Sequence[str],
     place: Where | None,
 ) -> Fact | None:
     """Of an optimizer with a clip of its own; None where it has none, or one that leaves enough.
@@ -33,6 +38,7 @@ def smothered(
         gradients: norms of each tensor's, before the clip.
         weights: norms of the same tensors.
         sizes: their numbers of elements.
+        names: theirs.
         place: the user's line.
     """
     inner = unscaled(optimizer)
@@ -47,20 +53,52 @@ def smothered(
     norms = np.asarray(gradients, dtype=np.float64)
     norm = float(np.sqrt(np.sum(np.square(norms))))
     if name == "clipnorm":
-        left = float(np.sqrt(np.sum(np.square(np.minimum(norms, bound)))))
+        each = np.minimum(norms, bound)
     elif name == "clipvalue":
-        left = min(norm, bound * math.sqrt(sum(sizes)))
+        each = np.minimum(norms, bound * np.sqrt(sizes))
     else:
-        left = min(norm, bound)
-    whole = math.hypot(*weights)
+        each = norms * min(1.0, bound / norm if norm else 1.0)
+    if _epsilon(inner) is not None:
+        return swallowed(inner, name, bound, norms, each, sizes, names, place)
+    left, whole = float(np.sqrt(np.sum(np.square(each)))), math.hypot(*weights)
     return _judged(inner, name, bound, norm, left, whole, place)
+
+
+def swallowed(
+    optimizer: Any,
+    name: str,
+    bound: float,
+    before: Sequence[float] | Floats,
+    behind: Sequence[float] | Floats,
+    sizes: Sequence[int],
+    names: Sequence[str],
+    place: Where | None,
+) -> Fact | None:
+    """By the epsilon of an optimizer that has one. before, behind: norms around the clip."""
+    inner = unscaled(optimizer)
+    epsilon, root = _epsilon(inner), np.sqrt(np.maximum(sizes, 1))
+    if epsilon is None:
+        return None
+    found = stalled(np.asarray(before) / root, np.asarray(behind) / root, sizes, names, epsilon)
+    if found is None:
+        return None
+    kept = {"optimizer": type(inner).__name__, "argument": name, "bound": bound}
+    return Fact(KIND, place, 0, kept | found)
+
+
+def _epsilon(inner: Any) -> float | None:
+    """What is added to the root of squares; None of an optimizer that divides by none."""
+    known = keras.optimizers
+    divides = isinstance(inner, known.Adam | known.Nadam | known.RMSprop | known.Adagrad)
+    return float(inner.epsilon) if divides else None
 
 
 def of_probe(optimizer: Any, weights: Sequence[Weight], place: Where | None) -> tuple[Fact, ...]:
     """The same of the weights of a probe: one, or none."""
-    known = [(w.gradient, w.value) for w in weights if w.gradient is not None]
-    gradients, values = [g.norm for g, _ in known], [v.norm for _, v in known]
-    found = smothered(optimizer, gradients, values, [v.size for _, v in known], place)
+    known = [(w.gradient, w.value, w.name) for w in weights if w.gradient is not None]
+    gradients, values = [g.norm for g, _, _ in known], [v.norm for _, v, _ in known]
+    sizes, names = [v.size for _, v, _ in known], [name for _, _, name in known]
+    found = smothered(optimizer, gradients, values, sizes, names, place)
     return () if found is None else (found,)
 
 
@@ -81,7 +119,7 @@ def _judged(
     place: Where | None,
 ) -> Fact | None:
     if not isinstance(inner, keras.optimizers.SGD):
-        return None  # the others divide by the gradient's size
+        return None  # the others may divide by the gradient's size
     rate = _highest(inner)
     moves = rate * left / (1 - min(float(inner.momentum), 0.999))
     if not left < _LITTLE * norm < math.inf or not moves < _STILL * weights:

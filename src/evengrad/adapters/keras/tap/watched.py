@@ -329,8 +329,9 @@ class Watched:
         rms = gradient_rms(self.tensors, row.norms)
         values = np.stack([rms, row.largest, row.zeros, weights, updates], axis=1)
         self._watching.detail(Detail(number, values, *self._samples(number)))
-        if last and number == 0:
+        if last:
             self._see_clip(row.norms, weights)
+        if last and number == 0:
             loose = unbounded(self.variables, [tensor.layer for tensor in self.tensors])
             if loose is not None:
                 self._watching.fact(loose)
@@ -341,11 +342,12 @@ class Watched:
                 self._snapshot = KerasSnapshot(self.access, self.model, self.inner, self.ring)
 
     def _see_clip(self, norms: Floats, weights: Floats) -> None:
-        """Whether the optimizer's own clip leaves anything of the first step."""
+        """Whether the optimizer's own clip leaves anything of this step."""
         sizes = [math.prod(tensor.shape) for tensor in self.tensors]
         whole = [float(rms) * math.sqrt(n) for rms, n in zip(weights, sizes, strict=True)]
         with self.access.filled():
-            fact = smothered(self.inner, norms.tolist(), whole, sizes, where())
+            names = [tensor.name for tensor in self.tensors]
+            fact = smothered(self.inner, norms.tolist(), whole, sizes, names, where())
         if fact is not None:
             self._watching.fact(fact)
 
