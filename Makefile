@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-loops test-versions lint bench bench-gpu bench-scale bench-probe bench-zoo bench-rate bench-fix bench-truth bench-truth-fixes bench-import clean
+.PHONY: help demo test test-loops test-versions lint bench bench-gpu bench-scale bench-probe bench-zoo bench-rate bench-fix bench-truth bench-truth-fixes bench-import messages clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ bench-truth-fixes: $(VENV)/.installed-dev  ## what fix makes of public reports, 
 
 bench-fix: $(VENV)/.installed-dev  ## what fix makes of sick trainings whose cause is known, into docs/fixing-corpus.md
 	@$(PY) -m bench.fixes --examples --write --failures
+
+messages: $(VENV)/.installed-dev  ## take new messages into the catalogue of translations, and compile it
+	@$(PY) tests/messages.py
 
 clean:  ## remove reports and caches; .venv stays
 	rm -rf reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache

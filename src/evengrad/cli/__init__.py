@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from evengrad.cli.command import add, said_in_one_line
+from evengrad.cli.language import Language
 
 COMMANDS = {
     "check": "Probe a training script's gradients before anything is trained.",
@@ -61,6 +62,7 @@ for _name, _help in COMMANDS.items():
 @app.callback(invoke_without_command=True)
 def main(
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    _lang: Language = None,
 ) -> None:
     """Keeps the gradients of neural networks even."""
     if version:

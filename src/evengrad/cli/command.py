@@ -14,7 +14,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from evengrad.cli.language import with_language
 from evengrad.errors import EvengradError
+from evengrad.values.message import translated
 
 
 class ExitStatus(IntEnum):
@@ -53,7 +55,7 @@ def add(app: typer.Typer, name: str, function: Callable[..., Any], **options: An
         with said_in_one_line(name):
             return function(*args, **kwargs)
 
-    app.command(name, **options)(command)
+    app.command(name, **options)(with_language(command))
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def said_in_one_line(name: str) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except EvengradError as error:
-        say(str(error))
+        say(error.args[0] if error.args else "")
         raise typer.Exit(ExitStatus.CANNOT) from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
@@ -99,8 +101,8 @@ def _top(module: str) -> str:
 
 
 def say(message: str) -> None:
-    """A line of our own, on stderr."""
-    print(f"evengrad: {message}", file=sys.stderr)
+    """A line of our own, on stderr, in the language in use."""
+    print(f"evengrad: {translated(message)}", file=sys.stderr)
 
 
 def own_status(code: object) -> int | None:

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from evengrad.diagnosis.catalogue import explanations
+from evengrad.diagnosis.catalogue import explanations, paragraphs
 from evengrad.errors import EvengradError
+from evengrad.values.message import known_text, msg, translated
 
 _PAGE = "docs/theory.md"
 
@@ -39,8 +40,8 @@ def explain(
     if code is None:
         table = Table.grid(padding=(0, 2))
         for one, text in sorted(known.items()):
-            title = text.splitlines()[0].removeprefix(f"{one} ")
-            table.add_row(f"[bold]{one}[/]", escape(title.rstrip(".")))
+            title = known_text(paragraphs(text)[0]).removeprefix(f"{one} ")
+            table.add_row(f"[bold]{one}[/]", escape(title.rstrip(".。")))
         out.print(table)
         return
     if code.lower() == "theory":
@@ -51,14 +52,19 @@ def explain(
     found = known.get(code.upper())
     if found is None:
         raise EvengradError(
-            f"No finding has the code {code!r}. Expected theory, or one of {', '.join(known)}."
+            msg(
+                "No finding has the code {code!r}. Expected theory, or one of {known}.",
+                code=code,
+                known=", ".join(known),
+            )
         )
-    title, *paragraphs = found.split("\n\n")
-    out.print(f"[bold]{escape(title)}[/]")
-    for paragraph in paragraphs:
-        out.print(f"\n{escape(' '.join(paragraph.split()))}")
+    title, *rest = paragraphs(found)
+    out.print(f"[bold]{escape(known_text(title))}[/]")
+    for paragraph in rest:
+        out.print(f"\n{escape(known_text(paragraph))}")
     if _PAGE in found:
-        out.print(f"\n`evengrad explain theory` prints {_PAGE}.", style="dim")
+        said = msg("`evengrad explain theory` prints {page}.", page=_PAGE)
+        out.print(f"\n{translated(said)}", style="dim")
 
 
 def theory() -> str:

@@ -113,6 +113,11 @@ def explanations() -> dict[str, str]:
     return {code: rule.explanation for code, rule in found.items()}
 
 
+def paragraphs(explanation: str) -> list[str]:
+    """Each in one line: the entries of the catalogue of translations."""
+    return [" ".join(paragraph.split()) for paragraph in explanation.split("\n\n")]
+
+
 def _rules(package: str, example: type[Any]) -> tuple[Rule[Any, Any], ...]:
     return tuple(
         sorted(

@@ -6,6 +6,7 @@ import altair as alt
 
 from evengrad.report import draw
 from evengrad.report.draw import BAD, GREY, ODD, PLAIN, Rows, Spec, tooltip
+from evengrad.values.message import msg, translated
 
 CAUSES = {
     "initialisation": "#4a86d4",
@@ -18,14 +19,14 @@ CAUSES = {
     "precision": "#4fa5b5",
     "bad batch": "#dc4a4a",
 }
-_GROWTH = "decades (+ grows, - shrinks)"
+_GROWTH = msg("decades (+ grows, - shrinks)")
 
 
 def profile(rows: Rows) -> Spec:
     """Gradient norm over depth, log scale; within three decades of the output shaded."""
     base = draw.chart(rows).encode(x=draw.depth("operation", rows))
-    title = "norm / norm at output"
-    hover = tooltip("operation", "layer", norm=title, forecast="forecast")
+    title = msg("norm / norm at output")
+    hover = tooltip("operation", "layer", norm=title, forecast=msg("forecast"))
     expected = base.transform_filter("isValid(datum.low) && isValid(datum.high)")
     expected = expected.mark_rule(color=draw.FORECAST, opacity=0.35, strokeWidth=7)
     expected = expected.encode(y=draw.powers("low", title), y2="high:Q")
@@ -48,9 +49,9 @@ def operations(rows: Rows) -> Spec:
     bars = draw.chart(rows).mark_bar()
     bars = bars.encode(
         x=draw.depth("operation", rows),
-        y=alt.Y("decades:Q", title=_GROWTH),
+        y=alt.Y("decades:Q", title=translated(_GROWTH)),
         color=draw.colour("cause", colours),
-        tooltip=tooltip("operation", "cause", factor="factor"),
+        tooltip=tooltip("operation", "cause", factor=msg("factor")),
     )
     return draw.finished(240, bars, draw.zero("y"))
 
@@ -61,10 +62,12 @@ def causes(rows: Rows) -> Spec:
     ends = alt.Scale(domain=[min(-0.5, *sizes), max(0.5, *sizes)])
     bars = draw.chart(rows).mark_bar(size=24)
     bars = bars.encode(
-        x=alt.X("decades:Q", title=_GROWTH, scale=ends),
-        y=alt.Y("cause:N", title=None, scale=alt.Scale(domain=names)),
+        x=alt.X("decades:Q", title=translated(_GROWTH), scale=ends),
+        y=alt.Y(
+            "cause:N", title=None, scale=alt.Scale(domain=[translated(name) for name in names])
+        ),
         color=draw.colour("cause", {name: CAUSES[name] for name in names}, legend=False),
-        tooltip=tooltip("cause", factor="factor"),
+        tooltip=tooltip("cause", factor=msg("factor")),
     )
     return draw.finished(240, bars, draw.zero("x"))
 
@@ -75,8 +78,10 @@ def health(rows: Rows) -> Spec:
     lines = lines.encode(
         x=draw.depth("operation", rows),
         y=draw.share("share"),
-        color=draw.colour("measure", {"zeros": GREY, "dead units": BAD, "saturated": ODD}),
-        tooltip=tooltip("operation", "measure", words="share"),
+        color=draw.colour(
+            "measure", {msg("zeros"): GREY, msg("dead units"): BAD, msg("saturated"): ODD}
+        ),
+        tooltip=tooltip("operation", "measure", words=msg("share")),
     )
     return draw.finished(200, lines)
 
@@ -86,7 +91,7 @@ def updates(rows: Rows) -> Spec:
     (TheDeepChecker, 2204.00694).
     """
     base = draw.chart(rows).encode(x=draw.depth("weight", rows))
-    title = "update / weight"
+    title = msg("update / weight")
     hover = tooltip("weight", ratio=title)
     outside = alt.condition(
         "datum.decades < -4 || datum.decades > -1", alt.value(ODD), alt.value(PLAIN)

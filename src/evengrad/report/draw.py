@@ -11,17 +11,36 @@ from typing import Any
 
 import altair as alt
 
+from evengrad.values.message import msg, translated
+
 PLAIN, BAD, ODD, GOOD, FORECAST, GREY = (
     "#4a86d4", "#dc4a4a", "#dd8a2e", "#2f9e77", "#8f6fd6", "#8d939e"
 )  # fmt: skip
+
+FONT = 'system-ui, "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", sans-serif'
 
 Rows = Sequence[Mapping[str, Any]]
 Spec = dict[str, Any]
 
 
+_FIELDS = {
+    "operation": msg("operation"),
+    "layer": msg("layer"),
+    "cause": msg("cause"),
+    "measure": msg("measure"),
+    "step": msg("step"),
+    "kind": msg("kind"),
+    "message": msg("message"),
+    "weight": msg("weight"),
+}
+"""Names of fields as hovering shows them."""
+
+
 def chart(rows: Rows) -> Any:
     """A chart of these rows, without a mark yet."""
-    return alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+    return alt.Chart(
+        alt.Data(values=[{name: translated(value) for name, value in row.items()} for row in rows])
+    )
 
 
 def finished(height: float, *layers: Any) -> Spec:
@@ -31,7 +50,7 @@ def finished(height: float, *layers: Any) -> Spec:
     config = {
         "view": {"stroke": None},
         "axis": {"gridColor": f"{GREY}33", "domainColor": GREY, "tickColor": GREY},
-        "font": "system-ui, sans-serif",
+        "font": FONT,
     }
     spec: Spec = sized.properties(autosize={"type": "fit-x", "contains": "padding"}).to_dict()
     return spec | {"config": config}
@@ -40,7 +59,7 @@ def finished(height: float, *layers: Any) -> Spec:
 def depth(field: str, rows: Rows) -> Any:
     """The x axis: names in forward order, as many labels as there is room for."""
     axis = alt.Axis(labelAngle=-40, labelOverlap="greedy", labelLimit=120, labelSeparation=6)
-    return alt.X(f"{field}:N", title=None, scale=alt.Scale(domain=names(field, rows)), axis=axis)
+    return alt.X(f"{field}:N", title=None, scale=_domain(field, rows), axis=axis)
 
 
 def names(field: str, rows: Rows) -> list[str]:
@@ -51,7 +70,9 @@ def names(field: str, rows: Rows) -> list[str]:
 def step() -> Any:
     """The x axis of a training."""
     axis = alt.Axis(format=",d", tickCount=8, grid=False, tickMinStep=1)
-    return alt.X("step:Q", title="step", axis=axis, scale=alt.Scale(zero=False, nice=False))
+    return alt.X(
+        "step:Q", title=translated(msg("step")), axis=axis, scale=alt.Scale(zero=False, nice=False)
+    )
 
 
 def powers(field: str, title: str, **scale: Any) -> Any:
@@ -59,29 +80,43 @@ def powers(field: str, title: str, **scale: Any) -> Any:
     whole = "datum.value == floor(datum.value)"
     words = f"{whole} ? '1e' + datum.value : format(pow(10, datum.value), '.1~e')"
     axis = alt.Axis(labelExpr=words, tickMinStep=1)
-    return alt.Y(f"{field}:Q", title=title, axis=axis, scale=alt.Scale(**scale))
+    return alt.Y(f"{field}:Q", title=translated(title), axis=axis, scale=alt.Scale(**scale))
 
 
 def share(field: str) -> Any:
     """A y axis from 0 to 100%."""
     scale = alt.Scale(domain=[0, 1])
-    return alt.Y(f"{field}:Q", title="share", axis=alt.Axis(format="%"), scale=scale)
+    return alt.Y(
+        f"{field}:Q", title=translated(msg("share")), axis=alt.Axis(format="%"), scale=scale
+    )
 
 
 def colour(field: str, colours: Mapping[str, str], *, legend: bool = True) -> Any:
     """A colour for each name, with a legend above."""
-    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    scale = alt.Scale(domain=[translated(name) for name in colours], range=list(colours.values()))
     above = alt.Legend(title=None, orient="top") if legend else None
     return alt.Color(f"{field}:N", scale=scale, legend=above)
+
+
+def _domain(field: str, rows: Rows) -> Any:
+    return alt.Scale(domain=[translated(name) for name in names(field, rows)])
+
+
+def _field(name: str) -> str:
+    return str(translated(_FIELDS.get(name, name)))
 
 
 def tooltip(*fields: str, **titled: str) -> list[Any]:
     """What hovering says: fields under their own names, or under titles; steps with their thousands."""
     plain = [
-        alt.Tooltip("step:Q", format=",.0f") if field == "step" else alt.Tooltip(f"{field}:N")
+        alt.Tooltip("step:Q", format=",.0f", title=_field(field))
+        if field == "step"
+        else alt.Tooltip(f"{field}:N", title=_field(field))
         for field in fields
     ]
-    return plain + [alt.Tooltip(f"{field}:N", title=title) for field, title in titled.items()]
+    return plain + [
+        alt.Tooltip(f"{field}:N", title=translated(title)) for field, title in titled.items()
+    ]
 
 
 def band(low: float, high: float) -> Any:

@@ -10,6 +10,7 @@ from evengrad.diagnosis.budget import Budget
 from evengrad.diagnosis.even import Even
 from evengrad.theory.prediction import Band
 from evengrad.values import wording
+from evengrad.values.message import joined, msg
 from evengrad.verbs.check import Check
 
 _MOST = 3
@@ -36,7 +37,7 @@ def is_forecast(check: Check) -> bool:
 def reach(band: Band) -> str:
     """A band as factors: "x0.02 to x0.05"."""
     low, high = wording.factor(band.low), wording.factor(band.high)
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else msg("{low} to {high}", low=low, high=high)
 
 
 def outside(check: Check) -> tuple[Outside, ...]:
@@ -61,39 +62,61 @@ def sentences(check: Check, split: Budget) -> list[str]:
     """The forecast of the total, and how the measured figures stand to it."""
     if check.prediction is None:
         why = check.unpredicted
-        return [] if why is None else [f"No forecast of this model could be made: {why}."]
+        return (
+            [] if why is None else [msg("No forecast of this model could be made: {why}.", why=why)]
+        )
     total = check.prediction.total
     if not math.isfinite(total.median):
         return []
     if is_forecast(check):
-        return [f"Over seeds: {reach(total)} from output to input, in 95 of 100."]
-    shown = f"Forecast from the architecture: {wording.factor(total.median)}, {reach(total)} over seeds; "
+        return [msg("Over seeds: {reach} from output to input, in 95 of 100.", reach=reach(total))]
+    shown = msg(
+        "Forecast from the architecture: {median}, {reach} over seeds; ",
+        median=wording.factor(total.median),
+        reach=reach(total),
+    )
     odd = outside(check)
     if not odd:
         inside = total.holds(split.total)
         return [
-            shown + ("measured inside: any seed will do this." if inside else "measured outside.")
+            shown
+            + (
+                msg("measured inside: any seed will do this.")
+                if inside
+                else msg("measured outside.")
+            )
         ]
-    names = "; ".join(
-        f"{o.operation} {wording.factor(o.measured)} ({reach(o.band)})" for o in odd[:_MOST]
+    names = joined(
+        msg("; "),
+        [
+            joined("", (f"{o.operation} ", wording.factor(o.measured), " (", reach(o.band), ")"))
+            for o in odd[:_MOST]
+        ],
     )
-    more = f" and {len(odd) - _MOST} more" if len(odd) > _MOST else ""
+    more = msg(" and {number} more", number=len(odd) - _MOST) if len(odd) > _MOST else ""
     return [
-        shown + ("measured inside." if total.holds(split.total) else "measured outside."),
-        f"Not what this initialisation does in general: {names}{more}.",
+        shown + (msg("measured inside.") if total.holds(split.total) else msg("measured outside.")),
+        msg("Not what this initialisation does in general: {names}{more}.", names=names, more=more),
     ]
 
 
 def initialisation(entries: Sequence[Even]) -> list[str]:
     """Which weights would make it even."""
-    shown = []
+    shown: list[str] = []
     for entry in entries:
         names = wording.layers(entry.layers)
         if entry.kept:
-            shown.append(f"Variance-preserving already: {names}.")
+            shown.append(msg("Variance-preserving already: {names}.", names=names))
         else:
             ratio = (
                 wording.factor(math.log(entry.actual / entry.gain)) if entry.actual > 0 else "x0"
             )
-            shown.append(f"Even with {entry.code} in {names} (now {ratio} of that scale).")
-    return shown or ["No layer's scale matters: normalisation follows each."]
+            shown.append(
+                msg(
+                    "Even with {code} in {names} (now {ratio} of that scale).",
+                    code=entry.code,
+                    names=names,
+                    ratio=ratio,
+                )
+            )
+    return shown or [msg("No layer's scale matters: normalisation follows each.")]

@@ -11,10 +11,11 @@ import altair as alt
 from evengrad.fixing.outcome import Attempt, Fixing
 from evengrad.report import draw
 from evengrad.report.draw import BAD, GOOD, GREY, Rows, Spec
+from evengrad.values.message import joined, msg, translated
 
-_AS_IT_IS, _FIXED, _OTHER = "as it is", "fixed", "other trials"
+_AS_IT_IS, _FIXED, _OTHER = msg("as it is"), msg("fixed"), msg("other trials")
 _COLOURS = {_AS_IT_IS: BAD, _FIXED: GOOD, _OTHER: GREY}
-_START, _END = "first step", "at the end"
+_START, _END = msg("first step"), msg("at the end")
 _POINTS, _FEW, _NAMED = 200, 5, 12
 
 
@@ -26,13 +27,15 @@ def losses(found: Fixing) -> Spec | None:
     log = draw.spans_decades([row["loss"] for row in rows])
     encoding = {
         "y": alt.Y(
-            "loss:Q", title="loss", scale=alt.Scale(type="log" if log else "linear", zero=False)
+            "loss:Q",
+            title=translated(msg("loss")),
+            scale=alt.Scale(type="log" if log else "linear", zero=False),
         ),
         "color": _colour(rows),
         "tooltip": ["trial:N", "step:Q", alt.Tooltip("loss:Q", format=".4g")],
     }
-    opacity = alt.condition(f"datum.kind == '{_OTHER}'", alt.value(0.4), alt.value(0.9))
-    x = alt.X("step:Q", title="step", axis=alt.Axis(grid=False))
+    opacity = alt.condition(f"datum.kind == '{translated(_OTHER)}'", alt.value(0.4), alt.value(0.9))
+    x = alt.X("step:Q", title=translated(msg("step")), axis=alt.Axis(grid=False))
     lines = draw.chart(rows).mark_line(strokeWidth=1.4)
     lines = lines.encode(x=x, opacity=opacity, detail="trial:N", **encoding)
     single = draw.chart([row for row in rows if row["only"]]).mark_point(filled=True, size=60)
@@ -54,7 +57,7 @@ def profile(found: Fixing) -> Spec | None:
         {
             "kind": kind,
             "when": when,
-            "line": f"{kind}, {when}",
+            "line": joined(msg(", "), (kind, when)),
             "layer": layer,
             "place": place,
             "decades": math.log10(rms),
@@ -69,11 +72,13 @@ def profile(found: Fixing) -> Spec | None:
     ]
     if not rows:
         return None
-    dash = alt.Scale(domain=[_START, _END], range=[[4, 3], [1, 0]])
+    dash = alt.Scale(domain=[translated(_START), translated(_END)], range=[[4, 3], [1, 0]])
     lines = draw.chart(rows).mark_line(strokeWidth=1.5, point=True)
     lines = lines.encode(
-        x=alt.X("place:O", title="weight matrices, forward order", axis=_layers(rows)),
-        y=draw.powers("decades", "gradient rms", zero=False),
+        x=alt.X(
+            "place:O", title=translated(msg("weight matrices, forward order")), axis=_layers(rows)
+        ),
+        y=draw.powers("decades", msg("gradient rms"), zero=False),
         color=_colour(rows),
         strokeDash=alt.StrokeDash("when:N", scale=dash, legend=None),
         detail="line:N",
@@ -94,8 +99,10 @@ def _is_chosen(found: Fixing, attempt: Attempt) -> bool:
 
 def _curve(kind: str, attempt: Attempt) -> list[dict[str, Any]]:
     values = attempt.result.losses
-    name = "as it is" if attempt.candidate is None else attempt.candidate.remedy
-    name += f"{', patched' if attempt.patched else ''}, seed {attempt.seed}"
+    name = msg("as it is") if attempt.candidate is None else attempt.candidate.remedy
+    if attempt.patched:
+        name = joined(msg(", "), (name, msg("patched")))
+    name = joined(msg(", "), (name, msg("seed {seed}", seed=attempt.seed)))
     only = len(values) < _FEW
     return [
         {"kind": kind, "trial": name, "step": step, "loss": values[step], "only": only}

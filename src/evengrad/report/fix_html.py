@@ -6,6 +6,7 @@ from evengrad.fixing.outcome import Fixing
 from evengrad.report import page
 from evengrad.report.fix_text import closest, headline, reference
 from evengrad.report.page import Figure
+from evengrad.values.message import msg
 
 _GOOD = ("healthy", "fixed")
 
@@ -17,15 +18,17 @@ def render(found: Fixing) -> str:
     figures = [
         Figure(
             "losses",
-            "Losses",
-            "A line for each trial. Dashed: the constant baseline.",
+            msg("Losses"),
+            msg("A line for each trial. Dashed: the constant baseline."),
             charts.losses(found),
         ),
         Figure(
             "profile",
-            "Gradient by layer",
-            "Rms of each weight matrix's gradient, dashed in the first step, solid at the end; log scale, "
-            "without what is exactly 0.",
+            msg("Gradient by layer"),
+            msg(
+                "Rms of each weight matrix's gradient, dashed in the first step, solid at the end; log scale, "
+                "without what is exactly 0."
+            ),
             charts.profile(found),
         ),
     ]

@@ -6,21 +6,34 @@ import numpy as np
 
 from evengrad.fixing.outcome import Attempt, Fixing
 from evengrad.report.run_text import sparkline
+from evengrad.report.spoken import padded, written
 from evengrad.values.finding import Finding
+from evengrad.values.message import joined, msg
 
 
 def attempt_line(attempt: Attempt) -> str:
     """One trial in a line: whether it is well, what was changed, and what came of it."""
     mark = "+" if attempt.verdict.good else "-"
-    name, what = "as it is", ""
+    name: str = msg("as it is")
+    what: str = ""
     if attempt.candidate is not None:
-        name, what = attempt.candidate.remedy, f"{attempt.candidate.reason}: "
+        name, what = attempt.candidate.remedy, msg("{reason}: ", reason=attempt.candidate.reason)
     if attempt.patched:
-        name, what = f"{name}, patched", ""
+        name, what = joined(msg(", "), (name, msg("patched"))), ""
     early = (
-        f" (clear in {len(attempt.result.losses)} steps)" if attempt.result.end == "clear" else ""
+        msg(" (clear in {number} steps)", number=len(attempt.result.losses))
+        if attempt.result.end == "clear"
+        else ""
     )
-    return f"{mark} {name:<26} seed {attempt.seed}  {what}{attempt.verdict.why}{early}"
+    return msg(
+        "{mark} {name} seed {seed}  {what}{why}{early}",
+        mark=mark,
+        name=padded(name, 26),
+        seed=attempt.seed,
+        what=what,
+        why=attempt.verdict.why,
+        early=early,
+    )
 
 
 def render(found: Fixing) -> str:
@@ -32,21 +45,25 @@ def render(found: Fixing) -> str:
         "cannot_run": _cannot_run,
         "internal_error": _cannot_run,
     }
-    return "\n".join(parts[found.status](found)) + "\n"
+    return written(parts[found.status](found))
 
 
 def headline(found: Fixing) -> str:
     """The result in a sentence, without its full stop."""
     target = found.plan.target
     if found.status == "healthy":
-        return f"{target} is healthy and learns, with each of {len(found.plain)} seeds: nothing is changed"
+        return msg(
+            "{target} is healthy and learns, with each of {number} seeds: nothing is changed",
+            target=target,
+            number=len(found.plain),
+        )
     if found.status == "fixed" and found.chosen is not None:
-        return f"{target} is fixed: {found.chosen.reason}"
+        return msg("{target} is fixed: {reason}", target=target, reason=found.chosen.reason)
     if found.status == "not_fixed":
-        return f"{target} is not healthy, and no remedy that was tried fixes it"
+        return msg("{target} is not healthy, and no remedy that was tried fixes it", target=target)
     if found.status == "internal_error":
         return found.message.removesuffix(".")
-    return f"{target} could not be run: {found.message}"
+    return msg("{target} could not be run: {message}", target=target, message=found.message)
 
 
 def closest(found: Fixing) -> str:
@@ -54,13 +71,13 @@ def closest(found: Fixing) -> str:
     near = found.closest if found.status == "not_fixed" else None
     if near is None or near.candidate is None:
         return ""
-    return f"Closest came {near.candidate.reason}: {near.verdict.why}."
+    return msg("Closest came {reason}: {why}.", reason=near.candidate.reason, why=near.verdict.why)
 
 
 def _healthy(found: Fixing) -> list[str]:
     return [
-        f"{headline(found)}.",
-        *(f"{f.code} {f.title}" for f in found.findings),
+        msg("{headline}.", headline=headline(found)),
+        *(joined(" ", (f.code, f.title)) for f in found.findings),
         *_curves(list(found.plain)),
     ]
 
@@ -68,15 +85,22 @@ def _healthy(found: Fixing) -> list[str]:
 def _fixed(found: Fixing) -> list[str]:
     assert found.chosen is not None
     assert found.patch is not None
-    lines = [f"{headline(found)}.", ""]
-    lines += [f"{f.code} {f.title}" for f in found.findings]
+    lines: list[str] = [msg("{headline}.", headline=headline(found)), ""]
+    lines += [joined(" ", (f.code, f.title)) for f in found.findings]
     lines += ["", *found.notes, *_curves([found.plain[-1], *found.proof]), ""]
     if found.patch.manual:
-        lines += ["To be changed by hand:", *found.patch.manual]
+        lines += [msg("To be changed by hand:"), *found.patch.manual]
     else:
         lines += [found.patch.diff(found.plan.target).rstrip("\n")]
-    what = "live change" if found.patch.manual else "patched script"
-    lines += ["", f"Proof: the {what} is healthy and learns with each of {_seeds(found)} seeds."]
+    what = msg("live change") if found.patch.manual else msg("patched script")
+    lines += [
+        "",
+        msg(
+            "Proof: the {what} is healthy and learns with each of {seeds} seeds.",
+            what=what,
+            seeds=_seeds(found),
+        ),
+    ]
     return [*lines, *filter(None, [reference(found)]), _cost(found)]
 
 
@@ -87,24 +111,32 @@ def _seeds(found: Fixing) -> int:
 
 
 def _not_fixed(found: Fixing) -> list[str]:
-    lines = [f"{headline(found)}."]
+    lines: list[str] = [msg("{headline}.", headline=headline(found))]
     for finding in found.findings:
         lines += ["", *_with_advice(finding)]
-    lines += ["", "Tried:", *(f"  {attempt_line(a)}" for a in found.attempts)]
+    lines += ["", msg("Tried:"), *(joined("", ("  ", attempt_line(a))) for a in found.attempts)]
     return [*lines, *filter(None, [closest(found), reference(found)]), _cost(found)]
 
 
 def _with_advice(finding: Finding) -> list[str]:
     """A finding with the line that it comes from, and what is to be done by hand."""
     where = [] if finding.where is None else [f"  {finding.where}"]
-    return [f"{finding.code} {finding.title}", *where, *(f"  > {step}" for step in finding.advice)]
+    return [
+        joined(" ", (finding.code, finding.title)),
+        *where,
+        *(joined("", ("  > ", step)) for step in finding.advice),
+    ]
 
 
 def reference(found: Fixing) -> str:
     """What the reference came to, in a sentence; nothing where it was not run."""
     if found.reference is None:
         return ""
-    return f"The standard recipe, {found.plan.steps} steps: {found.reference.verdict.why}."
+    return msg(
+        "The standard recipe, {steps} steps: {why}.",
+        steps=found.plan.steps,
+        why=found.reference.verdict.why,
+    )
 
 
 def _cannot_run(found: Fixing) -> list[str]:
@@ -112,18 +144,32 @@ def _cannot_run(found: Fixing) -> list[str]:
 
 
 def _cost(found: Fixing) -> str:
-    return f"Cost: {found.cost:.1f} plain runs of {found.plan.steps} steps."
+    return msg(
+        "Cost: {cost:.1f} plain runs of {steps} steps.", cost=found.cost, steps=found.plan.steps
+    )
 
 
 def _curves(attempts: list[Attempt]) -> list[str]:
     """Losses, one line a trial."""
-    lines = []
+    lines: list[str] = []
     for attempt in attempts:
         name = (
-            "as it is" if attempt.candidate is None else "patched" if attempt.patched else "changed"
+            msg("as it is")
+            if attempt.candidate is None
+            else msg("patched")
+            if attempt.patched
+            else msg("changed")
         )
         losses = np.array(attempt.result.losses)
         values = losses[np.isfinite(losses)]
-        ends = f"{values[0]:.4g} -> {attempt.verdict.level:.4g}" if len(values) else "no loss"
-        lines.append(f"  {name:<9} seed {attempt.seed}  {sparkline(values)}  loss {ends}")
+        ends = f"{values[0]:.4g} -> {attempt.verdict.level:.4g}" if len(values) else msg("no loss")
+        lines.append(
+            msg(
+                "  {name} seed {seed}  {sparkline}  loss {ends}",
+                name=padded(name, 9),
+                seed=attempt.seed,
+                sparkline=sparkline(values),
+                ends=ends,
+            )
+        )
     return lines

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from evengrad.fixing.lab.laboratory import Experiment
 from evengrad.report import lab_rows, lab_text, page
 from evengrad.report.lab_rows import HeatCell
+from evengrad.values.message import msg
 
 _WIDTH, _HEIGHT = 320, 110
 _EVEN = 3.0
@@ -63,7 +64,7 @@ def render(found: Experiment) -> str:
         curves=curves,
         width=_WIDTH,
         height=_HEIGHT,
-        marks=lab_text.MARKS,
+        standings=lab_text.STANDINGS,
     )
 
 
@@ -95,8 +96,8 @@ def curves(place: HeatCell) -> list[Curves]:
     """Loss and gradient norm of each seed."""
     found = []
     for title, figure in (
-        ("loss", lambda one: one.result.losses),
-        ("gradient norm", lambda one: one.result.norms),
+        (msg("loss"), lambda one: one.result.losses),
+        (msg("gradient norm"), lambda one: one.result.norms),
     ):
         drawn, low, high = lab_rows.lines(place, figure, _WIDTH, _HEIGHT)
         found.append(Curves(title, drawn, _number(low), _number(high)))

@@ -8,14 +8,21 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from evengrad.diagnosis.catalogue import explanations
+from evengrad.diagnosis.catalogue import explanations, paragraphs
 from evengrad.errors import EvengradError
 from evengrad.report import words
 from evengrad.values import wording
 from evengrad.values.finding import Finding, with_echoes
+from evengrad.values.message import known_text, msg, tag, translated
 from evengrad.values.version import __version__
 
-_LABELS = ("What it finds", "Why it matters", "How it decides", "What to do", "References")
+_LABELS = (
+    msg("What it finds"),
+    msg("Why it matters"),
+    msg("How it decides"),
+    msg("What to do"),
+    msg("References"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,10 @@ def fill(template: str, findings: Iterable[Finding], figures: list[Figure], **va
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=translated,
     )
+    environment.globals |= {"_": msg, "msg": msg}
+    environment.filters["first_line"] = _first_line
     findings = tuple(findings)
     page = environment.get_template(template).render(
         findings=findings,
@@ -58,21 +68,29 @@ def fill(template: str, findings: Iterable[Finding], figures: list[Figure], **va
         words=words,
         wording=wording,
         version=__version__,
+        language=tag(),
         javascript=javascript(),
         **values,
     )
     return str(page)
 
 
+def _first_line(text: str) -> str:
+    return str(translated(text)).partition("\n")[0]
+
+
 def explained(code: str) -> list[tuple[str, str]]:
     """A rule's explanation as (label, paragraph); empty for a code without one."""
-    paragraphs = explanations().get(code, "").split("\n\n")[1:]
-    return [_labelled(" ".join(paragraph.split())) for paragraph in paragraphs]
+    found = paragraphs(explanations().get(code, ""))[1:]
+    return [_labelled(known_text(paragraph)) for paragraph in found]
 
 
 def _labelled(paragraph: str) -> tuple[str, str]:
-    label, colon, rest = paragraph.partition(":")
-    return (label, rest.strip()) if colon and label in _LABELS else ("", paragraph)
+    for label in map(known_text, _LABELS):
+        for colon in (":", "："):
+            if paragraph.startswith(label + colon):
+                return label, paragraph.removeprefix(label + colon).strip()
+    return "", paragraph
 
 
 @cache

@@ -13,6 +13,7 @@ from evengrad.report.json import update_ratio
 from evengrad.theory.prediction import Band
 from evengrad.values import wording
 from evengrad.values.finding import Cause
+from evengrad.values.message import msg
 from evengrad.values.probe import Operation
 from evengrad.values.spec import Kind
 from evengrad.values.summary import root_sum_squares
@@ -117,9 +118,9 @@ def health(check: Check) -> list[PlainRow]:
         if op.health is None or op.kind is Kind.LOSS:
             continue
         shares = {
-            "zeros": op.forward.zeros,
-            "dead units": op.health.dead,
-            "saturated": op.health.saturated,
+            msg("zeros"): op.forward.zeros,
+            msg("dead units"): op.health.dead,
+            msg("saturated"): op.health.saturated,
         }
         found += [
             {"operation": op.name, "measure": word, "share": share, "words": wording.percent(share)}

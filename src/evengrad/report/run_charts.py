@@ -8,6 +8,7 @@ import altair as alt
 
 from evengrad.report import draw
 from evengrad.report.draw import BAD, GOOD, GREY, ODD, PLAIN, Rows, Spec, tooltip
+from evengrad.values.message import msg, translated
 
 _NUMBER = "datum.value >= 1e-3 && datum.value < 1e5 ? format(datum.value, '~g') : format(datum.value, '.0e')"
 
@@ -15,14 +16,14 @@ _NUMBER = "datum.value >= 1e-3 && datum.value < 1e5 ? format(datum.value, '~g') 
 def loss(rows: Rows, events: Rows) -> Spec:
     """The loss: median and range of neighbouring steps; a log axis where it spans more than 30-fold."""
     values = [v for row in rows for v in (row["low"], row["high"]) if v is not None]
-    series = _series(rows, PLAIN, "loss", draw.spans_decades(values))
+    series = _series(rows, PLAIN, msg("loss"), draw.spans_decades(values))
     return draw.finished(240, alt.layer(*series, *_marks(events)))
 
 
 def norm(before: Rows, after: Rows, gone: Rows, events: Rows) -> Spec:
     """The gradient norm before the clip and, where there is one, after it; ticks where it is not finite."""
-    parts = _series(after, GOOD, "gradient norm", True) if after else []
-    parts += _series(before, PLAIN, "gradient norm", True)
+    parts = _series(after, GOOD, msg("gradient norm"), True) if after else []
+    parts += _series(before, PLAIN, msg("gradient norm"), True)
     return draw.finished(240, alt.layer(*parts, *_gone(gone), *_marks(events)))
 
 
@@ -34,7 +35,7 @@ def cells(rows: Rows) -> Spec:
         x=draw.step(),
         x2="until:Q",
         y=alt.Y("layer:N", title=None, scale=alt.Scale(domain=names, padding=0), axis=axis),
-        tooltip=tooltip("layer", "step", words="gradient rms"),
+        tooltip=tooltip("layer", "step", words=msg("gradient rms")),
     )
     legend = alt.Legend(title=None, labelExpr="format(pow(10, datum.value), '.0e')", orient="right")
     scale = alt.Scale(scheme="viridis", domain=_decades(rows))
@@ -58,7 +59,7 @@ def updates(rows: Rows) -> Spec:
     lines = draw.finite(draw.chart(rows), "value").mark_line(strokeWidth=1.3, opacity=0.85)
     lines = lines.encode(
         x=draw.step(),
-        y=draw.powers("value", "update / weight", zero=False),
+        y=draw.powers("value", msg("update / weight"), zero=False),
         color=alt.Color("index:Q", scale=depth, legend=None),
         detail="layer:N",
         tooltip=tooltip("layer", "step"),
@@ -72,9 +73,12 @@ def activations(rows: Rows) -> Spec:
     lines = lines.encode(
         x=draw.step(),
         y=draw.share("value"),
-        color=draw.colour("measure", {"dead units": BAD, "saturated": ODD}),
+        color=draw.colour("measure", {msg("dead units"): BAD, msg("saturated"): ODD}),
         detail="layer:N",
-        tooltip=[*tooltip("layer", "measure", "step"), alt.Tooltip("value:Q", format=".0%")],
+        tooltip=[
+            *tooltip("layer", "measure", "step"),
+            alt.Tooltip("value:Q", format=".0%", title=translated(msg("share"))),
+        ],
     )
     return draw.finished(220, lines)
 
@@ -83,11 +87,13 @@ def _series(rows: Rows, colour: str, title: str, log: bool) -> list[Any]:
     """A line of medians in the band from the smallest to the largest."""
     axis = alt.Axis(labelExpr=_NUMBER, tickCount=5, labelOverlap="greedy", labelSeparation=6)
     scale = alt.Scale(type="log", nice=False) if log else alt.Scale(zero=False)
-    y = {"title": title, "scale": scale, "axis": axis}
+    y = {"title": translated(title), "scale": scale, "axis": axis}
     finite = draw.finite(draw.chart(rows).encode(x=draw.step()), "value")
     reach = finite.mark_area(color=colour, opacity=0.22).encode(y=alt.Y("low:Q", **y), y2="high:Q")
-    figures = {"value": title, "low": "smallest", "high": "largest"}
-    hover = [alt.Tooltip(f"{f}:Q", title=text, format=".4~g") for f, text in figures.items()]
+    figures = {"value": title, "low": msg("smallest"), "high": msg("largest")}
+    hover = [
+        alt.Tooltip(f"{f}:Q", title=translated(text), format=".4~g") for f, text in figures.items()
+    ]
     single = len(rows) < 2  # a line of one point is none
     line = finite.mark_line(color=colour, strokeWidth=1.5, point=single)
     return [reach, line.encode(y=alt.Y("value:Q", **y), tooltip=[*tooltip("step"), *hover])]
@@ -98,7 +104,7 @@ def _gone(rows: Rows) -> list[Any]:
     if not rows:
         return []
     mark = {"color": BAD, "thickness": 2, "size": 14, "orient": "vertical", "opacity": 1}
-    count = alt.Tooltip("count:Q", title="steps not finite", format=",.0f")
+    count = alt.Tooltip("count:Q", title=translated(msg("steps not finite")), format=",.0f")
     ticks = draw.chart(rows).mark_tick(**mark)
     return [ticks.encode(x=draw.step(), y=alt.value(7), tooltip=[*tooltip("step"), count])]
 

@@ -12,6 +12,7 @@ from evengrad.recording.blackbox import BlackBox
 from evengrad.report import page, run_words
 from evengrad.report.page import Figure, figure
 from evengrad.values.finding import Finding
+from evengrad.values.message import msg
 from evengrad.values.run import Run
 
 
@@ -55,46 +56,55 @@ def _figures(run: Run) -> list[Figure]:
     return [
         figure(
             "loss",
-            "Loss",
-            "Median and range of neighbouring steps. Dashed: events (red: bad); hover to read them.",
+            msg("Loss"),
+            msg(
+                "Median and range of neighbouring steps. Dashed: events (red: bad); hover to read them."
+            ),
             rows.losses(run),
             lambda data: charts.loss(data, events),
         ),
         figure(
             "norm",
-            "Gradient norm",
-            "Of all gradients together, log scale: blue before the clip"
-            + (", green after it." if clipped else "; nothing was clipped.")
-            + " Red ticks at the top: not finite.",
+            msg("Gradient norm"),
+            msg("Of all gradients together, log scale: blue before the clip")
+            + (msg(", green after it.") if clipped else msg("; nothing was clipped."))
+            + msg(" Red ticks at the top: not finite."),
             rows.norms(run, "norm"),
             lambda data: charts.norm(data, after, gone, events),
         ),
         figure(
             "gradients",
-            "Gradient by layer",
-            "Rms of each layer's gradient, log scale; the first layer is at the top. Red: zero or not finite.",
+            msg("Gradient by layer"),
+            msg(
+                "Rms of each layer's gradient, log scale; the first layer is at the top. Red: zero or "
+                "not finite."
+            ),
             rows.gradient_cells(run),
             charts.cells,
         ),
         figure(
             "updates",
-            "Update against weights",
-            "rms(update) / rms(weights) of the weight matrices, as they really changed; dark: the first "
-            "layers, orange: the last. Green: the usual 0.0001 to 0.1.",
+            msg("Update against weights"),
+            msg(
+                "rms(update) / rms(weights) of the weight matrices, as they really changed; dark: the first "
+                "layers, orange: the last. Green: the usual 0.0001 to 0.1."
+            ),
             rows.update_lines(run),
             charts.updates,
         ),
         figure(
             "activations",
-            "Activations",
-            "Shares on a sample of each activation, one line each; the highest ten of each.",
+            msg("Activations"),
+            msg("Shares on a sample of each activation, one line each; the highest ten of each."),
             rows.activation_lines(run),
             charts.activations,
         ),
         figure(
             "last",
-            "The last steps before the latest event",
-            "Rms of each layer's gradient at every single one of them. Red: zero or not finite.",
+            msg("The last steps before the latest event"),
+            msg(
+                "Rms of each layer's gradient at every single one of them. Red: zero or not finite."
+            ),
             rows.last_cells(run),
             charts.cells,
         ),

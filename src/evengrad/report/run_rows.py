@@ -18,6 +18,7 @@ from evengrad.diagnosis.readings import (
     tensor_figure,
 )
 from evengrad.report.rows import PlainRow
+from evengrad.values.message import msg
 from evengrad.values.run import BAD_EVENTS, Floats, Run
 
 BINS = 240
@@ -67,7 +68,7 @@ def events(run: Run) -> list[PlainRow]:
     return [
         {
             "step": event.step,
-            "kind": event.kind.value.replace("_", " "),
+            "kind": event.kind.words,
             "message": event.message,
             "bad": event.kind in BAD_EVENTS,
         }
@@ -100,13 +101,13 @@ def update_lines(run: Run) -> list[PlainRow]:
     names = [run.subject.tensors[i].name for i in own]
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log10(found[:, own])
-    return list(_lines(steps, logs, names, "update / weight"))
+    return list(_lines(steps, logs, names, msg("update / weight")))
 
 
 def activation_lines(run: Run) -> list[PlainRow]:
     """Shares of dead units and of saturated outputs by activation, as far as any is above zero."""
     rows: list[PlainRow] = []
-    for figure, words in (("dead", "dead units"), ("saturated", "saturated")):
+    for figure, words in (("dead", msg("dead units")), ("saturated", msg("saturated"))):
         steps, found = layer_figure(run, figure)
         rows += _lines(steps, found, list(run.layers), words, key=_peak(found))
     return rows
@@ -166,8 +167,8 @@ def _cells(
 
 def _in_words(value: float | None, part: Floats) -> str:
     if value is None:
-        return "not finite" if not np.isfinite(part).all() else "0"
-    return f"{value:.3g}" + ("" if np.isfinite(part).all() else ", some not finite")
+        return msg("not finite") if not np.isfinite(part).all() else "0"
+    return f"{value:.3g}" + ("" if np.isfinite(part).all() else msg(", some not finite"))
 
 
 def _folded(layers: Sequence[str], values: Floats) -> tuple[list[str], Floats]:

@@ -14,7 +14,9 @@ from rich.text import Text
 
 from evengrad.diagnosis.readings import gradient_profile, losses
 from evengrad.report import run_words, text, words
+from evengrad.report.spoken import spoken
 from evengrad.values.finding import Finding
+from evengrad.values.message import joined, msg, translated
 from evengrad.values.run import BAD_EVENTS, EventKind, Floats, Run
 from evengrad.values.wording import factor
 
@@ -63,8 +65,8 @@ class _RunScreen:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         run, glyphs = self.run, text.ASCII if options.ascii_only else text.UNICODE
         style = text.HOW[run_words.level(run, self.findings)]
-        yield Text(run_words.outcome(run, self.findings), style=style)
-        yield Text(glyphs.dot.join(run_words.setting(run)), style="dim")
+        yield spoken(run_words.outcome(run, self.findings), style)
+        yield spoken(joined(glyphs.dot, run_words.setting(run)), "dim")
         yield Text()
         yield _facts(run, ascii_only=options.ascii_only)
         yield from _profile(run, words.marked(self.findings), glyphs, options.max_width)
@@ -74,15 +76,19 @@ class _RunScreen:
 
 def _facts(run: Run, *, ascii_only: bool) -> RenderableType:
     table = Table.grid(padding=(0, 2))
-    lines = {"loss": losses(run)[1], "gradient norm": run.steps["norm"]}
+    lines: dict[str, Floats] = {
+        msg("loss"): losses(run)[1],
+        msg("gradient norm"): run.steps["norm"],
+    }
     for label, value in run_words.facts(run):
         drawn = (
             ""
             if ascii_only or label not in lines
             else sparkline(lines[label], most=label != "loss")
         )
-        shown = value.replace("→", "->") if ascii_only else value
-        table.add_row(Text(label, style="dim"), Text(shown), Text(drawn, style="blue"))
+        shown = str(translated(value))
+        shown = shown.replace("→", "->") if ascii_only else shown
+        table.add_row(spoken(label, "dim"), Text(shown), Text(drawn, style="blue"))
     return table
 
 
@@ -95,7 +101,7 @@ def _profile(
     if not len(finite):
         return
     yield Text()
-    yield Text("Gradient rms by layer, log scale: now, and against the start", style="dim")
+    yield spoken(msg("Gradient rms by layer, log scale: now, and against the start"), "dim")
     low, high = math.log(finite.min()), math.log(finite.max())
     low = min(low, high - math.log(1e3))
     names = min(max(map(len, layers)), 28)
@@ -113,7 +119,10 @@ def _profile(
         style = "red" if layers[row] in marked or not value > 0 else "blue"
         change = factor(math.log(value / before)) if value > 0 and before > 0 else "-"
         table.add_row(
-            Text(layers[row]), Text(glyphs.bar * cells, style), run_words.short(value), change
+            Text(layers[row]),
+            Text(glyphs.bar * cells, style),
+            run_words.short(value),
+            spoken(change),
         )
     yield Padding(table, (0, 0, 0, 2))
 
@@ -131,7 +140,7 @@ def _events(run: Run) -> Iterator[RenderableType]:
     if not events:
         return
     yield Text()
-    yield Text(f"Events ({len(events)})", style="dim")
+    yield spoken(msg("Events ({number})", number=len(events)), "dim")
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right")
     shown = list(events[:_EVENTS])
@@ -140,6 +149,6 @@ def _events(run: Run) -> Iterator[RenderableType]:
         style = (
             "red" if event.kind in BAD_EVENTS else "" if event.kind is EventKind.NOTE else "yellow"
         )
-        kind = Text(event.kind.value.replace("_", " "), style=style)
-        table.add_row(f"{event.step:,}", kind, Text(event.message))
+        kind = spoken(event.kind.words, style)
+        table.add_row(f"{event.step:,}", kind, spoken(event.message))
     yield Padding(table, (0, 0, 0, 2))

@@ -11,8 +11,9 @@ import numpy as np
 from evengrad.diagnosis.readings import ENOUGH, events_of_kind, losses
 from evengrad.report.words import counted, number
 from evengrad.values.finding import Finding, Severity
+from evengrad.values.message import joined, msg
 from evengrad.values.run import EventKind, Run
-from evengrad.values.wording import percent
+from evengrad.values.wording import count, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +60,28 @@ def outcome(run: Run, findings: Sequence[Finding]) -> str:
     """One line: how it ended, and what was found."""
     last = int(run.steps["step"][-1]) if len(run.steps["step"]) else 0
     stops = events_of_kind(run, EventKind.STOP)
-    found = counted(findings) if findings else "nothing found"
+    found = counted(findings) if findings else msg("nothing found")
     if run.status == "stopped" or stops:
         at = stops[0].step if stops else last
-        return f"Stopped by the guard at step {at:,}, before it reached the weights: {found}"
+        return msg(
+            "Stopped by the guard at step {at:,}, before it reached the weights: {found}",
+            at=at,
+            found=found,
+        )
     ends = {
-        "running": f"Still running, step {last:,}: {found} so far",
-        "failed": f"The script failed after step {last:,}: {found}",
-        "interrupted": f"Interrupted after step {last:,}: {found}",
+        "running": msg("Still running, step {last:,}: {found} so far", last=last, found=found),
+        "failed": msg("The script failed after step {last:,}: {found}", last=last, found=found),
+        "interrupted": msg("Interrupted after step {last:,}: {found}", last=last, found=found),
     }
     if run.status in ends:
         return ends[run.status]
     if findings:
-        return f"Finished, not healthy: {found}"
+        return msg("Finished, not healthy: {found}", found=found)
     missing = unseen(run)
     return (
-        f"Finished: nothing found; {'; '.join(missing)}"
+        msg("Finished: nothing found; {missing}", missing=joined(msg("; "), missing))
         if missing
-        else "Finished, healthy: nothing found"
+        else msg("Finished, healthy: nothing found")
     )
 
 
@@ -84,10 +89,21 @@ def trainings(found: Sequence[tuple[Run, Sequence[Finding]]]) -> list[str]:
     """A line for each training of a script, under how many there were."""
     ends = [(run.subject, outcome(run, findings), findings[:1]) for run, findings in found]
     return [
-        f"{len(found)} trainings:",
+        msg("{number} trainings:", number=len(found)),
         *(
-            f"{number}. {one.model}, {one.optimizer}: {end}"
-            + "".join(f"; {f.code} {f.title}" for f in first)
+            joined(
+                "; ",
+                [
+                    msg(
+                        "{number}. {model}, {optimizer}: {end}",
+                        number=number,
+                        model=one.model,
+                        optimizer=one.optimizer,
+                        end=end,
+                    ),
+                    *(joined(" ", (f.code, f.title)) for f in first),
+                ],
+            )
             for number, (one, end, first) in enumerate(ends, start=1)
         ),
     ]
@@ -97,10 +113,12 @@ def unseen(run: Run) -> tuple[str, ...]:
     """What could not be judged, and why."""
     steps, loss = len(run.steps["step"]), losses(run)[1]
     if not len(loss):
-        return ("its loss was not seen, so that nobody can say whether it learns",)
+        return (msg("its loss was not seen, so that nobody can say whether it learns"),)
     if steps < ENOUGH:
         return (
-            f"{_count(steps)} {'is' if steps == 1 else 'are'} too few to say whether it learns",
+            msg("{steps} is too few to say whether it learns", steps=count(steps, "step"))
+            if steps == 1
+            else msg("{steps} are too few to say whether it learns", steps=count(steps, "step")),
         )
     return ()
 
@@ -120,60 +138,82 @@ def setting(run: Run) -> tuple[str, ...]:
     subject = run.subject
     versions = ", ".join(subject.versions) or subject.frontend
     if subject.frontend == "keras" and not any(subject.backend in v for v in subject.versions):
-        versions += f" on {subject.backend}"
+        versions += msg(" on {backend}", backend=subject.backend)
     rates = run.steps["rate"][np.isfinite(run.steps["rate"])]
-    rate = ""
+    rate: str = ""
     if len(rates):
-        rate = f", learning rate {rates[0]:g}"
-        rate += f" to {rates[-1]:g}" if rates[-1] != rates[0] else ""
+        rate = msg(", learning rate {rates:g}", rates=rates[0])
+        if rates[-1] != rates[0]:
+            rate += msg(" to {rates:g}", rates=rates[-1])
     clip, guard = subject.settings.get("clip"), subject.settings.get("guard")
     return (
         versions,
         subject.script,
         subject.model,
         subject.optimizer + rate,
-        f"clip: {clip or 'none'}",
-        f"guard: {guard or 'none'}",
+        msg("clip: {clip}", clip=clip or msg("none")),
+        msg("guard: {guard}", guard=guard or msg("none")),
     )
 
 
 def duration(seconds: float) -> str:
     """Such as "42 s", "3 min 5 s", "2 h 10 min"."""
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return msg("{seconds:.1f} s", seconds=seconds)
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+        return (
+            msg("{minutes} min {rest} s", minutes=minutes, rest=rest)
+            if minutes
+            else msg("{rest} s", rest=rest)
+        )
+    return msg("{hours} h {rest} min", hours=minutes // 60, rest=minutes % 60)
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """The figures as (label, value), in the order in which they matter."""
     measured = figures(run)
     if not measured.steps:
-        return [("steps", "0")]
-    speed = f" ({measured.steps / measured.seconds:.3g}/s)" if measured.seconds > 0 else ""
-    shown = [
-        ("steps", f"{measured.steps:,} in {duration(measured.seconds)}{speed}"),
-        ("loss", f"{number(measured.first_loss)} → {number(measured.last_loss)}"),
+        return [(msg("steps"), "0")]
+    speed = (
+        msg(" ({speed:.3g}/s)", speed=measured.steps / measured.seconds)
+        if measured.seconds > 0
+        else ""
+    )
+    shown: list[tuple[str, str]] = [
         (
-            "gradient norm",
-            f"{number(measured.median_norm)}, at most {number(measured.largest_norm)}",
+            msg("steps"),
+            msg(
+                "{steps:,} in {duration}{speed}",
+                steps=measured.steps,
+                duration=duration(measured.seconds),
+                speed=speed,
+            ),
+        ),
+        (msg("loss"), f"{number(measured.first_loss)} → {number(measured.last_loss)}"),
+        (
+            msg("gradient norm"),
+            msg(
+                "{median_norm}, at most {largest_norm}",
+                median_norm=number(measured.median_norm),
+                largest_norm=number(measured.largest_norm),
+            ),
         ),
     ]
     if measured.clip_share or run.subject.settings.get("clip"):
-        shown.append(("clipped", f"{percent(measured.clip_share)} of the steps"))
+        shown.append(
+            (
+                msg("clipped"),
+                msg("{clip_share} of the steps", clip_share=percent(measured.clip_share)),
+            )
+        )
     if measured.not_finite:
-        shown.append(("not finite", _count(measured.not_finite)))
+        shown.append((msg("not finite"), count(measured.not_finite, "step")))
     if measured.not_applied:
-        shown.append(("refused or skipped", _count(measured.not_applied)))
+        shown.append((msg("refused or skipped"), count(measured.not_applied, "step")))
     return shown
 
 
 def short(value: float) -> str:
     """A figure over many decades: three digits, with an exponent where that is shorter."""
     return number(value) if math.isfinite(value) else str(value)
-
-
-def _count(steps: int) -> str:
-    return f"{steps:,} step{'' if steps == 1 else 's'}"

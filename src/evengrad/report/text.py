@@ -14,12 +14,19 @@ from rich.text import Text
 from evengrad.diagnosis.evidence import DRIFT, evidence
 from evengrad.report import expected, profile, words
 from evengrad.report.profile import LayerRow
+from evengrad.report.spoken import spoken, width
 from evengrad.values import wording
 from evengrad.values.finding import Finding, Severity
+from evengrad.values.message import joined, msg
 from evengrad.verbs.check import Check
 
 STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
-HOW = {"error": "bold red", "warning": "bold yellow", "partly": "bold", "healthy": "bold green"}
+HOW = {
+    "error": "bold red",
+    "warning": "bold yellow",
+    "partly": "bold",
+    "healthy": "bold green",
+}
 _FACTS = 3
 _FULL = 3  # findings told in full; the others get a line each
 _ECHOES = 3
@@ -57,30 +64,39 @@ class _CheckScreen:
         glyphs = ASCII if options.ascii_only else UNICODE
         measured = evidence(self.check.probe)
         yield _verdict(self.check)
-        yield Text(glyphs.dot.join(words.setting(self.check)), style="dim")
+        yield spoken(joined(glyphs.dot, words.setting(self.check)), "dim")
         yield Text()
-        yield Text(words.growth(self.check.probe, measured.budget))
+        yield spoken(words.growth(self.check.probe, measured.budget))
         for line in expected.sentences(self.check, measured.budget):
-            yield Text(line)
+            yield spoken(line)
         rows = profile.rows(self.check, measured.budget)
-        legend = f"; {glyphs.mark} = named in a finding" if any(r.marked for r in rows) else ""
+        legend = (
+            msg("; {mark} = named in a finding", mark=glyphs.mark)
+            if any(r.marked for r in rows)
+            else ""
+        )
         if rows:
-            yield Text(f"Norm by layer, log scale, relative to the output{legend}", style="dim")
+            yield spoken(
+                msg("Norm by layer, log scale, relative to the output{legend}", legend=legend),
+                "dim",
+            )
             yield Padding(_bars(rows, glyphs, options.max_width - 2), (0, 0, 0, 2))
         shown = words.causes(measured.shares.by_cause)
         if shown and math.isfinite(measured.budget.total):
-            line = ", ".join(f"{word} {wording.factor(share)}" for word, share in shown)
-            yield Text(f"By cause: {line}")
+            line = joined(
+                msg(", "), [joined(" ", (word, wording.factor(share))) for word, share in shown]
+            )
+            yield spoken(msg("By cause: {line}", line=line))
         lines = [words.gradient_norm(self.check), words.learning_rate(self.check.probe)]
         for line in (*(one for one in lines if one is not None), *self.more):
-            yield Text(line)
+            yield spoken(line)
         yield from findings(self.check.findings, glyphs)
         for note in self.check.probe.notes:
-            yield Text(f"Note: {note}", style="dim")
+            yield spoken(msg("Note: {note}", note=note), "dim")
 
 
 def _verdict(check: Check) -> Text:
-    return Text(words.verdict(check), style=HOW[words.level(check)])
+    return spoken(words.verdict(check), HOW[words.level(check)])
 
 
 def _bars(rows: tuple[LayerRow, ...], glyphs: Glyphs, width: int) -> RenderableType:
@@ -106,9 +122,9 @@ def _bars(rows: tuple[LayerRow, ...], glyphs: Glyphs, width: int) -> RenderableT
         bar = Text.assemble((left, style or "blue"), (glyphs.axis, "dim"))
         bar.append(glyphs.bar * max(cells, 0), style or "blue")
         table.add_row(
-            Text(row.name),
+            spoken(row.name),
             bar,
-            Text(wording.factor(row.log_norm), style=style),
+            spoken(wording.factor(row.log_norm), style),
             Text(glyphs.mark if row.marked else "", style=style),
         )
     return table
@@ -124,33 +140,36 @@ def findings(found: Sequence[Finding], glyphs: Glyphs) -> Iterator[RenderableTyp
 
 
 def _headline(rank: int, finding: Finding, glyphs: Glyphs) -> RenderableType:
-    tag = Text(f"{finding.code} {words.severity(finding.severity)}", style=STYLE[finding.severity])
-    table = Table.grid(padding=(0, 1))
-    table.add_row(
-        Text(f"{rank}."), tag, Text(glyphs.dot.strip()), Text(finding.title, style="bold")
+    tag = spoken(
+        joined(" ", (finding.code, words.severity(finding.severity))), STYLE[finding.severity]
     )
+    table = Table.grid(padding=(0, 1))
+    table.add_row(Text(f"{rank}."), tag, Text(glyphs.dot.strip()), spoken(finding.title, "bold"))
     return table
 
 
 def _details(finding: Finding) -> RenderableType:
-    where = f", in {wording.layers(finding.layers)}" if finding.layers else ""
-    lines = [("cause", words.cause(finding.cause) + where)]
+    where = msg(", in {layers}", layers=wording.layers(finding.layers)) if finding.layers else ""
+    lines: list[tuple[str, str]] = [(msg("cause"), words.cause(finding.cause) + where)]
     if finding.where is not None:
-        lines.append(("line", str(finding.where)))
-    lines += _labelled("seen", words.facts(finding), _FACTS)
-    lines += _labelled("change", finding.advice, len(finding.advice))
+        lines.append((msg("line"), str(finding.where)))
+    lines += _labelled(msg("seen"), words.facts(finding), _FACTS)
+    lines += _labelled(msg("change"), finding.advice, len(finding.advice))
     lines += _labelled(
-        words.echoing(finding), [f"{e.code} {e.title}" for e in finding.echoes], _ECHOES
+        words.echoing(finding), [joined(" ", (e.code, e.title)) for e in finding.echoes], _ECHOES
     )
     table = Table.grid(padding=(0, 1))
-    table.add_column(style="dim", width=max(6, *(len(label) for label, _ in lines)))
+    table.add_column(style="dim", width=max(6, *(width(label) for label, _ in lines)))
     table.add_column()
     for label, line in lines:
-        table.add_row(label, Text(line))
+        table.add_row(spoken(label), spoken(line))
     return table
 
 
 def _labelled(label: str, lines: Sequence[str], most: int) -> list[tuple[str, str]]:
     """The first lines, the label before the first of them, and how many more there are."""
-    shown = [*lines[:most], *([f"... and {len(lines) - most} more"] if len(lines) > most else [])]
+    shown = [
+        *lines[:most],
+        *([msg("... and {number} more", number=len(lines) - most)] if len(lines) > most else []),
+    ]
     return [(label if i == 0 else "", line) for i, line in enumerate(shown)]

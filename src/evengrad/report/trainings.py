@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evengrad.report import words
+from evengrad.report.run_words import duration
 from evengrad.values.fact import Where
+from evengrad.values.message import joined, msg
 from evengrad.values.wording import count
 from evengrad.verbs.check import Check
 
@@ -17,8 +19,12 @@ def heading(check: Check) -> str:
     training = check.probe.training
     if training is None:
         return ""
-    at = f", at {training.where.file}:{training.where.line}" if training.where else ""
-    return f"Training {training.number}: {training.name}{at}"
+    at = (
+        msg(", at {file}:{line}", file=training.where.file, line=training.where.line)
+        if training.where
+        else ""
+    )
+    return msg("Training {number}: {name}{at}", number=training.number, name=training.name, at=at)
 
 
 def told_before(check: Check, before: Sequence[Check]) -> Check | None:
@@ -29,26 +35,50 @@ def told_before(check: Check, before: Sequence[Check]) -> Check | None:
 def again(check: Check, other: Check) -> str:
     """A training of which nothing is to be told that was not told of another one."""
     assert other.probe.training is not None
-    found = "nothing found" if check.healthy else "the same findings"
-    return f"{heading(check)}: {found}, as in training {other.probe.training.number}"
+    found = msg("nothing found") if check.healthy else msg("the same findings")
+    return msg(
+        "{heading}: {found}, as in training {number}",
+        heading=heading(check),
+        found=found,
+        number=other.probe.training.number,
+    )
 
 
 def summary(
     checks: Sequence[Check], ahead: Where | None, seconds: float, trouble: str
 ) -> list[str]:
     """How many there were, and what was not waited for."""
-    lines = []
+    lines: list[str] = []
     if len(checks) > 1:
-        lines.append(f"{count(len(checks), 'training')}: {_found(checks)}.")
-    if ahead is not None:
-        spent = f"{seconds:.0f} s" if seconds >= _SHORT else f"{seconds:.1f} s"
         lines.append(
-            f"The script may begin another training at {ahead.file}:{ahead.line}, which it had not come to "
-            f"after {spent}: it was not checked. --patience {_more(seconds)} waits longer, --fit "
-            f"{len(checks) + 1} as long as it takes."
+            msg(
+                "{trainings}: {found}.",
+                trainings=count(len(checks), "training"),
+                found=_found(checks),
+            )
+        )
+    if ahead is not None:
+        spent = duration(float(round(seconds)) if seconds >= _SHORT else seconds)
+        lines.append(
+            msg(
+                "The script may begin another training at {file}:{line}, which it had not come to "
+                "after {spent}: it was not checked. --patience {more} waits longer, --fit "
+                "{number} as long as it takes.",
+                file=ahead.file,
+                line=ahead.line,
+                spent=spent,
+                more=_more(seconds),
+                number=len(checks) + 1,
+            )
         )
     if trouble:
-        lines.append(f"Training {len(checks) + 1} could not be checked: {trouble}")
+        lines.append(
+            msg(
+                "Training {number} could not be checked: {trouble}",
+                number=len(checks) + 1,
+                trouble=trouble,
+            )
+        )
     return lines
 
 
@@ -58,13 +88,19 @@ def _more(seconds: float) -> int:
 
 def _found(checks: Sequence[Check]) -> str:
     sick = [
-        f"training {one.probe.training.number} has {words.counted(one.findings)}"
+        msg(
+            "training {number} has {counted}",
+            number=one.probe.training.number,
+            counted=words.counted(one.findings),
+        )
         for one in checks
         if not one.healthy and one.probe.training is not None
     ]
     if not sick:
-        return "nothing found in any"
-    return ", ".join(sick) + (", nothing found in the others" if len(sick) < len(checks) else "")
+        return msg("nothing found in any")
+    return joined(msg(", "), sick) + (
+        msg(", nothing found in the others") if len(sick) < len(checks) else ""
+    )
 
 
 def _what(check: Check) -> tuple[object, ...]:

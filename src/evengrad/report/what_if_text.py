@@ -10,23 +10,30 @@ from rich.text import Text
 
 from evengrad.fixing.what_if import Answer, WhatIf
 from evengrad.report import words
+from evengrad.report.spoken import spoken
+from evengrad.values.message import msg
 
 _STYLE = {"prevented": "green", "again": "red", "otherwise": "yellow", "not tried": "dim"}
 
 
 def row(answer: Answer) -> tuple[str, Text]:
     """What was changed, and what came of it."""
-    return answer.question.words, Text(_said(answer), style=_STYLE[answer.outcome])
+    return answer.question.words, spoken(_said(answer), _STYLE[answer.outcome])
 
 
 def _said(answer: Answer) -> str:
     if answer.outcome == "not tried":
-        return f"not tried: {answer.message.splitlines()[0].removesuffix('.')}"
-    loss = "" if math.isnan(answer.loss) else f", loss {words.number(answer.loss)}"
+        return msg(
+            "not tried: {message}",
+            message=answer.message.splitlines()[0].removesuffix("."),
+        )
+    loss = "" if math.isnan(answer.loss) else msg(", loss {loss}", loss=words.number(answer.loss))
     if answer.outcome == "prevented":
-        return f"prevented: {answer.steps:,} steps{loss}"
-    where = f"step {answer.step:,} is refused"
-    return where if answer.outcome == "again" else f"{where}, later{loss}"
+        return msg("prevented: {steps:,} steps{loss}", steps=answer.steps, loss=loss)
+    where = msg("step {step:,} is refused", step=answer.step)
+    return (
+        where if answer.outcome == "again" else msg("{where}, later{loss}", where=where, loss=loss)
+    )
 
 
 def dumps(found: WhatIf) -> str:

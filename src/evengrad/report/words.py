@@ -10,14 +10,16 @@ from evengrad.diagnosis.budget import Budget
 from evengrad.theory.stability import largest_stable
 from evengrad.theory.stability import verdict as verdict_of_rate
 from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.message import joined, msg
 from evengrad.values.probe import Probe
-from evengrad.values.wording import factor, fold, percent, size
+from evengrad.values.wording import count, factor, fold, percent, size
 from evengrad.verbs.check import Check
 
 EVEN = math.log(2.0)
 """Growth below a factor of two in either direction reads as "even"; wording only, no rule."""
 
 _NEGLIGIBLE = 0.01
+_SEVERITIES = {Severity.ERROR: msg("error"), Severity.WARNING: msg("warning")}
 _MOST = 0.5
 _FAR = 1000.0
 """A rate that many times away from the one in use is told by this word: its figure is of no use."""
@@ -36,47 +38,48 @@ def number(value: float | None) -> str:
 
 def cause(word: Cause) -> str:
     """A cause for people: "learning rate"."""
-    return word.value.replace("_", " ")
+    return word.words
 
 
 def severity(level: Severity) -> str:
     """The word for a severity: error or warning."""
-    return level.name.lower()
+    return _SEVERITIES[level]
 
 
 def growth(probe: Probe, split: Budget) -> str:
     """One sentence on the total."""
     total = split.total
     if probe.outputs and all(port.norm == 0.0 for port in probe.outputs):
-        return "No gradient leaves the loss: it is exactly 0 at the output."
+        return msg("No gradient leaves the loss: it is exactly 0 at the output.")
     if not probe.operations:
-        return "The operations between input and output were not measured."
+        return msg("The operations between input and output were not measured.")
     if not split.profile:
-        return "No gradient passes any operation between input and output."
+        return msg("No gradient passes any operation between input and output.")
     if math.isnan(total) or total == math.inf:
-        return "The gradient is not finite somewhere between output and input."
+        return msg("The gradient is not finite somewhere between output and input.")
     if total == -math.inf:
-        return "No gradient reaches the input."
+        return msg("No gradient reaches the input.")
     if abs(total) < EVEN:
-        return f"The gradient stays even: {factor(total)} from output to input."
-    verb = "grows" if total > 0 else "shrinks"
-    return f"The gradient {verb} {fold(total)} from output to input."
+        return msg("The gradient stays even: {total} from output to input.", total=factor(total))
+    if total > 0:
+        return msg("The gradient grows {total} from output to input.", total=fold(total))
+    return msg("The gradient shrinks {total} from output to input.", total=fold(total))
 
 
 def verdict(check: Check) -> str:
     """Healthy, or how many findings of which severity; without findings, what was not looked at."""
     if not check.healthy:
-        return f"Not healthy: {counted(check.findings)}"
+        return msg("Not healthy: {counted}", counted=counted(check.findings))
     missing = unseen(check)
     if not missing:
-        return "Healthy: nothing found"
-    return f"Nothing found in this first batch; {'; '.join(missing)}"
+        return msg("Healthy: nothing found")
+    return msg("Nothing found in this first batch; {missing}", missing=joined(msg("; "), missing))
 
 
 def level(check: Check) -> str:
     """The word for it: error, warning, "partly" where nothing was found but not all was looked at, healthy."""
     if not check.healthy:
-        return severity(max(finding.severity for finding in check.findings))
+        return max(finding.severity for finding in check.findings).name.lower()
     return "partly" if unseen(check) else "healthy"
 
 
@@ -87,7 +90,7 @@ def unseen(check: Check) -> tuple[str, ...]:
         return ()
     failed = [note for note in probe.notes if _MISSING.search(note) and "forecast" not in note]
     of_rate = [note for note in failed if _OF_RATE.search(note)] if probe.rate is None else []
-    told = [f"the learning rate was not checked: {note}" for note in of_rate[:1]]
+    told = [msg("the learning rate was not checked: {note}", note=note) for note in of_rate[:1]]
     return (*told, *(note for note in failed if note not in of_rate))
 
 
@@ -99,18 +102,18 @@ def facts(finding: Finding) -> tuple[str, ...]:
 
 def echoing(finding: Finding) -> str:
     """The label of its echoes: what is measured beside a mistake says nothing of its own."""
-    return "measured under it" if finding.mistake else "also"
+    return msg("measured under it") if finding.mistake else msg("also")
 
 
 def counted(findings: Sequence[Finding]) -> str:
     """Such as "1 error, 2 warnings"."""
     counts = {level: sum(f.severity is level for f in findings) for level in Severity}
     parts = [
-        f"{count} {severity(level)}{'s' if count > 1 else ''}"
-        for level, count in sorted(counts.items(), reverse=True)
-        if count
+        count(number, level.name.lower())
+        for level, number in sorted(counts.items(), reverse=True)
+        if number
     ]
-    return ", ".join(parts)
+    return joined(msg(", "), parts)
 
 
 def setting(check: Check) -> tuple[str, ...]:
@@ -118,18 +121,22 @@ def setting(check: Check) -> tuple[str, ...]:
     probe = check.probe
     parts = [", ".join(probe.versions) or probe.frontend, probe.model]
     if probe.frontend == "keras" and not any(probe.backend in v for v in probe.versions):
-        parts[0] += f" on {probe.backend}"
-    penalty = f" + {number(probe.loss.penalty)} penalty" if probe.loss.penalty else ""
+        parts[0] += msg(" on {backend}", backend=probe.backend)
+    penalty: str = (
+        msg(" + {penalty} penalty", penalty=number(probe.loss.penalty))
+        if probe.loss.penalty
+        else ""
+    )
     if check.forecast is not None:
-        parts.append("forecast from the architecture, nothing was run")
+        parts.append(msg("forecast from the architecture, nothing was run"))
     else:
-        parts.append(f"{probe.loss.name} = {number(probe.loss.value)}{penalty}")
+        parts.append(f"{probe.loss.name} = {number(probe.loss.value)}" + penalty)
     if probe.optimizer is not None:
         rate = probe.optimizer.learning_rate
-        at = "" if rate is None else f", learning rate {rate:g}"
+        at = "" if rate is None else msg(", learning rate {rate:g}", rate=rate)
         parts.append(probe.optimizer.name + at)
     if probe.batch_size:
-        parts.append(f"batch of {probe.batch_size}")
+        parts.append(msg("batch of {batch_size}", batch_size=probe.batch_size))
     return tuple(parts)
 
 
@@ -139,18 +146,41 @@ def learning_rate(probe: Probe) -> str | None:
     if rate is None:
         return None
     stable = largest_stable(rate)
-    how = f"{rate.passes} forward passes"
+    how = msg("{passes} forward passes", passes=rate.passes)
     if rate.sharpness is not None:
-        how = f"sharpness {number(rate.sharpness)}, {how}"
+        how = msg("sharpness {sharpness}, {how}", sharpness=number(rate.sharpness), how=how)
     if math.isinf(stable):
-        return f"Learning rate {rate.learning_rate:g}: safe, no step along the update raises the loss ({how})."
-    verdicts = {"safe": "safe", "catapult": "beyond the edge, may catapult", "diverges": "diverges"}
-    found = f"Learning rate {rate.learning_rate:g}: {verdicts[verdict_of_rate(rate)]}"
+        return msg(
+            "Learning rate {learning_rate:g}: safe, no step along the update raises the loss ({how}).",
+            learning_rate=rate.learning_rate,
+            how=how,
+        )
+    verdicts = {
+        "safe": msg("safe"),
+        "catapult": msg("beyond the edge, may catapult"),
+        "diverges": msg("diverges"),
+    }
+    found = msg(
+        "Learning rate {learning_rate:g}: {verdicts}",
+        learning_rate=rate.learning_rate,
+        verdicts=verdicts[verdict_of_rate(rate)],
+    )
     if stable > _FAR * rate.learning_rate:
-        return f"{found}; one a thousand times larger is stable, too ({how})."
+        return msg(
+            "{found}; one a thousand times larger is stable, too ({how}).", found=found, how=how
+        )
     if stable * _FAR < rate.learning_rate:
-        return f"{found}; it is more than a thousand times the largest stable one ({how})."
-    return f"{found}; the largest stable one is about {stable:.2g} ({how})."
+        return msg(
+            "{found}; it is more than a thousand times the largest stable one ({how}).",
+            found=found,
+            how=how,
+        )
+    return msg(
+        "{found}; the largest stable one is about {stable:.2g} ({how}).",
+        found=found,
+        stable=stable,
+        how=how,
+    )
 
 
 def gradient_norm(check: Check) -> str | None:
@@ -158,24 +188,41 @@ def gradient_norm(check: Check) -> str | None:
     found = check.norm
     if found is None or not math.isfinite(found.norm):
         return None
-    parts = [f"Gradient norm {size(found.norm)}"]
+    parts = [msg("Gradient norm {norm}", norm=size(found.norm))]
     if found.summed > 1:
         by = size(found.summed)
         parts.append(
-            f"{size(found.mean)} of the mean loss, {by} times by its sum over {by} elements"
+            msg(
+                "{mean} of the mean loss, {by} times by its sum over {by} elements",
+                mean=size(found.mean),
+                by=by,
+            )
         )
     if found.pieces > 1:
         parts.append(
-            f"up to {found.pieces} times that in a step, which adds up {found.pieces} losses"
+            msg(
+                "up to {pieces} times that in a step, which adds up {pieces} losses",
+                pieces=found.pieces,
+            )
         )
     if found.scale != 1:
-        parts.append(f"{size(found.scale)} times that until the loss scale is taken out")
+        parts.append(
+            msg("{scale} times that until the loss scale is taken out", scale=size(found.scale))
+        )
     if found.beyond:
-        more = "above" if found.beyond > 0 else "below"
-        parts.append(f"the growth to the input is {fold(found.beyond)} {more} what is expected")
+        by = fold(found.beyond)
+        above = msg("the growth to the input is {beyond} above what is expected", beyond=by)
+        below = msg("the growth to the input is {beyond} below what is expected", beyond=by)
+        parts.append(above if found.beyond > 0 else below)
     if len(check.probe.weights) > 1 and found.share > _MOST:
-        parts.append(f"{percent(found.share)} of its square is that of {found.tensor}")
-    return "; ".join(parts) + "."
+        parts.append(
+            msg(
+                "{share} of its square is that of {tensor}",
+                share=percent(found.share),
+                tensor=found.tensor,
+            )
+        )
+    return msg("{parts}.", parts=joined(msg("; "), parts))
 
 
 def causes(by_cause: dict[Cause, float]) -> list[tuple[str, float]]:

@@ -83,6 +83,16 @@ def translated(text: object) -> Any:
     return template.format(**{name: translated(value) for name, value in text.values.items()})
 
 
+def known_text(text: str) -> str:
+    """What the catalogue has for this very text, as for a paragraph of a docstring; else the text."""
+    return str(translated(Message(text)))
+
+
+def tag() -> str:
+    """The language in use as HTML has it: "en" or "zh-CN"."""
+    return {CHINESE: "zh-CN"}.get(language(), language())
+
+
 def language() -> str:
     """The one in use: what was chosen, else that of EVENGRAD_LANG, else the locale's, else English."""
     return _chosen[-1] if _chosen else _of_environment()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from evengrad.errors import EvengradError
 from evengrad.values.display import Displayed, Headline
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.wording import count
 
 Floats = npt.NDArray[np.float64]
@@ -137,6 +138,28 @@ class EventKind(StrEnum):
     SCALER = "scaler"
     NOTE = "note"
     FACT = "fact"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return _KINDS[self]
+
+
+_KINDS = {
+    EventKind.SPIKE: msg("spike"),
+    EventKind.NON_FINITE: msg("non finite"),
+    EventKind.OVERWRITE: msg("overwrite"),
+    EventKind.CLIP: msg("clip"),
+    EventKind.STOP: msg("stop"),
+    EventKind.SKIP: msg("skip"),
+    EventKind.ROLLBACK: msg("rollback"),
+    EventKind.DYING: msg("dying"),
+    EventKind.VANISHING: msg("vanishing"),
+    EventKind.DIVERGENCE: msg("divergence"),
+    EventKind.SCALER: msg("scaler"),
+    EventKind.NOTE: msg("note"),
+    EventKind.FACT: msg("fact"),
+}
 
 
 BAD_EVENTS = {EventKind.NON_FINITE, EventKind.OVERWRITE, EventKind.STOP, EventKind.DIVERGENCE}

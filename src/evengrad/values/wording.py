@@ -58,7 +58,8 @@ def times(ratio: float) -> str:
     if 0 < ratio < 1e-6:
         return msg("less than a millionth of")
     rounded = float(f"{ratio:.2g}")
-    return msg("{ratio} times", ratio=f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}")
+    digits = f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
+    return msg("{ratio} times", ratio=digits)
 
 
 def of_it(share: float) -> str:
