@@ -141,7 +141,8 @@ def check(facts: Sequence[Fact], frontend: Frontend) -> Iterable[Finding]:
     """One finding a line."""
     for fact in facts:
         v = fact.values
-        seen = msg("{side}s from {low:g} to {high:g}", side=v["side"], low=v["low"], high=v["high"])
+        side = msg("inputs") if v["side"] == "input" else msg("targets")
+        seen = msg("{side} from {low:g} to {high:g}", side=side, low=v["low"], high=v["high"])
         yield Finding(
             CODE,
             _title(fact, seen),
