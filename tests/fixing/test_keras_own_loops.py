@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import textwrap
 
+import here
 import keras
 import pytest
 
+from evengrad.fixing import trials
 from evengrad.fixing.fix import fix_script
 from evengrad.fixing.outcome import FixPlan
 from evengrad.fixing.trials import Silent
@@ -45,7 +47,8 @@ LOOP = """
 """
 
 
-def test_a_loss_that_is_never_scaled(tmp_path):
+def test_a_loss_that_is_never_scaled(tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "execute", here.execute)
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(LOOP))
     plan = FixPlan(str(script), steps=60, seeds=2, reference=False, folder=tmp_path / "fixes")

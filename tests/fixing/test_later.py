@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import textwrap
 
+import here
 import pytest
 
 from evengrad.fixing.later import Later, candidates, later
-from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Trial
 
 TWO = """
@@ -43,14 +43,14 @@ def written(folder, rate):
 def test_a_later_training_that_its_rate_destroys_is_found(tmp_path):
     script = written(tmp_path, "0.5")
     trial = Trial(str(script), steps=10**9)
-    result = execute(trial, tmp_path / "sick", str(tmp_path))
+    result = here.execute(trial, tmp_path / "sick", str(tmp_path))
     assert result.unhealthy
     assert later(result) == Later(1, 0.5)
     tried = next(iter(candidates(script.read_text(), Later(1, 0.5))))
     assert "train(model.parameters(), 0.05)" in tried.source
     assert (tried.training, tried.changes) == (1, ())
     slow = Trial(str(script), steps=10**9, source=tried.source.replace("0.05", "0.003"), training=1)
-    result = execute(slow, tmp_path / "slow", str(tmp_path))
+    result = here.execute(slow, tmp_path / "slow", str(tmp_path))
     assert result.end == "finished"
     assert not result.unhealthy
     assert later(result) is None

@@ -3,12 +3,12 @@
 import math
 import textwrap
 
+import here
 import numpy as np
 import pytest
 import torch
 
 from evengrad.adapters.torch import trying
-from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Trial
 from evengrad.fixing.verdict import judge
 from evengrad.recording.baseline import Baseline
@@ -254,7 +254,7 @@ def test_a_trial_is_judged_by_the_baseline_of_its_own_loss(
     given = {"learnable": True, "parts": 1, "scale": 1, "more": "", **settings}
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(TRAINING).format(**given))
-    found = execute(Trial(str(script), steps=150), tmp_path / "trial", str(tmp_path))
+    found = here.execute(Trial(str(script), steps=150), tmp_path / "trial", str(tmp_path))
     assert found.end == "budget", found.message
     assert (found.baseline is not None) == baseline_known
     verdict = judge(found)

@@ -33,7 +33,7 @@ def test_silent_on_its_healthy_networks(rule, network):
 
 # All of them with PyTorch, the fastest. Elsewhere some of each kind: the figures are the same, which
 # tests/conformance asks, and most of the time would go into compilation.
-CHOSEN = [*NETWORKS][:: 1 if keras.backend.backend() == "torch" else 3]
+CHOSEN = [*NETWORKS][:: {"torch": 1, "tensorflow": 3, "jax": 7}[keras.backend.backend()]]
 
 
 @pytest.mark.parametrize("chosen", CHOSEN)

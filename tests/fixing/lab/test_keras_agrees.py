@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import here
 import numpy as np
 import pytest
 
@@ -13,7 +14,6 @@ from evengrad.fixing.lab.cures import CURES
 from evengrad.fixing.lab.grid import LabPlan
 from evengrad.fixing.lab.laboratory import measured, trial_of
 from evengrad.fixing.lab.planted import CAUSES
-from evengrad.fixing.processes import execute
 
 pytestmark = pytest.mark.keras
 
@@ -21,8 +21,8 @@ CAUSE = {one.name: one for one in CAUSES}
 CURE = {one.name: one for one in CURES}
 
 
-@pytest.mark.parametrize(("cause", "cure"), [("none", "none"), ("weights x2", "clipping")])
-def test_a_small_grid_agrees(cause, cure, tmp_path):
+def test_a_small_grid_agrees(tmp_path):
+    """Of a cause and a remedy that both change something."""
     pytest.importorskip("torch")
     pytest.importorskip("mlxtend")
     found = []
@@ -36,9 +36,9 @@ def test_a_small_grid_agrees(cause, cure, tmp_path):
             folder=tmp_path / framework,
         )
         (subject,) = article.subjects(plan)
-        cell = Cell(subject, CAUSE[cause], CURE[cure], 1)
+        cell = Cell(subject, CAUSE["weights x2"], CURE["clipping"], 1)
         folder = tmp_path / framework / "cell"
-        found.append(measured(cell, execute(trial_of(cell), folder, str(tmp_path)), folder))
+        found.append(measured(cell, here.execute(trial_of(cell), folder, str(tmp_path)), folder))
     one, other = found
     assert one.ran, one.result.message
     assert other.ran, other.result.message

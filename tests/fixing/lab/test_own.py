@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import textwrap
 
+import here
+
+from evengrad.fixing import trials
+from evengrad.fixing.lab import laboratory
 from evengrad.fixing.lab.grid import LabPlan
 from evengrad.fixing.lab.laboratory import experiment
 
@@ -33,7 +37,9 @@ class Told:
         assert one.ran, one.result.message
 
 
-def test_what_the_lab_needs_of_it_is_measured(tmp_path):
+def test_what_the_lab_needs_of_it_is_measured(tmp_path, monkeypatch):
+    for module in (laboratory, trials):
+        monkeypatch.setattr(module, "execute", here.execute)
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(SCRIPT))
     plan = LabPlan(

@@ -81,7 +81,7 @@ model.fit(x, y, batch_size=32, epochs=6, verbose=0)
 """
 
 
-def _fit(side: str = "post", mask: str = "", steps: int = 120) -> Program:
+def _fit(side: str = "post", mask: str = "", steps: int = 60) -> Program:
     return Program("keras", _FIT.format(side=side, mask=mask, steps=steps))
 
 
