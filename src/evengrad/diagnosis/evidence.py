@@ -128,7 +128,7 @@ class Evidence:
 
     def lowest_layer(self, block: Block) -> str:
         """The layer of a block that is nearest to the inputs."""
-        return next(op.layer for op in self.probe.operations if op.name == block.operations[0])
+        return self._operations[block.operations[0]].layer
 
     def share(self, cause: Cause) -> float:
         """That cause's part of the total log growth, 0 if it has none."""
@@ -227,16 +227,22 @@ class Evidence:
 
     def without_beginnings(self, block: Block, level: float) -> float:
         """A block's level as if what begins at zero, there or above, let all through."""
-        above = self.budget.blocks[self.budget.blocks.index(block) :]
-        terms = [
-            self.budget.terms.get(name, 0.0)
-            for b in above
-            for name in b.operations
-            if self.begins_at_zero(self._operations[name])
-        ]
-        if not terms:
+        terms = self._beginnings[block.operations[0]]
+        if terms is None:
             return level
-        return 0.0 if level == -math.inf else level - min(sum(terms), 0.0)
+        return 0.0 if level == -math.inf else level - min(terms, 0.0)
+
+    @cached_property
+    def _beginnings(self) -> dict[str, float | None]:
+        """A block's first operation -> the terms of all that begins at zero, there or above; None without."""
+        found: dict[str, float | None] = {}
+        total: float | None = None
+        for block in reversed(self.budget.blocks):
+            for name in block.operations:
+                if self.begins_at_zero(self._operations[name]):
+                    total = (total or 0.0) + self.budget.terms.get(name, 0.0)
+            found[block.operations[0]] = total
+        return found
 
     def causes(self, sign: float) -> tuple[Cause, ...]:
         """The cause with the largest share in the direction of that sign, then all others whose share

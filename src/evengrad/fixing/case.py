@@ -122,13 +122,27 @@ class Case:
         return () if self.probe is None else even_initialisation(self.probe)
 
     @cached_property
-    def bounded(self) -> tuple[str, ...]:
-        """Activations with flat ends in hidden layers, the most frequent first."""
+    def activations(self) -> tuple[str, ...]:
+        """Types of the activations in hidden layers, the most frequent first."""
         if self.probe is None:
             return ()
-        types = [canonical(o.type) for o in self.probe.operations if o.kind is Kind.ACTIVATION]
-        found = [t for t in types if t in _BOUNDED]
+        found = [canonical(o.type) for o in self.probe.operations if o.kind is Kind.ACTIVATION]
         return tuple(sorted(dict.fromkeys(found), key=found.count, reverse=True))
+
+    @property
+    def bounded(self) -> tuple[str, ...]:
+        """Those with flat ends."""
+        return tuple(name for name in self.activations if name in _BOUNDED)
+
+    @property
+    def plain(self) -> bool:
+        """Whether layers follow one another, with neither a normalisation nor a residual connection."""
+        other = (Kind.NORMALISATION, Kind.ATTENTION, Kind.RECURRENT)
+        return (
+            self.probe is not None
+            and not self.branches
+            and not any(o.kind in other for o in self.probe.operations)
+        )
 
     @cached_property
     def weighted(self) -> tuple[str, ...]:

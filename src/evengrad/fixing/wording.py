@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evengrad.values.change import Advice
 
 OPTIMIZER = "where the optimizer is made"
@@ -12,6 +14,13 @@ _FEW = 4
 def number(value: float) -> str:
     """A float to three significant digits: ``0.001``, ``1e-05``, ``2.0``."""
     return repr(float(f"{value:.3g}"))
+
+
+def shaped(call: str, variable: str, shaping: Sequence[float]) -> str:
+    """``gamma * (phi(alpha * x + beta) + delta)``, to the digits that float32 has. call: such as "tanh({})"."""
+    alpha, beta, gamma, delta = (f"{value:.8g}" for value in shaping)
+    inside = f"{alpha} * {variable} + {beta}".replace("+ -", "- ")
+    return f"{gamma} * ({call.format(inside)} + {delta})".replace("+ -", "- ")
 
 
 def some(layers: tuple[str, ...]) -> str:

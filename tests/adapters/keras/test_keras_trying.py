@@ -26,6 +26,7 @@ from evengrad.fixing.changes.warmup import Warmup
 from evengrad.recording import failure
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
+from evengrad.theory.shaping import tailored
 from evengrad.values.change import in_order
 
 pytestmark = pytest.mark.keras
@@ -194,6 +195,14 @@ def test_activation(kind, new):
     apply([Activation("tanh", new, 0.3 if new == "leaky_relu" else None)], model)
     close(model(x), by_hand(model, x, ACTIVATIONS[new]))
     close(model.predict(x, verbose=0), by_hand(model, x, ACTIVATIONS[new]))
+
+
+@pytest.mark.once
+def test_an_activation_shaped_to_depth():
+    model, (x, _) = make("sequential"), rows()
+    alpha, beta, gamma, delta = shaping = tuple(tailored("tanh", 20))
+    apply([Activation("tanh", "tanh", None, shaping)], model)
+    close(model(x), by_hand(model, x, lambda z: gamma * (np.tanh(alpha * z + beta) + delta)))
 
 
 @pytest.mark.once

@@ -29,6 +29,7 @@ from evengrad.fixing.changes.skip import Skip
 from evengrad.fixing.changes.unit_variance import UnitVariance
 from evengrad.fixing.changes.use_optimizer import UseOptimizer
 from evengrad.fixing.changes.warmup import Warmup
+from evengrad.theory.shaping import tailored
 from evengrad.values.change import in_order
 
 SEEDS = (0, 1)
@@ -171,6 +172,21 @@ def test_hidden_activations_change_and_the_closing_one_does_not(seed):
         at.substitute.restart()
         found = model(x)
     hidden = F.leaky_relu(model.two(F.leaky_relu(model.one(x), 0.2)), 0.2)
+    torch.testing.assert_close(found, torch.sigmoid(model.three(hidden)))
+
+
+def test_an_activation_shaped_to_depth():
+    model, (x, _) = Functions(), batch(0)
+    at, (alpha, beta, gamma, delta) = live(model, x), tailored("sigmoid", 20)
+    apply(at, [Activation("sigmoid", "sigmoid", None, (alpha, beta, gamma, delta))])
+    with at.substitute:
+        at.substitute.restart()
+        found = model(x)
+
+    def shaped(z):
+        return gamma * (torch.sigmoid(alpha * z + beta) + delta)
+
+    hidden = shaped(model.two(shaped(model.one(x))))
     torch.testing.assert_close(found, torch.sigmoid(model.three(hidden)))
 
 

@@ -18,6 +18,7 @@ from evengrad.fixing.changes.logits import Logits
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.use_optimizer import UseOptimizer
 from evengrad.fixing.changes.warmup import Warmup
+from evengrad.theory.shaping import tailored
 from evengrad.values.change import in_order
 
 WIDE = """
@@ -179,3 +180,20 @@ def test_logits_and_inputs():
     plain.load_state_dict(model.state_dict())
     expected = torch.softmax(model(x), 1)
     assert torch.allclose(plain((x - 3) / 2), expected, atol=1e-6)
+
+
+def test_shaped_activations_do_what_is_made_live():
+    shaping = tuple(tailored("sigmoid", 20))
+    bound = run(TORCH_LIST, Activation("sigmoid", "sigmoid", None, shaping))
+    net, x = bound["model"], torch.linspace(-3, 3, 7)
+    alpha, beta, gamma, delta = shaping
+    expected = gamma * (torch.sigmoid(alpha * x + beta) + delta)
+    assert torch.allclose(net[1](x), expected, atol=1e-5)
+    assert type(net[5]) is nn.Sigmoid
+    wide = run(WIDE, Activation("tanh", "tanh", None, tuple(tailored("tanh", 20))))
+    assert wide["shaped_tanh"](torch.zeros(1)).abs() < 0.1  # of weights with no mean
+
+
+def test_biases_of_critical_weights():
+    drawn_anew = run(WIDE, Initialise(HIDDEN, "tanh", 1.02, "orthogonal", 0.5))["net"]
+    assert 0.3 < drawn_anew.hidden[0].bias.std() < 0.7

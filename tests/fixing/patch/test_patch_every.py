@@ -27,6 +27,7 @@ from evengrad.fixing.changes.unit_variance import UnitVariance
 from evengrad.fixing.changes.use_optimizer import UseOptimizer
 from evengrad.fixing.changes.warmup import Warmup
 from evengrad.fixing.patch import write
+from evengrad.theory.shaping import tailored
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("0", "conv", "dense", "dense1", "hidden.0")
@@ -42,6 +43,8 @@ CHANGES = [
     Activation("sigmoid", "relu"),
     Activation("relu", "leaky_relu", 0.1),
     Activation("tanh", "selu"),
+    *(Activation(name, name, None, tuple(tailored(name, 9))) for name in ("sigmoid", "tanh")),
+    Initialise(("dense", "fc1"), "tanh", 1.02, "orthogonal", 0.01),
     *(AddNormalisation("batch", (name,)) for name in NAMES[:3]),
     AddNormalisation("group", ("dense", "fc1")),
     Warmup(10),

@@ -5,13 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from evengrad.fixing.wording import shaped
 from evengrad.values.change import Advice, Change, calls
 
 
 @dataclass(frozen=True, slots=True)
 class Activation(Change):
-    """Another activation wherever ``old`` is now, but not in the loss head. slope: of a leaky_relu's
-    negative side.
+    """Another activation wherever ``old`` is now, but not in the loss head.
+
+    Attributes:
+        old: its type.
+        new: what stands in its place.
+        slope: of a leaky_relu's negative side.
+        shaping: alpha, beta, gamma and delta of ``gamma (new(alpha x + beta) + delta)``, with which a plain
+            network of some depth trains.
+
+    References:
+        docs/depth.md; Martens 2021, 2110.01765; Zhang 2022, 2203.08120.
     """
 
     stage: ClassVar[int] = 50
@@ -19,6 +29,7 @@ class Activation(Change):
     old: str
     new: str
     slope: float | None = None
+    shaping: tuple[float, float, float, float] | None = None
 
     live_torch = calls("evengrad.adapters.torch.change.network:activation")
     live_keras = calls("evengrad.adapters.keras.change.activation:activation")
@@ -28,4 +39,5 @@ class Activation(Change):
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
         rest = "" if self.slope is None else f" with a negative slope of {self.slope:.3g}"
-        return Advice(f"{self.new}{rest} instead of {self.old}", "in each hidden layer", "write")
+        new = self.new if self.shaping is None else shaped(f"{self.new}({{}})", "x", self.shaping)
+        return Advice(f"{new}{rest} instead of {self.old}", "in each hidden layer", "write")

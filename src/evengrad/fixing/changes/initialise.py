@@ -13,7 +13,7 @@ Scheme = Literal["normal", "orthogonal", "zeros"]
 
 @dataclass(frozen=True, slots=True)
 class Initialise(Change):
-    """Draw the weights of some layers anew, with ``Var W = gain^2 / fan_in``, and zero their biases.
+    """Draw the weights of some layers anew, with ``Var W = gain^2 / fan_in``, and zero or draw their biases.
 
     Attributes:
         layers: their names, forward order.
@@ -22,6 +22,7 @@ class Initialise(Change):
         gain: g of the variance.
         scheme: orthogonal is scaled by the same gain (delta-orthogonal for convolutions); zeros are for the
             ends of residual branches, and have the gain 0.
+        bias: standard deviation of the biases.
 
     References:
         He 2015, 1502.01852; Saxe 2013, 1312.6120; Xiao 2018, 1806.05393.
@@ -32,6 +33,7 @@ class Initialise(Change):
     activation: str
     gain: float
     scheme: Scheme = "normal"
+    bias: float = 0.0
 
     def order(self) -> int:
         """Zeros behind what is drawn."""
@@ -41,32 +43,34 @@ class Initialise(Change):
         """See Change."""
         from evengrad.adapters.torch.change.weights import initialise
 
-        initialise(live, self.layers, self.gain, self.scheme)
+        initialise(live, self.layers, self.gain, self.scheme, self.bias)
 
     def live_keras(self, live: Any) -> None:
         """See Change."""
         from evengrad.adapters.keras.change.weights import initialise
 
-        initialise(live, self.layers, self.gain, self.scheme)
+        initialise(live, self.layers, self.gain, self.scheme, self.bias)
 
     def write_torch(self, draft: Any) -> None:
         """See Change."""
         from evengrad.fixing.patch.torch.initialise import initialise
 
-        initialise(draft, self.layers, self.gain, self.scheme)
+        initialise(draft, self.layers, self.gain, self.scheme, self.bias)
 
     def write_keras(self, draft: Any) -> None:
         """See Change."""
         from evengrad.fixing.patch.keras.initialise import initialise
 
-        initialise(draft, self.layers, self.gain, self.scheme)
+        initialise(draft, self.layers, self.gain, self.scheme, self.bias)
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
         if keras:
-            code = f"kernel_initializer=keras.initializers.{self._keras()} for {some(self.layers)}"
-            return Advice(code, "where these layers are made", "write")
-        code = f"{self._torch()}; torch.nn.init.zeros_(layer.bias) for layer in {some(self.layers)}"
+            drawn = f", bias_initializer=keras.initializers.RandomNormal(0, {self.bias:.3g})"
+            code = f"kernel_initializer=keras.initializers.{self._keras()}{drawn * bool(self.bias)}"
+            return Advice(f"{code} for {some(self.layers)}", "where these layers are made", "write")
+        bias = f"normal_(layer.bias, 0, {self.bias:.3g})" if self.bias else "zeros_(layer.bias)"
+        code = f"{self._torch()}; torch.nn.init.{bias} for layer in {some(self.layers)}"
         return Advice(code, MODEL, "add")
 
     def _keras(self) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from types import ModuleType
 
 from evengrad.fixing.case import Candidate, Case
+from evengrad.fixing.foreseen import by_forecast
 from evengrad.values.discovery import expect, modules
 
 
@@ -39,7 +41,8 @@ def _read(module: ModuleType) -> Remedy:
 
 def candidates(case: Case, only: Iterable[str] = ()) -> tuple[Candidate, ...]:
     """What all remedies propose for a case: first choices before alternatives, then those for its most
-    important cause, then the least invasive. only: names of the remedies to ask; all by default.
+    important cause, then the least invasive; of equals that with which the network's forecast is most even.
+    only: names of the remedies to ask; all by default.
     """
     asked = set(only)
     found = [
@@ -49,6 +52,12 @@ def candidates(case: Case, only: Iterable[str] = ()) -> tuple[Candidate, ...]:
         for candidate in remedy.propose(case)
     ]
     ranks = {cause: rank for rank, cause in enumerate(case.causes)}
+
+    def place(candidate: Candidate) -> tuple[int, int, int]:
+        rank = ranks.get(candidate.cause, len(ranks))
+        return candidate.alternative, rank, candidate.invasiveness
+
+    found.sort(key=place)
     return tuple(
-        sorted(found, key=lambda c: (c.alternative, ranks.get(c.cause, len(ranks)), c.invasiveness))
+        one for _, equal in groupby(found, place) for one in by_forecast(case, tuple(equal))
     )

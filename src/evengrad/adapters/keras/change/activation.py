@@ -1,8 +1,8 @@
-"""Other activations in a live live."""
+"""Other activations in a live model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -19,9 +19,16 @@ _FIXED = ("ReLU", "LeakyReLU", "ELU", "Softmax")
 """Layers that are one activation and hold no weights."""
 
 
-def activation(live: LiveModel, before: str, after: str, slope: float | None) -> None:
+def activation(
+    live: LiveModel,
+    before: str,
+    after: str,
+    slope: float | None,
+    shaping: Sequence[float] | None = None,
+) -> None:
     """Layers' own activations and activation layers; an activation that ``call`` calls cannot be replaced."""
     new, old = _function(after, slope), canonical(before)
+    new = new if shaping is None else _shaped(new, *shaping)
     for call in live.trace.calls:
         plain = call.kind is Kind.ACTIVATION and not isinstance(call.operation, Layer)
         if plain and canonical(call.type) == old and id(call.operation) not in live.head:
@@ -53,6 +60,15 @@ def _leaky(slope: float) -> Callable[..., Any]:
         return keras.activations.leaky_relu(x, negative_slope=slope)
 
     return leaky_relu
+
+
+def _shaped(
+    function: Callable[..., Any], alpha: float, beta: float, gamma: float, delta: float
+) -> Callable[..., Any]:
+    def shaped(x: Any) -> Any:
+        return gamma * (function(alpha * x + beta) + delta)
+
+    return shaped
 
 
 def _active(live: LiveModel) -> Iterator[Any]:

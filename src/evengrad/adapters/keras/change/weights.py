@@ -21,7 +21,9 @@ _TOLERANCE, _PASSES = 0.01, 10  # |std - 1|, and tries a layer
 _TRUNCATED = 0.87962566103423978  # sd of a standard normal cut off at two
 
 
-def initialise(live: LiveModel, layers: Sequence[str], gain: float, scheme: str) -> None:
+def initialise(
+    live: LiveModel, layers: Sequence[str], gain: float, scheme: str, bias: float = 0.0
+) -> None:
     """Seeded from the state of Python's generator, as Keras' own initialisers are; that state stays what it
     is, so that the script draws the same afterwards.
     """
@@ -36,7 +38,8 @@ def initialise(live: LiveModel, layers: Sequence[str], gain: float, scheme: str)
             variable.assign(_SCHEMES[scheme](variable, layer, gain, seed))
         for variable in compat.own_weights(layer):
             if variable.name == "bias":
-                variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+                draw = keras.initializers.RandomNormal(0.0, bias, seeds.randint(1, 10**9))
+                variable.assign(draw(tuple(variable.shape), dtype=variable.dtype))
 
 
 def _normal(variable: Any, layer: Any, gain: float, seed: int) -> Any:

@@ -17,12 +17,18 @@ _GROUPS = 8
 """Channels a group of group normalisation, where they can be divided so (Wu 2018, 1803.08494, takes 16)."""
 
 
-def activation(live: LiveTraining, old: str, new: str, slope: float | None) -> None:
+def activation(
+    live: LiveTraining,
+    old: str,
+    new: str,
+    slope: float | None,
+    shaping: Sequence[float] | None = None,
+) -> None:
     """Every call of the old one but those that close the network."""
     calls, kept = closing(live.model, live.args, {}, old)
     if calls == len(kept):
         raise CannotChangeError(f"No hidden layer of this network calls {old}.")
-    live.substitute.activation(old, new, slope, kept)
+    live.substitute.activation(old, new, slope, shaping, kept)
 
 
 def logits(live: LiveTraining, from_logits: bool) -> None:

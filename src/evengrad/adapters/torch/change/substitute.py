@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ _NEW: dict[str, Callable[..., Any]] = {
     "silu": F.silu,
     "tanh": torch.tanh,
     "softplus": F.softplus,
+    "mish": F.mish,
     "sigmoid": torch.sigmoid,
     "linear": lambda x: x,
 }
@@ -58,7 +59,14 @@ class Substitute(TorchFunctionMode):
         """Whether there is anything to do."""
         return bool(self._new)
 
-    def activation(self, old: str, new: str, slope: float | None, kept: Collection[int]) -> None:
+    def activation(
+        self,
+        old: str,
+        new: str,
+        slope: float | None,
+        shaping: Sequence[float] | None,
+        kept: Collection[int],
+    ) -> None:
         """``new`` instead of every call of ``old`` but those at the places in ``kept``."""
         if new not in _NEW:
             raise CannotChangeError(
@@ -67,6 +75,8 @@ class Substitute(TorchFunctionMode):
         function = _NEW[new]
         if slope is not None:
             function = functools.partial(F.leaky_relu, negative_slope=slope)
+        if shaping is not None:
+            function = _shaped(function, *shaping)
         self._new[old] = function, lambda place: place not in kept
 
     def without(self, places: Mapping[str, Collection[int]]) -> None:
@@ -92,6 +102,12 @@ class Substitute(TorchFunctionMode):
 
 def _nothing(x: Any) -> Any:
     return x
+
+
+def _shaped(
+    function: Callable[..., Any], alpha: float, beta: float, gamma: float, delta: float
+) -> Callable[..., Any]:
+    return lambda x: gamma * (function(alpha * x + beta) + delta)
 
 
 class _Order(TorchFunctionMode):

@@ -15,10 +15,12 @@ from evengrad.errors import CannotChangeError
 _TOLERANCE, _PASSES = 0.01, 10  # |std - 1|, and tries a layer
 
 
-def initialise(live: LiveTraining, layers: Sequence[str], gain: float, scheme: str) -> None:
-    """Drawn anew, and their biases zero."""
+def initialise(
+    live: LiveTraining, layers: Sequence[str], gain: float, scheme: str, bias: float = 0.0
+) -> None:
+    """Drawn anew, and their biases zero or of that deviation."""
     for name in layers:
-        _draw(live.weighted(name), _SCHEMES[scheme], gain)
+        _draw(live.weighted(name), _SCHEMES[scheme], gain, bias)
 
 
 def unit_variance(live: LiveTraining, layers: Sequence[str]) -> None:
@@ -56,11 +58,11 @@ def _std(output: Any, name: str) -> float:
     return found
 
 
-def _draw(layer: Any, scheme: Callable[[Any, float], None], gain: float) -> None:
+def _draw(layer: Any, scheme: Callable[[Any, float], None], gain: float, bias: float = 0.0) -> None:
     with torch.no_grad():
         scheme(layer.weight, gain)
         if getattr(layer, "bias", None) is not None:
-            layer.bias.zero_()
+            layer.bias.normal_(std=bias) if bias else layer.bias.zero_()
 
 
 def _normal(weight: Any, gain: float) -> None:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import libcst as cst
 
 from evengrad.fixing.patch.keras.head import closing
 from evengrad.fixing.patch.keras.layers import kind
 from evengrad.fixing.patch.script import arguments
 from evengrad.fixing.patch.script.activations import KERAS, KERAS_LAYERS, Replacement, plain
+from evengrad.fixing.patch.script.define import define
 from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.python import own_class, own_function
 from evengrad.fixing.patch.script.source import Source
+from evengrad.fixing.wording import shaped
 
 _PACKAGES = ("keras.activations", "keras.ops", "keras.ops.nn", "tensorflow.nn")
 _RECURRENT = {"LSTM", "GRU", "SimpleRNN", "ConvLSTM2D", "LSTMCell", "GRUCell"}
 
 
-def replace_activation(draft: SourceDraft, old: str, new: str, slope: float | None) -> None:
+def replace_activation(
+    draft: SourceDraft,
+    old: str,
+    new: str,
+    slope: float | None,
+    shaping: Sequence[float] | None = None,
+) -> None:
     """Every argument, layer and function of the old activation."""
-    change = Replacement(plain(old), plain(new), slope)
+    change = Replacement(plain(old), plain(new), slope, shaping)
     if change.new not in KERAS:
         raise Manual()
     source, ends = draft.source, closing(draft.source)
@@ -29,6 +39,22 @@ def replace_activation(draft: SourceDraft, old: str, new: str, slope: float | No
             _argument(draft, call, given, change, ends, changed)
         elif all(call is not end for end in ends) and not _is_argument(source, call):
             _layer_or_function(draft, call, change)
+    _define(draft, change)
+
+
+def _define(draft: SourceDraft, change: Replacement) -> None:
+    """The function of a shaped activation, above what uses it, under a name that a saved model finds again."""
+    places = [edit.start for edit in draft.edits if change.function in edit.text]
+    if change.shaping is None or not places:
+        return
+    code = draft.spell(f"keras.activations.{change.new}")
+    lines = (
+        f"@{draft.spell('keras.saving.register_keras_serializable')}()",
+        f"def {change.function}(x):",
+        f'    """{change.new} for a plain network of this depth (arXiv 2203.08120)."""',
+        f"    return {shaped(code + '({})', 'x', change.shaping)}",
+    )
+    define(draft, draft.source.top(min(places)), "\n".join(lines))
 
 
 def activation(source: Source, value: cst.BaseExpression | None) -> str:
@@ -90,6 +116,8 @@ def _argument(
 
 
 def _as_argument(draft: SourceDraft, change: Replacement) -> str:
+    if change.shaping is not None:
+        return change.function
     if change.slope is not None and plain(change.new) == "leaky_relu":
         return _as_layer(draft, change)
     return draft.quoted(plain(change.new))
@@ -97,6 +125,8 @@ def _as_argument(draft: SourceDraft, change: Replacement) -> str:
 
 def _as_layer(draft: SourceDraft, change: Replacement) -> str:
     new = plain(change.new)
+    if change.shaping is not None:
+        return f"{draft.spell('keras.layers.Activation')}({change.function})"
     if new not in KERAS_LAYERS:
         return f"{draft.spell('keras.layers.Activation')}({draft.quoted(new)})"
     slope = "" if change.slope is None else f"negative_slope={change.slope:.4g}"
@@ -111,6 +141,9 @@ def _layer_or_function(draft: SourceDraft, call: cst.Call, change: Replacement) 
         return
     package, _, name = source.called(call).rpartition(".")
     if package in _PACKAGES and plain(name) == old and call.args:
+        if change.shaping is not None:
+            draft.replace(call.func, change.function)
+            return
         if change.slope is None and package == "tensorflow.nn":
             draft.replace(call.func, f"{source.code(call.func).rpartition('.')[0]}.{new}")
             return

@@ -19,8 +19,12 @@ KERNEL = {
 }  # fmt: skip
 
 
-def initialise(draft: SourceDraft, layers: Sequence[str], gain: float, scheme: str) -> None:
-    """Each layer's own argument; a bias that is not drawn as zeros loses its initialiser."""
+def initialise(
+    draft: SourceDraft, layers: Sequence[str], gain: float, scheme: str, deviation: float = 0.0
+) -> None:
+    """Each layer's own argument; a bias that is not drawn as zeros loses its initialiser. deviation: of the
+    biases.
+    """
     source = draft.source
     found, missing = sites(source, layers)
     if missing:
@@ -36,7 +40,11 @@ def initialise(draft: SourceDraft, layers: Sequence[str], gain: float, scheme: s
         word = "depthwise_initializer" if layer in _DEPTHWISE else "kernel_initializer"
         bias = arguments.argument(call, "bias_initializer")
         drop = [] if bias is None or "zeros" in source.code(bias).lower() else [bias]
-        arguments.change(draft, call, {word: code}, drop=drop)
+        put = {word: code}
+        if deviation:
+            normal = draft.spell("keras.initializers.RandomNormal")
+            put["bias_initializer"], drop = f"{normal}(stddev={deviation:.4g})", []
+        arguments.change(draft, call, put, drop=drop)
 
 
 def _initialiser(draft: SourceDraft, call: cst.Call, gain: float, scheme: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 TORCH_MODULES = {
@@ -47,8 +48,21 @@ def plain(name: str) -> str:
 
 
 class Replacement(NamedTuple):
-    """Another activation for an old one. slope: of a leaky_relu below zero."""
+    """Another activation for an old one. slope: of a leaky_relu below zero. shaping: with it the script gets a
+    function of its own; see ``changes.activation``.
+    """
 
     old: str
     new: str
     slope: float | None
+    shaping: Sequence[float] | None = None
+
+    @property
+    def function(self) -> str:
+        """What the script calls a shaped activation."""
+        return f"shaped_{self.new}"
+
+    @property
+    def module(self) -> str:
+        """What it calls the module that applies it."""
+        return f"Shaped{TORCH_MODULES[self.new]}"

@@ -85,6 +85,10 @@ class Source:
         nodes = self._nodes if within is None else _walk(within)
         return [node for node in nodes if isinstance(node, cst.BaseExpression)]
 
+    def top(self, offset: int) -> cst.CSTNode:
+        """The statement of the module that a character is part of."""
+        return next(node for node in self.module.body if self.end(node) > offset)
+
     def statement(self, node: cst.CSTNode) -> cst.CSTNode | None:
         """The innermost statement that a node is, or is part of: a simple one, or a compound one."""
         found: cst.CSTNode | None = node

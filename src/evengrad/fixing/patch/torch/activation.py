@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import libcst as cst
 
 from evengrad.fixing.patch.script.activations import (
@@ -11,17 +13,25 @@ from evengrad.fixing.patch.script.activations import (
     Replacement,
     plain,
 )
+from evengrad.fixing.patch.script.define import define
 from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import modules as torch_modules
 from evengrad.fixing.patch.torch.head import Closing, closing, own_modules
+from evengrad.fixing.wording import shaped
 
 _PACKAGES = ("torch", "torch.nn.functional")
 
 
-def replace_activation(draft: SourceDraft, old: str, new: str, slope: float | None) -> None:
+def replace_activation(
+    draft: SourceDraft,
+    old: str,
+    new: str,
+    slope: float | None,
+    shaping: Sequence[float] | None = None,
+) -> None:
     """Every module, class and function of the old activation."""
-    source, change = draft.source, Replacement(plain(old), plain(new), slope)
+    source, change = draft.source, Replacement(plain(old), plain(new), slope, shaping)
     ends = closing(source)
     for node in source.expressions():
         if not isinstance(node, cst.Call):
@@ -31,6 +41,34 @@ def replace_activation(draft: SourceDraft, old: str, new: str, slope: float | No
                 draft.replace(node, _module(draft, node, change))
         elif _function(source, node) == change.old and _in_forward(source, node, ends):
             _replace_function(draft, node, change)
+    _define(draft, change)
+
+
+def _define(draft: SourceDraft, change: Replacement) -> None:
+    """The function and the module of a shaped activation, above what uses them."""
+    uses = {
+        name: [edit.start for edit in draft.edits if edit.text.startswith(name)]
+        for name in (change.function, change.module)
+    }
+    places = [start for starts in uses.values() for start in starts]
+    if change.shaping is None or not places:
+        return
+    home = "torch" if change.new in TORCH_FUNCTIONS else _PACKAGES[1]
+    code = draft.spell(f"{home}.{change.new}")
+    lines = [
+        f"def {change.function}(x):",
+        f'    """{change.new} for a plain network of this depth (arXiv 2203.08120)."""',
+        f"    return {shaped(code + '({})', 'x', change.shaping)}",
+    ]
+    if uses[change.module]:
+        lines += [
+            "",
+            "",
+            f"class {change.module}({draft.spell('torch.nn.Module')}):",
+            "    def forward(self, x):",
+            f"        return {change.function}(x)",
+        ]
+    define(draft, draft.source.top(min(places)), "\n".join(lines))
 
 
 def _is_end(source: Source, node: cst.Call, ends: list[Closing]) -> bool:
@@ -81,6 +119,8 @@ def _module(draft: SourceDraft, node: cst.Call, change: Replacement) -> str:
     new = plain(change.new)
     if new not in TORCH_MODULES:
         raise Manual(node)
+    if change.shaping is not None:
+        return f"{change.module}()"
     given = [] if change.slope is None else [f"{change.slope:.4g}"]
     if new in INPLACE:
         code = draft.source.code(node)
@@ -95,7 +135,7 @@ def _replace_function(draft: SourceDraft, call: cst.Call, change: Replacement) -
         raise Manual(call)
     package, _, _ = source.called(call).rpartition(".")
     home = "torch" if new in TORCH_FUNCTIONS and package != _PACKAGES[1] else _PACKAGES[1]
-    name = draft.spell(f"{home}.{new}")
+    name = change.function if change.shaping is not None else draft.spell(f"{home}.{new}")
     slope = "" if change.slope is None else f", {change.slope:.4g}"
     if package:
         draft.replace(call.func, name)
@@ -104,7 +144,7 @@ def _replace_function(draft: SourceDraft, call: cst.Call, change: Replacement) -
         if slope:
             draft.insert(source.end(call) - 1, slope)
     elif isinstance(call.func, cst.Attribute):
-        if new in TORCH_FUNCTIONS:
+        if new in TORCH_FUNCTIONS and change.shaping is None:
             draft.replace(call.func.attr, new)
             return
         draft.insert(source.start(call), f"{name}(")
@@ -137,6 +177,9 @@ def _reference(
             raise Manual(node)
     if change.slope is not None or new not in TORCH_MODULES or new == "linear":
         raise Manual(node)
+    if change.shaping is not None:
+        draft.replace(node, change.module if is_class else change.function)
+        return
     home = "torch" if new in TORCH_FUNCTIONS and package == "torch" else _PACKAGES[1]
     draft.replace(
         node, draft.spell(f"torch.nn.{TORCH_MODULES[new]}" if is_class else f"{home}.{new}")

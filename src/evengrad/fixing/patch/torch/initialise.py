@@ -24,9 +24,12 @@ class Drawing(NamedTuple):
     layers: tuple[str, ...]
     gain: float
     scheme: str
+    bias: float = 0.0
 
 
-def initialise(draft: SourceDraft, layers: Sequence[str], gain: float, scheme: str) -> None:
+def initialise(
+    draft: SourceDraft, layers: Sequence[str], gain: float, scheme: str, bias: float = 0.0
+) -> None:
     """Draw the layers' weights after everything that the script does to them itself."""
     source, left = draft.source, list(layers)
     for prefix, model in trained(source).items():
@@ -38,7 +41,7 @@ def initialise(draft: SourceDraft, layers: Sequence[str], gain: float, scheme: s
             and (known.opaque or layer.removeprefix(prefix) in known.sites)
         ]
         if found:
-            own = Drawing(tuple(layer.removeprefix(prefix) for layer in found), gain, scheme)
+            own = Drawing(tuple(layer.removeprefix(prefix) for layer in found), gain, scheme, bias)
             draft.after(anchor(source, model), lines(draft, own, source.code(model), model))
         left = [layer for layer in left if layer not in found]
     if left:
@@ -153,6 +156,8 @@ def _draw(
     """
     init = draft.spell("torch.nn.init")
     body, zero = _weights(draft, change, init, name, flat=flat), f"{init}.zeros_({name}.bias)"
+    if change.bias:
+        zero = f"{init}.normal_({name}.bias, std={change.bias:.4g})"
     if made is not None and arguments.value(made, "bias") is None:
         return [*body, zero]
     return [*body, f"if {name}.bias is not None:", f"    {zero}"]
