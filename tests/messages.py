@@ -11,6 +11,7 @@ import ast
 import io
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -19,9 +20,13 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 from jinja2.ext import babel_extract
 
+from evengrad.cli import COMMANDS
+from evengrad.cli.language import entries
+
 SOURCE = Path(__file__).parents[1] / "src" / "evengrad"
 FOLDER = SOURCE / "values" / "locale" / "zh_CN" / "LC_MESSAGES"
 PO, MO = FOLDER / "evengrad.po", FOLDER / "evengrad.mo"
+DATE = datetime(2026, 1, 1, tzinfo=UTC)
 RULES = ("rules", "run_rules", "fact_rules")
 
 
@@ -45,6 +50,8 @@ def _called(file: Path) -> Iterator[str]:
         if file.suffix == ".py"
         else (babel_extract, {"_": None, "msg": None})
     )
+    if b"msg(" not in file.read_bytes() and file.suffix == ".py":
+        return
     with file.open("rb") as opened:
         for _, text, _, _ in extract(
             method, opened, keywords=keywords, options={"trimmed": "true"}
@@ -62,12 +69,13 @@ def _explained(file: Path) -> Iterator[str]:
 def _helped(file: Path) -> Iterator[str]:
     """What ``--help`` prints: docstrings of commands, and of their options."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if (
-            isinstance(node, ast.keyword)
-            and node.arg == "help"
-            and isinstance(node.value, ast.Constant)
-        ):
-            yield str(node.value.value)
+        if isinstance(node, ast.keyword) and node.arg == "help":
+            yield from [node.value.value] if isinstance(node.value, ast.Constant) else []
+        elif isinstance(node, ast.FunctionDef) and node.name == file.stem:
+            found = [text for lines in entries(ast.get_docstring(node) or "") for text in lines]
+            yield from (text for text in found if text and (text[0] != "-" or ": " in text))
+    if file.name == "__init__.py":
+        yield from COMMANDS.values()
 
 
 def template() -> Catalog:
@@ -86,6 +94,7 @@ def read() -> Catalog:
 
 def compiled(catalog: Catalog) -> bytes:
     """As gettext reads it."""
+    catalog.creation_date = catalog.revision_date = DATE  # else it is the time of the call
     buffer = io.BytesIO()
     write_mo(buffer, catalog)
     return buffer.getvalue()

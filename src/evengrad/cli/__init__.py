@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from evengrad.cli.command import add, said_in_one_line
-from evengrad.cli.language import Language
+from evengrad.cli.language import Language, speak
 
 COMMANDS = {
     "check": "Probe a training script's gradients before anything is trained.",
@@ -27,6 +27,11 @@ COMMANDS = {
 
 class _Group(TyperGroup):
     """Loads the one command that is called, from the module of its name."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """As usual, of translated texts."""
+        speak(self)
+        super().format_help(ctx, formatter)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, found, rest = super().resolve_command(ctx, args)

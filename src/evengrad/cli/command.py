@@ -12,9 +12,8 @@ from traceback import walk_tb
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
 
-from evengrad.cli.language import with_language
+from evengrad.cli.language import SpokenCommand, with_language
 from evengrad.errors import EvengradError
 from evengrad.values.message import translated
 
@@ -30,7 +29,7 @@ class ExitStatus(IntEnum):
     INTERRUPTED = 130
 
 
-class ScriptCommand(TyperCommand):
+class ScriptCommand(SpokenCommand):
     """Tells where the script's own options go."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -55,7 +54,7 @@ def add(app: typer.Typer, name: str, function: Callable[..., Any], **options: An
         with said_in_one_line(name):
             return function(*args, **kwargs)
 
-    app.command(name, **options)(with_language(command))
+    app.command(name, **({"cls": SpokenCommand} | options))(with_language(command))
 
 
 @contextmanager
