@@ -236,6 +236,21 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True)
+class LaterRate:
+    """The critical rate after some small steps on the same batch.
+
+    Attributes:
+        steps: how many.
+        loss: of the batch then.
+        critical: as in ``Rate``.
+    """
+
+    steps: int
+    loss: float
+    critical: float
+
+
+@dataclass(frozen=True, slots=True)
 class Rate:
     """How large a step along the coming update lowers this batch's loss.
 
@@ -246,6 +261,8 @@ class Rate:
         passes: forward passes that it took.
         method: what of the optimizer decides its largest stable rate.
         sharpness: with precise, the largest eigenvalue of the Hessian, preconditioned as the optimizer does.
+        loss: of the batch; None where it is not known.
+        later: the critical rate after some small steps; measured with precise, and where the rate is too large.
 
     References:
         2601.16979 (eta_c); docs/theory.md, "Learning rate".
@@ -256,6 +273,8 @@ class Rate:
     passes: int
     method: Method
     sharpness: float | None = None
+    loss: float | None = None
+    later: LaterRate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from evengrad.fixing.changes.finite import Finite
 from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.loss_scale import LossScale
 from evengrad.fixing.changes.pretrained import Pretrained
+from evengrad.fixing.changes.rate_by_loss import RateByLoss
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.skip import Skip
 from evengrad.fixing.changes.unit_variance import UnitVariance
@@ -213,6 +214,18 @@ def test_pretrained_rates_follow_the_scripts_schedule_and_another_optimizer(tmp_
     assert len(tried(Session(*changes, steps=99), square(), scheduled)) == STEPS
     assert rates[0] == pytest.approx([0.02, 0.002])
     assert rates[2] == pytest.approx([0.005, 0.0005])
+
+
+def test_a_rate_that_follows_the_loss():
+    rates, kept = [], []
+
+    def noting(parameters):
+        kept.append(sgd(parameters))
+        kept[0].register_step_post_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))
+        return kept[0]
+
+    losses = tried(Session(RateByLoss(0.05, 2.0, 30.0, 1.1), steps=99), square(), noting)
+    assert rates == pytest.approx([min(0.05, 1 / (2 + 30 * loss)) for loss in losses])
 
 
 class Evil:

@@ -1,5 +1,7 @@
 """Patched Keras scripts run, and train as the live change does."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from evengrad.fixing.changes.finite import Finite
 from evengrad.fixing.changes.initialise import Initialise
 from evengrad.fixing.changes.loss_scale import LossScale
 from evengrad.fixing.changes.pretrained import Pretrained
+from evengrad.fixing.changes.rate_by_loss import RateByLoss
 from evengrad.fixing.changes.skip import Skip
 from evengrad.fixing.changes.unit_variance import UnitVariance
 from evengrad.fixing.changes.warmup import Warmup
@@ -92,7 +95,12 @@ def run(text):
 def live(text, *changes):
     before, fit, after = text.rpartition("history")
     bound = run(before)
-    apply(in_order(changes), bound["model"], bound["x"][:8])
+    made = apply(in_order(changes), bound["model"], bound["x"][:8])
+    if made.batch_ends:  # a trial's own callback calls them
+        follow = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda _, logs: [end(logs) for end in made.batch_ends]
+        )
+        bound["model"].fit = partial(bound["model"].fit, callbacks=[follow])
     exec(fit + after, bound)
     return bound
 
@@ -203,6 +211,12 @@ def test_orthogonal_weights():
 def test_a_decay_behind_a_warm_up():
     text = script("list", "keras.optimizers.SGD(0.5)")
     same(text, Warmup(2), Decay(4))
+
+
+def test_a_rate_that_follows_the_loss():
+    model = same(script("list"), RateByLoss(0.5, 2.0, 5.0, 1.0))
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    assert 1 / 12 < rate < 0.5
 
 
 def test_what_is_left_to_the_user():

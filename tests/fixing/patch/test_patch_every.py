@@ -20,6 +20,7 @@ from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.logits import Logits
 from evengrad.fixing.changes.loss_scale import LossScale
 from evengrad.fixing.changes.pretrained import Pretrained
+from evengrad.fixing.changes.rate_by_loss import RateByLoss
 from evengrad.fixing.changes.scale_weights import ScaleWeights
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.skip import Skip
@@ -48,6 +49,7 @@ CHANGES = [
     *(AddNormalisation("batch", (name,)) for name in NAMES[:3]),
     AddNormalisation("group", ("dense", "fc1")),
     Warmup(10),
+    RateByLoss(0.1, 2.0, 5.0, 2.3),
     Decay(100),
     Beta2(0.99),
     Logits(True),

@@ -19,6 +19,7 @@ from evengrad.fixing.changes.add_normalisation import AddNormalisation
 from evengrad.fixing.changes.decay import Decay
 from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.logits import Logits
+from evengrad.fixing.changes.rate_by_loss import RateByLoss
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.warmup import Warmup
 
@@ -35,6 +36,27 @@ def test_torch_schedules():
         "warmup.step()",
         "decay.step()",
     ]
+
+
+BY_LOSS = RateByLoss(0.3, 8.4, 1.1, 7.5)
+
+
+def test_a_rate_that_follows_the_loss():
+    new = added(TORCH_LIST, BY_LOSS, frontend="torch")
+    assert new == [
+        "for group in optimizer.param_groups:",
+        'group["lr"] = min(0.3, 1 / (8.4 + 1.1 * loss.item()))',
+    ]
+    new = [line for line in added(KERAS_LIST, BY_LOSS, frontend="keras") if line]
+    assert new[0] == "class RateByLoss(keras.callbacks.Callback):"
+    assert "self.model.optimizer.learning_rate = min(0.3, 1 / (8.4 + 1.1 * 7.5))" in new
+    assert 'self.model.optimizer.learning_rate = min(0.3, 1 / (8.4 + 1.1 * logs["loss"]))' in new
+    assert new[-1] == "model.fit(x, y, callbacks=[RateByLoss()])  # train"
+
+
+def test_no_rate_by_the_loss_beside_a_schedule():
+    text = TORCH_LIST + "\nlater = torch.optim.lr_scheduler.StepLR(optimizer, 2)\n"
+    assert 'group["lr"] = min(' in by_hand(text, BY_LOSS, frontend="torch")
 
 
 def test_torch_step_in_a_function_without_the_schedule():

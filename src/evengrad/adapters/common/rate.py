@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Protocol
 
-from evengrad.theory.stability import first_step
-from evengrad.values.probe import Probe, Rate
+from evengrad.theory.stability import first_step, verdict
+from evengrad.values.probe import LaterRate, Probe, Rate
 from evengrad.values.wording import brief
 
 
@@ -43,6 +44,45 @@ def with_rate(
 
 def _noted(found: Probe, note: str) -> Probe:
     return replace(found, notes=(*found.notes, note.splitlines()[0]))
+
+
+STEPS = 4
+"""Small ones behind which the critical rate is measured once more."""
+PART = 0.25
+"""Of the critical rate, in such a step: half of what lowers a parabola most."""
+
+
+class Path(Protocol):
+    """The way of the weights along coming updates, one after another, on one batch."""
+
+    def critical(self, near: float) -> float:
+        """The critical rate along the coming update from where they are. near: where it may be."""
+
+    def move(self, rate: float) -> float:
+        """Take it so far; the loss then."""
+
+
+def with_later(found: Rate, path: Path, precise: bool) -> Rate:
+    """The rate with what its critical rate becomes, where that is asked for or the rate is too large.
+
+    path: begins with its ``move`` at the weights that ``found`` is of.
+    """
+    if not precise and verdict(found) == "safe":
+        return found
+    critical, loss = found.critical, math.nan
+    try:
+        for _ in range(STEPS):
+            if not 0 < critical < math.inf:
+                return found
+            loss = path.move(PART * critical)
+            critical = path.critical(critical)
+    except (
+        Exception
+    ):  # a loss that cannot be differentiated again: what is known of the first step stands
+        return found
+    if not math.isfinite(loss):
+        return found
+    return replace(found, later=LaterRate(STEPS, loss, critical))
 
 
 def updates_to_begin(weights: Iterable[float], moves: Iterable[float], epsilon: float) -> float:

@@ -15,6 +15,7 @@ from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.adapters.keras.change.change import apply
 from evengrad.adapters.keras.change.data import kind_of_loss, looked_at
+from evengrad.adapters.keras.change.model import LiveModel
 from evengrad.adapters.keras.change.withholding import KerasWithholding
 from evengrad.adapters.keras.intercept import called_back, intercept
 from evengrad.adapters.keras.probe import probe
@@ -52,6 +53,7 @@ class _KerasTrial:
         self.model: Any = None
         self.batch: Any = None
         self.withholding: KerasWithholding | None = None
+        self.live: LiveModel | None = None
         self._begun = False
         self._epoch = False
 
@@ -85,9 +87,8 @@ class _KerasTrial:
         self.model, self.batch = model, batch
         waiting = model.train_function  # not called yet: a watch may stand in its place already
         try:
-            apply(
-                self.session.changes, model, None if batch is None else batch[0], self.session.note
-            )
+            first = None if batch is None else batch[0]
+            self.live = apply(self.session.changes, model, first, self.session.note)
         except CannotChangeError as error:
             self.session.refuse(error)
         except Exception as error:
@@ -173,8 +174,10 @@ class _Counting(keras.callbacks.Callback):
         """The first of the batches that are taken in one call."""
         self._first = batch
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """The last of them; Keras counts on behind the end of an epoch."""
+        for follow in () if self._trying.live is None else self._trying.live.batch_ends:
+            follow(logs or {})
         known = (self.params or {}).get("steps")
         last = batch if known is None else min(batch, known - 1)
         self._steps = last + 1

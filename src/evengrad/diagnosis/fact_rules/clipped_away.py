@@ -1,8 +1,8 @@
 """EG919 clip that leaves nothing: its bound is so far below the gradient's norm that the steps move nothing.
 
 What it finds: `clip_grad_norm_` with a bound below a tenth of the norm, and steps below 1e-5 of the weights;
-in Keras an optimizer's `clipnorm`, `clipvalue` or `global_clipnorm`, or a clip of the loop's own. Under Adam and
-its kin: a clip that leaves most of a tensor's gradient below the optimizer's epsilon.
+in Keras an optimizer's `clipnorm`, `clipvalue` or `global_clipnorm`, or a clip of the loop's own. Under Adam
+and its kin: a clip that leaves most of a tensor's gradient below the optimizer's epsilon.
 
 Why it matters: every gradient is then scaled down to that bound, whatever it was. With plain gradient descent a
 step is the rate times the bound, and the loss seems not to move at all. Adam divides by the gradient's size, so

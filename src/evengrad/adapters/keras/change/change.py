@@ -15,9 +15,10 @@ def apply(
     model: Any,
     x: Any = None,
     note: Callable[[str], None] = lambda _: None,
-) -> None:
-    """All of them, in order. x: inputs of a batch, by which a model is built that is not yet, and followed
-    where it does not know its own inputs' shapes. note: told what they did. Raises CannotChangeError.
+) -> LiveModel:
+    """All of them, in order; what they were made in. x: inputs of a batch, by which a model is built that is
+    not yet, and followed where it does not know its own inputs' shapes. note: told what they did. Raises
+    CannotChangeError.
     """
     live = LiveModel(model, x, note)
     for change in changes:
@@ -25,3 +26,4 @@ def apply(
     slow(model, *live.slower)
     for name in ("train_function", "test_function", "predict_function"):
         setattr(model, name, None)  # what was compiled before has the old model in it
+    return live

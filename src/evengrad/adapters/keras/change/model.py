@@ -29,6 +29,7 @@ class LiveModel:
 
     Attributes:
         slower: variables that move at a part of the rate, and that part.
+        batch_ends: called with the logs of each batch of ``fit``.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class LiveModel:
     ) -> None:
         self.model, self.note = model, note
         self.slower: tuple[list[Any], float] = ([], 1.0)
+        self.batch_ends: list[Callable[[dict[str, Any]], None]] = []
         self._x = x
         if not self._built and x is not None:
             compat.symbolic_result(model, self._symbols(), training=False)

@@ -97,6 +97,21 @@ def warmup(live: LiveModel, steps: int) -> None:
     _around(live.model, Warming, steps)
 
 
+def by_loss(live: LiveModel, highest: float, base: float, per_loss: float, first: float) -> None:
+    """The loss is what ``fit`` shows: the epoch's mean so far. first: before there is one."""
+    optimizer = unscaled(live.model.optimizer)
+    if callable_(compat.given_rate(optimizer)):
+        raise CannotChangeError("The rate cannot follow the loss: it is a schedule.")
+
+    def set_rate(logs: dict[str, Any]) -> None:
+        loss = float(logs.get("loss", math.nan))
+        rate = min(highest, 1 / (base + per_loss * loss)) if loss > 0 else highest
+        optimizer.learning_rate = rate
+
+    optimizer.learning_rate = min(highest, 1 / (base + per_loss * first))
+    live.batch_ends.append(set_rate)
+
+
 def decay(live: LiveModel, steps: int) -> None:
     """Around the present rate; behind a warm-up of ours, as Keras' own ``CosineDecay`` does it."""
     optimizer = unscaled(live.model.optimizer)

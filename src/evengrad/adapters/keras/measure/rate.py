@@ -10,7 +10,13 @@ import keras
 import numpy as np
 
 from evengrad.adapters.common import rate as common
-from evengrad.adapters.keras.backend.differentiate import ForwardRun, array, curvature, forward
+from evengrad.adapters.keras.backend.differentiate import (
+    ForwardRun,
+    array,
+    curvature,
+    differentiate,
+    forward,
+)
 from evengrad.adapters.keras.measure.update import coming_step, unscaled
 from evengrad.adapters.keras.trace.weights import penalty
 from evengrad.theory.stability import critical_rate, largest_eigenvalue
@@ -41,11 +47,11 @@ def with_rate(
         now = float(array(unscaled(optimizer).learning_rate))
         if now <= 0.0:
             return None
-        moves, scales = coming_step(optimizer, variables, gradients)
-        divided.extend(scales)
-        loss = forward(run, others, data)
-        critical, passes = critical_rate(_along(loss, here, moves, now), now * _first(here, moves))
-        return Rate(now, critical, passes, method(unscaled(optimizer)))
+        path = _KerasPath(optimizer, variables, run, others, data, now)
+        divided.extend(path.set(gradients))
+        critical, passes = path.search()
+        found = Rate(now, critical, passes, method(unscaled(optimizer)), loss=path.rest)
+        return common.with_later(found, path, precise)
 
     def eigenvalue() -> float:
         product = _preconditioned(curvature(run, here, others, data), here, divided)
@@ -68,19 +74,52 @@ def _penalised(run: ForwardRun, variables: list[Any]) -> ForwardRun:
     return total
 
 
-def _along(
-    loss: Callable[[list[Any]], float], here: list[Any], moves: list[Any], now: float
-) -> Callable[[float], float]:
-    """The loss of a rate; now: the one of the moves."""
+class _KerasPath:
+    """Of values beside the weights, which stay. now: the learning rate. rest: the loss where the values are."""
 
-    def at(step: float) -> float:
-        moved = [
-            h if m is None else keras.ops.convert_to_tensor(array(h) + m * (step / now), h.dtype)
-            for h, m in zip(here, moves, strict=True)
+    def __init__(
+        self,
+        optimizer: Any,
+        variables: list[Any],
+        run: ForwardRun,
+        others: Any,
+        data: Any,
+        now: float,
+    ) -> None:
+        self._optimizer, self._variables, self._now = optimizer, variables, now
+        self._run, self._others, self._data = run, others, data
+        self._loss = forward(run, others, data)
+        self._here = self._moved = [v.value for v in variables]
+        self._moves: list[Any] = []
+        self.rest = math.nan
+
+    def set(self, gradients: list[Any]) -> list[Any]:
+        """The coming update of these, from here; what it was divided by."""
+        self._here = self._moved
+        self._moves, scales = coming_step(self._optimizer, self._variables, gradients, self._here)
+        return scales
+
+    def search(self) -> tuple[float, int]:
+        """The critical rate along the moves at hand."""
+        return critical_rate(self.move, self._now * _first(self._here, self._moves))
+
+    def critical(self, near: float) -> float:
+        """See Path."""
+        found = differentiate(self._run, self._moved, self._others, self._data)
+        self.set(found.weights)
+        return critical_rate(self.move, near)[0]
+
+    def move(self, rate: float) -> float:
+        """See Path."""
+        self._moved = [
+            h
+            if m is None
+            else keras.ops.convert_to_tensor(array(h) + m * (rate / self._now), h.dtype)
+            for h, m in zip(self._here, self._moves, strict=True)
         ]
-        return loss(moved)
-
-    return at
+        loss = self._loss(self._moved)
+        self.rest = loss if rate == 0.0 else self.rest
+        return loss
 
 
 def _first(here: list[Any], moves: list[Any]) -> float:

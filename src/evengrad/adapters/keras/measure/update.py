@@ -29,37 +29,46 @@ def coming_update(optimizer: Any, variables: list[Any], gradients: list[Any]) ->
 
 
 def coming_step(
-    optimizer: Any, variables: list[Any], gradients: list[Any]
+    optimizer: Any, variables: list[Any], gradients: list[Any], values: list[Any] | None = None
 ) -> tuple[list[Any], list[Any]]:
     """Each variable's move, None for those that do not move; and what it was divided by, for optimizers that
-    do so. Both as arrays.
+    do so. Both as arrays. values: of the variables, where it is made elsewhere than they are.
 
     The step is taken in float64 where the backend has it: at small rates float32 weights would swallow most
     of the move.
     """
     try:
         with precise():
-            return _step(optimizer, variables, gradients, "float64")
+            return _step(optimizer, variables, gradients, "float64", values)
     except Exception:  # no float64 on this device, or the optimizer mixes in tensors of its own
-        return _step(optimizer, variables, gradients, None)
+        return _step(optimizer, variables, gradients, None, values)
 
 
 def _step(
-    optimizer: Any, variables: list[Any], gradients: list[Any], dtype: str | None
+    optimizer: Any,
+    variables: list[Any],
+    gradients: list[Any],
+    dtype: str | None,
+    values: list[Any] | None,
 ) -> tuple[list[Any], list[Any]]:
-    twin, copies = _stepped(optimizer, variables, gradients, dtype)
+    here = [v.value for v in variables] if values is None else values
+    twin, copies = _stepped(optimizer, variables, gradients, dtype, here)
     moves = [
-        None if g is None else (array(c.value) - array(v.value)).astype(np.float32)
-        for g, c, v in zip(gradients, copies, variables, strict=True)
+        None if g is None else (array(c.value) - array(h)).astype(np.float32)
+        for g, c, h in zip(gradients, copies, here, strict=True)
     ]
     return moves, [_scale(twin, c) for c in copies]
 
 
 def _stepped(
-    optimizer: Any, variables: list[Any], gradients: list[Any], dtype: str | None = None
+    optimizer: Any,
+    variables: list[Any],
+    gradients: list[Any],
+    dtype: str | None = None,
+    values: list[Any] | None = None,
 ) -> tuple[Any, list[Any]]:
-    """A copy of the optimizer and copies of the variables, after one step. Where gradients are accumulated,
-    the step is the one that all batches give together if they are like this one.
+    """A copy of the optimizer and copies of the variables, after one step. values: theirs. Where
+    gradients are accumulated, the step is the one that all batches give together if they are like this one.
     """
     inner = unscaled(optimizer)
     config = inner.get_config()
@@ -67,8 +76,8 @@ def _stepped(
     twin = type(inner).from_config(config)
     twin.is_copy_of_evengrad = True
     copies = [
-        keras.Variable(array(v.value), dtype=dtype or v.dtype, name=v.name, trainable=True)
-        for v in variables
+        keras.Variable(array(h), dtype=dtype or v.dtype, name=v.name, trainable=True)
+        for v, h in zip(variables, values or [v.value for v in variables], strict=True)
     ]
     twin.build(copies)
     if inner.built:

@@ -92,6 +92,34 @@ def warmup(live: LiveTraining, steps: int) -> None:
     _schedule(live, lambda step: min(1.0, (step + 1) / steps))
 
 
+def by_loss(live: LiveTraining, highest: float, base: float, per_loss: float) -> None:
+    """The loss is the one that the script goes backwards from, before the step."""
+    if live.schedulers or live.scalers or live.stepping:
+        raise CannotChangeError(
+            "The rate cannot follow the loss: a schedule, a loss scaler or a closure is in its way."
+        )
+    first = float(live.optimizer.param_groups[0]["lr"])
+    parts = [float(group["lr"]) / first for group in live.optimizer.param_groups]
+    losses: list[Any] = []
+
+    def listening(original: Any) -> Any:
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            one = tensors if isinstance(tensors, torch.Tensor) else tensors[0]
+            losses[:] = [one.detach()]
+            return original(tensors, *args, **kwargs)
+
+        return backward
+
+    def before(optimizer: Any, *_: Any) -> None:
+        loss = float(losses[0].mean()) if losses else math.nan
+        rate = min(highest, 1 / (base + per_loss * loss)) if loss > 0 else highest
+        for group, part in zip(optimizer.param_groups, parts, strict=True):
+            group["lr"] = part * rate
+
+    live.patches.wrap(torch.autograd, "backward", listening)
+    live.optimizer.register_step_pre_hook(before)
+
+
 def decay(live: LiveTraining, steps: int) -> None:
     """Half a cosine."""
     _schedule(live, lambda step: 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0))))

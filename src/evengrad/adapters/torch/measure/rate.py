@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -71,19 +72,55 @@ def _rate(
     moves, scales = coming_step(optimizer, gradients, scaled, coming)
     kept = [p.detach().clone() for p, _ in moves]
 
-    def at(step: float) -> float:
-        with torch.no_grad():
-            for (p, move), value in zip(moves, kept, strict=True):
-                torch.add(value, move, alpha=step / now, out=p.detach())
-            return float(loss().item())
-
+    path = _TorchPath(optimizer, loss, now, moves)
     try:
-        critical, passes = critical_rate(at, now * _first(moves))
+        critical, passes = path.search()
+        found = Rate(now, critical, passes, method(optimizer), loss=path.rest)
+        found = common.with_later(found, path, scaled)
     finally:
         with torch.no_grad():
             for (p, _), value in zip(moves, kept, strict=True):
                 p.copy_(value)
-    return Rate(now, critical, passes, method(optimizer)), [p for p, _ in moves], scales
+    return found, [p for p, _ in moves], scales
+
+
+class _TorchPath:
+    """Of the weights themselves, which the caller puts back. now: the rate of ``moves``. rest: the loss where
+    they are.
+    """
+
+    def __init__(
+        self, optimizer: Any, loss: Callable[[], Any], now: float, moves: list[tuple[Any, Any]]
+    ) -> None:
+        self._optimizer, self._loss, self._now = optimizer, loss, now
+        self.rest = math.nan
+        self._set(moves)
+
+    def _set(self, moves: list[tuple[Any, Any]]) -> None:
+        self._moves = moves
+        self._here = [p.detach().clone() for p, _ in moves]
+
+    def search(self) -> tuple[float, int]:
+        """The critical rate along the moves at hand."""
+        return critical_rate(self.move, self._now * _first(self._moves))
+
+    def critical(self, near: float) -> float:
+        """See Path."""
+        weights = [p for p, _ in self._moves]
+        with torch.enable_grad():
+            found = torch.autograd.grad(self._loss(), weights, allow_unused=True)
+        gradients = {id(p): g for p, g in zip(weights, found, strict=True) if g is not None}
+        self._set(coming_step(self._optimizer, gradients)[0])
+        return critical_rate(self.move, near)[0]
+
+    def move(self, rate: float) -> float:
+        """See Path."""
+        with torch.no_grad():
+            for (p, move), value in zip(self._moves, self._here, strict=True):
+                torch.add(value, move, alpha=rate / self._now, out=p.detach())
+            loss = float(self._loss().item())
+        self.rest = loss if rate == 0.0 else self.rest
+        return loss
 
 
 def _first(moves: list[tuple[Any, Any]]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from evengrad.fixing.patch.keras import optimizers
+from evengrad.fixing.patch.keras.callbacks import add_callback, fits
 from evengrad.fixing.patch.script import arguments
 from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.wording import number
@@ -22,34 +23,13 @@ def clip_gradients(draft: SourceDraft, kind: str, bound: float) -> None:
     site = optimizers.single(source)
     if isinstance(site, cst.Call) and any(arguments.argument(site, word) for word in _LIMITS):
         raise Manual(site)
-    fits = [c for c in source.all(cst.Call) if _is_fit(c)]
-    if not fits:
+    found = fits(source)
+    if not found:
         raise Manual(site)
     draft.need("import evengrad")
     clip = draft.quoted(f"{kind}:{number(bound)}")
-    for fit in fits:
-        _watch(draft, fit, f"evengrad.keras.Watch(clip={clip})")
-
-
-def _is_fit(call: cst.Call) -> bool:
-    return (
-        isinstance(call.func, cst.Attribute) and call.func.attr.value == "fit" and bool(call.args)
-    )
-
-
-def _watch(draft: SourceDraft, fit: cst.Call, code: str) -> None:
-    given, source = arguments.value(fit, "callbacks"), draft.source
-    if arguments.unpacked(fit):
-        raise Manual(fit)
-    if given is None:
-        arguments.change(draft, fit, {"callbacks": f"[{code}]"})
-    elif isinstance(given, cst.List) and given.elements:
-        draft.insert(source.end(given.elements[-1]), f", {code}")
-    else:
-        draft.replace(
-            given,
-            f"[{code}]" if isinstance(given, cst.List) else f"[*{source.code(given)}, {code}]",
-        )
+    for fit in found:
+        add_callback(draft, fit, f"evengrad.keras.Watch(clip={clip})")
 
 
 def _limit(draft: SourceDraft, kind: str, bound: float) -> None:
