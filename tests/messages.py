@@ -28,6 +28,7 @@ FOLDER = SOURCE / "values" / "locale" / "zh_CN" / "LC_MESSAGES"
 PO, MO = FOLDER / "evengrad.po", FOLDER / "evengrad.mo"
 DATE = datetime(2026, 1, 1, tzinfo=UTC)
 RULES = ("rules", "run_rules", "fact_rules")
+TITLED = ("remedies", "repairs", "claims")
 
 
 def messages() -> Iterator[tuple[str, str]]:
@@ -37,6 +38,7 @@ def messages() -> Iterator[tuple[str, str]]:
         if file.suffix == ".py":
             yield from ((place, text) for text in _called(file))
             yield from ((place, text) for text in _explained(file))
+            yield from ((place, text) for text in _titled(file))
             if file.parent.name == "cli":
                 yield from ((place, text) for text in _helped(file))
         elif file.suffix == ".j2":
@@ -64,6 +66,17 @@ def _explained(file: Path) -> Iterator[str]:
     if file.parent.name in RULES and file.name != "__init__.py":
         text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
         yield from (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def _titled(file: Path) -> Iterator[str]:
+    """Titles of remedies and repairs, which ``evengrad fix --list`` prints, and the texts of the lab's claims."""
+    if file.parent.name not in TITLED or file.name == "__init__.py":
+        return
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    title, *parts = (" ".join(part.split()) for part in text.split("\n\n"))
+    yield title.rstrip(".")
+    if file.parent.name == "claims":
+        yield from (part.partition(": ")[2] for part in parts)
 
 
 def _helped(file: Path) -> Iterator[str]:

@@ -14,7 +14,13 @@ from evengrad import cli
 torch = pytest.importorskip("torch")
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CHINESE = [ROOT / "README.zh.md", *sorted((ROOT / "docs/zh").glob("*.md"))]  # with the same code
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *CHINESE,
+]
 _BLOCK = re.compile(
     r"(?:<!-- not run: (?P<why>[^>]+) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S
 )
@@ -25,7 +31,7 @@ def blocks(kind):
     of the package: see test_discovery.
     """
     found = []
-    for page in (page for page in PAGES if page.name != "CONTRIBUTING.md"):
+    for page in (page for page in PAGES if page.name != "CONTRIBUTING.md" and page not in CHINESE):
         content = page.read_text()
         for block in _BLOCK.finditer(content):
             if block["kind"] == kind and not block["why"]:
@@ -133,7 +139,7 @@ def test_the_list_of_commands_says_what_their_help_says(name):
     assert help_text.startswith(cli.COMMANDS[name])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
@@ -144,3 +150,14 @@ def test_every_target_of_make_that_is_named_exists():
     for page in PAGES:
         for target in re.findall(r"`make ([a-z-]+)`", page.read_text()):
             assert target in known, (page.name, target)
+
+
+def test_the_chinese_pages_have_the_blocks_and_the_codes_of_the_english_ones():
+    for page in CHINESE:
+        english = ROOT / str(page.relative_to(ROOT)).replace("zh/", "").replace(".zh", "")
+        assert (
+            f"]({english.name})" in page.read_text() or f"](../{english.name}" in page.read_text()
+        )
+        if page.name in ("README.zh.md", "article.md"):
+            codes = [set(re.findall(r"EG\d{3}", one.read_text())) for one in (page, english)]
+            assert codes[0] >= codes[1], page

@@ -17,6 +17,7 @@ from rich.console import Console
 from evengrad.cli import files
 from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say
 from evengrad.cli.ranking import by_weight, numbered
+from evengrad.values.message import msg, translated
 from evengrad.verbs.births import Script, with_birth
 from evengrad.verbs.check import Check, check_probe
 from evengrad.verbs.check_script import (
@@ -136,15 +137,15 @@ def _show(checks: list[Check], found: Trainings) -> None:
     for number, check in enumerate(checks):
         same = trainings.told_before(check, checks[:number])
         if same is not None:
-            screen.print(trainings.again(check, same), markup=False)
+            screen.print(translated(trainings.again(check, same)), markup=False)
             continue
         if several:
-            screen.print(trainings.heading(check), markup=False, style="bold")
+            screen.print(translated(trainings.heading(check)), markup=False, style="bold")
         screen.print(text.panel(check))
         if several:
             screen.print()
     for line in trainings.summary(checks, found.ahead, found.seconds, found.trouble):
-        screen.print(line, markup=False)
+        screen.print(translated(line), markup=False)
 
 
 def _write(checks: list[Check], page: Path | None, json: Path | None) -> bool:
@@ -172,9 +173,19 @@ def _own_end(script: str) -> Iterator[None]:
         return
     except ScriptFailedError as error:
         sys.excepthook(type(error.cause), error.cause, error.cause.__traceback__)
-        say(f"{script} failed before its first training step (its own traceback is above).")
+        say(
+            msg(
+                "{script} failed before its first training step (its own traceback is above).",
+                script=script,
+            )
+        )
         if error.missing is not None:
-            say(f"To install what it misses: pip install 'evengrad[{error.missing}]'")
+            say(
+                msg(
+                    "To install what it misses: pip install 'evengrad[{missing}]'",
+                    missing=error.missing,
+                )
+            )
     except ScriptExitedError as error:
         raise typer.Exit(_exit_code(script, error.code)) from None
     except KeyboardInterrupt as interrupt:
@@ -188,7 +199,13 @@ def _exit_code(script: str, code: object) -> int:
     """The script's own exit status, unless that would read as one of ours."""
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
-    say(f"{script} exited before its first training step (sys.exit({code!r})).")
+    say(
+        msg(
+            "{script} exited before its first training step (sys.exit({code!r})).",
+            script=script,
+            code=code,
+        )
+    )
     own = own_status(code)
     return ExitStatus.CANNOT if own is None else own
 
@@ -196,7 +213,9 @@ def _exit_code(script: str, code: object) -> int:
 @contextmanager
 def _spinner() -> Iterator[Callable[[], None]]:
     """Yields what starts a spinner on stderr; stops it at the end."""
-    status = Console(stderr=True).status("evengrad: measuring the gradients of the first batch")
+    status = Console(stderr=True).status(
+        translated(msg("evengrad: measuring the gradients of the first batch"))
+    )
     try:
         yield status.start
     finally:

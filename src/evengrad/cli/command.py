@@ -15,7 +15,7 @@ import typer
 
 from evengrad.cli.language import SpokenCommand, with_language
 from evengrad.errors import EvengradError
-from evengrad.values.message import translated
+from evengrad.values.message import msg, translated
 
 
 class ExitStatus(IntEnum):
@@ -39,9 +39,13 @@ class ScriptCommand(SpokenCommand):
         except Exception as error:
             if type(error).__name__ == "NoSuchOption":
                 said: str = error.message  # type: ignore[attr-defined]
-                error.message = (  # type: ignore[attr-defined]
-                    f"{said.rstrip('.')}. Options of the script itself go after --, as in: "
-                    f"evengrad {ctx.info_name} train.py -- --epochs 3"
+                error.message = translated(  # type: ignore[attr-defined]
+                    msg(
+                        "{said}. Options of the script itself go after --, as in: "
+                        "evengrad {info_name} train.py -- --epochs 3",
+                        said=said.rstrip("."),
+                        info_name=ctx.info_name,
+                    )
                 )
             raise
 
@@ -74,8 +78,14 @@ def said_in_one_line(name: str) -> Iterator[None]:
         if package is not None:
             what = " ".join(f"{type(error).__name__}: {error}".split())
             say(
-                f"`evengrad {name}` needs {package}, which cannot be imported in this environment ({what}). "
-                f"Install it anew: {sys.executable} -m pip install --force-reinstall {package}"
+                msg(
+                    "`evengrad {name}` needs {package}, which cannot be imported in this environment ({what}). "
+                    "Install it anew: {executable} -m pip install --force-reinstall {package}",
+                    name=name,
+                    package=package,
+                    what=what,
+                    executable=sys.executable,
+                )
             )
         else:
             from evengrad.recording import failure

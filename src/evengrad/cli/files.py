@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evengrad.cli.command import say
 from evengrad.errors import EvengradError
+from evengrad.values.message import msg
 
 
 def expect_writable(*files: Path | None) -> None:
@@ -18,7 +19,7 @@ def expect_writable(*files: Path | None) -> None:
         while not there.exists() and there.parent != there:
             there = there.parent
         if there.is_dir() if there == file else not there.is_dir():
-            kind = "is a folder" if there == file else "is no folder"
+            kind = msg("is a folder") if there == file else msg("is no folder")
             raise EvengradError(f"Cannot write {file}: {there} {kind}.")
         if not os.access(there, os.W_OK):
             raise EvengradError(f"Cannot write {file}: no permission to write {there}.")
@@ -66,8 +67,8 @@ def _elsewhere(file: Path, text: str) -> str:
             other.write(text)
     except OSError:
         return ""
-    return f" It is in {name}."
+    return msg(" It is in {name}.", name=name)
 
 
 def _why(file: Path, error: OSError) -> str:
-    return f"Cannot write {file}: {error.strerror or error}."
+    return msg("Cannot write {file}: {strerror}.", file=file, strerror=error.strerror or error)

@@ -25,6 +25,7 @@ from evengrad.fixing.trials import home
 from evengrad.report import fix_html, fix_json
 from evengrad.report.fix_text import attempt_line, render
 from evengrad.values.finding import Finding
+from evengrad.values.message import known_text, msg, translated
 
 OPTIONS = {"cls": ScriptCommand}
 
@@ -118,7 +119,7 @@ def fix(
     try:
         found = _fix(plan, dask)
     except KeyboardInterrupt:
-        say("Interrupted; the same call takes up from the trials that are done.")
+        say(msg("Interrupted; the same call takes up from the trials that are done."))
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
     if found.status == "internal_error":
         say(found.message)
@@ -144,10 +145,11 @@ _STATUS = {
 
 def _list() -> None:
     for remedy in all_remedies():
-        print(f"{remedy.name:<16}{remedy.title}")
-    print("\nMistakes in the code that are repaired first, where they are found:")
+        print(f"{remedy.name:<16}{known_text(remedy.title)}")
+    print()
+    print(translated(msg("Mistakes in the code that are repaired first, where they are found:")))
     for repair in all_repairs():
-        print(f"{repair.name:<18}{repair.title}")
+        print(f"{repair.name:<18}{known_text(repair.title)}")
 
 
 def _fix(plan: FixPlan, dask: str | None) -> Fixing:
@@ -172,21 +174,24 @@ class _Progress:
         self._rest()
 
     def trying(self, candidate: Candidate | None, seed: int, patched: bool) -> None:
-        what = "the script as it is" if candidate is None else candidate.reason
-        text = f"{'patched: ' if patched else ''}{what}, seed {seed}"
+        what = msg("the script as it is") if candidate is None else candidate.reason
+        text = msg("{what}, seed {seed}", what=what, seed=seed)
+        if patched:
+            text = msg("patched: {text}", text=text)
         if self._console.is_terminal:
             self._rest()
-            self._spinner = self._console.status(text)
+            self._spinner = self._console.status(str(translated(text)))
             self._spinner.start()
 
     def tried(self, attempt: Attempt) -> None:
         self._rest()
-        self._console.print(attempt_line(attempt), soft_wrap=True, markup=False)
+        self._console.print(translated(attempt_line(attempt)), soft_wrap=True, markup=False)
 
     def found(self, findings: Sequence[Finding]) -> None:
         self._rest()
         for finding in findings:
-            self._console.print(f"    {finding.code} {finding.title}", soft_wrap=True, markup=False)
+            title = translated(finding.title)
+            self._console.print(f"    {finding.code} {title}", soft_wrap=True, markup=False)
 
     def _rest(self) -> None:
         if self._spinner is not None:
@@ -198,18 +203,23 @@ def _apply(found: Fixing) -> None:
     """The patched file instead of the user's, in one move."""
     patch, target = found.patch, Path(found.plan.target)
     if patch is None:
-        say("There is nothing to apply.")
+        say(msg("There is nothing to apply."))
         return
     if patch.manual or found.plan.module:
-        say("Not applied: the change can only be made by hand, see above.")
+        say(msg("Not applied: the change can only be made by hand, see above."))
         return
     with target.open(newline="", encoding="utf-8") as file:
         if file.read() != patch.before:
-            say(f"Not applied: {target} has changed since. Run evengrad fix again.")
+            say(
+                msg(
+                    "Not applied: {target} has changed since. Run evengrad fix again.",
+                    target=target,
+                )
+            )
             return
     handle, name = tempfile.mkstemp(dir=target.resolve().parent, prefix=f".{target.name}-")
     with os.fdopen(handle, "w", newline="", encoding="utf-8") as new:
         new.write(patch.after)
     shutil.copymode(target, name)
     Path(name).replace(target.resolve())
-    say(f"{target} is patched.")
+    say(msg("{target} is patched.", target=target))

@@ -22,6 +22,7 @@ from evengrad.fixing.lab.laboratory import Experiment, experiment
 from evengrad.fixing.lab.planted import CAUSES
 from evengrad.report import lab_html, lab_json
 from evengrad.report.lab_text import render
+from evengrad.values.message import known_text, msg, translated
 
 OPTIONS = {"cls": ScriptCommand}
 
@@ -154,7 +155,7 @@ def _expect_any(found: Experiment) -> None:
     """Raise where nothing trained, with the reason of the first one."""
     measured = found.table.measured
     if not measured:
-        say("Interrupted before anything was measured.")
+        say(msg("Interrupted before anything was measured."))
         raise typer.Exit(ExitStatus.INTERRUPTED)
     if not any(one.ran for one in measured):
         said = measured[0].result.message.strip().split("\n", 1)[0]
@@ -162,15 +163,15 @@ def _expect_any(found: Experiment) -> None:
 
 
 def _list() -> None:
-    print("Causes:")
+    print(translated(msg("Causes:")))
     for cause in CAUSES:
         print(f"  {cause.name:<22}{cause.kind.replace('_', ' ')}")
-    print("Remedies:")
+    print(translated(msg("Remedies:")))
     for cure in CURES:
-        print(f"  {cure.name:<22}{cure.title}")
-    print("Claims:")
+        print(f"  {cure.name:<22}{translated(cure.title)}")
+    print(translated(msg("Claims:")))
     for claim in all_claims():
-        print(f"  {claim.section:<8}{claim.title}")
+        print(f"  {claim.section:<8}{known_text(claim.title)}")
 
 
 def _experiment(plan: LabPlan, dask: str | None) -> Experiment:
@@ -192,7 +193,7 @@ class _LabProgress:
 
     def __enter__(self) -> _LabProgress:
         self._bar.start()
-        self._task = self._bar.add_task("getting ready", total=None)
+        self._task = self._bar.add_task(translated(msg("getting ready")), total=None)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -200,12 +201,18 @@ class _LabProgress:
 
     def begin(self, cells: int) -> None:
         """So many trainings are to come."""
-        self._bar.update(self._task, total=cells, description="training")
+        self._bar.update(self._task, total=cells, description=translated(msg("training")))
 
     def measured(self, one: LabTraining) -> None:
         """One is over."""
         self._bar.advance(self._task)
         if not one.ran:
-            what = f"{one.subject}, {one.cause}, {one.cure}, seed {one.seed}"
+            what = msg(
+                "{subject}, {cause}, {cure}, seed {seed}",
+                subject=one.subject,
+                cause=one.cause,
+                cure=one.cure,
+                seed=one.seed,
+            )
             said = one.result.message.strip().split("\n", 1)[0]
-            self._bar.console.print(f"{what}: {said}", soft_wrap=True, markup=False)
+            self._bar.console.print(f"{translated(what)}: {said}", soft_wrap=True, markup=False)

@@ -20,6 +20,7 @@ from rich.text import Text
 from evengrad.recording.listener import RunListener
 from evengrad.report.run_text import sparkline
 from evengrad.report.run_words import duration, short
+from evengrad.values.message import msg, translated
 from evengrad.values.run import BAD_EVENTS, Detail, Event, EventKind, RunStatus, Step, Subject
 
 _EVERY = 10.0  # seconds between two plain lines of progress
@@ -85,11 +86,22 @@ class Latest:
     def progress(self) -> str:
         """Step, speed, loss, gradient norm, in one line."""
         if self.last is None:
-            return "waiting for the first step"
-        speed = "" if self.speed is None else f" ({self.speed:.3g}/s)"
-        loss = f", loss {self.last.loss:.4g}" if np.isfinite(self.last.loss) else ""
-        clip = f", clipped to {self.last.clipped:.3g}" if self.last.coefficient < 1 else ""
-        return f"step {self.last.step:,}{speed}{loss}, gradient norm {self.last.norm:.3g}{clip}"
+            return msg("waiting for the first step")
+        speed = "" if self.speed is None else msg(" ({speed:.3g}/s)", speed=self.speed)
+        loss = msg(", loss {loss:.4g}", loss=self.last.loss) if np.isfinite(self.last.loss) else ""
+        clip = (
+            msg(", clipped to {clipped:.3g}", clipped=self.last.clipped)
+            if self.last.coefficient < 1
+            else ""
+        )
+        return msg(
+            "step {step:,}{speed}{loss}, gradient norm {norm:.3g}{clip}",
+            step=self.last.step,
+            speed=speed,
+            loss=loss,
+            norm=self.last.norm,
+            clip=clip,
+        )
 
 
 class Lines:
@@ -104,8 +116,15 @@ class Lines:
     def begin(self, subject: Subject, path: Path | None) -> None:
         """A run begins."""
         self._latest.begin(subject, path)
-        where = "" if path is None else f"; the run file is {path}"
-        self._say(f"watching {subject.model} with {subject.optimizer}{where}")
+        where = "" if path is None else msg("; the run file is {path}", path=path)
+        self._say(
+            msg(
+                "watching {model} with {optimizer}{where}",
+                model=subject.model,
+                optimizer=subject.optimizer,
+                where=where,
+            )
+        )
 
     def step(self, step: Step) -> None:
         """A step; a line where it is time for one."""
@@ -121,9 +140,9 @@ class Lines:
         """A line; after many of them, none."""
         self._events += 1
         if self._events <= _MOST:
-            self._say(f"step {event.step:,}: {event.message}")
+            self._say(msg("step {step:,}: {message}", step=event.step, message=event.message))
         if self._events == _MOST:
-            self._say("further events are in the run file only")
+            self._say(msg("further events are in the run file only"))
 
     def end(self, status: RunStatus) -> None:
         """Not shown: the findings follow."""
@@ -223,29 +242,33 @@ def _panel(latest: Latest) -> RenderableType:
     """The panel's lines: a rule, progress, the gradient over time and layers, the last events."""
     last, subject = latest.last, latest.subject
     name = "" if subject is None else f" {subject.model} · {subject.optimizer}"
-    more = f" · {latest.runs} optimizers" if latest.runs > 1 else ""
+    more = msg(" · {runs} optimizers", runs=latest.runs) if latest.runs > 1 else ""
     elapsed = duration(time.monotonic() - latest.started)
     first = Text(no_wrap=True, overflow="ellipsis")
     if last is None:
-        first.append("waiting for the first step", "dim")
+        first.append(translated(msg("waiting for the first step")), "dim")
     else:
         speed = "" if latest.speed is None else f"{latest.speed:.3g}/s"
         for label, value in (
-            ("step", f"{last.step:,}"),
+            (msg("step"), f"{last.step:,}"),
             ("", speed),
-            ("", elapsed),
-            ("loss", short(last.loss)),
-            ("rate", short(last.rate)),
+            ("", translated(elapsed)),
+            (msg("loss"), short(last.loss)),
+            (msg("rate"), short(last.rate)),
         ):
-            first.append(f"{label} ", "dim").append(f"{value}  ")
+            first.append(f"{translated(label)} ", "dim").append(f"{value}  ")
     second = Text(no_wrap=True, overflow="ellipsis")
     if last is not None:
-        second.append("gradient ", "dim").append(f"{last.norm:<9.3g}")
+        second.append(f"{translated(msg('gradient'))} ", "dim").append(f"{last.norm:<9.3g}")
         second.append(sparkline(np.array(latest.norms), 30, most=True), "blue")
     if latest.detail is not None and len(latest.detail.tensors):
-        second.append("  layers ", "dim").append(_profile(latest), "cyan")
-    events = [_event(event) for event in latest.events] or [Text("no warnings", style="dim")]
-    return Group(Rule(f"evengrad{name}{more}", style="dim", align="left"), first, second, *events)
+        second.append(f"  {translated(msg('layers'))} ", "dim").append(_profile(latest), "cyan")
+    events = [_event(event) for event in latest.events] or [
+        Text(translated(msg("no warnings")), style="dim")
+    ]
+    return Group(
+        Rule(f"evengrad{name}{translated(more)}", style="dim", align="left"), first, second, *events
+    )
 
 
 def _profile(latest: Latest) -> str:
@@ -260,9 +283,11 @@ def _profile(latest: Latest) -> str:
 def _event(event: Event) -> Text:
     style = "red" if event.kind in BAD_EVENTS else "" if event.kind is EventKind.NOTE else "yellow"
     line = Text(no_wrap=True, overflow="ellipsis")
-    return line.append(f"{event.step:,} ", "dim").append(event.message.splitlines()[0], style)
+    return line.append(f"{event.step:,} ", "dim").append(
+        str(translated(event.message)).splitlines()[0], style
+    )
 
 
 def _say(message: str) -> None:
     with suppress(OSError, ValueError):  # a closed pipe or stream never ends a training
-        print(f"evengrad: {message}", file=sys.stderr, flush=True)
+        print(f"evengrad: {translated(message)}", file=sys.stderr, flush=True)

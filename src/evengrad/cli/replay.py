@@ -21,15 +21,17 @@ from evengrad.recording import blackbox
 from evengrad.recording.blackbox import BlackBox, ReplayedOperation
 from evengrad.recording.reader import load
 from evengrad.report import words
+from evengrad.report.spoken import padded, spoken
+from evengrad.values.message import msg, translated
 from evengrad.values.wording import percent
 
 _ROWS = 30
 _WORDS = 40
 _SHORT = 100  # characters; longer facts, such as random states, are for machines
 _WHAT = {
-    "non_finite": "its gradients were not finite",
-    "overwrite": "its update was larger than the weights that it would change",
-    "spike": "its gradient stood far out of the last steps'",
+    "non_finite": msg("its gradients were not finite"),
+    "overwrite": msg("its update was larger than the weights that it would change"),
+    "spike": msg("its gradient stood far out of the last steps'"),
 }
 
 
@@ -77,10 +79,11 @@ def replay(
         return
     for part in _screen(box, full):
         out.print(part)
-    out.print(Text(f"\nFiles: {folder}", style="dim"))
+    out.print(Text())
+    out.print(spoken(msg("Files: {folder}", folder=folder), "dim"))
     if others:
         listed = ", ".join(map(str, others))
-        out.print(Text(f"Also refused: step {listed} (--step N)", style="dim"))
+        out.print(spoken(msg("Also refused: step {listed} (--step N)", listed=listed), "dim"))
 
 
 def _what_if(folder: Path, step: int, jobs: int, json: Path | None, out: Console) -> None:
@@ -95,23 +98,24 @@ def _what_if(folder: Path, step: int, jobs: int, json: Path | None, out: Console
         else:
             asked.remove(question.words)
             out.print(Text("  ") + _line(*what_if_text.row(answer)), soft_wrap=True)
-        spinner.update(f"{asked[0]} ..." if asked else "")
+        spinner.update(f"{translated(asked[0])} ..." if asked else "")
 
-    out.print(Text(f"What if, at step {step:,}", style="bold"))
+    out.print(spoken(msg("What if, at step {step:,}", step=step), "bold"))
     try:
         with Console(stderr=True).status("") as spinner:
             found = what_if(load(folder), step, folder / "what-if", jobs=jobs, answered=answered)
     except KeyboardInterrupt:
-        say("Interrupted; the same call takes up from the trials that are done.")
+        say(msg("Interrupted; the same call takes up from the trials that are done."))
         raise typer.Exit(ExitStatus.INTERRUPTED) from None
-    out.print(Text(f"\n{found.conclusion}"))
+    out.print(Text())
+    out.print(spoken(found.conclusion))
     written = files.write(json, lambda: what_if_text.dumps(found))
     tried = all(a.outcome != "not tried" for a in found.answers if a.question.key == "as it was")
     raise typer.Exit(ExitStatus.HEALTHY if written and tried else ExitStatus.CANNOT)
 
 
 def _line(words: str, said: Text) -> Text:
-    return Text(f"{words:<{_WORDS}}  ") + said
+    return Text(padded(words, _WORDS + 2)) + said
 
 
 def _chosen(run: Path, step: int | None) -> tuple[BlackBox, Path, list[int]]:
@@ -120,7 +124,14 @@ def _chosen(run: Path, step: int | None) -> tuple[BlackBox, Path, list[int]]:
     found = blackbox.boxes(folder)
     if step is not None and step not in found:
         known = ", ".join(str(other) for other in found if other >= 0) or "none"
-        raise EvengradError(f"There is no black box of step {step} in {folder}; there is: {known}.")
+        raise EvengradError(
+            msg(
+                "There is no black box of step {step} in {folder}; there is: {known}.",
+                step=step,
+                folder=folder,
+                known=known,
+            )
+        )
     place = found[step] if step is not None else next(iter(found.values()), folder)
     box = blackbox.load(place, tensors=False)
     return box, place, [other for other in found if other != box.step and other >= 0]
@@ -128,29 +139,37 @@ def _chosen(run: Path, step: int | None) -> tuple[BlackBox, Path, list[int]]:
 
 def _screen(box: BlackBox, full: bool) -> Iterator[RenderableType]:
     why = _WHAT.get(box.kind, box.kind)
-    yield Text(f"Step {box.step:,} was refused: {why}", style="bold red")
+    yield spoken(msg("Step {step:,} was refused: {why}", step=box.step, why=why), "bold red")
     if box.origin is None:
-        finite = "All of it is finite: it was refused for its size."
-        text = "Its origin was not found." if box.kind == "non_finite" else finite
-        yield Text(text, style="dim")
+        finite = msg("All of it is finite: it was refused for its size.")
+        text = msg("Its origin was not found.") if box.kind == "non_finite" else finite
+        yield spoken(text, "dim")
     else:
-        yield Text(f"Origin: {box.origin.layer} ({box.origin.phase}). {box.origin.message}")
-    yield from _section("Batch", _batch(box))
+        yield spoken(
+            msg(
+                "Origin: {layer} ({phase}). {message}",
+                layer=box.origin.layer,
+                phase=box.origin.phase,
+                message=box.origin.message,
+            )
+        )
+    yield from _section(msg("Batch"), _batch(box))
     if box.origin is not None and box.origin.operations:
         rows = _operations(box.origin.operations, box.origin.layer, full)
-        yield from _section("The step again: rms forward and backward", rows)
+        yield from _section(msg("The step again: rms forward and backward"), rows)
     if box.gradients:
-        yield from _section("Gradient norm by tensor", _gradients(box, full))
+        yield from _section(msg("Gradient norm by tensor"), _gradients(box, full))
     short = {name: str(value) for name, value in box.facts.items() if len(str(value)) <= _SHORT}
     if short:
         facts = _table("left", "left")
         for name, value in short.items():
             facts.add_row(str(name), value)
-        yield from _section("Also", facts)
+        yield from _section(msg("Also"), facts)
 
 
 def _section(title: str, body: RenderableType) -> Iterator[RenderableType]:
-    yield Text(f"\n{title}", style="dim")
+    yield Text()
+    yield spoken(title, "dim")
     yield Padding(body, (0, 0, 0, 2))
 
 
@@ -163,7 +182,7 @@ def _table(*justify: Any) -> Table:
 
 def _batch(box: BlackBox) -> RenderableType:
     if not box.batch:
-        return Text("not kept", style="dim")
+        return spoken(msg("not kept"), "dim")
     table = _table("left", "left", "left", "left", "left")
     for name, array in box.batch.items():
         table.add_row(
@@ -179,22 +198,27 @@ def _range(array: Any) -> tuple[str, Text]:
     finite = array[np.isfinite(array)]
     bad = array.size - finite.size
     ends = (
-        f"{_number(float(finite.min()))} to {_number(float(finite.max()))}" if finite.size else "-"
+        msg("{min} to {max}", min=_number(float(finite.min())), max=_number(float(finite.max())))
+        if finite.size
+        else "-"
     )
     if not bad:
-        return ends, Text("all finite", style="dim")
+        return translated(ends), spoken(msg("all finite"), "dim")
     where = np.unique(np.argwhere(~np.isfinite(array))[:, 0]) if array.ndim else np.array([0])
     rows = ", ".join(map(str, where[:5])) + (", ..." if len(where) > 5 else "")
-    return ends, Text(f"{bad:,} not finite, in rows {rows}", style="red")
+    return translated(ends), spoken(
+        msg("{bad:,} not finite, in rows {rows}", bad=bad, rows=rows), "red"
+    )
 
 
 def _operations(operations: tuple[ReplayedOperation, ...], origin: str, full: bool) -> Table:
     """Forward order; the first bad one marked; far from it left out where there are many."""
     table = _table("left", "left", "left", "right", "right", "right", "right")
     table.show_header = True
-    heads = ("", "layer", "type", "forward", "not finite", "backward", "not finite")
+    forward, backward, bad = msg("forward"), msg("backward"), msg("not finite")
+    heads = ("", msg("layer"), msg("type"), forward, bad, backward, bad)
     for column, head in zip(table.columns, heads, strict=True):
-        column.header = Text(head, style="dim")
+        column.header = spoken(head, "dim")
     at = _first(operations, origin)
     shown = range(len(operations)) if full else _near(len(operations), at)
     left_out = 0
@@ -214,7 +238,7 @@ def _operations(operations: tuple[ReplayedOperation, ...], origin: str, full: bo
             style=style,
         )
     if left_out:
-        table.add_row("", f"({left_out} more: --full)", style="dim")
+        table.add_row("", spoken(msg("({number} more: --full)", number=left_out)), style="dim")
     return table
 
 
@@ -255,5 +279,7 @@ def _gradients(box: BlackBox, full: bool) -> Table:
         style = "" if math.isfinite(norms[name]) else "red"
         table.add_row(name, Text(_number(norms[name]), style=style))
     if len(order) > len(shown):
-        table.add_row(f"({len(order) - len(shown)} more: --full)", "", style="dim")
+        table.add_row(
+            spoken(msg("({number} more: --full)", number=len(order) - len(shown))), "", style="dim"
+        )
     return table

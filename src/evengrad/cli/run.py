@@ -19,6 +19,7 @@ from evengrad.errors import EvengradError
 from evengrad.recording.reader import load
 from evengrad.recording.settings import settings_of
 from evengrad.values.finding import Finding
+from evengrad.values.message import msg, translated
 from evengrad.values.run import Run
 from evengrad.verbs.births import Script, add_birth
 from evengrad.verbs.host import own_frames
@@ -114,13 +115,13 @@ def run(
     _track(outcome, found)
     written = _show_and_write(found, html, json, no_html)
     if outcome.stopped is not None:
-        _way_on(str(outcome.stopped))
+        _way_on(outcome.stopped)
     raise typer.Exit(_status(script, outcome, found, written))
 
 
-def _way_on(stop: str) -> None:
+def _way_on(stop: Exception) -> None:
     """Where the evidence of a guard's stop is; why it stopped was said when it did."""
-    for line in stop.splitlines()[1:]:
+    for line in str(translated(stop.args[0])).splitlines()[1:]:
         say(line)
 
 
@@ -156,7 +157,13 @@ def _track(outcome: Outcome, found: list[tuple[Run, tuple[Finding, ...]]]) -> No
         try:
             tracking.finish(() if path is None else known.get(path, ()))
         except Exception as error:
-            say(f"the findings could not be handed on ({type(error).__name__}: {error})")
+            say(
+                msg(
+                    "the findings could not be handed on ({name}: {error})",
+                    name=type(error).__name__,
+                    error=error,
+                )
+            )
 
 
 def _show_and_write(
@@ -177,8 +184,9 @@ def _show_and_write(
         print(f"run:    {one.path.parent}")
     if found[1:]:
         from evengrad.report.run_words import trainings
+        from evengrad.report.spoken import written as written_lines
 
-        print("\n".join(["", *trainings(found)]))
+        print("\n" + written_lines(trainings(found)), end="")
     return written
 
 
@@ -202,9 +210,13 @@ def _status(
 
 def _unseen(script: str, outcome: Outcome) -> str:
     if outcome.watched:
-        return f"{script} ran to its end, but there is no run file with a step in it to judge."
-    return (
-        f"{script} ran to its end without a training step that evengrad can see. Expected Keras "
+        return msg(
+            "{script} ran to its end, but there is no run file with a step in it to judge.",
+            script=script,
+        )
+    return msg(
+        "{script} ran to its end without a training step that evengrad can see. Expected Keras "
         "`model.fit(...)`, or `loss.backward()` and `optimizer.step()` in PyTorch. For another kind of "
-        "loop use `with evengrad.watch(model, optimizer):` in the script."
+        "loop use `with evengrad.watch(model, optimizer):` in the script.",
+        script=script,
     )

@@ -17,7 +17,8 @@ from evengrad.errors import EvengradError
 from evengrad.recording.listing import RunSummary, runs_in
 from evengrad.report.json import plain
 from evengrad.report.run_words import duration
-from evengrad.values.run import BAD_EVENTS
+from evengrad.values.message import msg, translated
+from evengrad.values.run import BAD_EVENTS, EventKind
 
 _SILENT = 300.0  # seconds after which a run that says it is running may be dead
 _STYLES = {"stopped": "red", "failed": "red", "interrupted": "yellow", "running": "cyan"}
@@ -38,7 +39,10 @@ def runs(
     """
     if not folder.is_dir():
         raise EvengradError(
-            f"There is no folder {str(folder)!r}. Expected one with runs, as `evengrad run` makes."
+            msg(
+                "There is no folder {folder!r}. Expected one with runs, as `evengrad run` makes.",
+                folder=str(folder),
+            )
         )
     found, broken = runs_in(folder)
     if json:
@@ -47,28 +51,37 @@ def runs(
     elif found:
         Console(highlight=False).print(_table(found))
     else:
-        say(f"there is no run in {folder}; `evengrad run train.py` makes one")
+        say(msg("there is no run in {folder}; `evengrad run train.py` makes one", folder=folder))
     for path in broken:
-        say(f"{path} holds a run file that cannot be read")
+        say(msg("{path} holds a run file that cannot be read", path=path))
+
+
+_ENDS = {
+    "running": msg("running"),
+    "finished": msg("finished"),
+    "stopped": msg("stopped"),
+    "failed": msg("failed"),
+    "interrupted": msg("interrupted"),
+}
 
 
 def _table(found: list[RunSummary]) -> Table:
     """A row a run; its name begins with its time."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("run", no_wrap=True, overflow="ellipsis")
-    table.add_column("steps", justify="right", no_wrap=True)
-    table.add_column("loss", justify="right", no_wrap=True)
-    table.add_column("ended")
-    table.add_column("what happened")
+    table.add_column(translated(msg("run")), no_wrap=True, overflow="ellipsis")
+    table.add_column(translated(msg("steps")), justify="right", no_wrap=True)
+    table.add_column(translated(msg("loss")), justify="right", no_wrap=True)
+    table.add_column(translated(msg("ended")))
+    table.add_column(translated(msg("what happened")))
     for run in found:
-        status = run.status
+        status: str = _ENDS.get(run.status, run.status)
         if status == "running" and run.silent > _SILENT:
-            status = f"running? silent for {duration(run.silent)}"
+            status = msg("running? silent for {duration}", duration=duration(run.silent))
         table.add_row(
             run.path.name or str(run.path),
             f"{run.steps:,}",
             "-" if run.loss is None else f"{run.loss:.4g}",
-            Text(status, style=_STYLES.get(run.status, "")),
+            Text(translated(status), style=_STYLES.get(run.status, "")),
             _events(run),
         )
     return table
@@ -80,5 +93,5 @@ def _events(run: RunSummary) -> Text:
     for kind, count in sorted(run.events.items(), key=lambda item: item[0] not in BAD_EVENTS):
         text.append(", " if text else "")
         times = f" x{count}" if count > 1 else ""
-        text.append(kind.replace("_", " ") + times, "red" if kind in BAD_EVENTS else "")
+        text.append(translated(EventKind(kind).words) + times, "red" if kind in BAD_EVENTS else "")
     return text

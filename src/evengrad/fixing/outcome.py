@@ -12,6 +12,7 @@ from evengrad.fixing.trial import Result
 from evengrad.fixing.verdict import Verdict
 from evengrad.values.display import Displayed, Headline, finding_lines
 from evengrad.values.finding import Finding
+from evengrad.values.message import joined, msg
 
 if TYPE_CHECKING:
     from evengrad.fixing.patch import Patch
@@ -106,8 +107,18 @@ class Fixing(Displayed):
     def headline(self) -> Headline:
         """In a few lines."""
         status = self.status.replace("_", " ")
-        by = "" if self.chosen is None else f" by {self.chosen.remedy}: {self.chosen.reason}"
-        title = f"Fixing of {self.plan.target}: {status}{by}{self.message and f': {self.message}'}"
+        by = (
+            ""
+            if self.chosen is None
+            else msg(" by {remedy}: {reason}", remedy=self.chosen.remedy, reason=self.chosen.reason)
+        )
+        title = msg(
+            "Fixing of {target}: {status}{by}{message}",
+            target=self.plan.target,
+            status=status,
+            by=by,
+            message=joined(": ", ("", self.message)) if self.message else "",
+        )
         return Headline(title, finding_lines(self.findings))
 
     @property

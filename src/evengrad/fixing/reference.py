@@ -17,6 +17,7 @@ from evengrad.fixing.changes.use_optimizer import UseOptimizer
 from evengrad.fixing.remedies import all_remedies, normalisation
 from evengrad.values.change import Change, in_order
 from evengrad.values.finding import Cause
+from evengrad.values.message import msg
 
 NAME = "reference"
 RATE = 1e-3
@@ -47,7 +48,7 @@ def optimizer_alone(case: Case) -> Candidate | None:
     changes = tuple(_optimizer(case))
     if not changes:
         return None
-    words = f"Adam at {RATE:g}"
+    words = msg("Adam at {RATE:g}", RATE=RATE)
     return Candidate("optimizer", changes, Cause.LEARNING_RATE, _OPTIMIZER, words)
 
 
@@ -57,8 +58,10 @@ def _recipe(changes: tuple[Change, ...]) -> Candidate:
         in_order(changes),
         Cause.ARCHITECTURE,
         _INVASIVE,
-        "the standard recipe (variance-preserving weights, normalised inputs, Adam at 0.001, "
-        "a normalisation where it is deep)",
+        msg(
+            "the standard recipe (variance-preserving weights, normalised inputs, Adam at 0.001, "
+            "a normalisation where it is deep)"
+        ),
     )
 
 

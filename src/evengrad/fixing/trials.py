@@ -18,6 +18,7 @@ from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Result, Trial
 from evengrad.fixing.verdict import is_better, judge
 from evengrad.values.finding import Finding
+from evengrad.values.message import msg
 
 _ENDLESS = 10**9
 """More updates than any script makes."""
@@ -155,7 +156,11 @@ class Trials:
             self._plain = self._plain or result
         verdict, than = judge(result, self.start(candidate)), self.to_beat.get(seed)
         if verdict.good and than is not None and not is_better(result, than):
-            words = f"its loss {verdict.level:.4g} is not below {judge(than).level:.4g}, as it is"
+            words = msg(
+                "its loss {level:.4g} is not below {other:.4g}, as it is",
+                level=verdict.level,
+                other=judge(than).level,
+            )
             verdict = replace(verdict, learning=False, why=words)
         attempt = Attempt(candidate, seed, source is not None, result, verdict)
         self._listener.tried(attempt)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evengrad.fixing.trial import Result
+from evengrad.values.message import msg
 
 _NORMAL_99 = 2.326
 _NORMAL_999 = 3.090
@@ -55,16 +56,25 @@ def judge(result: Result, start: Result | None = None) -> Verdict:
     if result.end in ("failed", "refused", "unseen", "internal"):
         return Verdict(False, False, level, result.message or result.end)
     if result.end == "stopped":
-        return Verdict(False, False, level, f"stopped by the guard: {_first(result.message)}")
+        return Verdict(
+            False, False, level, msg("stopped by the guard: {first}", first=_first(result.message))
+        )
     if not all(math.isfinite(v) for v in result.losses):
-        return Verdict(False, False, math.nan, "a loss is not finite")
+        return Verdict(False, False, math.nan, msg("a loss is not finite"))
     if result.floor is not None and any(v < result.floor for v in result.losses):
-        words = f"its loss falls to {min(result.losses):.4g}, where no such loss can be below {result.floor:g}"
-        return Verdict(False, False, level, f"{words}: targets out of its range")
+        words = msg(
+            "its loss falls to {losses:.4g}, where no such loss can be below {floor:g}",
+            losses=min(result.losses),
+            floor=result.floor,
+        )
+        return Verdict(False, False, level, msg("{words}: targets out of its range", words=words))
     if result.unhealthy:
         return Verdict(False, False, level, result.unhealthy[0])
     if result.optimizers > 1 and len(result.losses) >= _FEWEST:
-        words = f"its {result.optimizers} optimizers have a loss each, none of which need fall: all is finite"
+        words = msg(
+            "its {optimizers} optimizers have a loss each, none of which need fall: all is finite",
+            optimizers=result.optimizers,
+        )
         return Verdict(True, True, level, words)
     return _learning(result, start or result)
 
@@ -129,37 +139,71 @@ def objection(results: Sequence[Result], start: Result | None = None) -> str | N
         above = np.concatenate(excess)
         gained = float(np.mean(baselines)) - float(own.mean())
         if not _below(above, 0.0) and _below(-_FOLLOWS * gained - above, 0.0):
-            return f"the held-out loss {last.mean():.4g} is not below the constant baseline"
+            return msg(
+                "the held-out loss {mean:.4g} is not below the constant baseline", mean=last.mean()
+            )
     if len(first) > 1 and not _falls(first, last):
         gained = begun - float(own.mean())
         if _falls(last + _FOLLOWS * gained, first):
-            return f"the held-out loss {last.mean():.4g} is not below where it began"
+            return msg("the held-out loss {mean:.4g} is not below where it began", mean=last.mean())
     return None
 
 
 def _learning(result: Result, start: Result) -> Verdict:
     if len(result.losses) < _FEWEST:
-        words = f"only {len(result.losses)} steps were made"
+        words = msg("only {number} steps were made", number=len(result.losses))
         return Verdict(True, False, _mean(result.losses), words)
     first, last = _first_of(start.losses), _ends(result.losses)[1]
     level = float(last.mean())
     if result.baseline is not None and not _below(last, result.baseline):
-        words = f"its loss {level:.4g} is not below the constant baseline, {result.baseline:.4g}"
+        words = msg(
+            "its loss {level:.4g} is not below the constant baseline, {baseline:.4g}",
+            level=level,
+            baseline=result.baseline,
+        )
         return Verdict(True, False, level, words)
     if len(first) > 1 and not _falls(first, last):
-        words = f"its loss {level:.4g} is not below where it began, {first.mean():.4g}"
+        words = msg(
+            "its loss {level:.4g} is not below where it began, {mean:.4g}",
+            level=level,
+            mean=first.mean(),
+        )
         return Verdict(True, False, level, words)
-    against = "" if result.baseline is None else f", constant baseline {result.baseline:.4g}"
+    against = (
+        ""
+        if result.baseline is None
+        else msg(", constant baseline {baseline:.4g}", baseline=result.baseline)
+    )
     held = _held_out_means(result, start)
     if held is None:
-        return Verdict(True, True, level, f"its loss fell to {level:.4g}{against}")
+        return Verdict(
+            True,
+            True,
+            level,
+            msg("its loss fell to {level:.4g}{against}", level=level, against=against),
+        )
     bound = math.inf if result.baseline is None else result.baseline
     if not held[1] < min(held[0], bound) and _lags(result, start):
-        words = f"its loss fell to {level:.4g}, but the held-out loss is {held[1]:.4g}{against}"
+        words = msg(
+            "its loss fell to {level:.4g}, but the held-out loss is {held:.4g}{against}",
+            level=level,
+            held=held[1],
+            against=against,
+        )
         return Verdict(True, False, level, words)
     if result.held_out == result.losses:
-        return Verdict(True, True, level, f"its held-out loss fell to {level:.4g}{against}")
-    words = f"its loss fell to {level:.4g}, held out {held[1]:.4g}{against}"
+        return Verdict(
+            True,
+            True,
+            level,
+            msg("its held-out loss fell to {level:.4g}{against}", level=level, against=against),
+        )
+    words = msg(
+        "its loss fell to {level:.4g}, held out {held:.4g}{against}",
+        level=level,
+        held=held[1],
+        against=against,
+    )
     return Verdict(True, True, level, words)
 
 

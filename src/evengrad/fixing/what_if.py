@@ -24,6 +24,7 @@ from evengrad.fixing.trial import Result, Trial
 from evengrad.fixing.wording import number
 from evengrad.recording.reader import load
 from evengrad.values.change import Change
+from evengrad.values.message import joined, msg
 from evengrad.values.run import Run
 
 Ending = Literal["prevented", "again", "otherwise", "not tried"]
@@ -140,21 +141,27 @@ def _silent(*_: object) -> None: ...
 def questions(run: Run, step: int) -> Iterator[Question]:
     """As it was, twice; then one change at a time, where it makes sense in this run."""
     for time in range(2):
-        yield Question("as it was", "as it was" if time == 0 else "as it was, again", number=time)
+        yield Question(
+            "as it was",
+            msg("as it was") if time == 0 else msg("as it was, again"),
+            number=time,
+        )
     rates = [float(rate) for rate in run.steps["rate"] if math.isfinite(rate) and rate > 0]
     if rates:
         slower = SLOWER * rates[0]
-        words = f"learning rate {number(rates[0])} -> {number(slower)}"
+        words = msg(
+            "learning rate {rates} -> {slower}", rates=number(rates[0]), slower=number(slower)
+        )
         yield Question("rate", words, (SetRate(slower),))
     before = run.steps["norm"][run.steps["step"] < step]
     norms = [float(norm) for norm in before if math.isfinite(norm) and norm > 0]
     if norms:
         bound = median(norms)
-        words = f"clipped at {number(bound)}, the median norm"
+        words = msg("clipped at {bound}, the median norm", bound=number(bound))
         yield Question("clip", words, (ClipGradients("norm", bound),))
-    yield Question("batch", "that step left out", (LeaveOut(1),))
-    yield Question("seed", "another seed", seed=1)
-    yield Question("precision", "all in float32", (FullPrecision(),))
+    yield Question("batch", msg("that step left out"), (LeaveOut(1),))
+    yield Question("seed", msg("another seed"), seed=1)
+    yield Question("precision", msg("all in float32"), (FullPrecision(),))
 
 
 def answer(question: Question, result: Result, step: int, horizon: int) -> Answer:
@@ -181,25 +188,27 @@ def conclusion(answers: Sequence[Answer]) -> str:
     """What follows, in a sentence or two."""
     first, second = (a for a in answers if a.question.key == "as it was")
     if "not tried" in (first.outcome, second.outcome):
-        return f"The script could not be run again: {first.message or second.message}"
+        return msg(
+            "The script could not be run again: {message}", message=first.message or second.message
+        )
     if not same(first, second):
-        return (
+        return msg(
             "Twice the same gave two results: it is not reproducible, so that no single change can be said to "
             "prevent it. Look for nondeterminism (data loaded in parallel, unseeded noise, nondeterministic "
             "kernels), or for failing hardware."
         )
     if first.outcome == "prevented":
-        return (
+        return msg(
             "As it was, with all seeds fixed, it did not happen again: it hangs on a draw that the script does "
             "not seed. Seed it, and run it until it happens."
         )
     hence = [_BECAUSE[a.question.key] for a in answers if a.outcome == "prevented"]
     if not hence:
-        return (
+        return msg(
             "It is reproducible, and none of these changes prevents it: look at the operation and the line "
             "where it was born, rather than at the rate, the data or the precision."
         )
-    return f"It is reproducible: data or model, not hardware. {' '.join(hence)}"
+    return msg("It is reproducible: data or model, not hardware. {hence}", hence=joined(" ", hence))
 
 
 def same(one: Answer, other: Answer) -> bool:
@@ -211,11 +220,13 @@ def same(one: Answer, other: Answer) -> bool:
 
 
 _BECAUSE = {
-    "rate": "A lower rate prevents it: the steps are too large.",
-    "clip": "A clip prevents it: single gradients are too large.",
-    "batch": "Leaving out that step is enough: look at its batch.",
-    "seed": "Another seed prevents it: it needs these initial weights or this order of the data.",
-    "precision": "Float32 prevents it: half precision overflows or underflows.",
+    "rate": msg("A lower rate prevents it: the steps are too large."),
+    "clip": msg("A clip prevents it: single gradients are too large."),
+    "batch": msg("Leaving out that step is enough: look at its batch."),
+    "seed": msg(
+        "Another seed prevents it: it needs these initial weights or this order of the data."
+    ),
+    "precision": msg("Float32 prevents it: half precision overflows or underflows."),
 }
 
 

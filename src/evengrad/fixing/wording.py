@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evengrad.values.change import Advice
+from evengrad.values.message import msg
 
-OPTIMIZER = "where the optimizer is made"
-MODEL = "after the model is made"
+OPTIMIZER = msg("where the optimizer is made")
+MODEL = msg("after the model is made")
 _FEW = 4
 
 
@@ -27,15 +28,20 @@ def some(layers: tuple[str, ...]) -> str:
     """Layer names; of many the first and the last."""
     if len(layers) <= _FEW:
         return ", ".join(layers)
-    return f"{layers[0]} ... {layers[-1]} ({len(layers)} layers)"
+    return msg(
+        "{layers} ... {layers2} ({number} layers)",
+        layers=layers[0],
+        layers2=layers[-1],
+        number=len(layers),
+    )
 
 
 def scheduler(name: str, code: str) -> Advice:
     """A scheduler of PyTorch's that makes a step with each update."""
     made = f"{name} = torch.optim.lr_scheduler.{code}"
     return Advice(
-        f"{made}, and {name}.step() after each optimizer.step()",
-        "after the optimizer is made",
+        msg("{made}, and {name}.step() after each optimizer.step()", made=made, name=name),
+        msg("after the optimizer is made"),
         "add",
     )
 
@@ -44,4 +50,4 @@ def finite(variable: str, values: str, *, keras: bool) -> Advice:
     """Zero where they are not finite. values: what they are, such as "inputs"."""
     ends = "posinf=0, neginf=0" if keras else "0, 0, 0"
     code = f"{'np' if keras else 'torch'}.nan_to_num({variable}, {ends})"
-    return Advice(f"{variable} = {code}", f"where the {values} are made", "add")
+    return Advice(f"{variable} = {code}", msg("where the {values} are made", values=values), "add")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from evengrad.values.message import msg
 from evengrad.values.run import Detail, Event, EventKind, Floats, Step, Tensor
 
 _WINDOW = 128
@@ -68,8 +69,13 @@ class Monitor:
                 yield Event(
                     step.step,
                     EventKind.SPIKE,
-                    f"the gradient norm is {step.norm:.3g}, {times:.3g} times the median of the last "
-                    f"{len(logs)} steps",
+                    msg(
+                        "the gradient norm is {norm:.3g}, {times:.3g} times the median of the last "
+                        "{number} steps",
+                        norm=step.norm,
+                        times=times,
+                        number=len(logs),
+                    ),
                     values={"norm": step.norm, "median": math.exp(middle), "deviations": out},
                 )
             self._spiking = spiking
@@ -92,8 +98,13 @@ class Monitor:
             yield Event(
                 step.step,
                 EventKind.DIVERGENCE,
-                f"the loss is {now:.3g}, {now / self._first_loss:.3g} times what it was in the first "
-                f"{_ENOUGH} steps",
+                msg(
+                    "the loss is {now:.3g}, {now2:.3g} times what it was in the first "
+                    "{ENOUGH} steps",
+                    now=now,
+                    now2=now / self._first_loss,
+                    ENOUGH=_ENOUGH,
+                ),
                 values={"loss": now, "first": self._first_loss},
             )
 
@@ -106,8 +117,12 @@ class Monitor:
             yield Event(
                 step.step,
                 EventKind.CLIP,
-                f"the clip binds on {share:.0%} of the last {len(self._bound)} steps: it is a hidden "
-                "learning rate",
+                msg(
+                    "the clip binds on {share:.0%} of the last {number} steps: it is a hidden "
+                    "learning rate",
+                    share=share,
+                    number=len(self._bound),
+                ),
                 values={"share": share},
             )
 
@@ -128,9 +143,15 @@ class Monitor:
             yield Event(
                 detail.step,
                 EventKind.VANISHING,
-                f"the gradient of {self._tensors[self._matrices[0]].layer} has fallen to "
-                f"{math.exp(drift):.2g} of that of {self._tensors[self._matrices[-1]].layer}, from "
-                f"{math.exp(self._drift):.2g} at the start",
+                msg(
+                    "the gradient of {layer} has fallen to "
+                    "{exp:.2g} of that of {layer2}, from "
+                    "{exp2:.2g} at the start",
+                    layer=self._tensors[self._matrices[0]].layer,
+                    exp=math.exp(drift),
+                    layer2=self._tensors[self._matrices[-1]].layer,
+                    exp2=math.exp(self._drift),
+                ),
                 self._tensors[self._matrices[0]].layer,
                 {"ratio": math.exp(drift), "first": math.exp(self._drift)},
             )
@@ -145,7 +166,12 @@ class Monitor:
                 yield Event(
                     detail.step,
                     EventKind.DYING,
-                    f"{dead:.0%} of the units of {name} are zero throughout, {start:.0%} at the start",
+                    msg(
+                        "{dead:.0%} of the units of {name} are zero throughout, {start:.0%} at the start",
+                        dead=dead,
+                        name=name,
+                        start=start,
+                    ),
                     name,
                     {"dead": dead, "first": start},
                 )

@@ -13,6 +13,7 @@ import numpy as np
 from evengrad.errors import EvengradError
 from evengrad.recording.schema import _STEP, NAME
 from evengrad.values.fact import Fact
+from evengrad.values.message import respelled
 from evengrad.values.run import (
     LAYER_FIGURES,
     TENSOR_FIGURES,
@@ -61,6 +62,11 @@ def reading(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _event(step: int, kind: str, layer: str | None, message: str, values: dict[str, Any]) -> Event:
+    said = respelled(message, values)
+    return Event(step, EventKind(kind), said, layer, values)
+
+
 def _read(path: Path, connection: sqlite3.Connection) -> Run:
     connection.execute("BEGIN")  # one state of the file, whatever a writer does meanwhile
     about = {k: json.loads(v) for k, v in connection.execute("SELECT name, value FROM about")}
@@ -71,7 +77,7 @@ def _read(path: Path, connection: sqlite3.Connection) -> Run:
         )
     )
     events = tuple(
-        Event(step, EventKind(kind), message, layer, json.loads(values))
+        _event(step, kind, layer, message, json.loads(values))
         for step, kind, layer, message, values in connection.execute(
             'SELECT step, kind, layer, message, "values" FROM events ORDER BY event'
         )

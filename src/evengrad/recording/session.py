@@ -31,6 +31,7 @@ from evengrad.recording.settings import Settings
 from evengrad.recording.trackers.tracking import Tracking
 from evengrad.recording.writer import Writer
 from evengrad.values.fact import Fact, Where
+from evengrad.values.message import joined, msg
 from evengrad.values.run import Detail, Event, EventKind, Floats, RunStatus, Step, Subject, event_of
 
 log = logging.getLogger("evengrad")
@@ -143,7 +144,7 @@ class Watching:
         recorded, and the action is SKIP, which means nothing to execute.
         """
         action = Action.SKIP if self.settings.guard is None else self._tally.refused()
-        message = f"refused ({refused.kind})"
+        message: str = msg("refused ({kind})", kind=refused.kind.words)
         try:
             self._keep(refused.step, refused.norms)
             origin, saved = self._box(refused)
@@ -159,13 +160,15 @@ class Watching:
             if self.settings.guard is not None:
                 self._event(_done(action, refused.step.step, layer))
             if action is Action.STOP:
-                message += "\n" + self._way_on(saved)
+                message = joined("\n", (message, self._way_on(saved)))
                 if self._writer is not None:
                     self._writer.flush()
         except Exception as error:
             self.trouble(error)
         if action is Action.STOP:
-            self.stopped = GuardStopError(f"Step {refused.step.step}: {message}")
+            self.stopped = GuardStopError(
+                msg("Step {step}: {message}", step=refused.step.step, message=message)
+            )
         return action
 
     @_safely
@@ -174,14 +177,17 @@ class Watching:
         verdict = self._scaler.step(step, scale, skipped)
         first = self._scaler.first or scale
         if verdict == "overflow":
-            text = (
-                f"the loss scaler skips this step at scale {scale:g}: more than its own search explains; "
-                "the gradients overflow in half precision"
+            text = msg(
+                "the loss scaler skips this step at scale {scale:g}: more than its own search explains; "
+                "the gradients overflow in half precision",
+                scale=scale,
             )
         elif verdict == "calibrating" and len(self._scaler.skips) == 1:
-            text = (
-                f"the loss scaler skips while it searches for its scale, from {first:g} down; up to "
-                f"{loss_scaler.calibration(first)} skips would be normal for gradients up to 1"
+            text = msg(
+                "the loss scaler skips while it searches for its scale, from {first:g} down; up to "
+                "{calibration} skips would be normal for gradients up to 1",
+                first=first,
+                calibration=loss_scaler.calibration(first),
             )
         else:
             return
@@ -317,25 +323,33 @@ class Watching:
         try:
             box = refused.box(refused.kind)
         except Exception as error:
-            self.note(refused.step.step, f"the step could not be seen again: {error}")
+            self.note(
+                refused.step.step, msg("the step could not be seen again: {error}", error=error)
+            )
             return None, None
         if self.path is None:
             return box.origin, None
         try:
             return box.origin, blackbox.save(box, self.path.parent)
         except Exception as error:
-            self.note(refused.step.step, f"the black box could not be written: {error}")
+            self.note(
+                refused.step.step, msg("the black box could not be written: {error}", error=error)
+            )
             return box.origin, None
 
     def _way_on(self, saved: Path | None) -> str:
-        lines = ["The weights are as they were before this step."]
+        lines = [msg("The weights are as they were before this step.")]
         if saved is not None:
             lines.append(
-                f"Black box: {saved}; `evengrad replay {saved.parent}` shows the step again."
+                msg(
+                    "Black box: {saved}; `evengrad replay {parent}` shows the step again.",
+                    saved=saved,
+                    parent=saved.parent,
+                )
             )
         if self.path is not None:
-            lines.append(f"`evengrad report {self.path.parent}` shows the run.")
-        return "\n".join(lines)
+            lines.append(msg("`evengrad report {parent}` shows the run.", parent=self.path.parent))
+        return joined("\n", lines)
 
 
 def _in_words(refused: RefusedStep, origin: Origin | None, subject: Subject) -> str:
@@ -345,20 +359,28 @@ def _in_words(refused: RefusedStep, origin: Origin | None, subject: Subject) -> 
         bad = [
             t for t, n in zip(subject.tensors, refused.norms, strict=True) if not math.isfinite(n)
         ]
-        what = f"the gradients of {len(bad)} of {len(subject.tensors)} tensors are not finite"
-        what = what if bad else "the squares of the gradients overflow"
+        what = msg(
+            "the gradients of {number} of {number2} tensors are not finite",
+            number=len(bad),
+            number2=len(subject.tensors),
+        )
+        what = what if bad else msg("the squares of the gradients overflow")
     elif refused.kind is EventKind.OVERWRITE:
-        what = "the update is larger than the weights that it would change"
+        what = msg("the update is larger than the weights that it would change")
     else:
-        what = f"the gradient norm {refused.step.norm:.3g} stands far out of the last steps'"
-    return what if origin is None else f"{what}: {origin.message}"
+        what = msg(
+            "the gradient norm {norm:.3g} stands far out of the last steps'", norm=refused.step.norm
+        )
+    return what if origin is None else joined(": ", (what, origin.message))
 
 
 def _done(action: Action, step: int, layer: str | None) -> Event:
     text = {
-        Action.STOP: "the guard stopped the training before this step reached the weights",
-        Action.SKIP: "the guard skipped this step",
-        Action.ROLLBACK: "the guard put back the last good weights and lowered the learning rate",
+        Action.STOP: msg("the guard stopped the training before this step reached the weights"),
+        Action.SKIP: msg("the guard skipped this step"),
+        Action.ROLLBACK: msg(
+            "the guard put back the last good weights and lowered the learning rate"
+        ),
     }[action]
     return Event(step, EventKind(action.value), text, layer)
 

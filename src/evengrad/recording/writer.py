@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evengrad.recording.schema import _SCHEMA, _STEP, NAME
+from evengrad.values.message import spelled
 from evengrad.values.run import (
     Detail,
     Event,
@@ -163,7 +164,13 @@ def append_event(path: Path, event: Event) -> None:
 
 
 def _insert_event(connection: sqlite3.Connection, event: Event) -> None:
-    row = (event.step, event.kind, event.layer, event.message, _json(dict(event.values)))
+    row = (
+        event.step,
+        event.kind,
+        event.layer,
+        event.message,
+        _json(dict(event.values) | spelled(event.message)),
+    )
     connection.execute(
         'INSERT INTO events (step, kind, layer, message, "values") VALUES (?, ?, ?, ?, ?)', row
     )

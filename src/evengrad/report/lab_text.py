@@ -10,7 +10,7 @@ from evengrad.fixing.lab.laboratory import Experiment
 from evengrad.report import lab_rows
 from evengrad.report.lab_rows import HeatCell
 from evengrad.report.spoken import padded, width, written
-from evengrad.values.message import joined, msg, translated
+from evengrad.values.message import joined, known_text, msg, translated
 
 MARKS = {
     "holds": "+",
@@ -41,10 +41,13 @@ def render(found: Experiment) -> str:
         rows = lab_rows.places(found.table, subject.name)
         if rows:
             lines += [
-                joined(": ", (subject.name, reached_words(found))),
+                joined(msg(": "), (subject.name, reached_words(found))),
                 *_table(rows, lab_rows.reached),
             ]
-            lines += [joined(": ", (subject.name, GROWTH_WORDS)), *_table(rows, lab_rows.growths)]
+            lines += [
+                joined(msg(": "), (subject.name, GROWTH_WORDS)),
+                *_table(rows, lab_rows.growths),
+            ]
     lines += [msg("Claims (+ holds, ± in part, - does not hold, ? the seeds do not tell):")]
     for judged in found.judged:
         lines += claim_lines(judged)
@@ -90,11 +93,13 @@ def claim_lines(judged: JudgedClaim) -> list[str]:
     """A claim: how it stands, and under which conditions."""
     claim, standing = judged.claim, judged.standing
     begin = f"{MARKS[standing]} {claim.section:<8}"
-    lines: list[str] = [joined("", (begin, claim.title, ": ", STANDINGS[standing]))]
+    lines: list[str] = [
+        joined("", (begin, known_text(claim.title), msg(": "), STANDINGS[standing]))
+    ]
     for answer in ("holds", "fails"):
         where = judged.where(answer)
         if where:
-            said = str(translated(joined(": ", (STANDINGS[answer], some(where)))))
+            said = str(translated(joined(msg(": "), (STANDINGS[answer], some(where)))))
             lines += textwrap.wrap(said, _SCREEN, initial_indent=_FIRST, subsequent_indent=_NEXT)
     return lines
 
@@ -102,7 +107,9 @@ def claim_lines(judged: JudgedClaim) -> list[str]:
 def some(where: Sequence[str]) -> str:
     """Conditions, the first of them where they are many."""
     rest = len(where) - _MANY
-    return joined("; ", where[:_MANY]) + (msg("; and {rest} more", rest=rest) if rest > 0 else "")
+    return joined(msg("; "), where[:_MANY]) + (
+        msg("; and {rest} more", rest=rest) if rest > 0 else ""
+    )
 
 
 def _table(rows: list[list[HeatCell]], words: Callable[[HeatCell], str]) -> list[str]:

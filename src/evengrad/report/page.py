@@ -59,7 +59,7 @@ def fill(template: str, findings: Iterable[Finding], figures: list[Figure], **va
         finalize=translated,
     )
     environment.globals |= {"_": msg, "msg": msg}
-    environment.filters["first_line"] = _first_line
+    environment.filters |= {"first_line": _first_line, "known": known_text}
     findings = tuple(findings)
     page = environment.get_template(template).render(
         findings=findings,

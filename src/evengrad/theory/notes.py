@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from evengrad.values.message import msg
 from evengrad.values.spec import (
     Combine,
     Composite,
@@ -39,10 +40,14 @@ def steep_constants(spec: ModelSpec) -> tuple[str, ...]:
                 steep.update(node.outputs)
     if not found:
         return ()
-    more = f" and {len(found) - 1} others" if len(found) > 1 else ""
+    more = msg(" and {number} others", number=len(found) - 1) if len(found) > 1 else ""
     return (
-        f"the logits of {found[0]}{more} have a constant added that differs widely from place to place; it is "
-        "taken for normal, so that levels behind it may be off by a factor of two",
+        msg(
+            "the logits of {found}{more} have a constant added that differs widely from place to place; it is "
+            "taken for normal, so that levels behind it may be off by a factor of two",
+            found=found[0],
+            more=more,
+        ),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from made import cell, subject, table
 
 from evengrad.fixing.lab.judging import bounded, cures, larger, paired, same, student_tail
+from evengrad.values.message import msg
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,9 @@ def test_the_same_is_tested_and_not_taken_for_granted():
     found = table(cell("weights x4", accuracy=0.9), cell(accuracy=0.905))
     name = subject().name
     pairs = found.pairs((name, "weights x4", "none"), (name, "none", "none"))
-    (ruling,) = same("where", pairs, lambda m: m.reached, "{:.3f} {:.3f}", within=0.02)
+    (ruling,) = same(
+        "where", pairs, lambda m: m.reached, msg("{first:.3f} {second:.3f}"), within=0.02
+    )
     assert ruling.answer == "holds"
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from evengrad.recording.blackbox import Origin, Phase, ReplayedOperation
 from evengrad.values.finding import Cause
+from evengrad.values.message import msg
 from evengrad.values.probe import Input, Operation, Port, Probe
 from evengrad.values.run import Floats, Tensor
 from evengrad.values.spec import Kind
 from evengrad.values.wording import percent
 
-_REPAIR = "drop or repair these rows before training"
+_REPAIR = msg("drop or repair these rows before training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,11 @@ def birth(probe: Probe) -> Birth | None:
             holes = _holes(probe, given)
             if holes is None:
                 share = percent(given.value.non_finite)
-                what = f"the batch itself is not finite: {share} of {given.name}"
+                what = msg(
+                    "the batch itself is not finite: {share} of {name}",
+                    share=share,
+                    name=given.name,
+                )
                 return Birth(given.name, "batch", Cause.BAD_BATCH, what, _REPAIR)
             filled |= holes
     forward = None if _harmless(probe) else _forward(probe, filled)
@@ -84,10 +89,18 @@ def by_gradients(
     """
     bad = [t for t, norm in zip(tensors, norms, strict=True) if not math.isfinite(norm)]
     if bad:
-        what = f"of {len(bad)} gradients that are not finite, that of {bad[-1].name} is nearest to the loss"
+        what = msg(
+            "of {number} gradients that are not finite, that of {name} is nearest to the loss",
+            number=len(bad),
+            name=bad[-1].name,
+        )
         return Origin(bad[-1].layer, "backward", what, operations)
     largest = int(norms.argmax())
-    what = f"the largest gradient is that of {tensors[largest].name}: norm {norms[largest]:.3g}"
+    what = msg(
+        "the largest gradient is that of {name}: norm {norms:.3g}",
+        name=tensors[largest].name,
+        norms=norms[largest],
+    )
     return Origin(tensors[largest].layer, "backward", what, operations)
 
 
@@ -103,12 +116,12 @@ def _harmless(probe: Probe) -> bool:
 
 def _given(probe: Probe) -> Birth | None:
     if probe.loss.targets is not None and probe.loss.targets.non_finite:
-        what = "the labels of the batch are not finite"
+        what = msg("the labels of the batch are not finite")
         return Birth("labels", "batch", Cause.BAD_BATCH, what, _REPAIR)
     for weight in probe.weights:
         if weight.value.non_finite:
-            what = f"the weights {weight.name} hold values that are not finite"
-            advice = "initialise them again; a checkpoint with NaN in it cannot be trained on"
+            what = msg("the weights {name} hold values that are not finite", name=weight.name)
+            advice = msg("initialise them again; a checkpoint with NaN in it cannot be trained on")
             layers = [op.layer for op in probe.operations if weight.name in op.weights]
             layer = (*layers, weight.name)[0]
             return Birth(layer, "weights", Cause.INITIALISATION, what, advice)
@@ -138,7 +151,12 @@ def _forward(probe: Probe, holes: set[int]) -> Birth | None:
         made = {port.tensor for port in op.outputs}
         if op.forward.non_finite and not (made and made <= holes):
             cause, advice = _why(probe, op)
-            what = f"{op.layer} ({op.type}) makes {percent(op.forward.non_finite)} of its output NaN or inf"
+            what = msg(
+                "{layer} ({type}) makes {non_finite} of its output NaN or inf",
+                layer=op.layer,
+                type=op.type,
+                non_finite=percent(op.forward.non_finite),
+            )
             return Birth(op.layer, "forward", cause, what, advice)
     return None
 
@@ -147,12 +165,16 @@ def _backward(probe: Probe) -> Birth | None:
     for op in reversed(probe.operations):
         if _finite(op.outputs) and not _finite(op.inputs):
             cause = Cause.LOSS_HEAD if op.kind is Kind.LOSS else Cause.ARCHITECTURE
-            what = f"the gradient turns NaN or inf in {op.layer} ({op.type}), going backwards"
-            advice = "keep its argument away from where its slope is infinite (add an epsilon)"
+            what = msg(
+                "the gradient turns NaN or inf in {layer} ({type}), going backwards",
+                layer=op.layer,
+                type=op.type,
+            )
+            advice = msg("keep its argument away from where its slope is infinite (add an epsilon)")
             return Birth(op.layer, "backward", cause, what, advice)
     if not _finite(probe.outputs):
-        what = f"the gradient that {probe.loss.name} sends back is NaN or inf"
-        advice = "let the loss read logits"
+        what = msg("the gradient that {name} sends back is NaN or inf", name=probe.loss.name)
+        advice = msg("let the loss read logits")
         return Birth(probe.loss.name, "backward", Cause.LOSS_HEAD, what, advice)
     return None
 
@@ -162,8 +184,13 @@ def _penalty(probe: Probe) -> Birth | None:
     for weight in probe.weights:
         if not math.isfinite(weight.penalty):
             layers = [op.layer for op in probe.operations if weight.name in op.weights]
-            what = f"the penalty on the weights has a gradient that is NaN or inf at {weight.name}"
-            advice = "add an epsilon under its root: where a group of weights is zero, the slope is infinite"
+            what = msg(
+                "the penalty on the weights has a gradient that is NaN or inf at {name}",
+                name=weight.name,
+            )
+            advice = msg(
+                "add an epsilon under its root: where a group of weights is zero, the slope is infinite"
+            )
             layer = (*layers, weight.name)[0]
             return Birth(layer, "backward", Cause.LOSS_HEAD, what, advice)
     return None
@@ -175,14 +202,18 @@ def _finite(ports: tuple[Port, ...]) -> bool:
 
 def _why(probe: Probe, op: Operation) -> tuple[Cause, str]:
     if op.kind is Kind.LOSS:
-        return Cause.LOSS_HEAD, "let the loss read logits: it then takes no logarithm of 0"
+        return Cause.LOSS_HEAD, msg("let the loss read logits: it then takes no logarithm of 0")
     if op.dtype == "float16":
         return (
             Cause.PRECISION,
-            "keep this layer in float32, or use bfloat16: float16 ends at 65,504",
+            msg("keep this layer in float32, or use bfloat16: float16 ends at 65,504"),
         )
     before = probe.operations[: probe.operations.index(op)]
     largest = max((other.forward.max for other in before), default=0.0)
     if largest > 1e18:
-        return Cause.INITIALISATION, "initialise the weights at their variance-preserving scale"
-    return Cause.ARCHITECTURE, "guard its argument (add an epsilon; no division by, or log of, 0)"
+        return Cause.INITIALISATION, msg(
+            "initialise the weights at their variance-preserving scale"
+        )
+    return Cause.ARCHITECTURE, msg(
+        "guard its argument (add an epsilon; no division by, or log of, 0)"
+    )

@@ -14,6 +14,7 @@ from evengrad.errors import EvengradError
 from evengrad.fixing.lab.grid import LabPlan
 from evengrad.fixing.lab.subject import Framework, LabSubject
 from evengrad.fixing.trial import Trial
+from evengrad.values.message import msg
 
 _RATE = 0.1
 """Of SGD: a measured choice, at which the network with two convolutions trains well."""
@@ -43,7 +44,7 @@ def _subject(plan: LabPlan, script: Path, digits: Path, depth: int) -> LabSubjec
     convolutions = tuple(f"conv{number + 1}" for number in range(depth))
     weights = plan.folder / f"pretrained-{depth}{_ENDINGS[plan.framework]}"
     return LabSubject(
-        name=f"{depth} convolutions",
+        name=msg("{depth} convolutions", depth=depth),
         target=str(script.resolve()),
         arguments=given,
         steps=plan.steps,

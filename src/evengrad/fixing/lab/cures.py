@@ -16,8 +16,9 @@ from evengrad.fixing.lab.planted import Effect
 from evengrad.fixing.lab.subject import LabSubject
 from evengrad.theory.activations import named_moments
 from evengrad.values.change import Change
+from evengrad.values.message import msg
 
-NO_CURE = "none"
+NO_CURE = msg("none")
 _CLIP = 1.0
 """Of the gradients' norm: the bound that most scripts have."""
 _SLOPE = 0.01
@@ -92,39 +93,51 @@ def _decay(subject: LabSubject, _activation: str) -> tuple[Change, ...]:
 CURES = (
     Cure(NO_CURE, "nothing", (), _nothing),
     Cure(
-        "small weights",
-        "small random weights, normalised: Var W = 1 / fan_in",
+        msg("small weights"),
+        msg("small random weights, normalised: Var W = 1 / fan_in"),
         ("explosion",),
         _normalised,
     ),
     Cure(
         "leaky ReLU",
-        f"LeakyReLU({_SLOPE:g}) in each hidden layer",
+        msg("LeakyReLU({SLOPE:g}) in each hidden layer", SLOPE=_SLOPE),
         ("explosion",),
         _leaky,
     ),
-    Cure("Adam", "Adam, at the same learning rate", ("explosion",), _optimizer("adam")),
+    Cure("Adam", msg("Adam, at the same learning rate"), ("explosion",), _optimizer("adam")),
     Cure(
         "RMSprop",
-        "RMSprop, at the same learning rate",
+        msg("RMSprop, at the same learning rate"),
         ("explosion", "vanishing"),
         _optimizer("rmsprop"),
     ),
-    Cure("clipping", f"gradients clipped to a norm of {_CLIP:g}", ("explosion",), _clip),
-    Cure("pretrained", "weights trained on other digits", ("explosion",), _pretrained),
+    Cure(
+        msg("clipping"),
+        msg("gradients clipped to a norm of {CLIP:g}", CLIP=_CLIP),
+        ("explosion",),
+        _clip,
+    ),
+    Cure(msg("pretrained"), msg("weights trained on other digits"), ("explosion",), _pretrained),
     Cure(
         "Kaiming",
-        "weights that preserve the variance under their activation (Xavier, Kaiming)",
+        msg("weights that preserve the variance under their activation (Xavier, Kaiming)"),
         ("vanishing",),
         _kaiming,
     ),
     Cure(
-        "batch norm",
-        "a batch normalisation behind each hidden layer",
+        msg("batch norm"),
+        msg("a batch normalisation behind each hidden layer"),
         ("vanishing",),
         _batch,
     ),
-    Cure("rate decay", "the learning rate falls to 0 as half a cosine", ("vanishing",), _decay),
-    Cure("Adagrad", "Adagrad, at the same learning rate", ("vanishing",), _optimizer("adagrad")),
+    Cure(
+        msg("rate decay"),
+        msg("the learning rate falls to 0 as half a cosine"),
+        ("vanishing",),
+        _decay,
+    ),
+    Cure(
+        "Adagrad", msg("Adagrad, at the same learning rate"), ("vanishing",), _optimizer("adagrad")
+    ),
 )
 """In the article's order."""

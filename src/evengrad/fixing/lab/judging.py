@@ -20,12 +20,14 @@ import numpy as np
 from evengrad.fixing.lab.cells import LabTraining, Table
 from evengrad.fixing.lab.planted import NOTHING, Planted
 from evengrad.fixing.lab.subject import LabSubject
+from evengrad.values.message import Message, joined, msg, with_values
 
 LEVEL = 0.05
 RECOVERED = 0.5
 """A remedy works where it gives back at least so much of what the cause took (a choice)."""
 SAME = 0.1
 """Decades: growths that differ by less, a factor of 1.26, are the same (a choice)."""
+_PLACES = ("first", "second")
 HARM = 0.05
 """Of accuracy: a cause that takes less does no harm worth a remedy (a choice)."""
 
@@ -102,11 +104,13 @@ def larger(
     condition: str,
     pairs: Sequence[tuple[LabTraining, LabTraining]],
     figure: FigureOf,
-    words: str,
+    words: Message,
     *,
     bound: float = 0.0,
 ) -> Iterator[Ruling]:
-    """The claim that a figure is larger in the first of each pair. words: has places for both means."""
+    """The claim that a figure is larger in the first of each pair. words: has the
+    places first and second for both means.
+    """
     both = _finite([(figure(a), figure(b)) for a, b in pairs])
     text = _said(words, both)
     yield from ruled(condition, paired([a - b for a, b in both], bound), text)
@@ -117,7 +121,12 @@ def ruled(condition: str, found: Paired | None, text: str) -> Iterator[Ruling]:
     if found is None:
         return
     if found.equal:
-        yield Ruling(condition, f"{text}, the same in each of {found.count} seeds", "fails", None)
+        yield Ruling(
+            condition,
+            msg("{text}, the same in each of {count} seeds", text=text, count=found.count),
+            "fails",
+            None,
+        )
         return
     answer: RulingAnswer = "undecided"
     if found.above < LEVEL:
@@ -125,22 +134,23 @@ def ruled(condition: str, found: Paired | None, text: str) -> Iterator[Ruling]:
     elif found.below < LEVEL:
         answer = "fails"
     p = found.below if answer == "fails" else found.above
-    yield Ruling(condition, f"{text} ({found.count} seeds)", answer, p)
+    yield Ruling(condition, msg("{text} ({count} seeds)", text=text, count=found.count), answer, p)
 
 
 def _finite(both: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [pair for pair in both if all(map(math.isfinite, pair))]
 
 
-def _said(words: str, both: Sequence[tuple[float, float]]) -> str:
-    return words.format(*(_mean(column) for column in zip(*both, strict=True))) if both else ""
+def _said(words: Message, both: Sequence[tuple[float, float]]) -> str:
+    means = [_mean(column) for column in zip(*both, strict=True)]
+    return with_values(words, dict(zip(_PLACES, means, strict=False))) if both else ""
 
 
 def same(
     condition: str,
     pairs: Sequence[tuple[LabTraining, LabTraining]],
     figure: FigureOf,
-    words: str,
+    words: Message,
     *,
     within: float = SAME,
 ) -> Iterator[Ruling]:
@@ -163,7 +173,7 @@ def bounded(
     elif outside < LEVEL:
         answer = "fails"
     p = outside if answer == "fails" else inside
-    yield Ruling(condition, f"{text} ({upper.count} seeds)", answer, p)
+    yield Ruling(condition, msg("{text} ({count} seeds)", text=text, count=upper.count), answer, p)
 
 
 def cures(table: Table, cure: str, wanted: Callable[[Planted], bool]) -> Iterator[Ruling]:
@@ -191,7 +201,12 @@ def _cured(table: Table, subject: LabSubject, cause: Planted, cure: str) -> Iter
         _mean([a.reached for a, _ in pairs]),
         _mean([one.reached for one in table.at(*well).values()]),
     )
-    text = "{:.0%} sick, {:.0%} with it, {:.0%} without the cause".format(*values)
+    text = msg(
+        "{sick:.0%} sick, {cured:.0%} with it, {well:.0%} without the cause",
+        sick=values[0],
+        cured=values[1],
+        well=values[2],
+    )
     half = paired([a.reached - b.reached for a, b in pairs], RECOVERED * harm.mean)
     assert half is not None
     answer: RulingAnswer = "undecided"
@@ -200,8 +215,8 @@ def _cured(table: Table, subject: LabSubject, cause: Planted, cure: str) -> Iter
     elif half.below < LEVEL:
         answer = "fails"
     p = half.below if answer == "fails" else gain.above
-    where = f"{subject.name}, {cause.name}"
-    yield Ruling(where, f"{text} ({gain.count} seeds)", answer, p)
+    where = joined(msg(", "), (subject.name, cause.name))
+    yield Ruling(where, msg("{text} ({count} seeds)", text=text, count=gain.count), answer, p)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -10,11 +10,12 @@ from evengrad.fixing.changes.scale_weights import ScaleWeights
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.lab.subject import LabSubject
 from evengrad.values.change import Change
+from evengrad.values.message import msg
 
 PlantedKind = Literal["none", "initialisation", "activation", "learning_rate", "loss_head"]
 Effect = Literal["none", "explosion", "vanishing"]
 
-NOTHING = "none"
+NOTHING = msg("none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,12 @@ class Planted:
 
 def _weights(factor: float) -> Planted:
     effect: Effect = "explosion" if factor > 1 else "vanishing"
-    return Planted(f"weights x{factor:g}", "initialisation", effect, factor)
+    return Planted(msg("weights x{factor:g}", factor=factor), "initialisation", effect, factor)
 
 
 def _rate(factor: float) -> Planted:
     effect: Effect = "explosion" if factor > 1 else "vanishing"
-    return Planted(f"rate x{factor:g}", "learning_rate", effect, factor)
+    return Planted(msg("rate x{factor:g}", factor=factor), "learning_rate", effect, factor)
 
 
 def _activation(name: str, effect: Effect) -> Planted:
@@ -75,16 +76,16 @@ CAUSES = (
     *map(_weights, (10.0, 4.0, 2.0, 0.5, 0.25, 0.1)),
     _activation("sigmoid", "vanishing"),
     _activation("tanh", "none"),
-    _activation("linear", "none"),
+    _activation(msg("linear"), "none"),
     *map(_rate, (100.0, 10.0, 0.01)),
     Planted(
-        "as written",
+        msg("as written"),
         "loss_head",
         "none",
         article=("--softmax", "--optimizer", "adam", "--rate", "0.001"),
     ),
     Planted(
-        "without the softmax",
+        msg("without the softmax"),
         "loss_head",
         "none",
         article=("--optimizer", "adam", "--rate", "0.001"),

@@ -16,6 +16,7 @@ from evengrad.fixing.changes.activation import Activation
 from evengrad.fixing.changes.initialise import Initialise
 from evengrad.values.change import Change
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {Symptom.VANISHING, Symptom.FADING, Symptom.STANDING_STILL}
 _GAIN = 2**0.5
@@ -32,5 +33,9 @@ def propose(case: Case) -> Iterable[Candidate]:
             kind, gain = ("relu", _GAIN) if swapped else (even.activation, even.gain)
             changes.append(Initialise(even.layers, kind, gain))
         yield Candidate(
-            "activation", tuple(changes), Cause.ACTIVATION, 5, f"ReLU, whose slope is 1, for {old}"
+            "activation",
+            tuple(changes),
+            Cause.ACTIVATION,
+            5,
+            msg("ReLU, whose slope is 1, for {old}", old=old),
         )

@@ -19,6 +19,7 @@ import numpy as np
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.clip_gradients import ClipGradients, ClipKind
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {
     Symptom.NOT_FINITE,
@@ -40,10 +41,22 @@ def propose(case: Case) -> Iterable[Candidate]:
     well = [norm for norm in case.result.norms[:-1] if math.isfinite(norm) and norm > 0]
     bound = float(f"{np.median(well):.2g}") if len(well) >= 20 else 1.0
     choices: tuple[tuple[ClipKind, float, str], ...] = (
-        ("norm", bound, f"clip the norm at {bound:g}"),
-        ("value", _VALUE, f"clip each element at {_VALUE:g}"),
-        ("agc", _OF_WEIGHTS, f"clip each unit's gradient at {_OF_WEIGHTS:g} of its weights"),
-        ("percentile", _PERCENTILE, f"clip at the {_PERCENTILE:g}th percentile of the run's norms"),
+        ("norm", bound, msg("clip the norm at {bound:g}", bound=bound)),
+        ("value", _VALUE, msg("clip each element at {VALUE:g}", VALUE=_VALUE)),
+        (
+            "agc",
+            _OF_WEIGHTS,
+            msg(
+                "clip each unit's gradient at {OF_WEIGHTS:g} of its weights", OF_WEIGHTS=_OF_WEIGHTS
+            ),
+        ),
+        (
+            "percentile",
+            _PERCENTILE,
+            msg(
+                "clip at the {PERCENTILE:g}th percentile of the run's norms", PERCENTILE=_PERCENTILE
+            ),
+        ),
     )
     for alternative, (kind, value, words) in enumerate(choices):
         yield Candidate(

@@ -18,6 +18,7 @@ from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.initialise import Initialise
 from evengrad.theory.criticality import Critical, critical
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {Symptom.EXPLODING, Symptom.VANISHING, Symptom.FADING, Symptom.STANDING_STILL}
 _FEWEST = 10  # activations: with fewer the growth of other weights is small
@@ -37,8 +38,14 @@ def propose(case: Case) -> Iterable[Candidate]:
         tuple(_weights(case, old, found)),
         Cause.INITIALISATION,
         3,
-        f"orthogonal weights at the critical point of {case.depth} layers of {old} "
-        f"(sigma_w {found.gain:.4g}, sigma_b {found.bias:.3g})",
+        msg(
+            "orthogonal weights at the critical point of {depth} layers of {old} "
+            "(sigma_w {gain:.4g}, sigma_b {bias:.3g})",
+            depth=case.depth,
+            old=old,
+            gain=found.gain,
+            bias=found.bias,
+        ),
     )
 
 

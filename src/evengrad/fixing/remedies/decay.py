@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.decay import Decay
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {
     Symptom.RATE_TOO_LARGE,
@@ -31,6 +32,6 @@ def propose(case: Case) -> Iterable[Candidate]:
             (Decay(case.steps),),
             Cause.LEARNING_RATE,
             2,
-            f"decay the learning rate to 0 over {case.steps} steps",
+            msg("decay the learning rate to 0 over {steps} steps", steps=case.steps),
             alternative=1,
         )

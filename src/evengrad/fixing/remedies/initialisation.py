@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.initialise import Initialise
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _UNEVEN = {Symptom.EXPLODING, Symptom.VANISHING}
 _TOO_FAST = {Symptom.FIRST_UPDATE_TOO_LARGE, Symptom.RATE_TOO_LARGE, Symptom.OVERWRITING}
@@ -38,5 +39,9 @@ def propose(case: Case) -> Iterable[Candidate]:
         tuple(Initialise(even.layers, even.activation, even.gain) for even in case.even),
         cause,
         3,
-        f"variance-preserving weights ({worst.layers[0]} has {worst.actual / worst.gain:.3g} times that)",
+        msg(
+            "variance-preserving weights ({layers} has {actual:.3g} times that)",
+            layers=worst.layers[0],
+            actual=worst.actual / worst.gain,
+        ),
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 
 def propose(case: Case) -> Iterable[Candidate]:
@@ -28,5 +29,5 @@ def propose(case: Case) -> Iterable[Candidate]:
     if not value.std > 0:
         return
     mean, std = float(f"{value.mean:.3g}"), float(f"{value.std:.3g}")
-    words = f"inputs less {mean:g}, divided by {std:g}"
+    words = msg("inputs less {mean:g}, divided by {std:g}", mean=mean, std=std)
     yield Candidate("inputs", (StandardiseInputs(mean, std),), Cause.INPUT_DATA, 2, words)

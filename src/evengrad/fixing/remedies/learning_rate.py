@@ -18,6 +18,7 @@ from evengrad.diagnosis.rate_advice import rounded
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _LARGE = {
     Symptom.FIRST_UPDATE_TOO_LARGE,
@@ -48,5 +49,5 @@ def propose(case: Case) -> Iterable[Candidate]:
     if large or nothing or (not found and Cause.LEARNING_RATE in case.causes):
         found += [r for r in (*known, *usual, rounded(now / 10), rounded(now / 100)) if r < now]
     for rate in dict.fromkeys(r for r in found if abs(r / now - 1) > _SAME):
-        words = f"a learning rate of {rate:g} for {now:g}"
+        words = msg("a learning rate of {rate:g} for {now:g}", rate=rate, now=now)
         yield Candidate("learning_rate", (SetRate(rate),), Cause.LEARNING_RATE, 1, words)

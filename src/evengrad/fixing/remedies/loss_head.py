@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.logits import Logits
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 
 def propose(case: Case) -> Iterable[Candidate]:
@@ -22,8 +23,8 @@ def propose(case: Case) -> Iterable[Candidate]:
         return
     loss = case.probe.loss
     if loss.reads == "logits" and loss.head in {"softmax", "sigmoid", "log_softmax"}:
-        words = f"the closing {loss.head} goes: the loss applies it itself"
+        words = msg("the closing {head} goes: the loss applies it itself", head=loss.head)
         yield Candidate("loss_head", (Logits(False),), Cause.LOSS_HEAD, 1, words)
     elif loss.reads == "probabilities" and loss.head is None and case.probe.frontend == "keras":
-        words = "the loss is told that it gets logits"
+        words = msg("the loss is told that it gets logits")
         yield Candidate("loss_head", (Logits(True),), Cause.LOSS_HEAD, 1, words)

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.loss_scale import LossScale
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _SCALE = 2.0**16  # torch.amp.GradScaler's own start
 
@@ -22,5 +23,9 @@ def propose(case: Case) -> Iterable[Candidate]:
     """Where gradients underflow."""
     if Symptom.UNDERFLOW in case.symptoms:
         yield Candidate(
-            "loss_scale", (LossScale(_SCALE),), Cause.PRECISION, 1, f"loss scaled by {_SCALE:g}"
+            "loss_scale",
+            (LossScale(_SCALE),),
+            Cause.PRECISION,
+            1,
+            msg("loss scaled by {SCALE:g}", SCALE=_SCALE),
         )

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.add_normalisation import AddNormalisation, NormKind
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {
     Symptom.EXPLODING,
@@ -39,7 +40,11 @@ def propose(case: Case) -> Iterable[Candidate]:
     cause = next((c for c in case.causes if c is not Cause.LEARNING_RATE), Cause.ARCHITECTURE)
     norm = kind(case)
     yield Candidate(
-        "normalisation", (AddNormalisation(norm, hidden),), cause, 6, f"{norm} normalisation"
+        "normalisation",
+        (AddNormalisation(norm, hidden),),
+        cause,
+        6,
+        msg("{norm} normalisation", norm=norm),
     )
 
 

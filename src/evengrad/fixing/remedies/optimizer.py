@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.use_optimizer import OptimizerName, UseOptimizer
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {Symptom.EXPLODING, Symptom.VANISHING, Symptom.FADING, Symptom.STANDING_STILL}
 
@@ -38,5 +39,5 @@ def propose(case: Case) -> Iterable[Candidate]:
     cause = known[0] if known else Cause.LEARNING_RATE
     later = int(cause is Cause.INITIALISATION)
     for alternative, (name, title, rate) in enumerate(_CHOICES, start=later):
-        words = f"{title} at {rate:g}"
+        words = msg("{title} at {rate:g}", title=title, rate=rate)
         yield Candidate("optimizer", (UseOptimizer(name, rate),), cause, 4, words, alternative)

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.initialise import Initialise
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {Symptom.EXPLODING, Symptom.VANISHING}
 
@@ -27,6 +28,6 @@ def propose(case: Case) -> Iterable[Candidate]:
             tuple(Initialise(e.layers, e.activation, e.gain, "orthogonal") for e in case.even),
             Cause.INITIALISATION,
             3,
-            "orthogonal weights",
+            msg("orthogonal weights"),
             alternative=1,
         )

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.pretrained import Pretrained
 from evengrad.values.finding import Cause
+from evengrad.values.message import joined, msg
 
 
 def propose(case: Case) -> Iterable[Candidate]:
@@ -22,8 +23,8 @@ def propose(case: Case) -> Iterable[Candidate]:
     if case.pretrained is None:
         return
     cause = next(iter(case.causes), Cause.INITIALISATION)
-    words = f"weights from {case.pretrained}"
-    ways = [(0.1, "at a tenth of the rate"), (0.0, "frozen")]
+    words = msg("weights from {pretrained}", pretrained=case.pretrained)
+    ways = [(0.1, msg("at a tenth of the rate")), (0.0, msg("frozen"))]
     if case.probe is not None and case.probe.frontend == "keras":
         ways.reverse()
     for alternative, (factor, how) in enumerate(ways):
@@ -32,6 +33,6 @@ def propose(case: Case) -> Iterable[Candidate]:
             (Pretrained(case.pretrained, factor),),
             cause,
             2,
-            f"{words}, {how}",
+            joined(msg(", "), (words, how)),
             alternative,
         )

@@ -17,6 +17,7 @@ from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.rate_by_loss import RateByLoss
 from evengrad.theory.warm_up import of_rate
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {
     Symptom.FIRST_UPDATE_TOO_LARGE,
@@ -36,7 +37,12 @@ def propose(case: Case) -> Iterable[Candidate]:
     if found is None or not found.rate(rate.loss) < highest:
         return
     change = RateByLoss(highest, *(_short(v) for v in (found.base, found.per_loss, rate.loss)))
-    words = f"a rate of 1 / ({change.base:g} + {change.per_loss:g} * loss), at most {highest:g}"
+    words = msg(
+        "a rate of 1 / ({base:g} + {per_loss:g} * loss), at most {highest:g}",
+        base=change.base,
+        per_loss=change.per_loss,
+        highest=highest,
+    )
     yield Candidate("rate_by_loss", (change,), Cause.LEARNING_RATE, 2, words)
 
 

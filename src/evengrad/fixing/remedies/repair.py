@@ -16,6 +16,7 @@ from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.finite import Finite
 from evengrad.fixing.changes.finite_targets import FiniteTargets
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {Symptom.NOT_FINITE_AT_START, Symptom.NOT_FINITE}
 
@@ -25,8 +26,8 @@ def propose(case: Case) -> Iterable[Candidate]:
     if Cause.BAD_BATCH in case.causes or (
         Cause.INPUT_DATA in case.causes and case.symptoms & _TREATED
     ):
-        words = "NaN and inf in inputs become 0"
+        words = msg("NaN and inf in inputs become 0")
         yield Candidate("repair", (Finite(),), Cause.BAD_BATCH, 1, words)
         if case.probe is not None and case.probe.loss.family == "regression":
-            words = "NaN and inf in inputs and targets become 0"
+            words = msg("NaN and inf in inputs and targets become 0")
             yield Candidate("repair", (Finite(), FiniteTargets()), Cause.BAD_BATCH, 1, words)

@@ -18,6 +18,7 @@ from evengrad.fixing.changes.activation import Activation
 from evengrad.fixing.changes.initialise import Initialise
 from evengrad.theory.shaping import SMOOTH, deep_kernel, tailored
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {
     Symptom.EXPLODING,
@@ -27,7 +28,7 @@ _TREATED = {
     Symptom.STANDING_STILL,
 }
 _FEWEST = 10  # activations: fewer change little, and right weights are enough
-_METHODS = (("tailored (TAT)", tailored), ("deep kernel shaping (DKS)", deep_kernel))
+_METHODS = (("tailored (TAT)", tailored), (msg("deep kernel shaping (DKS)"), deep_kernel))
 
 
 def propose(case: Case) -> Iterable[Candidate]:
@@ -48,6 +49,11 @@ def propose(case: Case) -> Iterable[Candidate]:
                 (Activation(old, old, None, tuple[float, float, float, float](shaping)), *weights),
                 Cause.ACTIVATION,
                 5,
-                f"{old} shaped to {case.depth} layers, {method}",
+                msg(
+                    "{old} shaped to {depth} layers, {method}",
+                    old=old,
+                    depth=case.depth,
+                    method=method,
+                ),
                 alternative=place,
             )

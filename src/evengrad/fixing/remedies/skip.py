@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.skip import Skip
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {Symptom.NORMALISED_STACK, Symptom.EXPLODING, Symptom.VANISHING, Symptom.FADING}
 _FEWEST = 4
@@ -32,6 +33,6 @@ def propose(case: Case) -> Iterable[Candidate]:
         (Skip(case.square),),
         Cause.NORMALISATION if plain else Cause.ARCHITECTURE,
         5,
-        f"residual connections around {len(case.square)} layers",
+        msg("residual connections around {number} layers", number=len(case.square)),
         alternative=0 if plain or Cause.ARCHITECTURE in case.causes else 1,
     )

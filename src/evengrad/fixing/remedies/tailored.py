@@ -19,6 +19,7 @@ from evengrad.fixing.changes.initialise import Initialise
 from evengrad.theory.shaping import COSINE, cosine_after, tailored_slope
 from evengrad.values.change import Change
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {
     Symptom.VANISHING,
@@ -47,5 +48,10 @@ def propose(case: Case) -> Iterable[Candidate]:
         swapped = even.activation == old
         kind, own = ("leaky_relu", gain) if swapped else (even.activation, even.gain)
         changes.append(Initialise(even.layers, kind, own))
-    words = f"LeakyReLU of slope {slope:g}, tailored to {case.depth} layers, for {old}"
+    words = msg(
+        "LeakyReLU of slope {slope:g}, tailored to {depth} layers, for {old}",
+        slope=slope,
+        depth=case.depth,
+        old=old,
+    )
     yield Candidate("tailored", tuple(changes), Cause.ACTIVATION, 5, words, alternative=1)

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.unit_variance import UnitVariance
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {Symptom.EXPLODING, Symptom.VANISHING}
 
@@ -27,6 +28,6 @@ def propose(case: Case) -> Iterable[Candidate]:
             (UnitVariance(case.weighted),),
             Cause.INITIALISATION,
             3,
-            "weights scaled to unit variance on the first batch",
+            msg("weights scaled to unit variance on the first batch"),
             alternative=1,
         )

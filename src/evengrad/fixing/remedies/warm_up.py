@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.warmup import Warmup
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {
     Symptom.FIRST_UPDATE_TOO_LARGE,
@@ -29,5 +30,9 @@ def propose(case: Case) -> Iterable[Candidate]:
     if case.symptoms & _TREATED:
         steps = max(case.steps // 2, 1)
         yield Candidate(
-            "warm_up", (Warmup(steps),), Cause.LEARNING_RATE, 2, f"warm up over {steps} steps"
+            "warm_up",
+            (Warmup(steps),),
+            Cause.LEARNING_RATE,
+            2,
+            msg("warm up over {steps} steps", steps=steps),
         )

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.initialise import Initialise
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {Symptom.EXPLODING, Symptom.OVERWRITING}
 
@@ -27,6 +28,6 @@ def propose(case: Case) -> Iterable[Candidate]:
             (Initialise(ends, "linear", 0.0, "zeros"),),
             Cause.ARCHITECTURE,
             3,
-            f"{len(ends)} residual branches begin at zero",
+            msg("{number} residual branches begin at zero", number=len(ends)),
             alternative=0 if Cause.ARCHITECTURE in case.causes else 1,
         )

@@ -10,6 +10,7 @@ from evengrad.fixing.patch.script.draft import SourceDraft
 from evengrad.fixing.patch.script.expressions import atom, last
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "accumulation_undivided"
 
@@ -27,7 +28,7 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         inner = loss.args[0].value if scaled and isinstance(loss, cst.Call) else loss
         code = f"{atom(source, inner)} / {many}"
         draft.replace(inner, code if scaled else f"({code})")
-        yield f"the loss divided by {many}, the backward passes of a step", draft
+        yield msg("the loss divided by {many}, the backward passes of a step", many=many), draft
 
 
 def _passes(source: Source, backward: cst.Call, fact: Fact) -> str | None:

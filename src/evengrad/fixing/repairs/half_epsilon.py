@@ -12,6 +12,7 @@ from evengrad.fixing.patch.script.draft import SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import optimizers
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "update_not_finite"
 _EPSILON = "1e-4"
@@ -26,4 +27,7 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
             arguments.change(draft, call, {"eps": _EPSILON})
         elif keras_optimizers.kind(source, call) in _WITH:
             arguments.change(draft, call, {"epsilon": _EPSILON})
-    yield f"an epsilon of {_EPSILON}, which half precision does not round to 0", draft
+    yield (
+        msg("an epsilon of {EPSILON}, which half precision does not round to 0", EPSILON=_EPSILON),
+        draft,
+    )

@@ -10,6 +10,7 @@ from evengrad.fixing.patch.script.draft import SourceDraft
 from evengrad.fixing.patch.script.expressions import in_torch, last
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "born"
 _ASKED = {"isnan", "isfinite", "is_nan", "is_finite"}
@@ -28,4 +29,10 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         draft = SourceDraft(source)
         function = "torch.nan_to_num" if in_torch(source) else "keras.ops.nan_to_num"
         draft.after(statement, [f"{name.value} = {draft.spell(function)}({name.value})"])
-        yield f"what is missing of {name.value} is 0 behind the mask that leaves it out", draft
+        yield (
+            msg(
+                "what is missing of {value} is 0 behind the mask that leaves it out",
+                value=name.value,
+            ),
+            draft,
+        )

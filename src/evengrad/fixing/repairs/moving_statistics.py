@@ -12,6 +12,7 @@ from evengrad.fixing.patch.script.expressions import last
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.repairs import training_call
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "evaluation_apart"
 _MOVES = {"keras": 0.9, "torch": 0.1}
@@ -39,7 +40,10 @@ def _faster(source: Source) -> Iterator[tuple[str, SourceDraft]]:
                 draft, call, {"momentum": number}, positions={"momentum": _PLACE[kind]}
             )
     if draft.edits:
-        yield f"moving statistics follow within this run: momentum={number}", draft
+        yield (
+            msg("moving statistics follow within this run: momentum={number}", number=number),
+            draft,
+        )
 
 
 def _is_slow(source: Source, call: cst.Call, kind: str) -> bool:

@@ -14,6 +14,7 @@ from evengrad.fixing.patch.script.draft import Manual, SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import head as torch_head
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "one_unit_softmax"
 _BINARY = {
@@ -33,7 +34,7 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         except Manual:
             continue
         if draft.edits:
-            yield "a sigmoid for the softmax over one unit, which is always 1", draft
+            yield msg("a sigmoid for the softmax over one unit, which is always 1"), draft
 
 
 def _keras(draft: SourceDraft) -> None:

@@ -13,6 +13,7 @@ from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import optimizers
 from evengrad.fixing.patch.torch.head import own_modules
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "weights_unheld"
 _TRAINS = {"fit", "train_on_batch", "evaluate", "predict"}
@@ -49,7 +50,7 @@ def _moved(source: Source) -> Iterator[tuple[str, SourceDraft]]:
         using = [s for s in between if _names(source, s, source.code(target))]
         for statement in [made, *using]:
             move_behind(draft, _inside(statement), changing[-1])
-        yield "the optimizer is made after the model's last change", draft
+        yield msg("the optimizer is made after the model's last change"), draft
 
 
 def _behind(source: Source, node: cst.CSTNode) -> list[cst.BaseStatement]:
@@ -94,7 +95,7 @@ def _lists(source: Source) -> Iterator[tuple[str, SourceDraft]]:
             kind = "ModuleDict" if dictionary else "ModuleList"
             draft.replace(value, f"{draft.spell(f'torch.nn.{kind}')}({source.code(value)})")
     if draft.edits:
-        yield "the list of layers is a ModuleList, whose weights the model has", draft
+        yield msg("the list of layers is a ModuleList, whose weights the model has"), draft
 
 
 def _has_modules(source: Source, value: cst.CSTNode) -> bool:
@@ -114,7 +115,7 @@ def _more(source: Source) -> Iterator[tuple[str, SourceDraft]]:
         if source.code(given.func.value) != source.code(model):
             draft = SourceDraft(source)
             draft.replace(given.func.value, source.code(model))
-            yield f"the optimizer gets all weights of {source.code(model)}", draft
+            yield msg("the optimizer gets all weights of {code}", code=source.code(model)), draft
 
 
 def _apart(source: Source) -> Iterator[tuple[str, SourceDraft]]:
@@ -127,7 +128,10 @@ def _apart(source: Source) -> Iterator[tuple[str, SourceDraft]]:
         code = ", ".join([f"*{source.code(given)}", *(f"*{n}.parameters()" for n in others)])
         draft = SourceDraft(source)
         draft.replace(given, f"[{code}]")
-        yield f"the optimizer gets the weights of {', '.join(others)}, too", draft
+        yield (
+            msg("the optimizer gets the weights of {others}, too", others=", ".join(others)),
+            draft,
+        )
 
 
 def _networks(source: Source) -> list[str]:
@@ -166,7 +170,7 @@ def _compiled(source: Source) -> Iterator[tuple[str, SourceDraft]]:
             )
         else:
             move_behind(draft, call, changing[-1])
-        yield "the model is compiled after its last change", draft
+        yield msg("the model is compiled after its last change"), draft
 
 
 def _trainable(source: Source, statement: cst.CSTNode) -> bool:

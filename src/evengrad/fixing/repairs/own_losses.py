@@ -13,6 +13,7 @@ from evengrad.fixing.patch.script.moving import cut_line
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import optimizers
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "losses_crossed"
 
@@ -44,7 +45,10 @@ def _swapped(source: Source, one: str, other: str) -> Iterator[tuple[str, Source
         draft = SourceDraft(source)
         draft.replace(first, source.code(second))
         draft.replace(second, source.code(first))
-        yield f"{one} and {other} hold the weights of their own losses", draft
+        yield (
+            msg("{one} and {other} hold the weights of their own losses", one=one, other=other),
+            draft,
+        )
 
 
 def _target(source: Source, call: cst.Call) -> str:
@@ -74,7 +78,10 @@ def _moved(source: Source, optimizer: str, wiped: str) -> Iterator[tuple[str, So
         cut_line(draft, call)
     draft.before(backwards[0], [f"{optimizer}.zero_grad()"])
     draft.after(backwards[0], [f"{optimizer}.step()"])
-    yield f"{optimizer} steps behind the backward pass of its own loss", draft
+    yield (
+        msg("{optimizer} steps behind the backward pass of its own loss", optimizer=optimizer),
+        draft,
+    )
 
 
 def _calls(source: Source, call: cst.Call, optimizer: str) -> bool:

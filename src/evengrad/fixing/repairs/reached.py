@@ -10,6 +10,7 @@ from evengrad.fixing.patch.script.draft import SourceDraft
 from evengrad.fixing.patch.script.expressions import last
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "weights_unreached"
 _MOST = 3
@@ -23,17 +24,17 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         yield from _moved(source, call)
         draft = SourceDraft(source)
         draft.replace(call, _inner(source, call))
-        yield f"{source.code(call)} without the detach", draft
+        yield msg("{code} without the detach", code=source.code(call)), draft
     for node in _data(source, fact):
         draft = SourceDraft(source)
         draft.replace(node, source.code(node.value))
-        yield f"{source.code(node.value)} itself, not its data", draft
+        yield msg("{code} itself, not its data", code=source.code(node.value)), draft
     for block in source.all(cst.With):
         names = {source.called(item.item) for item in block.items}
         if names & {"torch.no_grad", "torch.inference_mode"} and _trains(source, block):
             draft = SourceDraft(source)
             draft.replace(block.items[0].item, f"{draft.spell('torch.enable_grad')}()")
-            yield "the forward pass with gradients", draft
+            yield msg("the forward pass with gradients"), draft
 
 
 def _cuts(source: Source) -> Iterator[cst.Call]:
@@ -100,7 +101,7 @@ def _moved(source: Source, call: cst.Call) -> Iterator[tuple[str, SourceDraft]]:
     for use in uses:
         code = f"{source.code(call.func)}({use.value})" if stops else f"{use.value}.detach()"
         draft.replace(use, code)
-    yield f"{target.value} is detached in the first step alone", draft
+    yield msg("{value} is detached in the first step alone", value=target.value), draft
 
 
 def _trains(source: Source, block: cst.With) -> bool:

@@ -10,6 +10,7 @@ from evengrad.fixing.patch.script.draft import SourceDraft
 from evengrad.fixing.patch.script.expressions import last
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "loss_unscaled"
 _NAME = "scaled_loss"
@@ -35,7 +36,7 @@ def _backward(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         if scaler and not (isinstance(loss, cst.Call) and last(source, loss) == "scale"):
             draft.replace(loss, f"{scaler}.scale({source.code(loss)})")
     if draft.edits:
-        yield f"the loss is scaled by {scaler} before backward()", draft
+        yield msg("the loss is scaled by {scaler} before backward()", scaler=scaler), draft
 
 
 def _taped(source: Source) -> Iterator[tuple[str, SourceDraft]]:
@@ -49,7 +50,14 @@ def _taped(source: Source) -> Iterator[tuple[str, SourceDraft]]:
         draft = SourceDraft(source)
         draft.after(place, [f"{_NAME} = {optimizer}.scale_loss({source.code(loss)})"])
         draft.replace(loss, _NAME)
-        yield f"the gradient is that of {optimizer}.scale_loss({source.code(loss)})", draft
+        yield (
+            msg(
+                "the gradient is that of {optimizer}.scale_loss({code})",
+                optimizer=optimizer,
+                code=source.code(loss),
+            ),
+            draft,
+        )
 
 
 def _optimizer(source: Source, tape: cst.Call) -> str | None:

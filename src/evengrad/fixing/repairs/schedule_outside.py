@@ -11,6 +11,7 @@ from evengrad.fixing.patch.script.expressions import last
 from evengrad.fixing.patch.script.moving import move_behind
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "rate_gone"
 
@@ -24,7 +25,10 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
             continue
         draft = SourceDraft(source)
         move_behind(draft, call, inner)
-        yield f"{source.code(call)} once an epoch, behind the loop over the batches", draft
+        yield (
+            msg("{code} once an epoch, behind the loop over the batches", code=source.code(call)),
+            draft,
+        )
 
 
 def _steps(source: Source) -> list[cst.Call]:

@@ -11,6 +11,7 @@ from evengrad.fixing.patch.script import arguments
 from evengrad.fixing.patch.script.draft import SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "rate_gone"
 _LENGTHS = {
@@ -47,7 +48,13 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         if given is not None and written is not None:
             draft = SourceDraft(source)
             draft.replace(given, written)
-            words = f"{kind}'s {name}, {source.code(given)}, becomes {written}: it steps with every batch"
+            words = msg(
+                "{kind}'s {name}, {code}, becomes {written}: it steps with every batch",
+                kind=kind,
+                name=name,
+                code=source.code(given),
+                written=written,
+            )
             yield words, draft
 
 

@@ -10,6 +10,7 @@ from evengrad.fixing.patch.script.draft import SourceDraft
 from evengrad.fixing.patch.script.expressions import atom, in_torch, on
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "shapes_broadcast"
 
@@ -29,7 +30,10 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
             if code is not None:
                 draft = SourceDraft(source)
                 draft.replace(node, code)
-                yield f"one shape: {code} against {source.code(other)}", draft
+                yield (
+                    msg("one shape: {code} against {code2}", code=code, code2=source.code(other)),
+                    draft,
+                )
 
 
 def _pairs(source: Source, fact: Fact) -> Iterator[tuple[cst.BaseExpression, cst.BaseExpression]]:

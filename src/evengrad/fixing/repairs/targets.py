@@ -13,6 +13,7 @@ from evengrad.fixing.patch.script.expressions import atom, last, on
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch.logits import use_logits
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "targets_outside"
 _SQUARES = {
@@ -80,7 +81,7 @@ def _mapped(source: Source, fact: Fact, form: str) -> Iterator[tuple[str, Source
                 if given is not None:
                     code = f".map(lambda x, y: (x, {form.format('y')}))"
                     draft.replace(given, atom(source, given) + code)
-            yield f"the targets as {form.format('y')}", draft
+            yield msg("the targets as {format}", format=form.format("y")), draft
 
 
 def _fitted(source: Source, fact: Fact, form: str) -> Iterator[tuple[str, SourceDraft]]:
@@ -101,7 +102,7 @@ def _in_loss(source: Source, fact: Fact, form: str) -> Iterator[tuple[str, Sourc
             draft = SourceDraft(source)
             first = function.body.body[0]
             draft.before(_simple(first), [f"{known[0]} = {form.format(known[0])}"])
-            yield f"{known[0]} as {form.format(known[0])}", draft
+            yield msg("{known} as {format}", known=known[0], format=form.format(known[0])), draft
 
 
 def _simple(node: cst.CSTNode) -> cst.CSTNode:
@@ -129,7 +130,7 @@ def _scaled(source: Source, node: cst.BaseExpression, form: str) -> tuple[str, S
     above = source.parent(node)
     bare = isinstance(above, cst.Arg | cst.Element | cst.AssignTarget | cst.Return)
     draft.replace(node, code if bare else f"({code})")
-    return f"the targets as {code}", draft
+    return msg("the targets as {code}", code=code), draft
 
 
 def _fits(source: Source) -> list[cst.Call]:
@@ -155,7 +156,10 @@ def _squared(source: Source) -> Iterator[tuple[str, SourceDraft]]:
             draft.replace(loss, draft.quoted("mse"))
     _bare(draft)
     if draft.edits:
-        yield "a squared error and a linear output, for targets that are measured values", draft
+        yield (
+            msg("a squared error and a linear output, for targets that are measured values"),
+            draft,
+        )
 
 
 def _bare(draft: SourceDraft) -> None:
@@ -176,4 +180,4 @@ def _log_probabilities(source: Source, fact: Fact) -> Iterator[tuple[str, Source
             value = node.args[0].value
             function = draft.spell("torch.nn.functional.log_softmax")
             draft.replace(value, f"{function}({source.code(value)}, dim=-1)")
-            yield "log-probabilities, by a log_softmax over the classes", draft
+            yield msg("log-probabilities, by a log_softmax over the classes"), draft

@@ -11,6 +11,7 @@ from evengrad.fixing.patch.script.draft import SourceDraft
 from evengrad.fixing.patch.script.expressions import last, on
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "statistics_unused"
 _TRAINED = {"trainable_variables", "trainable_weights"}
@@ -40,7 +41,7 @@ def _at_line(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         if called and (given is None or source.code(given.value) in {"False", "None"}):
             draft = SourceDraft(source)
             arguments.change(draft, node, {"training": "True"})
-            yield f"{source.code(node.func)} is called with training=True", draft
+            yield msg("{code} is called with training=True", code=source.code(node.func)), draft
             return
 
 
@@ -58,7 +59,7 @@ def _in_tapes(source: Source) -> Iterator[tuple[str, SourceDraft]]:
             elif known and given is not None and source.code(given.value) in {"False", "None"}:
                 draft.replace(given.value, "True")
     if draft.edits:
-        yield "the model is called with training=True under the tape", draft
+        yield msg("the model is called with training=True under the tape"), draft
 
 
 def last_name(source: Source, node: cst.BaseExpression) -> str:
@@ -76,7 +77,7 @@ def _train_mode(source: Source) -> Iterator[tuple[str, SourceDraft]]:
         if batches is not None and model is not None:
             draft = SourceDraft(source)
             draft.before(batches, [f"{model}.train()"])
-            yield f"{model}.train() before the loop over the batches", draft
+            yield msg("{model}.train() before the loop over the batches", model=model), draft
             return
 
 

@@ -13,6 +13,7 @@ import libcst as cst
 from evengrad.fixing.patch.script.draft import SourceDraft
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "weights_frozen"
 _FLAGS = {"requires_grad", "trainable"}
@@ -31,4 +32,4 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         if method and [source.code(arg.value) for arg in call.args] == ["False"]:
             draft.replace(call.args[0].value, "True")
     if draft.edits:
-        yield "the frozen weights are trained, too", draft
+        yield msg("the frozen weights are trained, too"), draft

@@ -16,6 +16,7 @@ from evengrad.fixing.patch.script.expressions import last
 from evengrad.fixing.patch.script.origin import origin
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "raw_data"
 _DATASETS = {"TensorDataset", "from_tensor_slices"}
@@ -39,7 +40,12 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         forms = [_form(names[0], columns=bool(fact.values.get("columns"))), _form(names[1])]
         draft = SourceDraft(source)
         draft.after(place, forms)
-        yield f"{names[0]} and {names[1]} have mean 0 and deviation 1", draft
+        yield (
+            msg(
+                "{names} and {names2} have mean 0 and deviation 1", names=names[0], names2=names[1]
+            ),
+            draft,
+        )
         return
 
 

@@ -13,6 +13,7 @@ from evengrad.fixing.patch.script.expressions import at, last
 from evengrad.fixing.patch.script.origin import origin
 from evengrad.fixing.patch.script.source import Source
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "output_dominates"
 _SQUARED = {"mse", "mean_squared_error", "MeanSquaredError", "mae", "mean_absolute_error", "Huber"}
@@ -29,7 +30,7 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         seen.add(name)
         draft = SourceDraft(source)
         draft.after(statement, [f"{name} = ({name} - {name}.mean()) / {name}.std()"])
-        yield f"{name} has mean 0 and deviation 1", draft
+        yield msg("{name} has mean 0 and deviation 1", name=name), draft
 
 
 def _in_loss(source: Source, fact: Fact) -> Iterator[cst.BaseExpression]:

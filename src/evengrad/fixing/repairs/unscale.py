@@ -11,6 +11,7 @@ from evengrad.fixing.patch.script.expressions import at, last
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import optimizers
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "clipped_scaled"
 
@@ -32,7 +33,14 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
         late = source.start(clip) < source.start(call) < source.start(step.call)
         if last(source, call) == "unscale_" and late:
             draft.replace(call, "None")
-    yield f"{step.scaler}.unscale_({step.optimizer}) before the gradients are clipped", draft
+    yield (
+        msg(
+            "{scaler}.unscale_({optimizer}) before the gradients are clipped",
+            scaler=step.scaler,
+            optimizer=step.optimizer,
+        ),
+        draft,
+    )
 
 
 def _clip(source: Source, fact: Fact) -> cst.CSTNode | None:

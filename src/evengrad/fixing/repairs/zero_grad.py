@@ -12,6 +12,7 @@ from evengrad.fixing.patch.script.moving import cut_line
 from evengrad.fixing.patch.script.source import Source
 from evengrad.fixing.patch.torch import optimizers
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 
 FACT = "gradients_kept"
 
@@ -31,8 +32,8 @@ def repair(source: Source, fact: Fact) -> Iterator[tuple[str, SourceDraft]]:
             for late in _between(source, backward, step.call):
                 cut_line(before, late)
         after.after(step.call, [f"{step.optimizer}.zero_grad()"])
-    yield "the gradients are set to zero before backward()", before
-    yield "the gradients are set to zero behind each step", after
+    yield msg("the gradients are set to zero before backward()"), before
+    yield msg("the gradients are set to zero behind each step"), after
 
 
 def _steps(source: Source) -> list[optimizers.StepCall]:
@@ -53,7 +54,7 @@ def _of_model(source: Source, backwards: list[cst.Call]) -> Iterator[tuple[str, 
     if names and backwards:
         draft = SourceDraft(source)
         draft.before(backwards[0], [f"{names[0]}.zero_grad()"])
-        yield "the gradients are set to zero before backward()", draft
+        yield msg("the gradients are set to zero before backward()"), draft
 
 
 def _between(source: Source, backward: cst.Call, step: cst.Call) -> list[cst.Call]:

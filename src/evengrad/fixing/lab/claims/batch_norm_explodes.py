@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from evengrad.fixing.lab.cells import Table
 from evengrad.fixing.lab.judging import SAME, Ruling, larger
 from evengrad.fixing.lab.planted import NOTHING
+from evengrad.values.message import msg
 
 SECTION = "6 (2)"
 QUOTE = "在模型中添加批量归一化层"
@@ -23,9 +24,9 @@ def judge(table: Table) -> Iterator[Ruling]:
     """The sound training with it and without."""
     for subject in table.subjects:
         yield from larger(
-            f"{subject.name}",
+            subject.name,
             table.pairs((subject.name, NOTHING, "none"), (subject.name, NOTHING, "batch norm")),
             lambda one: one.growth_at_start,
-            "the gradient grows by 10^{:+.2f} without, by 10^{:+.2f} with it",
+            msg("the gradient grows by 10^{first:+.2f} without, by 10^{second:+.2f} with it"),
             bound=-SAME,
         )

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from evengrad.fixing.lab.cells import LabTraining, Table
 from evengrad.fixing.lab.judging import SAME, Ruling, larger
+from evengrad.values.message import joined, msg
 
 SECTION = "3.3 (4)"
 QUOTE = "但可能会导致梯度消失的问题"
@@ -26,12 +27,14 @@ def judge(table: Table) -> Iterator[Ruling]:
             pairs = table.pairs(
                 (subject.name, cause.name, "clipping"), (subject.name, cause.name, "none")
             )
-            for figure, when in ((_start, "before the first step"), (_end, "at the end")):
+            for figure, when in ((_start, msg("before the first step")), (_end, msg("at the end"))):
                 yield from larger(
-                    f"{subject.name}, {cause.name}, {when}",
+                    joined(msg(", "), (subject.name, cause.name, when)),
                     [(b, a) for a, b in pairs],
                     figure,
-                    "the gradient grows by 10^{:+.2f} without, by 10^{:+.2f} with it",
+                    msg(
+                        "the gradient grows by 10^{first:+.2f} without, by 10^{second:+.2f} with it"
+                    ),
                     bound=SAME,
                 )
 

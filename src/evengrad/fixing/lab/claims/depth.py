@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from evengrad.fixing.lab.cells import Table
 from evengrad.fixing.lab.judging import Ruling, larger
+from evengrad.values.message import joined, msg
 
 SECTION = "1"
 QUOTE = "随着模型的深度增加，梯度可能会逐渐消失或者梯度爆炸"
@@ -28,10 +29,10 @@ def judge(table: Table) -> Iterator[Ruling]:
         for cause in table.causes:
             if cause.kind in ("none", "initialisation"):
                 yield from larger(
-                    f"{subject.name}, {cause.name}",
+                    joined(msg(", "), (subject.name, cause.name)),
                     table.pairs(
                         (subject.name, cause.name, "none"), (shallow.name, cause.name, "none")
                     ),
                     lambda one: abs(one.growth_at_start),
-                    "10^±{:.2f}, with " + f"{shallow.name} " + "10^±{:.2f}",
+                    msg("10^±{first:.2f}, with fewer layers 10^±{second:.2f}"),
                 )

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from evengrad.fixing.lab.cells import Table
 from evengrad.fixing.lab.judging import Ruling, larger
 from evengrad.fixing.lab.planted import NOTHING
+from evengrad.values.message import joined, msg
 
 SECTION = "2"
 QUOTE = "梯度爆炸指的是梯度逐渐变得非常大，……导致训练过程中的不稳定"
@@ -25,10 +26,10 @@ def judge(table: Table) -> Iterator[Ruling]:
         for cause in table.of_kind("initialisation"):
             if cause.effect == "explosion":
                 yield from larger(
-                    f"{subject.name}, {cause.name}",
+                    joined(msg(", "), (subject.name, cause.name)),
                     table.pairs(
                         (subject.name, NOTHING, "none"), (subject.name, cause.name, "none")
                     ),
                     lambda one: one.reached,
-                    "{:.0%} without, {:.0%} with them",
+                    msg("{first:.0%} without, {second:.0%} with them"),
                 )

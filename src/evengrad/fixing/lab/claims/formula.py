@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from evengrad.fixing.lab.cells import LabTraining, Table
 from evengrad.fixing.lab.judging import Ruling, bounded
+from evengrad.values.message import joined, msg
 
 _FACTOR = math.log10(2)
 """Decades."""
@@ -31,9 +32,9 @@ def judge(table: Table) -> Iterator[Ruling]:
                 finite = [value for value in left if math.isfinite(value)]
                 mean = math.fsum(finite) / len(finite) if finite else math.nan
                 yield from bounded(
-                    f"{subject.name}, {cause.name}",
+                    joined(msg(", "), (subject.name, cause.name)),
                     finite,
-                    f"{mean:+.2f} decades are due to neither slopes nor weights",
+                    msg("{mean:+.2f} decades are due to neither slopes nor weights", mean=mean),
                     within=_FACTOR,
                 )
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from evengrad.fixing.lab.cells import Table
 from evengrad.fixing.lab.judging import Ruling, larger
 from evengrad.fixing.lab.planted import NOTHING
+from evengrad.values.message import joined, msg
 
 SECTION = "3.1 (1)"
 QUOTE = "如果权重在初始化时被设置为过大的值，那么梯度就会在训练过程中变得非常大"
@@ -25,10 +26,10 @@ def judge(table: Table) -> Iterator[Ruling]:
         for cause in table.of_kind("initialisation"):
             if cause.strength > 1:
                 yield from larger(
-                    f"{subject.name}, {cause.name}",
+                    joined(msg(", "), (subject.name, cause.name)),
                     table.pairs(
                         (subject.name, cause.name, "none"), (subject.name, NOTHING, "none")
                     ),
                     lambda one: one.growth_at_start,
-                    "the gradient grows by 10^{:+.2f}, without by 10^{:+.2f}",
+                    msg("the gradient grows by 10^{first:+.2f}, without by 10^{second:+.2f}"),
                 )

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from evengrad.fixing.lab.cells import Table
 from evengrad.fixing.lab.judging import Ruling, larger
+from evengrad.values.message import joined, msg
 
 SECTION = "3.1 (2)"
 QUOTE = "如果使用的激活函数是非线性的，那么梯度可能会在训练过程中逐渐累积，导致梯度爆炸"
@@ -29,10 +30,10 @@ def judge(table: Table) -> Iterator[Ruling]:
             if curved or cause.kind == "none":
                 name = cause.activation or subject.activation
                 yield from larger(
-                    f"{subject.name}, {name}",
+                    joined(msg(", "), (subject.name, name)),
                     table.pairs(
                         (subject.name, cause.name, "none"), (subject.name, "linear", "none")
                     ),
                     lambda one: one.growth_at_start,
-                    "the gradient grows by 10^{:+.2f}, linear by 10^{:+.2f}",
+                    msg("the gradient grows by 10^{first:+.2f}, linear by 10^{second:+.2f}"),
                 )

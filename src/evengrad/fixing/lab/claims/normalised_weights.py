@@ -22,5 +22,7 @@ QUOTE = "权重归一化：将权重设置为小的随机值，并将其归一�
 def judge(table: Table) -> Iterator[Ruling]:
     """Against large weights."""
     yield from cures(
-        table, "small weights", lambda c: c.kind == "initialisation" and c.effect == "explosion"
+        table,
+        "small weights",
+        lambda c: c.kind == "initialisation" and c.effect == "explosion",
     )

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from evengrad.fixing.lab.cells import LabTraining, Table
 from evengrad.fixing.lab.judging import Ruling, larger
 from evengrad.fixing.lab.planted import NOTHING
+from evengrad.values.message import joined, msg
 
 _BEYOND, _LEAST = 1e38, 1e-38
 """Norms that single precision has no numbers beyond."""
@@ -31,10 +32,16 @@ def judge(table: Table) -> Iterator[Ruling]:
                 pairs = table.pairs(
                     (subject.name, cause.name, "none"), (subject.name, NOTHING, "none")
                 )
-                for figure, when in ((_first, "in the first step"), (_later, "in later steps")):
-                    where = f"{subject.name}, {cause.name}, {when}"
+                for figure, when in (
+                    (_first, msg("in the first step")),
+                    (_later, msg("in later steps")),
+                ):
+                    where = joined(msg(", "), (subject.name, cause.name, when))
                     yield from larger(
-                        where, pairs, figure, "norm 10^{:.2f}, at the own rate 10^{:.2f}"
+                        where,
+                        pairs,
+                        figure,
+                        msg("norm 10^{first:.2f}, at the own rate 10^{second:.2f}"),
                     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from evengrad.fixing.lab.cells import Table
 from evengrad.fixing.lab.judging import Ruling, larger
 from evengrad.fixing.lab.planted import NOTHING
+from evengrad.values.message import msg
 
 SECTION = "3.3 (2)"
 QUOTE = "选择较小的激活函数，如ReLU或Leaky ReLU，以减少激活函数的导数"
@@ -25,10 +26,14 @@ def judge(table: Table) -> Iterator[Ruling]:
         for cause in table.of_kind("activation"):
             if cause.activation != "linear" and subject.activation == "relu":
                 yield from larger(
-                    f"{subject.name}, instead of {cause.activation}",
+                    msg(
+                        "{name}, instead of {activation}",
+                        name=subject.name,
+                        activation=cause.activation,
+                    ),
                     table.pairs(
                         (subject.name, cause.name, "none"), (subject.name, NOTHING, "none")
                     ),
                     lambda one: one.growth_at_start,
-                    f"{cause.activation} " + "10^{:+.2f}, ReLU 10^{:+.2f}",
+                    msg("the gradient grows by 10^{first:+.2f}, with ReLU by 10^{second:+.2f}"),
                 )

@@ -14,6 +14,7 @@ import numpy as np
 
 from evengrad.fixing.lab.cells import Table
 from evengrad.fixing.lab.judging import Ruling, paired, ruled
+from evengrad.values.message import joined, msg
 
 SECTION = "3.2"
 QUOTE = "梯度的计算主要依赖于激活函数的导数"
@@ -33,7 +34,11 @@ def judge(table: Table) -> Iterator[Ruling]:
                     for name in ("activation", "initialisation")
                 ]
                 yield from ruled(
-                    f"{subject.name}, {cause.name}",
+                    joined(msg(", "), (subject.name, cause.name)),
                     paired(differences),
-                    "{:+.2f} decades by slopes, {:+.2f} by the weights' scale".format(*means),
+                    msg(
+                        "{first:+.2f} decades by slopes, {second:+.2f} by the weights' scale",
+                        first=means[0],
+                        second=means[1],
+                    ),
                 )

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from evengrad.fixing.lab.cells import Table
 from evengrad.fixing.lab.judging import Ruling, same
+from evengrad.values.message import msg
 
 SECTION = "4"
 QUOTE = "SparseCategoricalCrossentropy(from_logits=True)"
@@ -23,19 +24,20 @@ def judge(table: Table) -> Iterator[Ruling]:
     """With and without it, both by Adam as the article has it."""
     for subject in table.subjects:
         pairs = table.pairs(
-            (subject.name, "as written", "none"), (subject.name, "without the softmax", "none")
+            (subject.name, "as written", "none"),
+            (subject.name, "without the softmax", "none"),
         )
         yield from same(
-            f"{subject.name}, what it reaches",
+            msg("{name}, what it reaches", name=subject.name),
             pairs,
             lambda one: one.reached,
-            "{:.1%} as written, {:.1%} without the softmax",
+            msg("{first:.1%} as written, {second:.1%} without the softmax"),
             within=0.02,
         )
         yield from same(
-            f"{subject.name}, its loss",
+            msg("{name}, its loss", name=subject.name),
             pairs,
             lambda one: one.loss,
-            "{:.3f} as written, {:.3f} without the softmax",
+            msg("{first:.3f} as written, {second:.3f} without the softmax"),
             within=0.1,
         )

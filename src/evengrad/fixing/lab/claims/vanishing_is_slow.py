@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from evengrad.fixing.lab.cells import Table
 from evengrad.fixing.lab.judging import Ruling, larger
 from evengrad.fixing.lab.planted import NOTHING
+from evengrad.values.message import joined, msg
 
 SECTION = "2"
 QUOTE = "梯度消失指的是梯度逐渐接近0，……导致训练过程中的收敛速度很慢"
@@ -24,10 +25,10 @@ def judge(table: Table) -> Iterator[Ruling]:
         for cause in table.causes:
             if cause.effect == "vanishing" and cause.kind != "learning_rate":
                 yield from larger(
-                    f"{subject.name}, {cause.name}",
+                    joined(msg(", "), (subject.name, cause.name)),
                     table.pairs(
                         (subject.name, NOTHING, "none"), (subject.name, cause.name, "none")
                     ),
                     lambda one: one.reached,
-                    "{:.0%} without, {:.0%} with it",
+                    msg("{first:.0%} without, {second:.0%} with it"),
                 )
