@@ -69,7 +69,7 @@ def _explained(file: Path) -> Iterator[str]:
 
 
 def _titled(file: Path) -> Iterator[str]:
-    """Titles of remedies and repairs, which ``evengrad fix --list`` prints, and the texts of the lab's claims."""
+    """Titles of remedies and repairs, which ``evengrad fix --list`` prints, and the texts of claims."""
     if file.parent.name not in TITLED or file.name == "__init__.py":
         return
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""

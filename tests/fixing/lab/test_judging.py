@@ -54,7 +54,9 @@ def rulings(one, other, **more):
     found = table(cell("weights x4", accuracy=one), cell(accuracy=other))
     name = subject().name
     pairs = found.pairs((name, "weights x4", "none"), (name, "none", "none"))
-    return list(larger("where", pairs, lambda m: m.reached, "{:.2f} {:.2f}", **more))
+    return list(
+        larger("where", pairs, lambda m: m.reached, msg("{first:.2f} {second:.2f}"), **more)
+    )
 
 
 def test_larger_smaller_and_neither():
