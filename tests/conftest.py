@@ -22,6 +22,7 @@ def nothing_was_compiled():
     frames = sys.modules.get("torch._dynamo.convert_frame")
     if frames is not None:
         frames.FRAME_COUNTER = 0
+        sys.modules["torch._dynamo.eval_frame"].cached_backends.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -14,15 +14,18 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.utils import clip_grad
 
-from evengrad.adapters.common.patching import Patches
+from evengrad.adapters.common.patching import Patches, Tracing
 
 _ABSENT: Any = object()
+F = TypeVar("F", bound=Callable[..., Any])
+Tracing.now = staticmethod(torch.compiler.is_compiling)
+Tracing.outside = staticmethod(torch.compiler.disable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,10 @@ NAMES = (
         "torch._dynamo.convert_frame.FRAME_COUNTER",
         "whether anything was compiled: a function mode would have it compiled once more",
         "shares of dead and saturated units are not recorded",
+    ),
+    PrivateName(
+        "torch._dynamo.eval_frame.cached_backends",
+        "whether anything is to be compiled, at its first call",
     ),
     PrivateName(
         "_per_optimizer_states",
@@ -358,10 +365,34 @@ def compiled(module: Any) -> bool:
     )
 
 
+def note_compiling(patches: Patches, told: Callable[[], object]) -> None:
+    """Tell of what is to be compiled: its first call compiles it with all that listens in."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def compile_(*args: Any, **kwargs: Any) -> Any:
+            told()
+            return original(*args, **kwargs)
+
+        return compile_
+
+    patches.wrap(torch, "compile", wrap)
+
+
 def anything_compiled() -> bool:
-    """Whether code was compiled in this process, or nobody can tell."""
+    """Whether code was compiled in this process, or is to be, or nobody can tell."""
     frames = sys.modules.get("torch._dynamo.convert_frame")
-    return frames is not None and _attribute(frames, "FRAME_COUNTER", 1) > 0
+    if frames is None:
+        return False
+    asked = _attribute(sys.modules.get("torch._dynamo.eval_frame"), "cached_backends", {})
+    return any(asked.values()) or _attribute(frames, "FRAME_COUNTER", 1) > 0
+
+
+def never_traced(function: F) -> F:
+    """A hook of ours that stays outside of what is compiled: a compiled step calls it as it is, and all that it
+    calls. What makes optimizers loads torch's compiler anyway.
+    """
+    found: F = torch.compiler.disable(function)
+    return found
 
 
 def run_eagerly() -> Callable[[], None]:
@@ -379,8 +410,9 @@ def run_eagerly() -> Callable[[], None]:
 
     patches = Patches()
     for name in ("set_eval_frame", "_maybe_set_eval_frame"):
-        if _attribute(frames, name) is not None:
-            patches.wrap(frames, name, lambda original: lambda _: original(None))
+        original = _attribute(frames, name)
+        if original is not None:
+            patches.put(frames, name, lambda _, set_=original: set_(None))
     return patches.undo
 
 

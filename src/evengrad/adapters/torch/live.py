@@ -16,6 +16,7 @@ from torch.optim.optimizer import (
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, LiveSession
+from evengrad.adapters.torch.compat import never_traced, note_compiling
 from evengrad.adapters.torch.loop.loop import Loop
 from evengrad.adapters.torch.loop.names import name_of
 from evengrad.adapters.torch.loop.recurrence import unbounded
@@ -23,6 +24,7 @@ from evengrad.adapters.torch.loop.stand_in import follow_foreign
 from evengrad.adapters.torch.loop.stepper import Stepper
 from evengrad.adapters.torch.measure.update import is_copy
 from evengrad.adapters.torch.tap import patches
+from evengrad.adapters.torch.tap.hearing import hearing
 from evengrad.adapters.torch.tap.lessons import Lessons
 from evengrad.adapters.torch.tap.models import find_roots, note_modules
 from evengrad.adapters.torch.tap.tap import OptimizerTap
@@ -47,11 +49,14 @@ class _Optimizers:
         self.seen: list[tuple[Any, Fact]] = []
         self.patches = Patches()
         note_modules(self.patches)
+        note_compiling(self.patches, lambda: hearing().deafen())
         self.loop = Loop(self._seen, session.trouble, self._wiped, self._pieces)
-        hook = register_optimizer_step_pre_hook(lambda optimizer, *_: self._tap(optimizer))
+        hook = register_optimizer_step_pre_hook(
+            never_traced(lambda optimizer, *_: self._tap(optimizer))
+        )
         self.patches.on_undo(hook.remove)
         self.lessons = Lessons(self.patches)
-        after = register_optimizer_step_post_hook(self._stepped)
+        after = register_optimizer_step_post_hook(never_traced(self._stepped))
         self.patches.on_undo(after.remove)
         self.patches.wrap(torch.optim.Optimizer, "__init__", self._init)
         follow_foreign(self.patches)

@@ -15,7 +15,7 @@ from torch.optim.optimizer import (
 from torch.overrides import has_torch_function
 
 from evengrad.adapters.common.patching import Patches
-from evengrad.adapters.torch.compat import as_list, holders
+from evengrad.adapters.torch.compat import as_list, holders, never_traced
 from evengrad.adapters.torch.loop.accumulated import Accumulating
 from evengrad.adapters.torch.loop.clipped import Clipping
 from evengrad.adapters.torch.loop.copies import Copies
@@ -171,7 +171,7 @@ class Loop:
                 finally:
                     self._in_hook = False
 
-        return hook
+        return never_traced(hook)
 
     def _step_begins(self, optimizer: Any) -> None:
         with _Safe(self):

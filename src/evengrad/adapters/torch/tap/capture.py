@@ -114,7 +114,7 @@ class Capture:
         return Capture([])
 
     def _before(self, module: Any, args: Any, kwargs: Any) -> None:
-        if self._paused:
+        if torch.compiler.is_compiling() or self._paused:  # else the graph would break here
             return
         self.inputs.given(module, args, kwargs)
         if not torch.is_grad_enabled():
@@ -129,7 +129,8 @@ class Capture:
 
     def _after(self, module: Any, _args: Any, output: Any) -> None:
         if (
-            self._paused
+            torch.compiler.is_compiling()
+            or self._paused
             or not self.calls
             or self.calls[-1].module is not module
             or not torch.is_grad_enabled()

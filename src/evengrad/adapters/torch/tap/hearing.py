@@ -84,6 +84,11 @@ class ThreadMode(TorchFunctionMode):
             self._losses = (*_others(self._losses, listener), weakref.ref(listener))
         self._begin()
 
+    def deafen(self) -> None:
+        """Tell nobody of every call any more."""
+        self.tell_all(None)
+        self.rest()
+
     def drop(self, listener: ActivationHearer | LossHearer | None) -> None:
         """From any thread."""
         with self._lock:
@@ -111,6 +116,8 @@ class ThreadMode(TorchFunctionMode):
         more; the script's own call is made, and goes on.
         """
         kwargs = kwargs or {}
+        if torch.compiler.is_compiling():  # what follows would be traced, and break the graph
+            return func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         loss = next((one for ref in self._losses if (one := ref()) is not None), None)
         try:

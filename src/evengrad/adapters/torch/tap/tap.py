@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from evengrad.adapters.torch.compat import notes, scaled_still, takes_scale
+from evengrad.adapters.torch.compat import never_traced, notes, scaled_still, takes_scale
 from evengrad.adapters.torch.tap.capture import Capture
 from evengrad.adapters.torch.tap.clipping import release
 from evengrad.adapters.torch.tap.closures import has_closure, with_closure
@@ -68,8 +68,8 @@ class OptimizerTap:
         self._first: list[Any] | None = None  # losses of its first call
         self._search = LineSearch(optimizer)
         self._hooks = [
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
+            optimizer.register_step_pre_hook(never_traced(self._before)),
+            optimizer.register_step_post_hook(never_traced(self._after)),
         ]
         weakref.finalize(self, self.training.capture.end).atexit = False
         self._calls = LossCalls(deaf=self.training.listener.deaf)
