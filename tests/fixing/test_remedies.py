@@ -1,6 +1,7 @@
 """What remedies propose, by what is known of a sick training."""
 
 import ast
+import dataclasses
 import re
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from evengrad.diagnosis import rules, run_rules
 from evengrad.fixing import remedies
 from evengrad.fixing.case import Case
 from evengrad.fixing.changes.initialise import Initialise
+from evengrad.fixing.changes.rate_by_loss import RateByLoss
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.remedies import candidates
 from evengrad.fixing.trial import Result
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.probe import LaterRate, Method, Rate
 
 
 def case(*symptoms, scale=1.0, rate=0.1, optimizer=torch.optim.SGD):
@@ -72,6 +75,41 @@ def test_after_steps_that_were_too_large_no_larger_rate_is_tried(more):
 def test_what_hardly_moves_gets_a_larger_rate(symptom):
     assert rates(case(symptom, rate=1e-5)) == [1e-3, 1e-4]
     assert rates(case(symptom, rate=1e-5, optimizer=torch.optim.Adam)) == [1e-3, 1e-4]
+
+
+def clips(given):
+    """Kinds that are proposed, each with when."""
+    names = ["clipping", "percentile_clip", "update_clip"]
+    found = [(c.changes[0].kind, c.alternative) for c in candidates(given, names)]
+    return dict(found)
+
+
+def test_clips_of_updates_are_for_adam_and_first_where_it_spikes():
+    assert clips(case(Symptom.SPIKES)) == {"norm": 0, "value": 1, "agc": 2, "percentile": 1}
+    adam = clips(case(Symptom.SPIKES, optimizer=torch.optim.AdamW))
+    assert (adam["update"], adam["percentile"]) == (1, 1)
+    late = clips(case(Symptom.DIVERGING, optimizer=torch.optim.Adam))
+    assert (late["update"], late["percentile"]) == (4, 3)
+    assert clips(case(Symptom.STANDING_STILL, optimizer=torch.optim.Adam)) == {}
+
+
+LATER = LaterRate(4, 1.0, 0.4)
+
+
+def by_loss(*symptoms, later=LATER, rate=0.3):
+    """What follows the loss, of a network whose critical rate was 0.1 at a loss of 2."""
+    known = case(*symptoms)
+    measured = Rate(rate, 0.1, 9, Method("sgd"), loss=2.0, later=later)
+    known = dataclasses.replace(known, probe=dataclasses.replace(known.probe, rate=measured))
+    return [c.changes for c in candidates(known, ["rate_by_loss"])]
+
+
+def test_a_rate_by_the_loss_where_two_critical_rates_are_known():
+    line = RateByLoss(0.3, 0.0, 10.0, 2.0)  # 20 at a loss of 2, 5 at 1: a line through (0, 0)
+    assert by_loss(Symptom.DIVERGING) == [(line,)]
+    assert by_loss(Symptom.DIVERGING, later=None) == []
+    assert by_loss(Symptom.DIVERGING, rate=0.04) == []
+    assert by_loss(Symptom.SATURATED) == []
 
 
 def test_no_rate_is_tried_that_is_the_present_one():

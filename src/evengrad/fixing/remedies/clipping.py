@@ -5,8 +5,7 @@ Treats: single gradients far above the others (EG803), and steps too large for t
 Why: a bound on the norm bounds the step (Pascanu 2013, 1211.5063). The bound is the median of the norms that
 the run had while it was well, so that it binds on what is unusual; a bound that binds always is only another
 learning rate (the check that a trial also learns refuses it where it hides a sickness). If the norm of all does
-not do, then each element by its value, each unit by its weights (AGC: Brock 2021, 2102.06171), or a bound that
-follows the run (AutoClip: Seetharaman 2020, 2007.14469).
+not do, then each element by its value, or each unit by its weights (AGC: Brock 2021, 2102.06171).
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ _TREATED = {
 }
 _VALUE = 0.01
 _OF_WEIGHTS = 0.01  # both papers' figure
-_PERCENTILE = 10.0
 
 
 def propose(case: Case) -> Iterable[Candidate]:
@@ -48,13 +46,6 @@ def propose(case: Case) -> Iterable[Candidate]:
             _OF_WEIGHTS,
             msg(
                 "clip each unit's gradient at {OF_WEIGHTS:g} of its weights", OF_WEIGHTS=_OF_WEIGHTS
-            ),
-        ),
-        (
-            "percentile",
-            _PERCENTILE,
-            msg(
-                "clip at the {PERCENTILE:g}th percentile of the run's norms", PERCENTILE=_PERCENTILE
             ),
         ),
     )
