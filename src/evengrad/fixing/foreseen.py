@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from evengrad.diagnosis.budget import budget
 from evengrad.fixing.case import Candidate, Case
 from evengrad.fixing.changes.activation import Activation
 from evengrad.fixing.changes.initialise import Initialise
@@ -19,6 +20,7 @@ from evengrad.values.spec import Convolution, Dense, Law, ModelSpec, Node, Point
 _LARGEST = 1000
 """Operations: a network of more is not forecast once a candidate, for that would take seconds."""
 _ALIKE = 0.7  # of a logarithm: a factor of 2 in the gradient decides nothing
+_STEEPEST = 50.0  # of a log energy: beyond, no figure is needed
 
 
 def by_forecast(case: Case, equal: Sequence[Candidate]) -> Sequence[Candidate]:
@@ -96,3 +98,16 @@ def _activated(node: Node, change: Activation) -> Node:
     if phi is not None and change.shaping is not None:
         phi = Shaping(*change.shaping).of(phi)
     return node if phi is None else replace(node, op=Pointwise(change.new, phi))
+
+
+def branch_energy(case: Case) -> float:
+    """What a residual branch makes of the gradient's energy, the mean over all: from the growth of the whole
+    network that is forecast, or else measured, by ``(1 + g)^branches``.
+    """
+    blocks = len(case.branches)
+    if case.probe is None or not blocks:
+        return 1.0
+    spec = case.probe.spec
+    small = spec is not None and len(spec.nodes) <= _LARGEST
+    total = growth(spec, ()) if spec is not None and small else budget(case.probe).total
+    return math.expm1(min(max(2 * total / blocks, 0.0), _STEEPEST)) if total < math.inf else 1.0

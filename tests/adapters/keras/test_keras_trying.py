@@ -20,6 +20,7 @@ from evengrad.fixing.changes.decay import Decay
 from evengrad.fixing.changes.initialise import Initialise
 from evengrad.fixing.changes.inputs import StandardiseInputs
 from evengrad.fixing.changes.logits import Logits
+from evengrad.fixing.changes.scale_branches import ScaleBranches
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.use_optimizer import UseOptimizer
 from evengrad.fixing.changes.warmup import Warmup
@@ -203,6 +204,19 @@ def test_an_activation_shaped_to_depth():
     alpha, beta, gamma, delta = shaping = tuple(tailored("tanh", 20))
     apply([Activation("tanh", "tanh", None, shaping)], model)
     close(model(x), by_hand(model, x, lambda z: gamma * (np.tanh(alpha * z + beta) + delta)))
+
+
+@pytest.mark.once
+def test_branches_are_scaled_before_they_are_added():
+    inputs, (x, _) = keras.Input((5,)), rows()
+    inner = layers.Dense(5, name="end")(layers.Dense(4, "relu")(inputs))
+    model = keras.Model(inputs, [inner, layers.add([inputs, inner])])
+    model.compile("sgd", "mse")
+    branch = model(x)[0]
+    apply([ScaleBranches(("end",), 0.25)], model)
+    close(model(x)[1], np.asarray(x) + 0.25 * keras.ops.convert_to_numpy(branch))
+    with pytest.raises(CannotChangeError, match="without an activation"):
+        apply([ScaleBranches((model.layers[1].name,), 0.25)], model)
 
 
 @pytest.mark.once

@@ -21,6 +21,7 @@ from evengrad.fixing.changes.logits import Logits
 from evengrad.fixing.changes.loss_scale import LossScale
 from evengrad.fixing.changes.pretrained import Pretrained
 from evengrad.fixing.changes.rate_by_loss import RateByLoss
+from evengrad.fixing.changes.scale_branches import ScaleBranches
 from evengrad.fixing.changes.scale_weights import ScaleWeights
 from evengrad.fixing.changes.set_rate import SetRate
 from evengrad.fixing.changes.skip import Skip
@@ -65,6 +66,7 @@ CHANGES = [
     Pretrained("weights.pt", 0.0),
     ClipGradients("agc", 0.01),
     ScaleWeights(3.0),
+    ScaleBranches(("dense", "fc1"), 0.25),
 ]
 
 

@@ -113,3 +113,9 @@ def _divisors(units: int) -> Iterator[int]:
     """Numbers of groups, best first."""
     wanted = max(1, units // _GROUPS)
     yield from (n for n in range(wanted, 0, -1) if units % n == 0)
+
+
+def scale_outputs(live: LiveTraining, layers: Sequence[str], factor: float) -> None:
+    """By hooks behind the layers."""
+    for name in layers:
+        live.weighted(name).register_forward_hook(lambda _m, _a, output: factor * output)
