@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -29,6 +29,7 @@ from evengrad.recording.monitor import Monitor, gradient_rms
 from evengrad.recording.rate_course import RateCourse
 from evengrad.recording.settings import Settings
 from evengrad.recording.trackers.tracking import Tracking
+from evengrad.recording.whereabouts import Whereabouts
 from evengrad.recording.writer import Writer
 from evengrad.values.fact import Fact, Where
 from evengrad.values.message import joined, msg
@@ -50,6 +51,7 @@ class RefusedStep:
         kind: why it was refused.
         box: makes the black box, the origin with it; called at most once, with why the step was refused.
         what: was wrong, in words; empty where norms and origin say it.
+        where: in which processes.
     """
 
     step: Step
@@ -57,6 +59,7 @@ class RefusedStep:
     kind: EventKind
     box: Callable[[EventKind], BlackBox]
     what: str = ""
+    where: Whereabouts = field(default_factory=Whereabouts)
 
 
 def _safely(
@@ -149,11 +152,14 @@ class Watching:
             self._keep(refused.step, refused.norms)
             origin, saved = self._box(refused)
             message = _in_words(refused, origin, self.subject)
-            values = {
+            values: dict[str, Any] = {
                 "norm": refused.step.norm,
                 "box": None if saved is None else str(saved),
                 "phase": None if origin is None else origin.phase,
             }
+            if refused.where.ranks:
+                message = f"{refused.where}: {message}"
+                values["began"] = list(refused.where.ranks)
             layer = None if origin is None else origin.layer
             self._event(Event(refused.step.step, refused.kind, message, layer, values))
             self._write_recent()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evengrad.recording.listener import RunListener
+from evengrad.recording.whereabouts import Whereabouts
 from evengrad.recording.writer import append_event
 from evengrad.values.run import Detail, Event, EventKind, RunStatus, Step, Subject
 
@@ -60,13 +61,15 @@ def name_ranks(path: Path, notes: Sequence[RankNotes]) -> str | None:
     if len(notes) < 2 or not seen:
         return None
     step = min(event.step for _, event in seen)
-    bad = [(one.rank, event) for one, event in seen if event.step == step and step in one.lossless]
+    at_once = [(one, event) for one, event in seen if event.step == step]
+    bad = [(one.rank, event) for one, event in at_once if one.rank in event.values.get("began", ())]
+    bad = bad or [(one.rank, event) for one, event in at_once if step in one.lossless]
     if not bad or len(bad) == len(notes):
         return None
     ranks = sorted(rank for rank, _ in bad)
     first = min(bad, key=lambda pair: pair[0])[1]
-    who = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"
-    text = f"it began on {who} of {len(notes)}: {first.message}"
+    where = f"{Whereabouts(tuple(ranks), len(notes))}: "
+    text = where + first.message.removeprefix(where)
     with suppress(sqlite3.Error):
         values = {**first.values, "rank": ranks[0], "ranks": ranks}
         append_event(path, Event(step, EventKind.NON_FINITE, text, first.layer, values))

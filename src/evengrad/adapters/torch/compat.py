@@ -62,6 +62,13 @@ def _schedule() -> Any:
     return torch.optim.lr_scheduler.StepLR(torch.optim.SGD([_weight()], lr=0.1), 1)
 
 
+def _joined() -> Any:
+    join = importlib.import_module("torch.distributed.algorithms.join").Joinable
+    made: Any = object.__new__(type("Joined", (join,), dict.fromkeys(join.__abstractmethods__)))
+    join.__init__(made)
+    return made
+
+
 NAMES = (
     PrivateName("torch.utils._pytree.tree_leaves", "tensors inside what models take and give"),
     PrivateName("torch.utils._pytree.tree_map", "the same, replaced"),
@@ -132,6 +139,11 @@ NAMES = (
     ),
     PrivateName("_last_lr", "the rate that a schedule keeps", of=_schedule),
     PrivateName("_forward_pre_hooks", "a hook before all others", of=nn.ReLU),
+    PrivateName(
+        "torch.distributed.distributed_c10d._get_default_store",
+        "where the processes of a training find one another",
+    ),
+    PrivateName("_join_config", "whether a process may end before others", of=_joined),
     PrivateName(
         "_reset_parameters",
         "a module's own initialisation",
@@ -346,14 +358,20 @@ def uncompiled(module: Any) -> Any:
     return _attribute(module, _ORIGINAL, module)
 
 
+_FLATTENED = "_fsdp_wrapped_module"
+"""The module inside a FullyShardedDataParallel."""
+
+
 def wrapped_by_compile(module: Any) -> bool:
     """Whether this is such a layer."""
     return _attribute(module, _ORIGINAL) is not None
 
 
 def plain_path(name: str) -> str:
-    """A parameter's or layer's path without such a layer."""
-    return name.replace(f"{_ORIGINAL}.", "").removesuffix(_ORIGINAL)
+    """A parameter's or layer's path without such a layer, and without that of the first FSDP."""
+    for layer in (_ORIGINAL, _FLATTENED):
+        name = name.replace(f"{layer}.", "").removesuffix(layer)
+    return name
 
 
 def compiled(module: Any) -> bool:
@@ -625,3 +643,41 @@ def run_first(model: Any, hook_ids: Sequence[int]) -> None:
     for hook in reversed(hook_ids):
         if table is not None:
             table.move_to_end(hook, last=False)
+
+
+# --- many processes --------------------------------------------------------------------------------------
+
+
+_STORE = "_get_default_store"
+"""Of torch's processes; without, each measures its own part."""
+_JOIN = "_join_config"
+"""Of a module of which each process may have another number of batches."""
+
+
+def shared_store() -> Any:
+    """The store of torch's own processes; None without."""
+    get = _attribute(_module("torch.distributed.distributed_c10d"), _STORE)
+    return None if get is None else get()
+
+
+def may_end_early(module: Any) -> bool:
+    """Whether this process may be done with its batches before the others are (``Join``)."""
+    return bool(getattr(_attribute(module, _JOIN), "enable", False))
+
+
+def prefixed(prefix: str, store: Any) -> Any:
+    """The same store for our keys alone."""
+    return torch.distributed.PrefixStore(prefix, store)
+
+
+def gloo_group(store: Any, rank: int, size: int, timeout: Any) -> Any:
+    """Processes that reduce numbers on the CPU, apart from the script's own groups."""
+    return torch.distributed.ProcessGroupGloo(store, rank, size, timeout)
+
+
+def all_reduce(group: Any, packed: Any, most: bool) -> Any:
+    """The work of a sum over all processes, or of the largest; in place."""
+    options = torch.distributed.AllreduceOptions()
+    kinds = torch.distributed.ReduceOp
+    options.reduceOp = kinds.MAX if most else kinds.SUM
+    return group.allreduce([packed], options)

@@ -15,6 +15,7 @@ from torch import nn
 from evengrad.adapters.common.activity import POSITIONS, Activity
 from evengrad.adapters.torch.compat import anything_compiled, compiled, unseen, wrapped_by_compile
 from evengrad.adapters.torch.ops.calls import flat_ends
+from evengrad.adapters.torch.statistics.layout import local
 from evengrad.adapters.torch.tap.hearing import ThreadMode, hearing
 from evengrad.values.run import Floats
 
@@ -79,7 +80,7 @@ class ActivationListener:
             return
         ends = flat_ends(args, kwargs) if "hardtanh" in function else None
         with unseen(), torch.no_grad():
-            self._heard[layer] = function.rstrip("_"), ends, positions(result.detach())
+            self._heard[layer] = function.rstrip("_"), ends, positions(local(result.detach()))
 
     def _unique(self, maker: tuple[int, str], name: str) -> str:
         if maker not in self._names:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from evengrad.adapters.torch.record.state import untouched
+from evengrad.adapters.torch.sharding.pieces import needs_others
 from evengrad.adapters.torch.tap.capture import Capture, ForwardCall
 from evengrad.values.fact import Fact
 
@@ -96,8 +97,8 @@ def _cast(call: ForwardCall) -> Any:
 
 
 def _differs(module: Any) -> bool:
-    if any(hasattr(parameter, "full_tensor") for parameter in module.parameters()):
-        return False  # sharded: a forward pass wants every process
+    if needs_others(module):
+        return False
     return any(
         getattr(m, "running_mean", None) is not None or isinstance(m, _DROPOUTS)
         for m in module.modules()

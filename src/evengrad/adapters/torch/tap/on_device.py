@@ -155,8 +155,8 @@ class DeviceTap:
 
 def suits(training: Training, wanted: bool | None) -> bool:
     """Whether to leave it to the device. wanted: None for "where that saves waiting", on an accelerator."""
-    if fragile(training.optimizer):
-        return False  # its updates are looked at one by one
+    if fragile(training.optimizer) or training.sharded:
+        return False  # its updates are looked at one by one; its norms come from several processes
     device = next(iter(training.names.values())).device
     chosen = device.type != "cpu" if wanted is None else wanted
     return chosen and fits(training.optimizer, training.settings.clip, device)

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from evengrad.adapters.torch.sharding.pieces import here
+from evengrad.adapters.torch.sharding.shards import Shards
+from evengrad.adapters.torch.statistics.layout import local
 from evengrad.adapters.torch.statistics.ledger import away
 from evengrad.adapters.torch.tap.clipping import Clipper, UpdateClipper, multiply, total_norm
 from evengrad.adapters.torch.tap.reading import NormPlan, as_host, exact, non_finite
@@ -18,6 +21,7 @@ from evengrad.recording import guard as guards
 from evengrad.recording.clip import NormClip, OnHost, UpdateClip
 from evengrad.recording.guard import Action
 from evengrad.recording.session import RefusedStep
+from evengrad.recording.whereabouts import Whereabouts, whereabouts
 from evengrad.values.fact import Fact
 from evengrad.values.run import EventKind, Floats, Step
 
@@ -36,7 +40,7 @@ class HostTap:
         self.clipper = Clipper(clip, training.tensors, training.optimizer)
         self.overflowed = False
         self._update_clip = UpdateClipper(clip) if isinstance(clip, UpdateClip) else None
-        self._reach: Floats = np.zeros(len(training.names))
+        self._reach: Floats = np.zeros(len(training.tensors))
         self._highest = 0.0  # of the reach
         self._fragile = fragile(training.optimizer)
         self._update: UpdateCheck | None = None
@@ -57,9 +61,13 @@ class HostTap:
             self.overflowed = True
             self.skipped_outside(pending)
             return
+        training.come_together()
         before = training.seen if training.seen is not None else self._norms(pending.parameters)
         pending.divide = float(pending.scale) if pending.scale is not None else 1.0
-        pending.norms = before / pending.divide
+        pending.own_norms = pending.norms = before / pending.divide
+        pending.loss = self._loss()
+        if training.shards is not None and not self._whole(training.shards, pending):
+            return
         if training.observed:
             self._observe(pending)
         total = total_norm(pending.norms)
@@ -67,10 +75,8 @@ class HostTap:
             total = self._exactly(pending)
         factors = self.clipper.factors(pending.norms, total)
         passes = training.settings.guard is None or self._passes(pending.norms, total, factors)
-        pending.step = self._row(total, pending.norms, factors)
-        if training.losses and math.isnan(
-            pending.step.loss
-        ):  # NaN as such is one that was not seen
+        pending.step = self._row(total, pending, factors)
+        if training.losses and math.isnan(pending.loss):  # NaN as such is one that was not seen
             training.watching.fact(Fact("loss_not_finite", None, training.step))
         if not passes:
             self._refuse(pending, factors, total)
@@ -87,7 +93,7 @@ class HostTap:
         update, self._update = self._update, None
         if step is None or pending.refused:
             return
-        if update is not None and (bad := update.bad()):
+        if update is not None and (bad := self._spoilt(update.bad())):
             self._take_back(pending, update, bad)
             if pending.refused:
                 return
@@ -106,20 +112,44 @@ class HostTap:
     def skipped_outside(self, pending: Pending) -> None:
         """The script's own loss scaler does not make this step."""
         training = self.training
-        row = self._row(math.inf, pending.norms, _ONE)
-        missing = np.full(len(training.names), np.nan)
+        training.come_together()
+        pending.loss = self._loss()
+        if training.shards is not None:
+            nothing = np.zeros(len(training.names))
+            pending.loss = training.shards.step(nothing, self._seen(pending), True).loss
+        self._skipped(pending)
+
+    def _skipped(self, pending: Pending) -> None:
+        training = self.training
+        row = self._row(math.inf, pending, _ONE)
+        missing = np.full(len(training.tensors), np.nan)
         training.watching.step(replace(row, clipped=math.nan, applied=False), missing)
 
     # --- looking -----------------------------------------------------------------------------------
 
+    def _whole(self, shards: Shards, pending: Pending) -> bool:
+        """The step as all processes see it; whether it goes on. Where the loss scaler of one of them skips
+        it, it is none for all.
+        """
+        pending.own_loss = pending.loss
+        found = shards.step(pending.own_norms, self._seen(pending), False)
+        pending.norms, pending.loss = found.norms, found.loss
+        if found.skipped:
+            self._withhold(pending)
+            self._skipped(pending)
+        return not found.skipped
+
+    def _seen(self, pending: Pending) -> list[float]:
+        return [pending.loss] if self.training.losses else []
+
     def _norms(self, parameters: list[Any]) -> Floats:
-        """Of all tensors, 0 where there is no gradient. The one host read of a step."""
+        """Of this process's tensors, 0 where there is no gradient. The one host read of a step."""
         training = self.training
         found = np.zeros(len(training.names))
         if parameters:
             if [id(p) for p in parameters] != training.plan.ids:
                 training.plan = NormPlan(parameters, training.index)
-            packed = training.plan.norms([p.grad for p in parameters])
+            packed = training.plan.norms([here(p) for p in parameters])
             found[training.plan.places] = (
                 self._with_losses(packed) if away(packed) else as_host(packed)
             )
@@ -136,16 +166,21 @@ class HostTap:
 
     def _exactly(self, pending: Pending) -> float:
         """Where squares overflowed or vanished in float32: once more in float64."""
+        own, shards = pending.own_norms, self.training.shards
         if self.training.seen is None:
             for parameter in pending.parameters:
                 i = self.training.index[id(parameter)]
-                if not math.isfinite(pending.norms[i]) or pending.norms[i] == 0.0:
-                    pending.norms[i] = exact(parameter.grad) / pending.divide
+                if not math.isfinite(own[i]) or own[i] == 0.0:
+                    own[i] = exact(here(parameter)) / pending.divide
+        if shards is not None:
+            pending.norms = shards.exact(own)
         return total_norm(pending.norms)
 
     def _observe(self, pending: Pending) -> None:
         pending.observation = self.training.observe()
         weights = pending.observation.weight_rms(as_host(pending.observation.weights))
+        if self.training.shards is not None:
+            weights = self.training.shards.weights(weights, pending.observation.sizes)
         self._reach = self.training.reaches(weights)
         self._highest = float(self._reach.max(initial=0.0))
 
@@ -156,19 +191,28 @@ class HostTap:
         factors = factors * self.training.user_factor
         return bool(guards.passes(_HOST, norms, total, factors, self._reach, ceiling))
 
-    def _row(self, total: float, norms: Floats, factors: Floats) -> Step:
-        training, clipped = self.training, total
-        if factors.ndim:
-            clipped = total_norm(norms * factors) * training.user_factor
-        elif training.user_factor != 1.0 or factors != 1.0:
-            clipped = total * float(factors) * training.user_factor
+    def _loss(self) -> float:
+        """Of this process; NaN where none was seen."""
+        training = self.training
         losses, self._losses = self._losses, []
         if len(losses) != len(training.losses):
             losses = [float(loss) for loss in training.losses]
+        return (
+            sum(losses) / (len(losses) if training.staged else training.pieces)
+            if losses
+            else math.nan
+        )
+
+    def _row(self, total: float, pending: Pending, factors: Floats) -> Step:
+        training, clipped = self.training, total
+        if factors.ndim:
+            clipped = total_norm(pending.norms * factors) * training.user_factor
+        elif training.user_factor != 1.0 or factors != 1.0:
+            clipped = total * float(factors) * training.user_factor
         return Step(
             step=training.step,
             time=training.watching.now,
-            loss=sum(losses) / training.pieces if losses else math.nan,
+            loss=pending.loss,
             rate=training.rate,
             norm=total,
             clipped=clipped,
@@ -182,7 +226,7 @@ class HostTap:
         clip = training.settings.clip
         if clip is None or not parameters or (isinstance(clip, NormClip) and (factors >= 1).all()):
             return
-        indices = [training.index[id(p)] for p in parameters]
+        indices = [int(training.places[training.index[id(p)]]) for p in parameters]
         after = self.clipper.elementwise(indices, parameters)
         if after is not None:
             pending.clipped = total_norm(after) / pending.divide
@@ -198,14 +242,28 @@ class HostTap:
 
     def _refuse(self, pending: Pending, factors: Floats, total: float) -> None:
         """Without their gradients all optimizers leave weights, state and step counters as they are."""
-        pending.refused = True
         action = self._report(pending, factors, total)
+        pending.refused = True
         if action is Action.STOP:
             return
+        self._withhold(pending)
+        self.training.roll_back(action)
+
+    def _withhold(self, pending: Pending) -> None:
+        pending.refused = True
         pending.taken = [(p, p.grad) for p in pending.parameters]
         for parameter in pending.parameters:
             parameter.grad = None
-        self.training.roll_back(action)
+
+    def _spoilt(self, bad: list[Any]) -> list[Any]:
+        """Those of this process's weights that the update has spoilt in any of them."""
+        shards = self.training.shards
+        if shards is None:
+            return bad
+        names = list(self.training.names.values())
+        spoilt = shards.any([any(p is one for one in bad) for p in names])
+        found = [p for p, count in zip(names, spoilt[shards.own], strict=True) if count]
+        return found or (names[:1] if spoilt.any() else [])
 
     def _take_back(self, pending: Pending, update: UpdateCheck, bad: list[Any]) -> None:
         """The gradients were finite, and what the optimizer made of them is not."""
@@ -218,7 +276,7 @@ class HostTap:
             update.put_back()
             training.buffers.put_back()
         pending.refused = guarded
-        count = sum(non_finite(p) for p in bad)
+        count = sum(non_finite(local(p)) for p in bad)
         step = replace(step, non_finite=0 if guarded else count, applied=not guarded)
         pending.step = step
         refused = RefusedStep(
@@ -234,16 +292,30 @@ class HostTap:
         limit = training.watching.ceiling
         factors = factors * training.user_factor
         kind = guards.reason(pending.norms, factors, self._reach, total, limit)
+        where = Whereabouts()
         if kind is EventKind.NON_FINITE:
-            count = sum(non_finite(p.grad) for p in pending.parameters)
+            count, where = self._bad_elements(pending)
             step = replace(step, non_finite=count, applied=training.settings.guard is None)
         else:
             step = replace(step, applied=False)
         pending.step = step
         if training.settings.guard is not None:
             training.buffers.put_back()
-        refused = RefusedStep(step, pending.norms, kind, lambda why: training.box(pending, why))
+        refused = RefusedStep(
+            step, pending.norms, kind, lambda why: training.box(pending, why), where=where
+        )
         return training.watching.refuse(refused)
+
+    def _bad_elements(self, pending: Pending) -> tuple[int, Whereabouts]:
+        """How many elements of the gradients are not finite, and in which processes it began."""
+        shards, counts = self.training.shards, np.zeros(len(self.training.names))
+        for parameter in pending.parameters:
+            counts[self.training.index[id(parameter)]] = non_finite(here(parameter))
+        if shards is None:
+            return int(counts.sum()), Whereabouts()
+        no_loss = bool(self.training.losses) and not math.isfinite(pending.own_loss)
+        gradients, losses = shards.who(bool(counts.any()), no_loss)
+        return int(shards.counts(counts).sum()), whereabouts(shards.ranks, losses, gradients)
 
 
 def _clipped(step: Step, norm: float) -> Step:

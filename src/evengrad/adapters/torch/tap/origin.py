@@ -15,6 +15,7 @@ from evengrad.adapters.torch.compat import eagerly
 from evengrad.adapters.torch.measure.measure import Measurement
 from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.state import untouched
+from evengrad.adapters.torch.sharding.pieces import needs_others
 from evengrad.adapters.torch.tap.capture import ForwardCall, arrays_of, outputs_of
 from evengrad.adapters.torch.tap.reading import non_finite
 from evengrad.recording.blackbox import Origin
@@ -61,7 +62,7 @@ def _probe(call: ForwardCall, loss: float) -> Probe | None:
     None for a model that cannot be called again, and for a sharded one: its forward pass wants every process,
     and not all of them see the step again.
     """
-    if any(hasattr(parameter, "full_tensor") for parameter in call.module.parameters()):
+    if needs_others(call.module):
         return None
     recorder = Recorder()
     state = torch.get_rng_state()

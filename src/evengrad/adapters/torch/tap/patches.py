@@ -90,7 +90,9 @@ def _backward(original: Any, scaled: dict[int, tuple[Any, Any]]) -> Any:
 def _several(original: Any, scaled: dict[int, tuple[Any, Any]]) -> Any:
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
         single = tensors[0] if isinstance(tensors, tuple | list) and len(tensors) == 1 else tensors
-        if isinstance(single, torch.Tensor) and not args and not kwargs:
+        given = args[0] if args else kwargs.get("grad_tensors")
+        plain = given is None or list(given) == [None]  # a stage of a pipeline gives the latter
+        if isinstance(single, torch.Tensor) and plain and len(args) < 2:
             _note(single, scaled)
         return original(tensors, *args, **kwargs)
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from evengrad.adapters.torch.compat import foreach_norm
-from evengrad.adapters.torch.statistics.layout import flat
+from evengrad.adapters.torch.sharding.pieces import here
+from evengrad.adapters.torch.statistics.layout import flat, local
 from evengrad.values.run import Floats
 
 _SAMPLE = 1 << 16
@@ -67,7 +68,7 @@ class NormPlan:
         places = [index[i] for i in self.ids]
         whole = places == list(range(len(index)))
         self.places: Any = slice(None) if whole else np.array(places, dtype=np.int64)
-        gradients = [p.grad for p in parameters]
+        gradients = [here(p) for p in parameters]
         self._plain = bool(gradients) and all(_plain(g) for g in gradients)
         self._large = large_ones(gradients) if self._plain else []
 
@@ -130,8 +131,8 @@ class Observation:
     def __init__(self, parameters: Sequence[Any], indices: Sequence[int], rows: int) -> None:
         self._begin(parameters, indices, rows)
         with_gradient = [p for p in parameters if p.grad is not None]
-        self._weights = norms(parameters)
-        self._figures = [_figures(p.grad) for p in with_gradient]
+        self._weights = norms([local(p) for p in parameters])
+        self._figures = [_figures(here(p)) for p in with_gradient]
         self._before = [(p, sample(p).clone()) for p in with_gradient]
 
     def _begin(self, parameters: Sequence[Any], indices: Sequence[int], rows: int) -> None:
@@ -143,9 +144,13 @@ class Observation:
     def weight_rms(self, host: Floats) -> Floats:
         """(rows,), from ``weights`` on the host."""
         found = np.full(self._rows, np.nan)
-        sizes = [max(p.numel(), 1) for p in self._parameters]
-        found[self._indices] = host / np.sqrt(sizes)
+        found[self._indices] = host / np.sqrt([max(size, 1) for size in self.sizes])
         return found
+
+    @property
+    def sizes(self) -> list[int]:
+        """Elements of this process's part of each weight."""
+        return [local(p).numel() for p in self._parameters]
 
     @property
     def weights(self) -> Any:

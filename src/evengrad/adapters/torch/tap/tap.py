@@ -176,6 +176,7 @@ class OptimizerTap:
 
     def _before(self, _optimizer: Any, args: Any, kwargs: Any) -> Any:
         if not self._alive():
+            self._leave()
             return None
         closure = has_closure(args, kwargs)
         if not closure:
@@ -276,3 +277,11 @@ class OptimizerTap:
                 if self._now.folded:
                     release(self.optimizer)
             self.training.watching.trouble(error)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Let the other processes of this training go on without us."""
+        try:
+            self.training.leave()
+        except Exception:  # they are gone, too
+            self.training.shards = None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from evengrad.adapters.torch.sharding.meeting import ApartError, Meeting
+from evengrad.adapters.torch.sharding.pieces import held, joins
+from evengrad.adapters.torch.sharding.shards import Shards
 from evengrad.adapters.torch.statistics.layout import array, local
 from evengrad.adapters.torch.statistics.ledger import away
 from evengrad.adapters.torch.tap import snapshot
@@ -38,6 +41,9 @@ class Pending:
         parameters: those with a gradient.
         scale: a GradScaler's ``grad_scale``, if it set one.
         norms: of the gradients before the clip, (tensors,).
+        own_norms: of this process's pieces.
+        loss: of all processes together; NaN where there is none.
+        own_loss: of this one.
         step: what becomes of it, as the run has it.
         clipped: norm of all gradients after the clip.
         folded: the clip is in the optimizer's own kernel.
@@ -50,6 +56,9 @@ class Pending:
     parameters: list[Any]
     scale: Any = None
     norms: Floats = field(default_factory=lambda: np.zeros(0))
+    own_norms: Floats = field(default_factory=lambda: np.zeros(0))
+    loss: float = math.nan
+    own_loss: float = math.nan
     step: Step | None = None
     clipped: float | None = None
     folded: bool = False
@@ -68,6 +77,9 @@ class Training:
     """What both ways of looking at a step share. step: its number. losses, sites, seen, user_factor: of this
     step so far, sites being the lines of the losses, pieces by what their sum is too large, seen the norms
     before the script's own clip, and user_factor what that multiplied by. on_device: all is decided there.
+    tensors: of the run; places: of the optimizer's own parameters among them, for in several processes each
+    may have others. shards: what these processes add up; None where this one trains alone. staged: it is a
+    pipeline's stage, whose losses are those of parts of the batch.
     """
 
     def __init__(self, optimizer: Any, roots: Sequence[Any], settings: Settings) -> None:
@@ -85,6 +97,9 @@ class Training:
         self.listener = ActivationListener(self.roots)
         self.on_device = False
         self.rollbacks = 0
+        self.shards: Shards | None = None
+        self.meeting: Meeting | None = None
+        self.staged = False
         self._snapshot: snapshot.RollbackPoint | None = None
 
     def describe(self, script: str) -> Subject:
@@ -92,9 +107,60 @@ class Training:
         self.names = names_of(self.optimizer, self.roots)
         self.index = {id(p): i for i, p in enumerate(self.names.values())}
         subject = subject_of(self.optimizer, self.roots, self.names, self.settings, script)
+        subject = self._meet(subject)
         self.tensors = subject.tensors
         self.plan = NormPlan([], self.index)
         return subject
+
+    def _meet(self, subject: Subject) -> Subject:
+        """Where other processes train with this one: they come together at the first step; at once where only
+        all of them know what the tensors are.
+        """
+        self.shards, self.meeting = None, None
+        self.places = np.arange(len(self.names))
+        self.own_tensors = subject.tensors
+        holding = held(self.names, self.roots, subject.tensors)
+        if holding is None or joins(self.roots):
+            return subject
+        self.meeting = Meeting(holding)
+        self.staged = any(piece.stage >= 0 for piece in holding.pieces)
+        if not holding.early:
+            return subject
+        self.come_together()
+        assert self.shards is not None
+        return replace(subject, tensors=self.shards.tensors)
+
+    def come_together(self) -> None:
+        """With the other processes, if there are and it has not been done.
+
+        Raises:
+            ApartError: one of them is missing, and has what this one has not.
+        """
+        meeting, self.meeting = self.meeting, None
+        if meeting is None:
+            return
+        try:
+            self.shards = Shards(meeting.agree())
+        except ApartError as error:
+            if meeting.holding.apart:
+                raise
+            self.watching.note(self.step, f"norms and losses are of this process alone: {error}")
+            return
+        self.places = self.shards.own
+
+    def leave(self) -> None:
+        """No longer watched: the other processes must not wait for this one."""
+        meeting, self.meeting = self.meeting, None
+        if meeting is not None:
+            meeting.decline()
+        if self.shards is not None:
+            self.shards.rounds.leave()
+
+    @property
+    def sharded(self) -> bool:
+        """Whether other processes have tensors or parts of them that this one has not."""
+        meeting = self.meeting
+        return self.shards is not None or (meeting is not None and meeting.holding.apart)
 
     def begin(self, watching: Watching, depth: int) -> None:
         """A run. depth: how many steps back buffers are kept."""
@@ -156,8 +222,8 @@ class Training:
         for group in self.optimizer.param_groups:
             own = [self.index[id(p)] for p in group["params"] if id(p) in self.index]
             rate = float(group["lr"]) if isinstance(self.optimizer, torch.optim.SGD) else None
-            found[own] = guards.reach([self.tensors[i] for i in own], weights[own], rate)
-        return found
+            found[own] = guards.reach([self.own_tensors[i] for i in own], weights[own], rate)
+        return found if self.shards is None else self.shards.reach(found)
 
     def detail(self, pending: Pending, more: Sequence[Any] = ()) -> tuple[Detail, list[Floats]]:
         """The observed step, and what ``more`` is on the host: all of it by one read."""
@@ -170,7 +236,9 @@ class Training:
             pending.norms = host[-1][-1][: len(self.names)]
             divide = float(host[-1][-1][-1])
         rms = gradient_rms(self.tensors, pending.norms)
-        rows = observation.rows(host[: len(own)], rms, divide)
+        rows = observation.rows(host[: len(own)], rms[self.places], divide)
+        if self.shards is not None:
+            rows = self.shards.rows(rows, rms, observation.sizes)
         names, layers = self.listener.figures(host[len(own) : len(own) + len(samples)])
         return Detail(self.step, rows, layers, names), host[len(own) + len(samples) :]
 
@@ -182,7 +250,8 @@ class Training:
         assert step is not None
         with self.capture.paused():
             calls = list(self.capture.calls if calls is None else calls)
-            origin = find(calls, self.names, self.tensors, pending.norms, step.loss)
+            norms = pending.norms[self.places]
+            origin = find(calls, self.names, self.own_tensors, norms, step.loss)
         batch: dict[str, Any] = {}
         for number, call in enumerate(calls):
             before = "" if number == 0 else f"pass_{number}/"
@@ -197,7 +266,7 @@ class Training:
             weights=snapshot.weights(self.roots, self.names),
             optimizer=snapshot.optimizer_state(self.optimizer, self.names),
             noise=arrays,
-            gradients=dict(zip(self.names, pending.norms.tolist(), strict=True)),
+            gradients=dict(zip(self.names, norms.tolist(), strict=True)),
             origin=origin,
             facts={
                 "noise": facts,

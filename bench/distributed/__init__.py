@@ -1,0 +1,1 @@
+"""Trainings in several processes against the same training in one, in float64."""

@@ -1,0 +1,55 @@
+"""Starts the processes, and compares what their runs say with the truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from bench.distributed.nets import FIGURES, truth
+
+ROOT = Path(__file__).resolve().parents[2]
+_RECORDED = ("gradient_rms", "gradient_max", "gradient_zeros", "weight_rms", "update_rms")
+COLUMNS = dict(zip(FIGURES, _RECORDED, strict=True))
+_LIMIT = 240
+
+
+def processes(size: int, folder: Path, names: Sequence[str]) -> list[Any]:
+    """What each of so many wrote of these ways. Raises RuntimeError with what they said where one failed."""
+    environment = dict(os.environ, OMP_NUM_THREADS="1")
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    module = "bench.distributed.worker"
+    done = subprocess.run(
+        [sys.executable, "-m", module, str(size), str(folder), ",".join(names)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_LIMIT,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]
+
+
+def worst(found: dict[str, Any], kind: Callable[[], nn.Module]) -> dict[str, float]:
+    """Largest relative deviation of each figure from the truth, over steps and tensors."""
+    expected = truth(kind)
+    columns = {name: found["details"][column] for name, column in COLUMNS.items()}
+    columns |= {"norm": found["norm"], "loss": found["loss"]}
+    return {name: _apart(columns[name], expected[name]) for name in columns}
+
+
+def _apart(found: Sequence[Any], expected: Sequence[Any]) -> float:
+    one, other = np.array(found, dtype=float), np.array(expected, dtype=float)
+    if one.shape != other.shape:
+        return float("inf")
+    return float((np.abs(one - other) / np.maximum(np.abs(other), 1e-12)).max())
