@@ -93,7 +93,7 @@ def test_clips_of_updates_are_for_adam_and_first_where_it_spikes():
     assert clips(case(Symptom.STANDING_STILL, optimizer=torch.optim.Adam)) == {}
 
 
-LATER = LaterRate(4, 1.0, 0.4)
+LATER = LaterRate(4, 1.0, 0.4, 0.1)
 
 
 def by_loss(*symptoms, later=LATER, rate=0.3):

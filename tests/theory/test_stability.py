@@ -1,6 +1,7 @@
 """Edges of stability against simulated quadratics, and the search for the critical rate."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,13 +9,14 @@ import pytest
 from evengrad.theory.stability import (
     CATAPULT,
     PASSES,
+    WALK,
     critical_rate,
     edge,
     first_step,
     largest_stable,
     verdict,
 )
-from evengrad.values.probe import Method, Rate
+from evengrad.values.probe import LaterRate, Method, Rate
 
 HEAVY_BALL = Method("sgd", 0.9)
 NESTEROV = Method("sgd", 0.9, nesterov=True)
@@ -142,3 +144,15 @@ def test_an_update_of_nothing_has_no_first_step() -> None:
     assert first_step(1000.0, 1e-2) == pytest.approx(100.0)
     assert first_step(1000.0, 1e-2, eps=2.0**-7) == pytest.approx(781.25)
     assert first_step(1.0, 1.0) == 1.0
+
+
+@pytest.mark.parametrize("method", [Method("sgd"), HEAVY_BALL, NESTEROV, ADAM])
+def test_small_steps_tell_of_gradient_descent_alone(method):
+    plain = Rate(1.0, 2.0, 5, method)
+    later = LaterRate(WALK, 0.1, 0.7, 0.5)
+    walked, short = (replace(plain, later=replace(later, steps=n)) for n in (WALK, WALK - 1))
+    assert largest_stable(short) == largest_stable(plain)
+    lower = replace(walked, later=replace(later, lowest=0.25))
+    same = method.family != "sgd"
+    assert largest_stable(walked) == largest_stable(lower) * (1 if same else 2)
+    assert (largest_stable(walked) == largest_stable(plain)) is same

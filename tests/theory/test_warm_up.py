@@ -74,7 +74,7 @@ def test_nothing_is_said_without_a_fall():
 
 
 def test_momentum_counts_as_the_steps_that_it_adds_up_to():
-    later = LaterRate(4, 1.0, 0.8)
+    later = LaterRate(4, 1.0, 0.8, 0.2)
     plain = of_rate(Rate(1.0, 0.2, 9, Method("sgd"), loss=2.0, later=later))
     heavy = of_rate(Rate(1.0, 0.2, 9, Method("sgd", 0.9), loss=2.0, later=later))
     adam = of_rate(Rate(1.0, 0.2, 9, Method("adam", 0.9), loss=2.0, later=later))

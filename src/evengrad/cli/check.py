@@ -50,8 +50,8 @@ def check(
         bool,
         typer.Option(
             "--precise",
-            help="Largest stable learning rate from the Hessian's largest eigenvalue (some 20 backward "
-            "passes) instead of 10 forward passes along the coming update.",
+            help="Largest stable learning rate from ten small steps on the batch (and the Hessian's largest "
+            "eigenvalue beside it) instead of 10 forward passes along the coming update.",
         ),
     ] = False,
     rerun: Annotated[

@@ -8,7 +8,7 @@ Hessian preconditioned by a second moment that stands still).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,14 @@ PASSES = 10
 CATAPULT = 6.0
 """Up to so many times the edge training may catapult to a flatter region instead of diverging: 4 / lambda in
 the linear model, about 12 / lambda with ReLU (Lewkowycz 2020, 2003.02218), against the edge of 2 / lambda."""
+
+WALK = 10
+"""Small steps on one batch whose lowest critical rate tells gradient descent's edge (``LaterRate.lowest``)."""
+
+_OF_LOWEST = {"sgd": 2.75, "momentum": 1.2, "nesterov": 1.2}
+"""Real edge over that lowest critical rate: the median over the development half of ``make bench-rate``
+(Nesterov's, which is not in it, as heavy ball's). Of Adam, RMSprop and Adagrad the first update's critical rate
+tells more: the steps are an optimizer's first ones, all of one size, and not what its averages make of them."""
 
 _OF_CRITICAL = {
     "sgd": 0.13,
@@ -61,7 +69,8 @@ def edge(method: Method) -> float:
 
 
 def largest_stable(rate: Rate) -> float:
-    """The learning rate at the edge, from the sharpness where it is known, else from the critical rate.
+    """The learning rate at the edge: from the lowest critical rate of ``WALK`` small steps where that is known,
+    else from the sharpness, else from the critical rate of the first.
 
     The sharpness counts for SGD alone: a second moment of one gradient has weights with next to none, and
     the Hessian preconditioned by it says nothing of training.
@@ -72,18 +81,27 @@ def largest_stable(rate: Rate) -> float:
     Returns:
         The rate; inf where nothing bounds it.
     """
+    if walked(rate):
+        assert rate.later is not None
+        return rate.later.lowest * _factor(_OF_LOWEST, rate.method)
     if rate.sharpness is not None and rate.method.family in ("sgd", "other"):
         return edge(rate.method) / rate.sharpness if rate.sharpness > 0 else math.inf
-    return rate.critical * _of_critical(rate.method)
+    return rate.critical * _factor(_OF_CRITICAL, rate.method)
 
 
-def _of_critical(method: Method) -> float:
+def walked(rate: Rate) -> bool:
+    """Whether its largest stable one is known from small steps, as of gradient descent with ``precise``."""
+    steps = 0 if rate.later is None else rate.later.steps
+    return rate.method.family == "sgd" and steps >= WALK
+
+
+def _factor(table: Mapping[str, float], method: Method) -> float:
     """Edge over critical rate; an optimizer that is not known counts as SGD."""
     if method.family in ("adam", "rmsprop", "adagrad"):
-        return _OF_CRITICAL[method.family]
+        return table[method.family]
     if not method.momentum:
-        return _OF_CRITICAL["sgd"]
-    return _OF_CRITICAL["nesterov" if method.nesterov else "momentum"]
+        return table["sgd"]
+    return table["nesterov" if method.nesterov else "momentum"]
 
 
 def verdict(rate: Rate) -> RateVerdict:

@@ -243,11 +243,13 @@ class LaterRate:
         steps: how many.
         loss: of the batch then.
         critical: as in ``Rate``.
+        lowest: the lowest critical rate on the way, the first one among them.
     """
 
     steps: int
     loss: float
     critical: float
+    lowest: float
 
 
 @dataclass(frozen=True, slots=True)

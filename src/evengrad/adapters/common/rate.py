@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
-from evengrad.theory.stability import first_step, verdict
+from evengrad.theory.stability import WALK, first_step, verdict
 from evengrad.values.probe import LaterRate, Probe, Rate
 from evengrad.values.wording import brief
 
@@ -47,7 +47,7 @@ def _noted(found: Probe, note: str) -> Probe:
 
 
 STEPS = 4
-"""Small ones behind which the critical rate is measured once more."""
+"""Small ones behind which the critical rate is measured once more; with ``precise`` it is ``WALK`` of them."""
 PART = 0.25
 """Of the critical rate, in such a step: half of what lowers a parabola most."""
 
@@ -69,20 +69,22 @@ def with_later(found: Rate, path: Path, precise: bool) -> Rate:
     """
     if not precise and verdict(found) == "safe":
         return found
-    critical, loss = found.critical, math.nan
+    steps = WALK if precise else STEPS
+    critical, loss, lowest = found.critical, math.nan, found.critical
     try:
-        for _ in range(STEPS):
+        for _ in range(steps):
             if not 0 < critical < math.inf:
                 return found
             loss = path.move(PART * critical)
             critical = path.critical(critical)
+            lowest = min(lowest, critical)
     except (
         Exception
     ):  # a loss that cannot be differentiated again: what is known of the first step stands
         return found
     if not math.isfinite(loss):
         return found
-    return replace(found, later=LaterRate(STEPS, loss, critical))
+    return replace(found, later=LaterRate(steps, loss, critical, lowest))
 
 
 def updates_to_begin(weights: Iterable[float], moves: Iterable[float], epsilon: float) -> float:

@@ -6,11 +6,11 @@ Why it matters: beyond the edge each step overshoots by more than the one before
 may catapult to a flatter region and recover; far beyond, the loss rises until it is NaN, or the units die.
 
 How it decides: by critical sharpness, the step along the actual coming update that leaves the loss where it was
-(at most 10 forward passes), or with --precise by the largest eigenvalue of the preconditioned Hessian; times a
-factor of the optimizer (a theorem for the Hessian, measured for the update; docs/learning-rate.md has how well
-that holds). Up to 6 times the edge, or where the coming step itself still lowers the loss, training often
-catapults: the report says so, and this finding does not. Where the update is unusable anyway (a gradient that
-explodes or does not arrive), that comes first. Nothing is said of optimizers whose factor is not known
+(at most 10 forward passes), or of SGD with --precise by the shortest such step on the way of ten small ones;
+times a factor of the optimizer (measured; docs/learning-rate.md has how well that holds). Up to 6 times the
+edge, or where the coming step itself still lowers the loss, training often catapults: the report says so, and
+this finding does not. Where the update is unusable anyway (a gradient that explodes or does not arrive), that
+comes first. Nothing is said of optimizers whose factor is not known
 (Adadelta, whose rate is 1 by design; Rprop, LBFGS), nor where the weights that the update turns most lie
 straight before a normalisation: they grow with the first steps, and the edge with the square of their length
 (Arora 2018). The last layer of a classifier does not count beside those: a cross-entropy's gradient is bounded,
@@ -30,7 +30,7 @@ from collections.abc import Iterable
 from evengrad.diagnosis.evidence import Evidence
 from evengrad.diagnosis.examples.network import NetworkCase
 from evengrad.diagnosis.rate_advice import instead
-from evengrad.theory.stability import largest_stable, verdict
+from evengrad.theory.stability import largest_stable, verdict, walked
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.message import msg
 from evengrad.values.probe import Rate
@@ -69,11 +69,11 @@ def check(evidence: Evidence) -> Iterable[Finding]:
             now=now,
             better=better,
         )
-    how = (
-        msg("largest eigenvalue")
-        if rate.sharpness is not None
-        else msg("{passes} forward passes", passes=rate.passes)
-    )
+    how = msg("{passes} forward passes", passes=rate.passes)
+    if walked(rate):
+        how = msg("lowest critical rate of some small steps")
+    elif rate.sharpness is not None:
+        how = msg("largest eigenvalue")
     yield Finding(
         CODE,
         msg(
