@@ -24,6 +24,7 @@ from evengrad.theory.propagate import (
     propagate,
     together,
 )
+from evengrad.values.message import msg
 from evengrad.values.probe import Input, Loss, Operation, Port, Probe, Weight
 from evengrad.values.spec import Composite, Law, ModelSpec, Node, Shape
 from evengrad.values.summary import Summary
@@ -175,7 +176,11 @@ class _Predicting:
 
     def _notes(self) -> tuple[str, ...]:
         unknown = tuple(
-            f"no rule for {name}: {reason}; its term carries a wide band"
+            msg(
+                "no rule for {name}: {reason}; its term carries a wide band",
+                name=name,
+                reason=reason,
+            )
             for name, reason in self.found.unknown.items()
         )
         return unknown + self._overflow() + steep_constants(self.spec)
@@ -189,8 +194,13 @@ class _Predicting:
         fields = self.found.fields
         for node in self.spec.nodes:
             if not all(math.isfinite(fields[t].square) for t in node.outputs):
-                return (f"the forecast overflows at {node.name}: some levels are not known",)
-        return ("the forecast overflows on the way back: some levels are not known",)
+                return (
+                    msg(
+                        "the forecast overflows at {name}: some levels are not known",
+                        name=node.name,
+                    ),
+                )
+        return (msg("the forecast overflows on the way back: some levels are not known"),)
 
     def _inputs(self) -> list[Input]:
         found = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from evengrad.values.finding import Finding
+from evengrad.values.message import joined, msg, translated
 from evengrad.values.wording import layers
 
 _LINES = 12
@@ -36,15 +37,18 @@ class Displayed:
 
     def _repr_html_(self) -> str:
         shown = self.headline()
-        items = "".join(f"<li>{escape(line)}</li>" for line in _few(shown.lines))
-        return f"<div><b>{escape(shown.title)}</b>{f'<ul>{items}</ul>' if items else ''}</div>"
+        items = "".join(f"<li>{escape(translated(line))}</li>" for line in _few(shown.lines))
+        return f"<div><b>{escape(translated(shown.title))}</b>{f'<ul>{items}</ul>' if items else ''}</div>"
 
 
 def finding_lines(findings: Iterable[Finding]) -> tuple[str, ...]:
     """A line for each."""
     return tuple(
-        f"{one.code} {one.severity.name.lower()}: {one.title}"
-        + (f", in {layers(one.layers)}" if one.layers else "")
+        joined(
+            "",
+            (f"{one.code} ", msg("error") if one.severity > 1 else msg("warning"), ": ", one.title),
+        )
+        + (msg(", in {layers}", layers=layers(one.layers)) if one.layers else "")
         for one in findings
     )
 

@@ -16,6 +16,7 @@ from evengrad.errors import EvengradError
 from evengrad.recording.reader import load
 from evengrad.recording.writer import append_event
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Probe
 from evengrad.values.run import EventKind, Run, event_of
 from evengrad.verbs.inquire import LONGEST, Beginnings, inquire
@@ -61,7 +62,7 @@ class Script:
         try:
             return self._inquire(step, seconds)
         except KeyboardInterrupt:
-            self.say("not looking any further")
+            self.say(msg("not looking any further"))
             return None
 
     def _inquire(self, step: int, seconds: float) -> Fact | None:
@@ -127,7 +128,7 @@ def add_birth(outcome: Outcome, script: Script) -> Fact | None:
     try:
         append_event(run.path, event_of(told))
     except sqlite3.Error as error:
-        script.say(f"{run.path} cannot be written any more: {error}")
+        script.say(msg("{path} cannot be written any more: {error}", path=run.path, error=error))
     return told
 
 

@@ -15,6 +15,7 @@ from evengrad.theory.prediction import Prediction, predict
 from evengrad.values import wording
 from evengrad.values.display import Displayed, Headline, finding_lines
 from evengrad.values.finding import Finding
+from evengrad.values.message import msg
 from evengrad.values.probe import Probe
 from evengrad.values.spec import Law
 
@@ -97,9 +98,15 @@ class Check(Displayed):
     def headline(self) -> Headline:
         """In a few lines."""
         total = wording.factor(evidence(self.probe).budget.total)
-        found = "healthy" if self.healthy else wording.count(len(self.findings), "finding")
-        what = "Check" if self.forecast is None else "Forecast"
-        title = f"{what} of {self.probe.model}: {found}; gradient {total} from output to input"
+        found = msg("healthy") if self.healthy else wording.count(len(self.findings), "finding")
+        what = msg("Check") if self.forecast is None else msg("Forecast")
+        title = msg(
+            "{what} of {model}: {found}; gradient {total} from output to input",
+            what=what,
+            model=self.probe.model,
+            found=found,
+            total=total,
+        )
         return Headline(title, finding_lines(self.findings))
 
     @property

@@ -16,6 +16,7 @@ from evengrad.theory.prediction import Band, Prediction, predict
 from evengrad.values import wording
 from evengrad.values.display import Displayed, Headline, finding_lines
 from evengrad.values.finding import Finding
+from evengrad.values.message import msg
 from evengrad.values.probe import Probe
 from evengrad.values.spec import ModelSpec, Shape
 from evengrad.verbs.check import Check
@@ -45,8 +46,13 @@ class Forecast(Displayed):
         low, middle, high = map(
             wording.factor, (self.total.low, self.total.median, self.total.high)
         )
-        band = "" if low == high else f" ({low} to {high})"
-        title = f"Forecast of {self.expected.model}: gradient {middle}{band} from output to input"
+        band = "" if low == high else msg(" ({low} to {high})", low=low, high=high)
+        title = msg(
+            "Forecast of {model}: gradient {middle}{band} from output to input",
+            model=self.expected.model,
+            middle=middle,
+            band=band,
+        )
         return Headline(title, finding_lines(self.findings))
 
     @property

@@ -17,6 +17,7 @@ import numpy as np
 
 from evengrad.recording import failure
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.verbs.children import run_child
 
 LONGEST = 120.0
@@ -103,13 +104,22 @@ def inquire(
         return None
     if limit is not None and seconds > limit:
         say(
-            f"where it was born is not known: it took {seconds:.0f} s to get there, and a script is run again "
-            f"unasked only for {limit:.0f} s. --rerun runs it again all the same."
+            msg(
+                "where it was born is not known: it took {seconds:.0f} s to get there, and a script is "
+                "run again "
+                "unasked only for {limit:.0f} s. --rerun runs it again all the same.",
+                seconds=seconds,
+                limit=limit,
+            )
         )
         return None
     say(
-        f"looking for where it was born: running the script again up to step {step} (about "
-        f"{math.ceil(seconds + 1)} s; --no-rerun forbids it)"
+        msg(
+            "looking for where it was born: running the script again up to step {step} (about "
+            "{about} s; --no-rerun forbids it)",
+            step=step,
+            about=math.ceil(seconds + 1),
+        )
     )
     longest = None if limit is None else min(limit, _STARTING + _SLOWER * seconds)
     job = {

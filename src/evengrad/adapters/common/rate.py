@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from evengrad.theory.stability import WALK, first_step, verdict
+from evengrad.values.message import msg
 from evengrad.values.probe import LaterRate, Probe, Rate
 from evengrad.values.wording import brief
 
@@ -26,7 +27,11 @@ def with_rate(
         made = rate()
     except Exception as error:
         return _noted(
-            found, f"the largest stable learning rate could not be worked out: {brief(error)}"
+            found,
+            msg(
+                "the largest stable learning rate could not be worked out: {brief}",
+                brief=brief(error),
+            ),
         )
     if made is None:
         return found
@@ -34,9 +39,10 @@ def with_rate(
         try:
             made = replace(made, sharpness=sharpness())
         except Exception as error:
-            note = (
+            note = msg(
                 "the Hessian's largest eigenvalue could not be worked out, the learning rate is judged by "
-                f"forward passes alone: {error}"
+                "forward passes alone: {error}",
+                error=error,
             )
             found = _noted(found, note)
     return replace(found, rate=made)

@@ -16,10 +16,13 @@ from evengrad.adapters.jax.measure.scopes import LOSSES, ScopeMarks
 from evengrad.adapters.jax.tap.tap import versions
 from evengrad.adapters.jax.tap.trees import leaves
 from evengrad.errors import CannotCheckError
+from evengrad.values.message import msg
 from evengrad.values.probe import Probe
 from evengrad.values.spec import Kind
 
-_UNCHECKED = "the learning rate was not checked: an optax optimizer keeps none; `evengrad check train.py` does"
+_UNCHECKED = msg(
+    "the learning rate was not checked: an optax optimizer keeps none; `evengrad check train.py` does"
+)
 
 
 def probe(

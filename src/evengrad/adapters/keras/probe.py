@@ -20,6 +20,7 @@ from evengrad.adapters.keras.trace.replay import Replay
 from evengrad.adapters.keras.trace.trace import trace
 from evengrad.adapters.keras.trace.weights import fan_in, names_of, penalty, trainables
 from evengrad.errors import CannotCheckError
+from evengrad.values.message import msg
 from evengrad.values.probe import Loss, Probe, Weight
 from evengrad.values.spec import ModelSpec
 from evengrad.values.summary import rms_or_nan, summarise
@@ -168,7 +169,9 @@ class _Probing:
             return specify(self.model, self.trace, {w.name: w.value for w in weights})
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self.notes.append(f"the model could not be described for a forecast: {reason}")
+            self.notes.append(
+                msg("the model could not be described for a forecast: {reason}", reason=reason)
+            )
             return None
 
     def _gradients(self, run: Callable[..., Any], data: Any = None) -> Gradients:
@@ -233,7 +236,9 @@ class _Probing:
         try:
             return coming_update(self.optimizer, self.trainable, total)
         except Exception as error:
-            self.notes.append(f"the coming update could not be worked out: {brief(error)}")
+            self.notes.append(
+                msg("the coming update could not be worked out: {brief}", brief=brief(error))
+            )
             return nothing
 
     def _ends(self, replay: Replay, found: Gradients) -> tuple[list[int], str | None, bool]:

@@ -15,6 +15,7 @@ from evengrad.adapters.torch.record.record import Recorder
 from evengrad.adapters.torch.record.state import untouched
 from evengrad.errors import CannotCheckError
 from evengrad.recording import failure
+from evengrad.values.message import msg
 from evengrad.values.probe import Probe
 from evengrad.values.wording import brief
 
@@ -136,4 +137,6 @@ def _updates(optimizer: Any, measurement: Measurement) -> tuple[ComingUpdate, tu
     try:
         return coming_update(optimizer, totals), ()
     except Exception as error:
-        return ComingUpdate(), (f"the coming update could not be worked out: {brief(error)}",)
+        return ComingUpdate(), (
+            msg("the coming update could not be worked out: {brief}", brief=brief(error)),
+        )

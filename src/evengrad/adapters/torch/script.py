@@ -32,6 +32,7 @@ from evengrad.adapters.torch.tap.subject import names_of
 from evengrad.adapters.torch.tap.undo import update_fact
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.values.fact import Fact, Where
+from evengrad.values.message import msg
 from evengrad.values.probe import Loss, Optimizer, Probe
 from evengrad.values.wording import brief
 
@@ -95,7 +96,7 @@ class _FirstStep:
             if self.loop is not None:
                 self.loop.end()
             self._deliver(
-                ComingUpdate(), None, ("no optimizer step was seen: updates are unknown",)
+                ComingUpdate(), None, (msg("no optimizer step was seen: updates are unknown"),)
             )
         self._give_up()
 
@@ -161,7 +162,7 @@ class _FirstStep:
             weights=(),
             loss=Loss("loss", self.value),
             optimizer=None if optimizer is None else describe(optimizer),
-            notes=("no gradient leaves the loss: nothing could be measured",),
+            notes=(msg("no gradient leaves the loss: nothing could be measured"),),
             facts=tuple(self.facts),
         )
 
@@ -261,7 +262,7 @@ class _FirstStep:
         try:
             coming = coming_update(optimizer)
         except Exception as error:
-            notes = (f"the coming update could not be worked out: {brief(error)}",)
+            notes = (msg("the coming update could not be worked out: {brief}", brief=brief(error)),)
         self._spoiled(optimizer, coming.rms)
         self._deliver(coming, describe(optimizer), notes, optimizer)
 
@@ -370,7 +371,7 @@ class _FirstStep:
         try:
             model, loss = rerun(self.recorder, self.measurement.nodes, self.measurement.loss)
         except Exception as error:
-            note = f"the largest stable learning rate is not known: {brief(error)}"
+            note = msg("the largest stable learning rate is not known: {brief}", brief=brief(error))
             return replace(probe, notes=(*probe.notes, note))
         with untouched(model):
             return with_rate(probe, optimizer, None, loss, self.session.precise, coming)

@@ -11,6 +11,7 @@ from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.spec.draft import LayerDraft, RuleResult
 from evengrad.adapters.keras.spec.moves import transposed
 from evengrad.theory.activations import FUNCTIONS
+from evengrad.values.message import msg
 from evengrad.values.spec import Attention, Combine, Dense, Einsum, Pointwise, Softmax
 
 _HEADS_FIRST = (0, 2, 1, 3)
@@ -41,7 +42,7 @@ def multi_head(draft: LayerDraft) -> RuleResult:
     rank = draft.rank(query)
     axes = tuple(layer.attention_axes or range(1, rank - 1))
     if len(axes) < rank - 2 and (draft.rank(value) != rank or len(draft.call.outputs) > 1):
-        return draft.opaque("attention over some of several axes, of inputs of unlike rank")
+        return draft.opaque(msg("attention over some of several axes, of inputs of unlike rank"))
     layers = [layer.query_dense, layer.key_dense, layer.value_dense, layer.output_dense]
     widths = [layer.key_dim, layer.key_dim, layer.value_dim]
     heads = [layer.num_heads] * 3
@@ -86,7 +87,9 @@ def _heads(
 ) -> RuleResult:
     """Three maps to heads, attention, and the map back."""
     if _masked(draft):
-        draft.table.note(f"the attention mask of {draft.call.name} is left out of the forecast")
+        draft.table.note(
+            msg("the attention mask of {name} is left out of the forecast", name=draft.call.name)
+        )
     parts = []
     for source, owner, count, width in zip(sources, layers[:3], heads, widths, strict=True):
         parts.append(transposed(draft, _split(draft, source, owner, count, width), _HEADS_FIRST))
@@ -135,7 +138,7 @@ def dot_product(draft: LayerDraft) -> RuleResult:
     """Attention: dot products of inputs (query, value, key)."""
     layer = draft.owner
     if getattr(layer, "score_mode", "dot") != "dot" or type(layer).__name__ == "AdditiveAttention":
-        return draft.opaque("additive attention")
+        return draft.opaque(msg("additive attention"))
     tensors = draft.inputs
     query, value = tensors[:2]
     key = tensors[2] if len(tensors) > 2 else value
@@ -151,7 +154,7 @@ def dot_product(draft: LayerDraft) -> RuleResult:
 def attention_operation(draft: LayerDraft) -> RuleResult:
     """ops.dot_product_attention: (batch, tokens, heads, features)."""
     if len(draft.inputs) < 3:
-        return draft.opaque("not three inputs")
+        return draft.opaque(msg("not three inputs"))
     parts = [transposed(draft, t, _HEADS_FIRST) for t in draft.inputs[:3]]
     scale = draft.option("scale")
     op = Attention(bool(draft.option("is_causal")), None if scale is None else float(scale))

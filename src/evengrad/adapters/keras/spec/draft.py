@@ -14,6 +14,7 @@ from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.differentiate import array
 from evengrad.adapters.keras.spec.laws import law_of, measured
 from evengrad.adapters.keras.trace.trace import TracedCall, symbolic
+from evengrad.values.message import msg
 from evengrad.values.spec import Composite, Law, Node, Op, Opaque, Reshape, Shape
 from evengrad.values.summary import Summary
 
@@ -170,7 +171,14 @@ class LayerDraft:
     def opaque(self, reason: str) -> list[int]:
         """No rule: one operation of all that is read."""
         self.nodes.clear()
-        self.table.note(f"{self.call.name} ({self.call.type}) has no rule: {reason}")
+        self.table.note(
+            msg(
+                "{name} ({type}) has no rule: {reason}",
+                name=self.call.name,
+                type=self.call.type,
+                reason=reason,
+            )
+        )
         shapes = [tuple(int(n) for n in t.shape) for t in self.call.outputs]
         reads = [t for t in dict.fromkeys(self.inputs) if t not in self.table.dark]
         return self.emit_all(Opaque(reason), reads, shapes)

@@ -19,6 +19,7 @@ from evengrad.adapters.keras.trace.kinds import activation_name
 from evengrad.adapters.keras.trace.trace import Trace, TracedCall, opened, symbolic
 from evengrad.adapters.keras.trace.weights import fan_in, names_of, trainables
 from evengrad.errors import CannotCheckError
+from evengrad.values.message import msg
 from evengrad.values.spec import (
     Composite,
     Embedding,
@@ -96,7 +97,12 @@ class _Specifying:
             for tensor in set(node.inputs) - made:
                 self.table.constants[tensor] = Law(0.5, math.sqrt(0.5), "of integers")
                 if not isinstance(node.op, Embedding):
-                    self.table.note(f"{node.name} reads a mask, taken for half ones and half zeros")
+                    self.table.note(
+                        msg(
+                            "{name} reads a mask, taken for half ones and half zeros",
+                            name=node.name,
+                        )
+                    )
             made.update(node.outputs)
 
     @staticmethod
@@ -152,7 +158,12 @@ class _Specifying:
                 self.table.dark.add(number)
             else:
                 self.table.constants[number] = Law(1.0, 1.0, "of integers")
-                self.table.note(f"the values that {call.name} makes of integers are taken for ones")
+                self.table.note(
+                    msg(
+                        "the values that {name} makes of integers are taken for ones",
+                        name=call.name,
+                    )
+                )
 
     def _nodes(self, call: TracedCall) -> list[Node]:
         outputs = [self.table.number(t) for t in call.outputs]
@@ -173,7 +184,7 @@ class _Specifying:
         word = activation_name(function)
         name = f"{draft.call.name}.{word}"
         if isinstance(op, Opaque):
-            self.table.note(f"{name} has no rule: {op.reason}")
+            self.table.note(msg("{name} has no rule: {reason}", name=name, reason=op.reason))
         slope = Node(
             name=name,
             layer=draft.call.layer,
@@ -219,7 +230,11 @@ def _results(draft: LayerDraft, depth: int = 0) -> list[int]:
     wanted = [tuple(int(n) for n in t.shape) for t in draft.call.outputs]
     if [draft.shape(r) for r in results] != wanted[: len(results)]:
         found = [draft.shape(r) for r in results]
-        return list(draft.opaque(f"its rule makes {found}, it makes {wanted}"))
+        return list(
+            draft.opaque(
+                msg("its rule makes {found}, it makes {wanted}", found=found, wanted=wanted)
+            )
+        )
     return results
 
 
@@ -234,7 +249,7 @@ def _ruled(draft: LayerDraft, depth: int) -> RuleResult:
         if found is not None:
             return found
     tried = fallback(draft)
-    return draft.opaque(f"{call.type} is not known") if tried is None else tried
+    return draft.opaque(msg("{type} is not known", type=call.type)) if tried is None else tried
 
 
 def _inside(draft: LayerDraft, depth: int) -> RuleResult | None:
@@ -311,4 +326,7 @@ def model_name(model: Any) -> str:
 def versions() -> tuple[str, ...]:
     """Of Keras and of its backend."""
     name = keras.backend.backend()
-    return (f"keras {keras.__version__}", f"{name} {__import__(name).__version__}")
+    return (
+        f"keras {keras.__version__}",
+        f"{name} {__import__(name).__version__}",
+    )

@@ -21,14 +21,17 @@ from evengrad.adapters.keras.tap.listening import Applied, LossScaled
 from evengrad.adapters.keras.tap.native import Differentiated
 from evengrad.adapters.keras.trace.losses import Reading, reading_of, targets
 from evengrad.adapters.keras.trace.weights import fan_in, names_of
+from evengrad.values.message import msg
 from evengrad.values.probe import Input, Loss, Probe, Weight
 from evengrad.values.summary import column_rms, summarise
 from evengrad.values.wording import brief
 
 log = logging.getLogger("evengrad")
 _UNSEEN = (
-    "the operations between the inputs and the loss could not be measured: the loop is the script's own",
-    "the largest stable learning rate is not known: the loop's loss cannot be computed again",
+    msg(
+        "the operations between the inputs and the loss could not be measured: the loop is the script's own"
+    ),
+    msg("the largest stable learning rate is not known: the loop's loss cannot be computed again"),
 )
 
 
@@ -58,7 +61,7 @@ class Assembly:
         if whole is not None:
             return whole
         divided = loss_scale(event.optimizer)
-        notes = list(_UNSEEN)
+        notes: list[str] = list(_UNSEEN)
         called = self._called()
         return Probe(
             frontend="keras",
@@ -130,7 +133,9 @@ class Assembly:
         try:
             updates = coming_update(self.event.optimizer, variables, totals)
         except Exception as error:
-            notes.append(f"the coming update could not be worked out: {brief(error)}")
+            notes.append(
+                msg("the coming update could not be worked out: {brief}", brief=brief(error))
+            )
         made = []
         for variable, gradient, update in zip(
             variables, self._gradients(given), updates, strict=True

@@ -25,6 +25,7 @@ from evengrad.adapters.keras.trace.kinds import (
     snake,
     type_of_layer,
 )
+from evengrad.values.message import msg
 from evengrad.values.spec import Kind
 
 _OURS = os.path.join(str(Path(__file__).parents[3]), "")
@@ -152,7 +153,9 @@ class _Tracer:
 
         def adding(_: Any) -> Any:
             def add_loss(layer: Any, *_: Any) -> None:
-                tracer._note(f"what {tracer._path(layer)} adds by add_loss() is left out")
+                tracer._note(
+                    msg("what {path} adds by add_loss() is left out", path=tracer._path(layer))
+                )
 
             return add_loss
 
@@ -187,8 +190,13 @@ class _Tracer:
             self._open.pop()
         if outputs is None:
             self.notes.append(
-                f"{self._path(layer)} ({type(layer).__name__}) is measured as one operation, its inside "
-                f"could not be followed: {reason}"
+                msg(
+                    "{path} ({kind}) is measured as one operation, its inside "
+                    "could not be followed: {reason}",
+                    path=self._path(layer),
+                    kind=type(layer).__name__,
+                    reason=reason,
+                )
             )
             return self._leaf(layer, args, kwargs)
         self._opened.append(layer)
@@ -249,7 +257,9 @@ class _Tracer:
     def _layer_call(self, layer: Any, args: Any, kwargs: Any, outputs: list[Any]) -> TracedCall:
         kind, path = kind_of_layer(layer), self._path(layer)
         if layer.activity_regularizer is not None:
-            self._note(f"the activity regulariser of {path} is left out of the data's loss")
+            self._note(
+                msg("the activity regulariser of {path} is left out of the data's loss", path=path)
+            )
         kind_name = type_of_layer(layer, kind)
         source = self._source()
         return TracedCall(

@@ -19,6 +19,7 @@ from evengrad.adapters.torch.record.specify import specify
 from evengrad.adapters.torch.statistics.eager import column_norms
 from evengrad.adapters.torch.statistics.layout import array
 from evengrad.errors import CannotCheckError
+from evengrad.values.message import msg
 from evengrad.values.probe import Input, Loss, Operation, Optimizer, Port, Probe, Weight
 from evengrad.values.spec import Kind, ModelSpec
 from evengrad.values.summary import Summary, column_rms, nothing, rms_or_nan, together
@@ -157,7 +158,7 @@ class Measurement:
             self.nodes, recorder.modules.returned, recorder.number(self.loss)
         )
         if recorder.trouble is not None:
-            notes += (f"a call could not be looked into: {recorder.trouble}",)
+            notes += (msg("a call could not be looked into: {trouble}", trouble=recorder.trouble),)
         norms = self._norms()
         operations = [op for node in self.nodes if (op := self._operation(node, norms))]
         value = (self.value - self.penalty_value) / recorder.scale
@@ -187,7 +188,9 @@ class Measurement:
             name = self._model_name()
             return specify(self.recorder, path, self.inputs, outputs, self.names, name), ()
         except Exception as error:
-            return None, (f"no forecast: {type(error).__name__} {error}",)
+            return None, (
+                msg("no forecast: {kind} {error}", kind=type(error).__name__, error=error),
+            )
 
     def _model_name(self) -> str:
         names = [type(uncompiled(root)).__name__ for root in self.roots]

@@ -9,6 +9,7 @@ import torch
 from evengrad.adapters.torch.ops.draft import OperationDraft
 from evengrad.adapters.torch.record.graph import RecordedCall
 from evengrad.adapters.torch.record.record import Recorder
+from evengrad.values.message import msg
 from evengrad.values.spec import (
     Composite,
     InputSpec,
@@ -138,8 +139,12 @@ def _notes(weights: tuple[WeightSpec, ...]) -> list[str]:
         return []
     some = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
     return [
-        f"the initial values of {some} are not known and are taken for standard normal: build the model with "
-        "values, or initialise it inside the function given to forecast()"
+        msg(
+            "the initial values of {some} are not known and are taken for standard normal: build the "
+            "model with "
+            "values, or initialise it inside the function given to forecast()",
+            some=some,
+        )
     ]
 
 
@@ -147,7 +152,10 @@ def _guesses(recorder: Recorder, names: dict[int, tuple[str, Any]]) -> list[str]
     """Weights that a model makes something of which nobody could follow."""
     known = {k: p for k, p in recorder.guessed.items() if recorder.law_of(p).origin != "unknown"}
     found = [names[key][0] for key in known if key in names]
-    return [f"what the model makes of {name} is taken to have the law of {name}" for name in found]
+    return [
+        msg("what the model makes of {name} is taken to have the law of {name}", name=name)
+        for name in found
+    ]
 
 
 def _unknown(nodes: list[Node], constants: dict[int, Law]) -> list[str]:
@@ -157,4 +165,9 @@ def _unknown(nodes: list[Node], constants: dict[int, Law]) -> list[str]:
     if not readers:
         return []
     some = ", ".join(readers[:3]) + (", ..." if len(readers) > 3 else "")
-    return [f"constants that {some} read have unknown values and are taken for standard normal"]
+    return [
+        msg(
+            "constants that {some} read have unknown values and are taken for standard normal",
+            some=some,
+        )
+    ]
