@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 from evengrad.errors import CannotCheckError, MissingFrameworkError
+from evengrad.values.message import msg
 
 FLOORS = {"torch": "2.4", "keras": "3.12", "jax": "0.7"}
 """The oldest version that each adapter reads; pyproject.toml's extras say the same."""
@@ -37,7 +38,12 @@ def below_floor(framework: Any) -> MissingFrameworkError | None:
     if not found or _parts(found) >= _parts(needed):
         return None
     return MissingFrameworkError(
-        f"evengrad needs {name} {needed} or newer, found {found}: pip install '{name}>={needed}'."
+        msg(
+            "evengrad needs {name} {needed} or newer, found {found}: pip install '{name}>={needed}'.",
+            name=name,
+            needed=needed,
+            found=found,
+        )
     )
 
 
@@ -68,12 +74,17 @@ def adapter_of(model: Any, task: str) -> Any:
             return getattr(importlib.import_module(f"evengrad.adapters.{framework}.{task}"), task)
     if type(model).__module__.split(".")[0] == "tf_keras":
         raise CannotCheckError(
-            "This is a Keras 2 model (tf_keras). evengrad reads Keras 3: build the model with "
-            "`import keras`, and unset TF_USE_LEGACY_KERAS."
+            msg(
+                "This is a Keras 2 model (tf_keras). evengrad reads Keras 3: build the model with "
+                "`import keras`, and unset TF_USE_LEGACY_KERAS."
+            )
         )
     raise CannotCheckError(
-        f"Expected a torch.nn.Module, a Keras 3, flax or Equinox model, got {type(model).__qualname__}. "
-        "Pass the model itself, not its class, its output or its weights."
+        msg(
+            "Expected a torch.nn.Module, a Keras 3, flax or Equinox model, got {kind}. "
+            "Pass the model itself, not its class, its output or its weights.",
+            kind=type(model).__qualname__,
+        )
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evengrad.errors import EvengradError
+from evengrad.values.message import msg
 
 
 def client(address: str) -> Any:
@@ -12,8 +13,12 @@ def client(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise EvengradError("--dask needs Dask: pip install 'evengrad[dask]'.") from None
+        raise EvengradError(msg("--dask needs Dask: pip install 'evengrad[dask]'.")) from None
     try:
         return Client(address, timeout="5s")
     except (OSError, ValueError) as error:
-        raise EvengradError(f"There is no Dask scheduler at {address!r} ({error}).") from None
+        raise EvengradError(
+            msg(
+                "There is no Dask scheduler at {address!r} ({error}).", address=address, error=error
+            )
+        ) from None

@@ -20,9 +20,13 @@ def expect_writable(*files: Path | None) -> None:
             there = there.parent
         if there.is_dir() if there == file else not there.is_dir():
             kind = msg("is a folder") if there == file else msg("is no folder")
-            raise EvengradError(f"Cannot write {file}: {there} {kind}.")
+            raise EvengradError(
+                msg("Cannot write {file}: {there} {kind}.", file=file, there=there, kind=kind)
+            )
         if not os.access(there, os.W_OK):
-            raise EvengradError(f"Cannot write {file}: no permission to write {there}.")
+            raise EvengradError(
+                msg("Cannot write {file}: no permission to write {there}.", file=file, there=there)
+            )
 
 
 def write_results(

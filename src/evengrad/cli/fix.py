@@ -100,7 +100,9 @@ def fix(
         raise typer.Exit(ExitStatus.HEALTHY)
     if script is None:
         raise EvengradError(
-            "Expected a script, such as: evengrad fix train.py. `evengrad fix --list` has the remedies."
+            msg(
+                "Expected a script, such as: evengrad fix train.py. `evengrad fix --list` has the remedies."
+            )
         )
     files.expect_writable(html, json)
     plan = FixPlan(

@@ -16,6 +16,7 @@ from rich.console import Console
 from evengrad.cli import files
 from evengrad.cli.command import ExitStatus
 from evengrad.errors import CannotCheckError, EvengradError
+from evengrad.values.message import msg
 from evengrad.verbs.forecast import InputShapes
 from evengrad.verbs.forecast import forecast as make
 
@@ -64,7 +65,9 @@ def forecast(
         if theirs is None:
             raise
         sys.excepthook(type(error), error.with_traceback(theirs), theirs)
-        raise CannotCheckError(f"{model} failed (its own traceback is above).") from None
+        raise CannotCheckError(
+            msg("{model} failed (its own traceback is above).", model=model)
+        ) from None
     from evengrad.report import expected, text
     from evengrad.report import html as pages
     from evengrad.report import json as machine
@@ -98,8 +101,11 @@ def _named(where: str) -> Any:
     module, colon, name = where.partition(":")
     if not colon or not module or not name:
         raise CannotCheckError(
-            f"Expected MODEL as package.module:name, got {where!r}; for example nets:build_model, "
-            "where nets.py is in this folder."
+            msg(
+                "Expected MODEL as package.module:name, got {where!r}; for example nets:build_model, "
+                "where nets.py is in this folder.",
+                where=where,
+            )
         )
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -108,10 +114,16 @@ def _named(where: str) -> Any:
         for part in name.split("."):
             found = getattr(found, part)
     except ImportError as error:
-        raise CannotCheckError(f"{module} could not be imported: {error}.") from None
+        raise CannotCheckError(
+            msg("{module} could not be imported: {error}.", module=module, error=error)
+        ) from None
     except AttributeError:
         raise CannotCheckError(
-            f"{module} has no {name}. Expected a model or a function that builds one."
+            msg(
+                "{module} has no {name}. Expected a model or a function that builds one.",
+                module=module,
+                name=name,
+            )
         ) from None
     return found
 
@@ -133,5 +145,5 @@ def _shape(text: str, given: str) -> tuple[int, ...]:
         return tuple(int(n) for n in text.replace("x", ",").split(",") if n.strip())
     except ValueError:
         raise CannotCheckError(
-            f"Expected --input as whole numbers such as 3,224,224, got {given!r}."
+            msg("Expected --input as whole numbers such as 3,224,224, got {given!r}.", given=given)
         ) from None

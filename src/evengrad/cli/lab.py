@@ -114,7 +114,11 @@ def lab(
         _list()
         raise typer.Exit(ExitStatus.HEALTHY)
     if pretrained is not None and not pretrained.is_file():
-        raise EvengradError(f"There is no file {str(pretrained)!r} of pretrained weights.")
+        raise EvengradError(
+            msg(
+                "There is no file {pretrained!r} of pretrained weights.", pretrained=str(pretrained)
+            )
+        )
     files.expect_writable(html, json)
     keras = framework is Frameworks.KERAS and script is None
     backend = os.environ.get("KERAS_BACKEND", "tensorflow") if keras else ""
@@ -159,7 +163,9 @@ def _expect_any(found: Experiment) -> None:
         raise typer.Exit(ExitStatus.INTERRUPTED)
     if not any(one.ran for one in measured):
         said = measured[0].result.message.strip().split("\n", 1)[0]
-        raise EvengradError(f"None of {len(measured)} trainings could be run: {said}")
+        raise EvengradError(
+            msg("None of {number} trainings could be run: {said}", number=len(measured), said=said)
+        )
 
 
 def _list() -> None:

@@ -15,6 +15,7 @@ from evengrad.diagnosis.diagnose import diagnose_run
 from evengrad.errors import EvengradError
 from evengrad.recording.reader import load
 from evengrad.values.finding import Finding
+from evengrad.values.message import msg
 from evengrad.values.run import Run
 
 OPTIONS = {"no_args_is_help": True}
@@ -37,7 +38,9 @@ def report(
     files.expect_writable(html, json)
     found = load(run)
     if not len(found.steps["step"]):
-        raise EvengradError(f"{run} has no step in it yet ({found.status}).")
+        raise EvengradError(
+            msg("{run} has no step in it yet ({status}).", run=run, status=found.status)
+        )
     findings = diagnose_run(found)
     show(found, findings)
     if not write(found, findings, html, json):

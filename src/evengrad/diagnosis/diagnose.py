@@ -10,6 +10,7 @@ from evengrad.diagnosis.evidence import evidence
 from evengrad.errors import EvengradError
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
+from evengrad.values.message import msg
 from evengrad.values.probe import Frontend, Probe
 from evengrad.values.run import Run
 
@@ -45,7 +46,10 @@ def diagnose(measured: Run | Probe) -> tuple[Finding, ...]:
     if isinstance(measured, Probe):
         return diagnose_probe(measured)
     raise EvengradError(
-        f"Expected a Run (evengrad.load) or a Probe (evengrad.check(...).probe), got {type(measured).__name__}."
+        msg(
+            "Expected a Run (evengrad.load) or a Probe (evengrad.check(...).probe), got {kind}.",
+            kind=type(measured).__name__,
+        )
     )
 
 

@@ -15,6 +15,7 @@ from evengrad.fixing.processes import abandon
 from evengrad.fixing.remedies import all_remedies
 from evengrad.fixing.search import ByDiagnosis, Search
 from evengrad.fixing.trials import FixListener, Silent, Trials, home
+from evengrad.values.message import msg
 
 
 def fix(
@@ -114,9 +115,19 @@ def _expect(plan: FixPlan) -> None:
     known = [remedy.name for remedy in all_remedies()]
     for name in plan.only:
         if name not in known:
-            raise EvengradError(f"There is no remedy {name!r}. There are: {', '.join(known)}.")
+            raise EvengradError(
+                msg(
+                    "There is no remedy {name!r}. There are: {known}.",
+                    name=name,
+                    known=", ".join(known),
+                )
+            )
     if plan.pretrained is not None and not Path(plan.pretrained).is_file():
-        raise EvengradError(f"There is no file {plan.pretrained!r} of pretrained weights.")
+        raise EvengradError(
+            msg(
+                "There is no file {pretrained!r} of pretrained weights.", pretrained=plan.pretrained
+            )
+        )
 
 
 def _located(train: Callable[[], object] | str | Path) -> tuple[str, bool, str | None]:
@@ -127,12 +138,18 @@ def _located(train: Callable[[], object] | str | Path) -> tuple[str, bool, str |
     module = sys.modules.get(getattr(train, "__module__", ""))
     if "." in name or "<" in name or getattr(module, name or "?", None) is not train:
         raise ScriptError(
-            f"Expected a function at the top of a file, or a script's path, got {train!r}: each trial imports "
-            "it anew in a process of its own."
+            msg(
+                "Expected a function at the top of a file, or a script's path, got {train!r}: each "
+                "trial imports "
+                "it anew in a process of its own.",
+                train=train,
+            )
         )
     file = getattr(module, "__file__", None)
     if file is None:
-        raise ScriptError(f"{name} is in no file, which a trial could import; write it into one.")
+        raise ScriptError(
+            msg("{name} is in no file, which a trial could import; write it into one.", name=name)
+        )
     if train.__module__ in ("__main__", "__mp_main__"):
         return str(file), False, name
     return train.__module__, True, name

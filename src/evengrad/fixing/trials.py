@@ -186,4 +186,6 @@ def _source(plan: FixPlan) -> str:
         with open(file or plan.target, newline="", encoding="utf-8") as script:
             return script.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise ScriptError(f"Cannot read {plan.target!r}: {error}.") from None
+        raise ScriptError(
+            msg("Cannot read {target!r}: {error}.", target=plan.target, error=error)
+        ) from None

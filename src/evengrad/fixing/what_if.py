@@ -235,14 +235,22 @@ def _trial_of(run: Run) -> tuple[Trial, str]:
     command = run.subject.settings.get("command")
     if not command:
         raise EvengradError(
-            f"{str(run.path)!r} does not say which script it is of. Expected a run of `evengrad run SCRIPT`, "
-            "made by this version or a later one."
+            msg(
+                "{path!r} does not say which script it is of. Expected a run of `evengrad run SCRIPT`, "
+                "made by this version or a later one.",
+                path=str(run.path),
+            )
         )
     target, module = str(command["target"]), bool(command["module"])
     place = str(command["folder"])
     if not os.path.isdir(place) or not (module or os.path.isfile(os.path.join(place, target))):
         raise EvengradError(
-            f"There is no {target!r} in {place!r} any more, which this run is of; put it back to run it again."
+            msg(
+                "There is no {target!r} in {place!r} any more, which this run is of; put it back to run "
+                "it again.",
+                target=target,
+                place=place,
+            )
         )
     return Trial(target, arguments=tuple(map(str, command["arguments"])), module=module), place
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evengrad.errors import EvengradError
+from evengrad.values.message import msg
 from evengrad.values.wording import count
 
 Phase = Literal["batch", "weights", "forward", "backward", "update"]
@@ -155,7 +156,9 @@ def load(folder: str | Path, *, tensors: bool = True) -> BlackBox:
             facts=facts["facts"],
         )
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise EvengradError(f"The black box {str(found)!r} cannot be read: {error}") from error
+        raise EvengradError(
+            msg("The black box {found!r} cannot be read: {error}", found=str(found), error=error)
+        ) from error
 
 
 def _find(folder: Path) -> Path:
@@ -165,8 +168,11 @@ def _find(folder: Path) -> Path:
     found = boxes(folder)
     if not found:
         raise EvengradError(
-            f"There is no black box in {str(folder)!r}. A run has one where its guard refused a step; "
-            "`evengrad runs` lists the runs."
+            msg(
+                "There is no black box in {folder!r}. A run has one where its guard refused a step; "
+                "`evengrad runs` lists the runs.",
+                folder=str(folder),
+            )
         )
     return next(iter(found.values()))
 

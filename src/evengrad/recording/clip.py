@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from evengrad.errors import EvengradError
+from evengrad.values.message import msg
 
 AnyArray = Any
 State = Mapping[str, AnyArray]
@@ -409,8 +410,12 @@ def parse(value: str | float | Clip | None) -> Clip | None:
     if name not in kinds or (colon and _number(number) is None):
         known = ", ".join(f"{k.name}[:{_first(k)}]" for k in KINDS)
         raise EvengradError(
-            f"Expected a clip such as 1.0, auto or agc:0.02, got {value!r}. The kinds, each with its "
-            f"default: {known}."
+            msg(
+                "Expected a clip such as 1.0, auto or agc:0.02, got {value!r}. The kinds, each with its "
+                "default: {known}.",
+                value=value,
+                known=known,
+            )
         )
     kind = kinds[name]
     return kind(_positive(float(number), value)) if number else kind()  # type: ignore[no-any-return]
@@ -451,7 +456,9 @@ def _number(text: str) -> float | None:
 
 def _positive(number: float, given: object) -> float:
     if not (math.isfinite(number) and number > 0):
-        raise EvengradError(f"Expected a clip with a positive, finite number, got {given!r}.")
+        raise EvengradError(
+            msg("Expected a clip with a positive, finite number, got {given!r}.", given=given)
+        )
     return number
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from evengrad.errors import EvengradError
 from evengrad.recording.clip import AnyArray, Namespace
+from evengrad.values.message import msg
 from evengrad.values.run import EventKind, Floats, Tensor
 
 _NO_CEILING = 3e38
@@ -72,8 +73,12 @@ def parse(value: str | Guard | None) -> Guard | None:
         return None
     if name not in set(Action) or (colon and not (number.isdigit() and int(number) > 0)):
         raise EvengradError(
-            f"Expected a guard such as stop, skip:3, rollback:2 or off, got {value!r}. The number: skips in a "
-            "row, or rollbacks in all, after which it stops."
+            msg(
+                "Expected a guard such as stop, skip:3, rollback:2 or off, got {value!r}. The number: "
+                "skips in a "
+                "row, or rollbacks in all, after which it stops.",
+                value=value,
+            )
         )
     return Guard(Action(name), int(number)) if colon else Guard(Action(name))
 

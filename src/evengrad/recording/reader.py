@@ -13,7 +13,7 @@ import numpy as np
 from evengrad.errors import EvengradError
 from evengrad.recording.schema import _STEP, NAME
 from evengrad.values.fact import Fact
-from evengrad.values.message import respelled
+from evengrad.values.message import msg, respelled
 from evengrad.values.run import (
     LAYER_FIGURES,
     TENSOR_FIGURES,
@@ -41,14 +41,20 @@ def load(path: str | Path) -> Run:
     found = found / NAME if found.is_dir() else found
     if not found.exists():
         raise EvengradError(
-            f"There is no run {str(path)!r}. Expected a folder such as runs/20260101-120000-train, or the "
-            f"{NAME} in it; `evengrad runs` lists them."
+            msg(
+                "There is no run {path!r}. Expected a folder such as runs/20260101-120000-train, or the "
+                "{NAME} in it; `evengrad runs` lists them.",
+                path=str(path),
+                NAME=NAME,
+            )
         )
     try:
         with contextlib.closing(reading(found)) as connection:
             return _read(found, connection)
     except (sqlite3.DatabaseError, KeyError, ValueError) as error:
-        raise EvengradError(f"{str(found)!r} is not a run of evengrad: {error}") from error
+        raise EvengradError(
+            msg("{found!r} is not a run of evengrad: {error}", found=str(found), error=error)
+        ) from error
 
 
 def reading(path: Path) -> sqlite3.Connection:

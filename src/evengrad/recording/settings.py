@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evengrad.errors import EvengradError
 from evengrad.recording import clip, guard, trackers
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,10 @@ def settings_of(
     """
     if every < 1:
         raise EvengradError(
-            f"Expected every=, steps between two observed ones, at least 1; got {every}."
+            msg(
+                "Expected every=, steps between two observed ones, at least 1; got {every}.",
+                every=every,
+            )
         )
     where = None if folder is None else Path(folder)
     trackers_ = trackers.chosen(to)

@@ -100,7 +100,9 @@ def javascript() -> str:
         text = resources.files("evengrad.report").joinpath("vega.js").read_text(encoding="utf-8")
     except FileNotFoundError:
         raise EvengradError(
-            "The charts' JavaScript, evengrad/report/vega.js, is missing: it is made when evengrad is "
-            "installed. In a checkout: pip install -e ."
+            msg(
+                "The charts' JavaScript, evengrad/report/vega.js, is missing: it is made when evengrad is "
+                "installed. In a checkout: pip install -e ."
+            )
         ) from None
     return text.replace("</script", "<\\/script")

@@ -258,8 +258,11 @@ class Run(Displayed):
             import pandas  # type: ignore[import-untyped]
         except ImportError as error:
             raise EvengradError(
-                "Run.frame gives a pandas DataFrame: pip install pandas. Without it, Run.steps and the like "
-                "are NumPy arrays by column."
+                msg(
+                    "Run.frame gives a pandas DataFrame: pip install pandas. Without it, Run.steps and "
+                    "the like "
+                    "are NumPy arrays by column."
+                )
             ) from error
         if table == "events":
             columns = ("step", "kind", "layer", "message")

@@ -65,19 +65,28 @@ def _expect(model: Any, unnamed: tuple[Any, ...], batch: Any) -> None:
     """The mistakes of a first call, told apart from what an adapter finds."""
     if isinstance(model, type):
         raise CannotCheckError(
-            f"Expected a model, got the class {model.__qualname__}: make one, as in {model.__qualname__}(...)."
+            msg(
+                "Expected a model, got the class {kind}: make one, as in {kind}(...).",
+                kind=model.__qualname__,
+            )
         )
     if unnamed:
         came = ", ".join(type(one).__name__ for one in unnamed)
         raise CannotCheckError(
-            f"Expected the model alone without a name, got {came} after it. Name them: "
-            "evengrad.check(model, loss=..., batch=(x, y), optimizer=...)."
+            msg(
+                "Expected the model alone without a name, got {came} after it. Name them: "
+                "evengrad.check(model, loss=..., batch=(x, y), optimizer=...).",
+                came=came,
+            )
         )
     if not isinstance(batch, tuple | list):
         came = "none" if batch is None else type(batch).__name__
         adapter_of(model, "probe")  # no model at all is the more important news
         raise CannotCheckError(
-            f"Expected batch=(inputs, targets), a pair as the training sees it, got {came}."
+            msg(
+                "Expected batch=(inputs, targets), a pair as the training sees it, got {came}.",
+                came=came,
+            )
         )
 
 

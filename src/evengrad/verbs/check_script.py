@@ -11,6 +11,7 @@ from evengrad.errors import EvengradError, ScriptError
 from evengrad.recording import failure
 from evengrad.values import wording
 from evengrad.values.fact import Fact, Where
+from evengrad.values.message import msg
 from evengrad.values.probe import Probe, Turn
 from evengrad.verbs.arms import Arms
 from evengrad.verbs.follow import Processes, following
@@ -161,12 +162,22 @@ def probe_trainings(
         return session.trainings()
     if fit is not None and session.begun:
         trainings = wording.count(session.begun, "training")
-        raise ScriptError(f"Expected --fit 1 to {session.begun}: {target} has {trainings}.")
+        raise ScriptError(
+            msg(
+                "Expected --fit 1 to {begun}: {target} has {trainings}.",
+                begun=session.begun,
+                target=target,
+                trainings=trainings,
+            )
+        )
     raise ScriptError(
-        f"{target} ran to its end without a training step that evengrad can see. Expected Keras "
-        "`model.fit(...)`, `loss.backward()` and `optimizer.step()` in PyTorch, or the update of an optax "
-        "optimizer. For another kind of loop call `evengrad.check(model, loss=..., batch=(x, y))` in the "
-        "script."
+        msg(
+            "{target} ran to its end without a training step that evengrad can see. Expected Keras "
+            "`model.fit(...)`, `loss.backward()` and `optimizer.step()` in PyTorch, or the update of an optax "
+            "optimizer. For another kind of loop call `evengrad.check(model, loss=..., batch=(x, y))` in the "
+            "script.",
+            target=target,
+        )
     )
 
 

@@ -115,7 +115,9 @@ def forecast(
     if isinstance(model, ModelSpec):
         return judged(predict(model))
     if batch_size < 1:
-        raise CannotCheckError(f"Expected batch_size of at least 1, got {batch_size}.")
+        raise CannotCheckError(
+            msg("Expected batch_size of at least 1, got {batch_size}.", batch_size=batch_size)
+        )
     if not is_model(model) and callable(model):
         model = built(model)
     return judged(predict(_described(model, input_shape, batch_size, dtype)))
@@ -162,8 +164,11 @@ def _with_batch(
 def _typed(shape: Any, batch_size: int, dtype: str) -> TypedShape:
     if not isinstance(shape, Sequence) or not all(isinstance(n, int) and n > 0 for n in shape):
         raise CannotCheckError(
-            f"Expected input_shape to hold positive whole numbers, such as (3, 224, 224), got {shape!r}. "
-            "Leave the batch out (batch_size has it), and give dynamic lengths a figure."
+            msg(
+                "Expected input_shape to hold positive whole numbers, such as (3, 224, 224), got {shape!r}. "
+                "Leave the batch out (batch_size has it), and give dynamic lengths a figure.",
+                shape=shape,
+            )
         )
     return (batch_size, *shape), dtype
 
@@ -204,8 +209,10 @@ def _framework_of(factory: Any) -> str:
         if framework in sys.modules:
             return framework
     raise CannotCheckError(
-        "Expected a model, or a function that builds one with torch or Keras 3; neither framework has been "
-        "imported. Import it in the module that defines the function."
+        msg(
+            "Expected a model, or a function that builds one with torch or Keras 3; neither framework has been "
+            "imported. Import it in the module that defines the function."
+        )
     )
 
 

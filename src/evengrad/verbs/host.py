@@ -21,6 +21,7 @@ import wrapt
 from evengrad.adapters import below_floor
 from evengrad.adapters.common.source import own_frame
 from evengrad.errors import EvengradError, MissingFrameworkError, ScriptError
+from evengrad.values.message import msg
 
 _OURS = os.path.dirname(os.path.dirname(__file__))
 
@@ -79,8 +80,11 @@ def armed(session: Arming) -> Iterator[None]:
 
 def _refuse_legacy(session: Arming, module: Any) -> None:
     error = MissingFrameworkError(
-        f"This script trains with Keras 2 ({module.__name__}). evengrad reads Keras 3: "
-        "pip install 'evengrad[tensorflow]', unset TF_USE_LEGACY_KERAS and `import keras`."
+        msg(
+            "This script trains with Keras 2 ({kind}). evengrad reads Keras 3: "
+            "pip install 'evengrad[tensorflow]', unset TF_USE_LEGACY_KERAS and `import keras`.",
+            kind=module.__name__,
+        )
     )
     _refuse(session, module.Model, "fit", error)
 
@@ -106,20 +110,38 @@ def _expect_module(target: str) -> None:
     except ModuleNotFoundError:
         found = None
     if found is None:
-        raise ScriptError(f"There is no module {target!r} (looked in {os.getcwd()} and sys.path).")
+        raise ScriptError(
+            msg(
+                "There is no module {target!r} (looked in {getcwd} and sys.path).",
+                target=target,
+                getcwd=os.getcwd(),
+            )
+        )
 
 
 def _expect_script(target: str) -> None:
     if not os.path.exists(target):
-        raise ScriptError(f"There is no script {target!r} (looked in {os.getcwd()}).")
+        raise ScriptError(
+            msg(
+                "There is no script {target!r} (looked in {getcwd}).",
+                target=target,
+                getcwd=os.getcwd(),
+            )
+        )
     if os.path.isdir(target):
         raise ScriptError(
-            f"{target!r} is a folder; expected a Python script, such as train.py in it."
+            msg(
+                "{target!r} is a folder; expected a Python script, such as train.py in it.",
+                target=target,
+            )
         )
     if target.endswith(".ipynb"):
         raise ScriptError(
-            f"{target!r} is a notebook; expected a Python script. Convert it with `jupyter nbconvert "
-            "--to script`, or call evengrad.check(...) in a cell."
+            msg(
+                "{target!r} is a notebook; expected a Python script. Convert it with `jupyter nbconvert "
+                "--to script`, or call evengrad.check(...) in a cell.",
+                target=target,
+            )
         )
     try:
         with open(target, "rb") as file:
@@ -127,10 +149,16 @@ def _expect_script(target: str) -> None:
     except (SyntaxError, ValueError) as error:
         details = "".join(traceback.format_exception_only(error)).rstrip()
         raise ScriptError(
-            f"{target!r} is not a Python script that this Python reads:\n{details}"
+            msg(
+                "{target!r} is not a Python script that this Python reads:\n{details}",
+                target=target,
+                details=details,
+            )
         ) from None
     except OSError as error:
-        raise ScriptError(f"Cannot read {target!r}: {error.strerror}.") from None
+        raise ScriptError(
+            msg("Cannot read {target!r}: {strerror}.", target=target, strerror=error.strerror)
+        ) from None
 
 
 @contextmanager

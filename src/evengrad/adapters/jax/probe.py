@@ -86,15 +86,21 @@ def _split(model: Any) -> tuple[Any, Callable[[Any, Any], Any]]:
         params, rest = equinox.partition(model, equinox.is_inexact_array)
         return params, lambda own, x: jax.vmap(equinox.combine(own, rest))(x)
     raise CannotCheckError(
-        f"Expected a flax or an Equinox module, got {type(model).__qualname__}. For a training of functions "
-        "alone run `evengrad check train.py`."
+        msg(
+            "Expected a flax or an Equinox module, got {kind}. For a training of functions "
+            "alone run `evengrad check train.py`.",
+            kind=type(model).__qualname__,
+        )
     )
 
 
 def _linen(model: Any) -> tuple[Any, Callable[[Any, Any], Any]]:
     if model.scope is None:
         raise CannotCheckError(
-            "This flax module has no weights yet. Expected one that is bound to them: model.bind(variables)."
+            msg(
+                "This flax module has no weights yet. Expected one that is bound to them: "
+                "model.bind(variables)."
+            )
         )
     module, variables = model.unbind()
     others = {name: part for name, part in variables.items() if name != "params"}

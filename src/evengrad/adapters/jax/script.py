@@ -20,6 +20,7 @@ from evengrad.adapters.jax.tap.seams import put_on
 from evengrad.adapters.jax.tap.tap import Taps
 from evengrad.errors import EvengradError, MissingFrameworkError
 from evengrad.recording.settings import Settings
+from evengrad.values.message import msg
 from evengrad.values.probe import Rate
 from evengrad.values.run import Subject
 
@@ -71,8 +72,13 @@ class _FirstUpdates:
             if compat.older_than(_MEASURED):
                 self.session.fail(
                     MissingFrameworkError(
-                        f"evengrad check needs jax {_MEASURED} or newer where JAX is used without Keras, found "
-                        f"{jax.__version__}: pip install 'jax>={_MEASURED}'. evengrad run does not."
+                        msg(
+                            "evengrad check needs jax {measured} or newer where JAX is used without "
+                            "Keras, found "
+                            "{version}: pip install 'jax>={measured}'. evengrad run does not.",
+                            measured=_MEASURED,
+                            version=jax.__version__,
+                        )
                     )
                 )
             self.session.trouble(error)

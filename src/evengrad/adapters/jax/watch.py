@@ -13,6 +13,7 @@ from evengrad.recording import failure
 from evengrad.recording.listener import RunListener
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
+from evengrad.values.message import msg
 from evengrad.values.run import RunStatus, Subject
 
 
@@ -29,8 +30,11 @@ class OptaxWatch:
         update = getattr(optimizer, "update", None)
         if not (isinstance(optimizer, tuple) and len(optimizer) == 2 and callable(update)):
             raise EvengradError(
-                f"Expected an optax.GradientTransformation, got {type(optimizer).__qualname__}. Of flax pass "
-                "state.tx or optimizer.tx."
+                msg(
+                    "Expected an optax.GradientTransformation, got {kind}. Of flax pass "
+                    "state.tx or optimizer.tx.",
+                    kind=type(optimizer).__qualname__,
+                )
             )
         self._runs: list[Watching] = []
         self._listener, self._settings = listener, settings
@@ -48,7 +52,7 @@ class OptaxWatch:
         """
         if not self._runs:
             raise EvengradError(
-                "No step of this optimizer was seen: its update was not called yet."
+                msg("No step of this optimizer was seen: its update was not called yet.")
             )
         return self._runs[0]
 

@@ -18,6 +18,7 @@ from typing import Any
 import keras
 
 from evengrad.errors import CannotCheckError
+from evengrad.values.message import msg
 
 log = logging.getLogger("evengrad")
 _MISSING: Any = object()
@@ -52,8 +53,12 @@ def _needed(name: str, found: Any) -> Any:
     """Of a name that nothing can stand in for."""
     if found is None:
         raise CannotCheckError(
-            f"Expected Keras to have {name}, by which evengrad follows a model; keras {keras.__version__} has "
-            "not. Install a release of Keras that this evengrad was tested with, or a newer evengrad."
+            msg(
+                "Expected Keras to have {name}, by which evengrad follows a model; keras {version} has "
+                "not. Install a release of Keras that this evengrad was tested with, or a newer evengrad.",
+                name=name,
+                version=keras.__version__,
+            )
         )
     return found
 

@@ -15,6 +15,7 @@ from evengrad.adapters.keras.spec.placeholders import without_values
 from evengrad.adapters.keras.spec.specify import specify
 from evengrad.adapters.keras.trace.trace import trace
 from evengrad.errors import CannotCheckError
+from evengrad.values.message import msg
 from evengrad.values.spec import ModelSpec, Shape
 
 TypedInput = tuple[Shape, str]
@@ -40,7 +41,10 @@ def describe(model: Any, inputs: KerasInputs = None, *, batch_size: int = 32) ->
     """
     if not isinstance(model, keras.Model):
         raise CannotCheckError(
-            f"Expected a keras.Model, got {type(model).__name__}. Wrap it: keras.Sequential([layer])."
+            msg(
+                "Expected a keras.Model, got {kind}. Wrap it: keras.Sequential([layer]).",
+                kind=type(model).__name__,
+            )
         )
     symbols = _symbols(model, inputs, batch_size)
     _build(model, symbols)
@@ -49,9 +53,14 @@ def describe(model: Any, inputs: KerasInputs = None, *, batch_size: int = 32) ->
             traced = trace(model, symbols)
         except Exception as error:
             raise CannotCheckError(
-                f"{type(model).__name__} cannot be called on symbolic inputs of shape "
-                f"{_shapes(symbols)}: {_first_line(error)} Give the input_shape that it takes; if its "
-                "call() hangs on values, `evengrad check` measures it on a batch."
+                msg(
+                    "{kind} cannot be called on symbolic inputs of shape "
+                    "{shapes}: {first_line} Give the input_shape that it takes; if its "
+                    "call() hangs on values, `evengrad check` measures it on a batch.",
+                    kind=type(model).__name__,
+                    shapes=_shapes(symbols),
+                    first_line=_first_line(error),
+                )
             ) from error
         return specify(model, traced)
 
@@ -76,8 +85,13 @@ def _build(model: Any, symbols: Any) -> None:
             compat.symbolic_result(model, symbols, training=False)
     except Exception as error:
         raise CannotCheckError(
-            f"{type(model).__name__} cannot be built on inputs of shape {_shapes(symbols)}: "
-            f"{_first_line(error)} Give the input_shape that it takes, or call it once on a batch."
+            msg(
+                "{kind} cannot be built on inputs of shape {shapes}: "
+                "{first_line} Give the input_shape that it takes, or call it once on a batch.",
+                kind=type(model).__name__,
+                shapes=_shapes(symbols),
+                first_line=_first_line(error),
+            )
         ) from error
 
 
@@ -90,8 +104,11 @@ def _symbols(model: Any, inputs: KerasInputs, batch_size: int) -> Any:
     if inputs is None:
         if own is None:
             raise CannotCheckError(
-                f"Expected input_shape=..., because {type(model).__name__} is not built and does not know "
-                "its inputs: give the shape of one sample, such as input_shape=(32, 32, 3)."
+                msg(
+                    "Expected input_shape=..., because {kind} is not built and does not know "
+                    "its inputs: give the shape of one sample, such as input_shape=(32, 32, 3).",
+                    kind=type(model).__name__,
+                )
             )
         return keras.tree.map_structure(lambda t: _filled(t, batch_size), own)
     if isinstance(inputs, dict):
@@ -102,8 +119,12 @@ def _symbols(model: Any, inputs: KerasInputs, batch_size: int) -> Any:
     known = keras.tree.flatten(own)
     if len(known) != len(given):
         raise CannotCheckError(
-            f"Expected {len(known)} input shapes, one for each of {[t.name for t in known]}, "
-            f"got {len(given)}."
+            msg(
+                "Expected {number} input shapes, one for each of {name}, got {number2}.",
+                number=len(known),
+                name=[t.name for t in known],
+                number2=len(given),
+            )
         )
     checked = [_checked(t, g) for t, g in zip(known, given, strict=True)]
     return keras.tree.pack_sequence_as(own, checked)
@@ -118,8 +139,12 @@ def _filled(tensor: Any, batch_size: int) -> Any:
     shape = (batch_size if tensor.shape[0] is None else tensor.shape[0], *tensor.shape[1:])
     if any(n is None for n in shape):
         raise CannotCheckError(
-            f"Expected every length to be known, but the input {tensor.name!r} has the shape "
-            f"{tuple(tensor.shape)}. Say which to take: input_shape=(...), without the batch."
+            msg(
+                "Expected every length to be known, but the input {name!r} has the shape "
+                "{shape}. Say which to take: input_shape=(...), without the batch.",
+                name=tensor.name,
+                shape=tuple(tensor.shape),
+            )
         )
     return keras.KerasTensor(shape, tensor.dtype)
 
@@ -131,8 +156,12 @@ def _checked(known: Any, given: Any) -> Any:
     )
     if not fits:
         raise CannotCheckError(
-            f"Expected input_shape={tuple(known.shape[1:])} for the input {known.name!r}, got "
-            f"{tuple(given.shape[1:])}."
+            msg(
+                "Expected input_shape={shape} for the input {name!r}, got {shape2}.",
+                shape=tuple(known.shape[1:]),
+                name=known.name,
+                shape2=tuple(given.shape[1:]),
+            )
         )
     return keras.KerasTensor(given.shape, known.dtype)
 
@@ -144,7 +173,11 @@ def _by_name(own: Any, inputs: dict[str, TypedInput]) -> Any:
     known = own if isinstance(own, dict) else {t.name: t for t in keras.tree.flatten(own)}
     if set(known) != set(given):
         raise CannotCheckError(
-            f"Expected input shapes by the names {sorted(known)}, got {sorted(given)}."
+            msg(
+                "Expected input shapes by the names {known}, got {given}.",
+                known=sorted(known),
+                given=sorted(given),
+            )
         )
     checked = {name: _checked(t, given[name]) for name, t in known.items()}
     if isinstance(own, dict):

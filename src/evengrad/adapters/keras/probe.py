@@ -57,7 +57,10 @@ def probe(
     """
     if not isinstance(model, keras.Model):
         raise CannotCheckError(
-            f"Expected a keras.Model, got {type(model).__name__}. Wrap it: keras.Sequential([layer])."
+            msg(
+                "Expected a keras.Model, got {kind}. Wrap it: keras.Sequential([layer]).",
+                kind=type(model).__name__,
+            )
         )
     data = _tensors(batch)
     data_loss = DataLoss(model, loss)
@@ -73,7 +76,10 @@ def _tensors(batch: Any) -> tuple[Any, Any, Any]:
     """The batch as backend tensors; floats as Keras' own adapters pass them on."""
     if not isinstance(batch, tuple | list) or not 1 <= len(batch) <= 3:
         raise CannotCheckError(
-            f"Expected batch=(x, y) or (x, y, sample_weight), got {type(batch).__name__}."
+            msg(
+                "Expected batch=(x, y) or (x, y, sample_weight), got {kind}.",
+                kind=type(batch).__name__,
+            )
         )
 
     def convert(value: Any) -> Any:
@@ -91,7 +97,9 @@ def _tensors(batch: Any) -> tuple[Any, Any, Any]:
     leaves = [v for v in keras.tree.flatten(x) if v is not None]
     if not leaves or any(len(v.shape) == 0 or 0 in v.shape for v in leaves):
         shapes = [tuple(v.shape) for v in leaves]
-        raise CannotCheckError(f"The batch is empty: its inputs have the shapes {shapes}.")
+        raise CannotCheckError(
+            msg("The batch is empty: its inputs have the shapes {shapes}.", shapes=shapes)
+        )
     return x, y, weight
 
 
@@ -112,8 +120,10 @@ class _Probing:
         self.trainable = list(model.trainable_variables)
         if not self.trainable:
             raise CannotCheckError(
-                "Expected a model with trainable weights, but it has none. Set `layer.trainable = True` "
-                "on at least one layer that has weights."
+                msg(
+                    "Expected a model with trainable weights, but it has none. Set `layer.trainable = True` "
+                    "on at least one layer that has weights."
+                )
             )
         ours = {id(v) for v in self.trainable}
         self.others = [v for v in model.variables if id(v) not in ours]

@@ -32,6 +32,7 @@ from evengrad.adapters.keras.tap.retrace import retrace
 from evengrad.adapters.keras.tap.turns import FitTurns
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.probe import Probe
 from evengrad.values.summary import Summary
 
@@ -78,8 +79,13 @@ def _measuring(
                 raise
             return session.fail(
                 CannotCheckError(
-                    f"Expected a loss: call model.compile(optimizer=..., loss=...) before model.{name}(), or "
-                    f"let a layer add_loss(). Keras says: {error}"
+                    msg(
+                        "Expected a loss: call model.compile(optimizer=..., loss=...) before "
+                        "model.{name}(), or "
+                        "let a layer add_loss(). Keras says: {error}",
+                        name=name,
+                        error=error,
+                    )
                 )
             )
 
@@ -88,8 +94,11 @@ def _measuring(
         try:
             if not model.compiled:
                 raise CannotCheckError(
-                    "Expected a compiled model: call model.compile(optimizer=..., loss=...) before "
-                    f"model.{name}()."
+                    msg(
+                        "Expected a compiled model: call model.compile(optimizer=..., loss=...) before "
+                        "model.{name}().",
+                        name=name,
+                    )
                 )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -119,8 +128,13 @@ def _measuring(
                 session.trouble(error)
             session.fail(
                 CannotCheckError(
-                    f"{type(model).__name__} could not be measured, since it cannot be called on its first "
-                    f"batch: {type(theirs).__name__}: {theirs}"
+                    msg(
+                        "{kind} could not be measured, since it cannot be called on its first "
+                        "batch: {error_kind}: {theirs}",
+                        kind=type(model).__name__,
+                        error_kind=type(theirs).__name__,
+                        theirs=theirs,
+                    )
                 )
             )
 
@@ -205,7 +219,11 @@ def _read(first_batch: Callable[[dict[str, Any]], Any], given: dict[str, Any]) -
         raise
     except Exception as error:
         raise CannotCheckError(
-            f"The first batch cannot be read: {type(error).__name__}: {error}"
+            msg(
+                "The first batch cannot be read: {kind}: {error}",
+                kind=type(error).__name__,
+                error=error,
+            )
         ) from error
 
 
@@ -217,7 +235,7 @@ def _fit_batch(given: dict[str, Any]) -> Any:
         given = {**given, "x": (one for one in read)}
     for batch, _ in compat.fit_batches(given):
         return batch
-    raise CannotCheckError("The training data is empty: fit() got no batch out of it.")
+    raise CannotCheckError(msg("The training data is empty: fit() got no batch out of it."))
 
 
 def _single_batch(given: dict[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from evengrad.recording.guard import Guard
 from evengrad.recording.listener import RunListener
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import settings_of
+from evengrad.values.message import msg
 from evengrad.values.run import RunStatus, Subject
 
 log = logging.getLogger("evengrad")
@@ -26,8 +27,11 @@ log = logging.getLogger("evengrad")
 def watch(model: Any, _optimizer: Any, _settings: Any, _listener: Any = None) -> Any:
     """What ``evengrad.watch`` says to a Keras model. Raises EvengradError."""
     raise EvengradError(
-        f"Expected a torch.nn.Module, got {type(model).__name__}, a Keras model. Watch it by a callback: "
-        "model.fit(..., callbacks=[evengrad.keras.Watch()])."
+        msg(
+            "Expected a torch.nn.Module, got {kind}, a Keras model. Watch it by a callback: "
+            "model.fit(..., callbacks=[evengrad.keras.Watch()]).",
+            kind=type(model).__name__,
+        )
     )
 
 

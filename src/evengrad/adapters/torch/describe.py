@@ -25,6 +25,7 @@ from evengrad.adapters.torch.record.naming import assign, parameter_names, prefi
 from evengrad.adapters.torch.record.specify import specify
 from evengrad.adapters.torch.record.state import noise_kept
 from evengrad.errors import CannotCheckError
+from evengrad.values.message import msg
 from evengrad.values.spec import Kind, ModelSpec, Shape
 
 TensorType = tuple[Shape, str]
@@ -47,8 +48,11 @@ def describe(model: Any, inputs: InputTypes, **_: Any) -> ModelSpec:
     _expect_ready(model)
     if not inputs:
         raise CannotCheckError(
-            "Expected input_shape=..., the shape of one sample without the batch, such as (3, 224, 224): "
-            f"a torch model ({type(model).__name__}) does not know its own."
+            msg(
+                "Expected input_shape=..., the shape of one sample without the batch, such as (3, 224, 224): "
+                "a torch model ({kind}) does not know its own.",
+                kind=type(model).__name__,
+            )
         )
     twin, values = _twin(model)
     recorder = DescribingRecorder()
@@ -68,13 +72,19 @@ def abstract(factory: Callable[[], Any]) -> Any:
 def _expect_ready(model: Any) -> None:
     if not isinstance(model, nn.Module):
         raise CannotCheckError(
-            f"Expected a torch.nn.Module, or a function that builds one, got {type(model).__name__}."
+            msg(
+                "Expected a torch.nn.Module, or a function that builds one, got {kind}.",
+                kind=type(model).__name__,
+            )
         )
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if torch.nn.parameter.is_lazy(tensor):
             raise CannotCheckError(
-                f"{name} belongs to a lazy module and has no shape yet. Run one batch through the model "
-                "first, or use the plain class, such as nn.Linear(in_features, out_features)."
+                msg(
+                    "{name} belongs to a lazy module and has no shape yet. Run one batch through the model "
+                    "first, or use the plain class, such as nn.Linear(in_features, out_features).",
+                    name=name,
+                )
             )
 
 
@@ -136,12 +146,23 @@ def _could_not(twin: Any, parts: list[TensorType], error: Exception) -> CannotCh
     )
     if isinstance(error, NotImplementedError) or "meta" in str(error) or "item()" in str(error):
         return CannotCheckError(
-            f"{type(twin).__name__} needs values on its way ({line}{_where(error)}), and a forecast has only "
-            "shapes. `evengrad check` measures it on a batch, and forecasts what it saw."
+            msg(
+                "{kind} needs values on its way ({line}{where}), and a forecast has only "
+                "shapes. `evengrad check` measures it on a batch, and forecasts what it saw.",
+                kind=type(twin).__name__,
+                line=line,
+                where=_where(error),
+            )
         )
     return CannotCheckError(
-        f"{type(twin).__name__} could not be called on input of shape {given} (batch first): {line}"
-        f"{_where(error)}. Give the input_shape and dtype that its forward() takes."
+        msg(
+            "{kind} could not be called on input of shape {given} (batch first): {line}"
+            "{where}. Give the input_shape and dtype that its forward() takes.",
+            kind=type(twin).__name__,
+            given=given,
+            line=line,
+            where=_where(error),
+        )
     )
 
 
@@ -163,8 +184,11 @@ def _expect_floats(model: Any, recorder: DescribingRecorder) -> None:
     for node in recorder.nodes:
         if integers and node.kind is Kind.WEIGHTS and not node.reads:
             raise CannotCheckError(
-                f"{type(model).__name__} puts integers into {node.path or node.function}, which takes floats. "
-                'Give dtype="float32".'
+                msg(
+                    '{kind} puts integers into {path}, which takes floats. Give dtype="float32".',
+                    kind=type(model).__name__,
+                    path=node.path or node.function,
+                )
             )
 
 
@@ -172,7 +196,10 @@ def _spec(model: Any, twin: Any, recorder: DescribingRecorder, returned: list[An
     ends = list(dict.fromkeys(recorder.modules.returned))
     if not ends:
         raise CannotCheckError(
-            f"{type(model).__name__} returned nothing that hangs on its parameters. Expected float tensors."
+            msg(
+                "{kind} returned nothing that hangs on its parameters. Expected float tensors.",
+                kind=type(model).__name__,
+            )
         )
     _expect_floats(model, recorder)
     logits = recorder.number(getattr(returned[0], "logits", None))

@@ -48,8 +48,11 @@ def probe(
     """
     if not callable(loss):
         raise CannotCheckError(
-            "Expected loss=, a callable such as torch.nn.CrossEntropyLoss() taking (output, target), "
-            f"got {loss!r}."
+            msg(
+                "Expected loss=, a callable such as torch.nn.CrossEntropyLoss() taking (output, target), "
+                "got {loss!r}.",
+                loss=loss,
+            )
         )
     x, y = _batch(model, batch)
     recorder = Recorder()
@@ -86,24 +89,33 @@ def expect_loss(value: Any) -> None:
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         came = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         raise CannotCheckError(
-            f"Expected the loss to be a scalar tensor, got {came}. "
-            'Average it: reduction="mean", or loss.mean().'
+            msg(
+                "Expected the loss to be a scalar tensor, got {came}. "
+                'Average it: reduction="mean", or loss.mean().',
+                came=came,
+            )
         )
     if not value.requires_grad:
         raise CannotCheckError(
-            "The loss does not depend on any trainable parameter: all of them are frozen, or the output "
-            "was detached (.detach(), .item(), .numpy(), torch.no_grad()) on its way to the loss."
+            msg(
+                "The loss does not depend on any trainable parameter: all of them are frozen, or the output "
+                "was detached (.detach(), .item(), .numpy(), torch.no_grad()) on its way to the loss."
+            )
         )
 
 
 def _batch(model: Any, batch: Any) -> tuple[Any, Any]:
     if len(batch) != 2:
-        raise CannotCheckError(f"Expected batch=(inputs, targets), a pair, got {len(batch)}.")
+        raise CannotCheckError(
+            msg("Expected batch=(inputs, targets), a pair, got {number}.", number=len(batch))
+        )
     parameter = next(model.parameters(), None)
     if parameter is None or not any(p.requires_grad for p in model.parameters()):
         raise CannotCheckError(
-            "Expected a model with trainable parameters, but it has none. "
-            "Unfreeze at least one: `parameter.requires_grad_(True)`."
+            msg(
+                "Expected a model with trainable parameters, but it has none. "
+                "Unfreeze at least one: `parameter.requires_grad_(True)`."
+            )
         )
 
     def ready(value: Any) -> Any:
@@ -115,7 +127,7 @@ def _batch(model: Any, batch: Any) -> tuple[Any, Any]:
 
     x, y = tree_map(ready, batch[0]), tree_map(ready, batch[1])
     if _size(x) == 0:
-        raise CannotCheckError("Expected a batch with at least one sample, got an empty one.")
+        raise CannotCheckError(msg("Expected a batch with at least one sample, got an empty one."))
     return x, y
 
 

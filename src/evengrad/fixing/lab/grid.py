@@ -11,6 +11,7 @@ from evengrad.fixing.lab.cells import Cell
 from evengrad.fixing.lab.cures import CURES, NO_CURE, Cure
 from evengrad.fixing.lab.planted import CAUSES, Planted
 from evengrad.fixing.lab.subject import Framework, LabSubject
+from evengrad.values.message import msg
 
 _QUICK = ("none", "weights x4", "weights x0.25", "sigmoid", "linear", "rate x10")
 _QUICK_HEADS = ("as written", "without the softmax")
@@ -63,7 +64,14 @@ def expect(plan: LabPlan) -> None:
     ):
         for name in given:
             if name not in known:
-                raise EvengradError(f"There is no {what} {name!r}. There are: {', '.join(known)}.")
+                raise EvengradError(
+                    msg(
+                        "There is no {what} {name!r}. There are: {known}.",
+                        what=what,
+                        name=name,
+                        known=", ".join(known),
+                    )
+                )
 
 
 def cells(plan: LabPlan, subjects: Sequence[LabSubject]) -> list[Cell]:

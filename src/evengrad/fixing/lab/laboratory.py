@@ -19,6 +19,7 @@ from evengrad.fixing.lab.grid import LabPlan, cells, expect
 from evengrad.fixing.lab.subject import LabSubject
 from evengrad.fixing.processes import abandon, execute
 from evengrad.fixing.trial import Result, Trial
+from evengrad.values.message import msg
 
 _ACCURACY = re.compile(r"\bacc(?:uracy)?\b\W{1,4}(\d*\.\d+|\d+)(\s*%)?", re.IGNORECASE)
 
@@ -109,7 +110,9 @@ def _subjects(plan: LabPlan, executor: Executor) -> list[LabSubject]:
 
 def _is_there(result: Result, subject: LabSubject) -> bool:
     if result.end in ("failed", "unseen"):
-        raise EvengradError(f"The article's script does not train: {result.message}")
+        raise EvengradError(
+            msg("The article's script does not train: {message}", message=result.message)
+        )
     return subject.pretrained is not None and Path(subject.pretrained).exists()
 
 

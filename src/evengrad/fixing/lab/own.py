@@ -14,6 +14,7 @@ from evengrad.fixing.outcome import FixPlan
 from evengrad.fixing.sight import look
 from evengrad.fixing.trials import Silent, Trials
 from evengrad.theory.activations import canonical
+from evengrad.values.message import msg
 from evengrad.values.spec import Kind
 
 _CLOSING = ("softmax", "log_softmax", "logsoftmax")
@@ -37,7 +38,7 @@ def subject(plan: LabPlan, executor: Executor) -> LabSubject:
     first = trials.one(None, 0)
     if first.result.end in ("failed", "unseen", "internal"):
         said = first.result.message.strip().split("\n", 1)[0]
-        raise ScriptError(f"{plan.script} does not train: {said}")
+        raise ScriptError(msg("{script} does not train: {said}", script=plan.script, said=said))
     return of_case(plan, look(asked, first, trials.folder).case(asked))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from evengrad.errors import EvengradError
 from evengrad.recording.trackers.tracking import Tracking
+from evengrad.values.message import msg
 
 _NOT = ("sink", "tracking")
 
@@ -33,12 +34,22 @@ def chosen(to: str | Sequence[str] | None) -> tuple[str, ...]:
     found = tuple(name.strip().lower() for name in given if name.strip())
     for name in found:
         if name not in names():
-            raise EvengradError(f"Expected a tracker of {', '.join(names())}, got {name!r}.")
+            raise EvengradError(
+                msg(
+                    "Expected a tracker of {names}, got {name!r}.",
+                    names=", ".join(names()),
+                    name=name,
+                )
+            )
         package = importlib.import_module(f"{__name__}.{name}").PACKAGE
         if importlib.util.find_spec(package) is None:
             raise EvengradError(
-                f"The tracker {name!r} needs the package {package}, which is not installed: "
-                f"pip install 'evengrad[{name}]'"
+                msg(
+                    "The tracker {name!r} needs the package {package}, which is not installed: "
+                    "pip install 'evengrad[{name}]'",
+                    name=name,
+                    package=package,
+                )
             )
     return found
 

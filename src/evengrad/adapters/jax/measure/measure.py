@@ -23,6 +23,7 @@ from evengrad.adapters.jax.measure.rate import losses
 from evengrad.adapters.jax.measure.scopes import LOSSES, ScopeMarks
 from evengrad.adapters.jax.tap.trees import fan_in, layer_of, leaves
 from evengrad.errors import CannotCheckError
+from evengrad.values.message import msg
 from evengrad.values.probe import (
     Input,
     Loss,
@@ -93,8 +94,11 @@ class MeasuredCall:
         self.plan = Plan(self.function, [self.function.given[i] for i in self._places])
         if not self.plan.operations or not self.plan.outputs:
             raise CannotCheckError(
-                "The loss does not depend on the weights that it is differentiated by: expected a function in "
-                "which data meet these weights."
+                msg(
+                    "The loss does not depend on the weights that it is differentiated by: expected a "
+                    "function in "
+                    "which data meet these weights."
+                )
             )
         self.traced = any(map(compat.is_traced, arrays))
 

@@ -28,6 +28,7 @@ from evengrad.recording.clip import OfNorms
 from evengrad.recording.guard import Action, GuardStopError, passes
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
+from evengrad.values.message import msg
 from evengrad.values.run import Subject, Tensor
 
 _XP = arithmetic.InGraph()
@@ -356,19 +357,27 @@ def expect(settings: Settings) -> None:
     """Raise EvengradError for what cannot be done here."""
     if settings.guard is not None and settings.guard.action is Action.ROLLBACK:
         raise EvengradError(
-            "With optax the weights belong to the script, and evengrad cannot put back older ones. Expected "
-            "the guard stop, skip:3 or off; got rollback."
+            msg(
+                "With optax the weights belong to the script, and evengrad cannot put back older ones. "
+                "Expected "
+                "the guard stop, skip:3 or off; got rollback."
+            )
         )
     if settings.guard is not None and settings.guard.spike is not None:
         raise EvengradError(
-            "With optax the guard decides within the compiled step, which does not know the last norms. "
-            "Expected a guard without spike=."
+            msg(
+                "With optax the guard decides within the compiled step, which does not know the last norms. "
+                "Expected a guard without spike=."
+            )
         )
     clip = settings.clip
     if clip is not None and not (isinstance(clip, OfNorms) and not clip.start(1)):
         raise EvengradError(
-            "With optax evengrad clips by what needs no memory of the steps before. Expected --clip 1.0 or "
-            "tensor:1.0; for another kind put optax.adaptive_grad_clip or the like at the head of the chain."
+            msg(
+                "With optax evengrad clips by what needs no memory of the steps before. Expected --clip "
+                "1.0 or tensor:1.0; for another kind put optax.adaptive_grad_clip or the like at the head "
+                "of the chain."
+            )
         )
 
 

@@ -120,16 +120,24 @@ class _Specifying:
             for tensor in call.outputs:
                 if any(n is None for n in tensor.shape):
                     raise CannotCheckError(
-                        f"Expected every length to be known, but {call.name} makes a tensor of shape "
-                        f"{tuple(tensor.shape)}. Give dynamic lengths a figure: input_shape=(...)."
+                        msg(
+                            "Expected every length to be known, but {name} makes a tensor of shape "
+                            "{shape}. Give dynamic lengths a figure: input_shape=(...).",
+                            name=call.name,
+                            shape=tuple(tensor.shape),
+                        )
                     )
 
     def _expect_inside(self) -> None:
         if any(call.operation is self.model for call in self.trace.calls):
             reason = self.trace.notes[-1].rpartition("could not be followed: ")[2].rstrip(".")
             raise CannotCheckError(
-                f"{type(self.model).__name__} cannot be followed on symbolic inputs: {reason}. `evengrad "
-                "check` measures it on a batch as one operation; keras.ops in its call() would open it."
+                msg(
+                    "{kind} cannot be followed on symbolic inputs: {reason}. `evengrad "
+                    "check` measures it on a batch as one operation; keras.ops in its call() would open it.",
+                    kind=type(self.model).__name__,
+                    reason=reason,
+                )
             )
 
     def _inputs(self) -> tuple[InputSpec, ...]:

@@ -29,6 +29,7 @@ from evengrad.recording.clip import global_norm
 from evengrad.recording.guard import passes
 from evengrad.recording.monitor import gradient_rms
 from evengrad.values.fact import Where
+from evengrad.values.message import msg
 from evengrad.values.run import Detail, EventKind, Floats, Step
 
 _XP = InStep()
@@ -57,8 +58,10 @@ class WatchedLoopInJax(WatchedLoop):
     def _make(self) -> None:
         if self.settings.clip is not None:
             raise EvengradError(
-                "In a loop of the script's own on JAX evengrad clips nothing. Expected no clip; give the "
-                "optimizer one of Keras' own, such as global_clipnorm=1.0."
+                msg(
+                    "In a loop of the script's own on JAX evengrad clips nothing. Expected no clip; give the "
+                    "optimizer one of Keras' own, such as global_clipnorm=1.0."
+                )
             )
         super()._make()
         self.ring = HostRing(len(self.tensors), 64, self.settings)

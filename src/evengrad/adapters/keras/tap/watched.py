@@ -40,6 +40,7 @@ from evengrad.recording.monitor import gradient_rms
 from evengrad.recording.session import RefusedStep, Watching, log
 from evengrad.recording.settings import Settings
 from evengrad.values.fact import Fact
+from evengrad.values.message import msg
 from evengrad.values.run import Detail, EventKind, Floats, Step, Subject, Tensor
 
 _LATEST = 32  # steps until the ring is read
@@ -434,13 +435,18 @@ def expect_clip(optimizer: Any, settings: Settings, distributed: bool) -> None:
     """Raise EvengradError for a clip that this training has nothing for."""
     if settings.clip is not None and distributed:
         raise EvengradError(
-            "Under a tf.distribute strategy evengrad clips nothing. Expected no clip; give the optimizer "
-            "one of Keras' own, such as global_clipnorm=1.0."
+            msg(
+                "Under a tf.distribute strategy evengrad clips nothing. Expected no clip; give the optimizer "
+                "one of Keras' own, such as global_clipnorm=1.0."
+            )
         )
     if isinstance(settings.clip, UpdateClip) and not (
         compat.keeps(optimizer, "velocities") and hasattr(optimizer, "beta_2")
     ):
         raise EvengradError(
-            f"The clip 'update' reads Adam's second moment, which {type(optimizer).__name__} has not. "
-            "Expected Adam, AdamW or the like; for this optimizer take auto, norm or agc."
+            msg(
+                "The clip 'update' reads Adam's second moment, which {kind} has not. "
+                "Expected Adam, AdamW or the like; for this optimizer take auto, norm or agc.",
+                kind=type(optimizer).__name__,
+            )
         )

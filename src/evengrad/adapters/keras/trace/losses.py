@@ -14,6 +14,7 @@ from evengrad.adapters.keras.backend.differentiate import array
 from evengrad.adapters.keras.backend.state import without_penalties
 from evengrad.adapters.keras.trace.kinds import snake
 from evengrad.errors import CannotCheckError
+from evengrad.values.message import msg
 from evengrad.values.probe import Family, Reads, Targets
 
 _FAMILIES: dict[str, Family] = {
@@ -53,8 +54,11 @@ class DataLoss:
         if loss is None and compiled is None and not overridden:
             expected = "a compiled model" if not model.compiled else "a loss in model.compile()"
             raise CannotCheckError(
-                f"Expected {expected}, or a loss to measure with. Call model.compile(loss=...), or "
-                "evengrad.check(model, loss=..., batch=(x, y))."
+                msg(
+                    "Expected {expected}, or a loss to measure with. Call model.compile(loss=...), or "
+                    "evengrad.check(model, loss=..., batch=(x, y)).",
+                    expected=expected,
+                )
             )
         self._given = loss is not None
         self._fresh: Any = None
@@ -69,7 +73,7 @@ class DataLoss:
         if self._fresh is None:
             return Reading(f"{type(self._model).__name__}.compute_loss", "other", "unknown", None)
         if y is None and not any(_overrides(self._model)):
-            raise CannotCheckError("The batch has no targets; expected batch=(x, y).")
+            raise CannotCheckError(msg("The batch has no targets; expected batch=(x, y)."))
         if y is not None:
             symbols = keras.tree.map_structure(
                 lambda v: keras.KerasTensor(
@@ -94,7 +98,9 @@ class DataLoss:
             compat.put_loss(self._model, kept)
         if value is None:
             raise CannotCheckError(
-                "compute_loss gave no loss. Call evengrad.check(model, loss=..., batch=(x, y))."
+                msg(
+                    "compute_loss gave no loss. Call evengrad.check(model, loss=..., batch=(x, y))."
+                )
             )
         return value
 
@@ -114,12 +120,18 @@ def _known(loss: Any) -> Any:
             return keras.losses.get(loss)
         except ValueError:
             raise CannotCheckError(
-                f"Keras knows no loss {loss!r}. Expected a name such as 'mse', a keras.losses.Loss or a "
-                "function of (y_true, y_pred)."
+                msg(
+                    "Keras knows no loss {loss!r}. Expected a name such as 'mse', a keras.losses.Loss or a "
+                    "function of (y_true, y_pred).",
+                    loss=loss,
+                )
             ) from None
     if not callable(loss) and not isinstance(loss, dict | list | tuple):
         raise CannotCheckError(
-            f"Expected loss= to be a name, a keras.losses.Loss or a function, got {loss!r}."
+            msg(
+                "Expected loss= to be a name, a keras.losses.Loss or a function, got {loss!r}.",
+                loss=loss,
+            )
         )
     return loss
 

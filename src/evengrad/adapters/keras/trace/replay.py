@@ -15,6 +15,7 @@ from evengrad.adapters.keras.backend.differentiate import TensorTap
 from evengrad.adapters.keras.trace.kinds import activation_name
 from evengrad.adapters.keras.trace.trace import Trace, TracedCall, symbolic
 from evengrad.errors import CannotCheckError
+from evengrad.values.message import msg
 from evengrad.values.spec import Kind
 
 _MISSING = object()
@@ -101,8 +102,11 @@ class Replay:
             loss = self._loss(outputs, data)
         if len(loss.shape):
             raise CannotCheckError(
-                f"Expected the loss to be a scalar, got shape {tuple(loss.shape)}. Leave the reduction "
-                'of the loss at "sum_over_batch_size".'
+                msg(
+                    "Expected the loss to be a scalar, got shape {shape}. Leave the reduction "
+                    'of the loss at "sum_over_batch_size".',
+                    shape=tuple(loss.shape),
+                )
             )
         return loss, kept
 

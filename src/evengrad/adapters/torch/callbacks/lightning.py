@@ -13,6 +13,7 @@ from evengrad.recording.clip import Clip
 from evengrad.recording.guard import Guard
 from evengrad.recording.listener import RunListener
 from evengrad.recording.session import Watching
+from evengrad.values.message import msg
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -24,7 +25,9 @@ else:
             from lightning.pytorch import Callback
     except ImportError as missing:
         raise MissingFrameworkError(
-            "evengrad.lightning.Watch needs Lightning, which is not installed: pip install lightning"
+            msg(
+                "evengrad.lightning.Watch needs Lightning, which is not installed: pip install lightning"
+            )
         ) from missing
 
 

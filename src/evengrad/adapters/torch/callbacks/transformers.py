@@ -12,6 +12,7 @@ from evengrad.recording.clip import Clip
 from evengrad.recording.guard import Guard
 from evengrad.recording.listener import RunListener
 from evengrad.recording.session import Watching
+from evengrad.values.message import msg
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -20,8 +21,10 @@ else:
         from transformers import TrainerCallback
     except ImportError as missing:
         raise MissingFrameworkError(
-            "evengrad.transformers.Watch needs Transformers, which is not installed: "
-            "pip install transformers accelerate"
+            msg(
+                "evengrad.transformers.Watch needs Transformers, which is not installed: "
+                "pip install transformers accelerate"
+            )
         ) from missing
 
 

@@ -39,8 +39,11 @@ class Measurement:
         if not self.nodes:
             why = f" ({recorder.trouble})" if recorder.trouble else ""
             raise CannotCheckError(
-                "Expected a loss made from the model's output by torch functions, but no recorded call "
-                f"leads to it{why}. Compute it from the output of model(x), with gradients enabled."
+                msg(
+                    "Expected a loss made from the model's output by torch functions, but no recorded call "
+                    "leads to it{why}. Compute it from the output of model(x), with gradients enabled.",
+                    why=why,
+                )
             )
         used = {node.root for node in self.nodes}
         self.roots = [root for root in recorder.modules.roots if id(root) in used]
@@ -69,8 +72,10 @@ class Measurement:
         parameters = {i: p for i, (_, p) in self.names.items() if p.requires_grad}
         if not parameters:
             raise CannotCheckError(
-                "Expected a model with trainable parameters, but none of them requires a gradient. "
-                "Unfreeze at least one: `parameter.requires_grad_(True)`."
+                msg(
+                    "Expected a model with trainable parameters, but none of them requires a gradient. "
+                    "Unfreeze at least one: `parameter.requires_grad_(True)`."
+                )
             )
         leaves = [i.leaf for i in self.inputs if i.leaf is not None]
         recorder.readers = dict(Counter(n for node in self.nodes for n in node.reads))

@@ -22,6 +22,7 @@ from evengrad.recording.clip import (
     UpdateClip,
     Value,
 )
+from evengrad.values.message import msg
 from evengrad.values.run import Floats, Tensor
 
 _HOST = OnHost()
@@ -41,8 +42,11 @@ class Clipper:
             self._state = clip.start(len(tensors))
         if isinstance(clip, UpdateClip) and not any("betas" in g for g in optimizer.param_groups):
             raise EvengradError(
-                f"The clip 'update' reads Adam's second moment, which {type(optimizer).__name__} has not. "
-                "Expected Adam, AdamW or the like; for this optimizer take auto, norm or agc."
+                msg(
+                    "The clip 'update' reads Adam's second moment, which {kind} has not. "
+                    "Expected Adam, AdamW or the like; for this optimizer take auto, norm or agc.",
+                    kind=type(optimizer).__name__,
+                )
             )
 
     def factors(self, norms: Floats, total: float) -> Floats:
