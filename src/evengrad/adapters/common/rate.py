@@ -49,7 +49,7 @@ def with_rate(
 
 
 def _noted(found: Probe, note: str) -> Probe:
-    return replace(found, notes=(*found.notes, note.splitlines()[0]))
+    return replace(found, notes=(*found.notes, note if "\n" not in note else note.splitlines()[0]))
 
 
 STEPS = 4

@@ -17,6 +17,7 @@ from evengrad.fixing.changes.scale_branches import ScaleBranches
 from evengrad.fixing.foreseen import branch_energy
 from evengrad.theory.residual import DEPTH_MUP, branch_scale, least_power
 from evengrad.values.finding import Cause, Symptom
+from evengrad.values.message import msg
 
 _TREATED = {Symptom.EXPLODING, Symptom.OVERWRITING}
 _FEWEST = 4  # branches
@@ -35,6 +36,6 @@ def propose(case: Case) -> Iterable[Candidate]:
         (ScaleBranches(ends, branch_scale(len(ends), power)),),
         Cause.ARCHITECTURE,
         4,
-        f"{len(ends)} residual branches times {name}({len(ends)})",
+        msg("{number} residual branches times {name}({number})", number=len(ends), name=name),
         alternative=0 if Cause.ARCHITECTURE in case.causes else 1,
     )
