@@ -47,6 +47,7 @@ class _Optimizers:
         self.taps = WeakValueDictionary[int, OptimizerTap]()  # end with their optimizers
         self.begun: list[OptimizerTap] = []
         self.seen: list[tuple[Any, Fact]] = []
+        self._idle_names: dict[int, tuple[str, str]] = {}
         self.patches = Patches()
         note_modules(self.patches)
         note_compiling(self.patches, lambda: hearing().deafen())
@@ -121,6 +122,9 @@ class _Optimizers:
         """With the user's variables, where there are several optimizers."""
         if len(self.taps) < 2:
             return subject
+        if id(tap) in self._idle_names:
+            idle, optimizer = self._idle_names[id(tap)]
+            return replace(subject, model=idle or subject.model, optimizer=optimizer)
         models = [_called(root) for root in tap.training.roots] or [subject.model]
         return replace(subject, model=", ".join(models), optimizer=_called(tap.optimizer))
 
@@ -142,7 +146,7 @@ class _Optimizers:
         tap = self.taps.get(id(optimizer))
         fact = Fact(kind, place, 0 if tap is None else tap.training.step, values)
         if kind == "never_stepped" and tap is not None and tap.watching is None:
-            self._begin_idle(tap)
+            self._begin_idle(tap, values)
         if kind == "accumulation_undivided":
             if tap is not None and tap.watching is not None:
                 tap.watching.suspect(fact)
@@ -159,8 +163,11 @@ class _Optimizers:
         else:
             self.seen.append((optimizer, fact))
 
-    def _begin_idle(self, tap: OptimizerTap) -> None:
-        """A run of no step, for what is to be said of it."""
+    def _begin_idle(self, tap: OptimizerTap, values: dict[str, Any]) -> None:
+        """A run of no step, for what is to be said of it, by the names that its passes saw."""
+        name, kind = values["optimizer"], type(tap.optimizer).__name__
+        models = ", ".join(_both(*one) for one in values["models"])
+        self._idle_names[id(tap)] = (models, kind if name == kind else f"{name} ({kind})")
         try:
             tap.start()
         except Exception as error:
@@ -175,5 +182,8 @@ class _Optimizers:
 
 
 def _called(value: Any) -> str:
-    name, kind = name_of(value), type(value).__name__
+    return _both(name_of(value), type(value).__name__)
+
+
+def _both(name: str | None, kind: str) -> str:
     return kind if name is None else f"{name} ({kind})"

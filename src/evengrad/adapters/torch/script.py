@@ -33,7 +33,7 @@ from evengrad.adapters.torch.tap.undo import update_fact
 from evengrad.errors import CannotCheckError, EvengradError
 from evengrad.values.fact import Fact, Where
 from evengrad.values.message import msg
-from evengrad.values.probe import Loss, Optimizer, Probe
+from evengrad.values.probe import Loss, Optimizer, Probe, Turn
 from evengrad.values.wording import brief
 
 _PATIENT = 8
@@ -137,6 +137,9 @@ class _FirstStep:
         """A fact of the loop, for the probe."""
         if self.turns.begun and self.turns.add(one, Fact(kind, place, 0, values)):
             return
+        if kind == "never_stepped" and self.turns.begun and self.measurement is None and one:
+            self._idle(one.optimizer, Fact(kind, place, 0, values))
+            return
         if kind != "accumulation_undivided":  # whether it matters only the rate tells
             self.facts.append(Fact(kind, place, 0, values))
         if kind == "weights_unreached" and not values["steps"]:  # backward() is about to fail
@@ -147,6 +150,19 @@ class _FirstStep:
         reached = [fact for fact in self.facts if fact.kind == "weights_unreached"]
         if reached:
             self.session.deliver(self._nothing(optimizer, str(reached[0].values["model"])))
+
+    def _idle(self, optimizer: torch.optim.Optimizer, fact: Fact) -> None:
+        """A training whose step never came, while others' did."""
+        models = ", ".join(name or kind for name, kind in fact.values["models"])
+        probe = replace(
+            self._nothing(optimizer, models),
+            facts=(fact,),
+            notes=(msg("its optimizer makes no step: nothing was measured"),),
+            training=Turn(
+                1, f"{models} by {fact.values['optimizer']}", self.turns.place(optimizer)
+            ),
+        )
+        self.turns.keep(optimizer, probe)
 
     def _nothing(self, optimizer: torch.optim.Optimizer | None, model: str) -> Probe:
         """A probe in which nothing was measured."""
@@ -310,7 +326,8 @@ class _FirstStep:
                 self._accumulated(probe, optimizer)
                 pieces = 1 if self.loop is None else self.loop.pieces
                 probe = replace(probe, facts=(*probe.facts, *self.facts), accumulated=pieces)
-                probe = self.turns.named(probe, optimizer)
+                whose = optimizer or self.turns.holder(self.measurement.names)
+                probe = self.turns.named(probe, whose)
         except Exception as error:
             self.session.trouble(error)
         self.copying = False

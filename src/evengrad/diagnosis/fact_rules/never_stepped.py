@@ -110,17 +110,24 @@ def check(facts: Sequence[Fact], _frontend: Frontend) -> Iterable[Finding]:
             symptom=Symptom.STANDING_STILL,
             evidence=(
                 msg("{where} makes gradients that nobody takes", where=fact.where or "backward()"),
+                *_instead(fact),
+                *_whose(fact),
                 msg(
                     "{optimizer}.step() was not called to the end of the script",
                     optimizer=optimizer,
                 ),
-                *_instead(fact),
             ),
             advice=(_advice(fact),),
             unhealthy=True,
             where=fact.where,
             mistake=True,
         )
+
+
+def _whose(fact: Fact) -> Iterable[str]:
+    names = [name for name, _ in fact.values.get("models", ()) if name]
+    if names:
+        yield msg("{models} stays as it was made", models=", ".join(names))
 
 
 def _instead(fact: Fact) -> Iterable[str]:

@@ -2,8 +2,9 @@
 
 What it finds: parameters that the loss depends on and that no optimizer of the script has; of Keras, models
 that are trained although all of their weights are frozen, weights that were unfrozen behind compile(), layers
-that a model calls and does not track, models of a step traced by TensorFlow that no optimizer is given, and
-weights that a loop on JAX drops behind each step.
+that a model calls and does not track, models of a step traced by TensorFlow that no optimizer is given (the
+generator of a GAN, say, both of whose optimizers move the discriminator), and weights that a loop on JAX drops
+behind each step.
 
 Why it matters: an optimizer has the parameters that it was given when it was made. A layer that is put in
 later, a model that is made anew, layers in a plain list (which `parameters()` does not see), a second network
@@ -251,8 +252,39 @@ def _two(more: str = "", *, training: bool = True) -> Program:
     return Program("keras", source, "run", ("tensorflow",))
 
 
+_GAN_TWICE = """
+import keras
+import tensorflow as tf
+keras.utils.set_random_seed(0)
+generator = keras.Sequential([keras.Input((4,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(8)])
+judge = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)])
+bce = keras.losses.BinaryCrossentropy(from_logits=True)
+g_optimizer, d_optimizer = keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3)
+
+@tf.function
+def train_step(real):
+    fake = generator(tf.random.normal((32, 4)))
+    with tf.GradientTape() as tape:
+        loss = bce(tf.ones((32, 1)), judge(real)) + bce(tf.zeros((32, 1)), judge(fake))
+    own = judge.trainable_weights
+    d_optimizer.apply_gradients(zip(tape.gradient(loss, own), own))
+    with tf.GradientTape() as tape:
+        loss = bce(tf.ones((32, 1)), judge(generator(tf.random.normal((32, 4)))))
+    own = {whose}.trainable_weights
+    g_optimizer.apply_gradients(zip(tape.gradient(loss, own), own))
+
+for step in range(12):
+    train_step(tf.random.normal((32, 8)) + 1)
+"""
+
+
+def _adversaries(whose: str) -> Program:
+    return Program("keras", _GAN_TWICE.format(whose=whose), "run", ("tensorflow",))
+
+
 SICK = (
     _two(),
+    _adversaries("judge"),
     _meta("adapted = copy.deepcopy(model)", "adapted(x)"),
     _keras(""),
     _plain(_PLAIN_FIT),
@@ -270,6 +302,7 @@ SICK = (
     _loop(_LIST.format(kind="list"), _ADAM),
 )
 HEALTHY = (
+    _adversaries("generator"),
     _two(" + head.trainable_variables"),
     _two(training=False),
     _meta("teacher = copy.deepcopy(model).eval()", "model(x) + 0 * teacher(x).detach()"),
@@ -332,6 +365,12 @@ def _title(values: Any) -> str:
     if values["how"] == "left":
         return msg(
             "no optimizer is given the weights of {model}, which the loss is made by",
+            model=values["model"],
+        )
+    if values["how"] == "twice":
+        return msg(
+            "two optimizers move the same weights of {other}, and none those of {model}",
+            other=values["other"],
             model=values["model"],
         )
     if values["how"] == "compiled":
@@ -407,6 +446,18 @@ def _evidence(fact: Fact) -> Iterable[str]:
             weights=weights,
         )
         return
+    if values["how"] == "twice":
+        yield msg(
+            "{where}: both optimizers are given these same weights",
+            where=fact.where or "tape.gradient()",
+        )
+        weights = count(values["weights"], "weight")
+        yield msg(
+            "the loss is made by {model}, too, whose {weights} no optimizer moves",
+            model=values["model"],
+            weights=weights,
+        )
+        return
     if values["how"] == "compiled":
         tensors, weights = count(values["tensors"], "tensor"), count(values["weights"], "weight")
         yield msg(
@@ -454,6 +505,12 @@ def _advice(values: Any) -> str:
             "make {names} attributes of a keras.Layer or keras.Model (self.x = ...) in its __init__: a plain "
             "class, a Lambda's closure or a global is not tracked",
             names=names,
+        )
+    if values["how"] == "twice":
+        return msg(
+            "one of the two is to move {model}: differentiate its loss by these trainable_variables, and give "
+            "that optimizer's apply_gradients() them",
+            model=values["model"],
         )
     if values["how"] == "left":
         return msg(

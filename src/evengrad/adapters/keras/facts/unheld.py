@@ -44,7 +44,7 @@ def unheld_fact(
 
     Args:
         optimizer: that ought to move them.
-        how: "compiled", "untracked", "frozen" or "dropped".
+        how: "compiled", "untracked", "frozen", "dropped", "left" or "twice".
         place: the user's line.
         shapes: of the weights.
         layers: that have them, by name.

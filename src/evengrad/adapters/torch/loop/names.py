@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from evengrad.adapters.common.source import own_frame
+from evengrad.adapters.torch.tap.models import find_roots
 
 _OWNERS = ("self", "trainer", "args")
 
@@ -31,3 +33,8 @@ def name_of(value: Any) -> str | None:
 def shown(value: Any) -> str:
     """The variable's name, or the class."""
     return name_of(value) or type(value).__name__
+
+
+def models_of(parameters: Sequence[Any]) -> list[tuple[str | None, str]]:
+    """The models that hold them, at most three: the user's name of each, and its class."""
+    return [(name_of(root), type(root).__name__) for root in find_roots(parameters)[:3]]

@@ -10,7 +10,7 @@ import torch
 
 from evengrad.adapters.common.source import where
 from evengrad.adapters.torch.loop.cuts import Cut, CutHearer
-from evengrad.adapters.torch.loop.names import name_of
+from evengrad.adapters.torch.loop.names import models_of, name_of
 from evengrad.adapters.torch.loop.stepper import Report, Stepper, Watcher, gradients, sharded
 from evengrad.adapters.torch.tap.models import find_roots
 from evengrad.adapters.torch.tap.routes import leaves
@@ -242,8 +242,7 @@ class Reaching(Watcher):
 
 def _models(one: Stepper) -> str:
     """The user's names of the models that an optimizer trains."""
-    roots = find_roots(one.parameters)
-    return ", ".join(name_of(root) or type(root).__name__ for root in roots[:3])
+    return ", ".join(name or kind for name, kind in models_of(one.parameters))
 
 
 def _parts(lost: Sequence[Any], meant: Callable[[Any], bool]) -> list[str]:

@@ -90,6 +90,16 @@ class OptimizerTurns:
         """Whether one that is to come holds any of these weights, by id."""
         return any(holds(one, reached) for one in self._waiting)
 
+    def holder(self, reached: Container[int]) -> torch.optim.Optimizer | None:
+        """The one that is to come and holds any of these weights, by id, where others were before it."""
+        if not self.begun:
+            return None
+        return next((one for one in self._waiting if holds(one, reached)), None)
+
+    def place(self, optimizer: torch.optim.Optimizer) -> Where | None:
+        """The line that makes it."""
+        return self._places.get(optimizer)
+
     def named(self, probe: Probe, optimizer: torch.optim.Optimizer | None) -> Probe:
         """With the user's own names."""
         if optimizer is None:

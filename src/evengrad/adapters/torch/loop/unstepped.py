@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from evengrad.adapters.common.source import where
+from evengrad.adapters.torch.loop.names import models_of
 from evengrad.adapters.torch.loop.stepper import (
     Report,
     Stepper,
@@ -25,12 +26,14 @@ _ENOUGH = 3  # backward passes; a training that accumulates more of them makes a
 @dataclass
 class _Idle:
     """One that has not stepped. optimizer: kept alive, for the script's function may be over at the end;
+    models: that hold its weights, their names and classes;
     instead: another one's name and the line of its step, if that was the first step behind each pass.
     """
 
     optimizer: Any
     values: list[tuple[Any, Any]]
     place: Where | None
+    models: list[tuple[str | None, str]]
     passes: int = 0
     instead: set[tuple[str, str]] = field(default_factory=set)
 
@@ -64,7 +67,9 @@ class Unstepped(Watcher):
                 self._idle[key].passes += 1
             elif any(gradients(one.parameters).values()):
                 one.look_up()
-                self._idle[key] = _Idle(one.optimizer, _samples(one.parameters), self._last, 1)
+                held = one.parameters
+                known_as = one.optimizer, _samples(held), self._last, models_of(held)
+                self._idle[key] = _Idle(*known_as, passes=1)
             else:
                 continue
             if self._idle[key].place == self._last:
@@ -88,6 +93,7 @@ class Unstepped(Watcher):
                 continue
             if all(torch.equal(beginning(p), then) for p, then in idle.values):
                 values = {"optimizer": one.name, "passes": idle.passes, "made": str(one.made or "")}
+                values["models"] = idle.models
                 self.report(one, "never_stepped", idle.place, values | self._instead(idle))
         self._idle.clear()
 
