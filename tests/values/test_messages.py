@@ -208,3 +208,16 @@ def test_in_english_gettext_is_not_even_loaded():
         check=False,
     )
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_a_message_comes_back_from_json_as_it_was(chinese):
+    said = msg("step {step}: {message}", step=3, message=msg("saturated"))
+    values = json.loads(json.dumps({"box": None} | message.spelled(said)))
+    back = message.respelled(str(said), values)
+    assert (back, translated(back), values) == (said, "第 3 步：已饱和", {"box": None})
+    assert message.respelled("plain", {}) == "plain"
+    assert message.spelled("plain") == {}
+    assert (
+        translated(message.of_spelling(json.loads(json.dumps(message.spelling(said)))))
+        == "第 3 步：已饱和"
+    )

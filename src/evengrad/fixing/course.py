@@ -31,6 +31,7 @@ from evengrad.fixing.yardstick import (
     yardstick,
 )
 from evengrad.values.fact import Fact
+from evengrad.values.message import joined, msg
 
 if TYPE_CHECKING:
     from evengrad.fixing.patch import Patch
@@ -370,7 +371,7 @@ def _upon(base: Candidate | None, candidate: Candidate) -> Candidate:
         candidate,
         remedy=f"{base.remedy} + {candidate.remedy}",
         invasiveness=base.invasiveness + candidate.invasiveness,
-        reason=f"{base.reason}; {candidate.reason}",
+        reason=joined(msg("; "), (base.reason, candidate.reason)),
         source=base.source,
     )
 

@@ -15,6 +15,7 @@ from evengrad.fixing.remedies import candidates
 from evengrad.recording.reader import load
 from evengrad.values.change import Change, in_order
 from evengrad.values.finding import Cause
+from evengrad.values.message import joined, msg
 
 _FOLLOWING = 3
 """Remedies that are tried on top of one that was not enough."""
@@ -106,5 +107,5 @@ def both(first: Candidate, second: Candidate) -> Candidate:
         in_order((*first.changes, *second.changes)),
         first.cause,
         first.invasiveness + second.invasiveness,
-        f"{first.reason}; {second.reason}",
+        joined(msg("; "), (first.reason, second.reason)),
     )

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from evengrad.fixing.changes import from_json, to_json
 from evengrad.values.change import Change
 from evengrad.values.finding import Symptom
+from evengrad.values.message import of_spelling, spelling
 
 End = Literal["budget", "clear", "finished", "stopped", "failed", "refused", "unseen", "internal"]
 """How a trial ended: its steps were made; its outcome was clear before; the script was over before; the guard
@@ -148,15 +149,19 @@ class Result:
             found[name] = [(cause, v if math.isfinite(v) else None) for cause, v in found[name]]
         return found
 
+    def stored(self) -> str:
+        """The text of ``result.json``: with what it is called in other languages."""
+        return json.dumps(self.to_json() | {"said": [spelling(text) for text in self.unhealthy]})
+
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Result:
-        """What ``to_json`` gave."""
+        """What ``to_json`` gave, or ``stored``."""
         nan = float("nan")
         own = dict(values)
         for name in ("losses", "norms", "withheld"):
             own[name] = tuple(nan if v is None else float(v) for v in own[name])
-        for name in ("unhealthy", "notes"):
-            own[name] = tuple(own[name])
+        own["unhealthy"] = tuple(map(of_spelling, own.pop("said", own["unhealthy"])))
+        own["notes"] = tuple(own["notes"])
         own["symptoms"] = tuple(map(Symptom, own["symptoms"]))
         for name in ("profile_at_start", "profile"):
             own[name] = tuple((str(layer), float(v)) for layer, v in own[name])

@@ -30,6 +30,7 @@ from evengrad.recording.reader import load
 from evengrad.recording.settings import Settings
 from evengrad.values.fact import Fact
 from evengrad.values.finding import Finding, Severity, with_echoes
+from evengrad.values.message import joined
 from evengrad.values.probe import Probe
 from evengrad.values.run import Detail, Event, EventKind, Run, RunStatus, Step, Subject
 from evengrad.verbs.check_script import ScriptExitedError, ScriptFailedError, probe_trainings
@@ -92,7 +93,7 @@ def _checked(trial: Trial) -> Result:
         return Result("failed", message=str(error))
     every = [finding for probe in measured.probes for finding in diagnose_probe(probe)]
     found = [f for f in every if f.severity is Severity.ERROR]
-    return Result("finished", unhealthy=tuple(f"{f.code} {f.title}" for f in found))
+    return Result("finished", unhealthy=tuple(joined(" ", (f.code, f.title)) for f in found))
 
 
 class _TrialRun:
@@ -401,7 +402,7 @@ def main(folder: Path) -> None:
     except Exception as error:
         result = Result("internal", message=str(failure.internal("in a trial", error)))
     unfinished = folder / "result.json.part"
-    unfinished.write_text(json.dumps(result.to_json()))
+    unfinished.write_text(result.stored())
     unfinished.replace(folder / "result.json")
 
 

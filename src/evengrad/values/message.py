@@ -74,30 +74,31 @@ def joined(separator: str, parts: Iterable[str]) -> Message:
 
 def spelled(text: str) -> dict[str, Any]:
     """For JSON beside the text itself, what ``respelled`` makes the message of again; of plain text nothing."""
-    return {_SPELLING: _spelling(text)} if isinstance(text, Message) else {}
+    return {_SPELLING: spelling(text)} if isinstance(text, Message) else {}
 
 
 def respelled(text: str, values: dict[str, Any]) -> str:
     """The message that was written down as ``text`` and ``spelled``, which is taken out of values."""
     found = values.pop(_SPELLING, None)
-    return text if found is None else _of_spelling(found)
+    return text if found is None else of_spelling(found)
 
 
-def _spelling(text: Any) -> Any:
+def spelling(text: Any) -> Any:
     """A message as {"template": ..., "values": ...}; anything else as a number or a string."""
     if isinstance(text, Message):
         return {
             "template": text.template,
-            "values": {k: _spelling(v) for k, v in text.values.items()},
+            "values": {k: spelling(v) for k, v in text.values.items()},
         }
     plain = text.item() if hasattr(text, "item") else text
     return plain if plain is None or isinstance(plain, str | int | float | bool) else str(plain)
 
 
-def _of_spelling(found: Any) -> Any:
+def of_spelling(found: Any) -> Any:
+    """What ``spelling`` gave."""
     if not isinstance(found, dict):
         return found
-    return Message(found["template"], {k: _of_spelling(v) for k, v in found["values"].items()})
+    return Message(found["template"], {k: of_spelling(v) for k, v in found["values"].items()})
 
 
 def translated(text: object) -> Any:
