@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-loops test-versions lint bench bench-gpu bench-scale bench-probe bench-zoo bench-rate bench-fix bench-truth bench-truth-fixes bench-import messages clean
+.PHONY: help demo test test-loops test-versions lint bench bench-gpu bench-scale bench-probe bench-zoo bench-rate bench-depth bench-deepest bench-fix bench-truth bench-truth-fixes bench-import messages clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,12 @@ bench-import: $(VENV)/.installed-dev  ## what importing evengrad and asking it f
 
 bench-rate: $(VENV)/.installed-dev  ## predicted against real edges of stability, into docs/learning-rate.md
 	@$(PY) bench/learning_rate.py
+
+bench-depth: $(VENV)/.installed-dev  ## plain networks of 50 and 100 layers against their residual twin, into docs/depth.md
+	@OMP_NUM_THREADS=1 $(PY) -m bench.depth --write
+
+bench-deepest: $(VENV)/.installed-dev  ## a plain CNN of 10,000 layers, critical and not (25 minutes at most)
+	@OMP_NUM_THREADS=1 $(PY) -m bench.depth.deepest
 
 bench-truth: $(VENV)/.installed-dev  ## verdicts on public reports and their cured twins, into docs/truth.md
 	@$(PY) -m bench.truth.reports --write; $(PY) -m bench.truth.reports --half held --write
