@@ -25,7 +25,7 @@ from evengrad.fixing.changes.initialise import Initialise
 from evengrad.theory.criticality import critical
 
 CHANNELS, BATCH, TEST, STEPS = 8, 16, 297, 300
-RATE = 0.1  # over the depth: each layer's step is a part of the whole function's
+RATE = 0.002  # over the depth, for each layer moves the whole function
 
 
 def network(layers: int) -> nn.Sequential:
@@ -133,7 +133,7 @@ def train(layers: int, seconds: float, *, good: bool) -> str:
         losses.append(float(loss))
         if len(losses) == 1:  # it was compiled
             cpu = time.process_time()
-        if len(losses) % 10 == 0:
+        if len(losses) < 6 or len(losses) % 10 == 0:
             print(f"  step {len(losses)}: {losses[-1]:.4f}", file=sys.stderr, flush=True)
     spent = (time.process_time() - cpu) / max(len(losses) - 1, 1)
     right = float((logits(weights, images[:TEST]).argmax(1) == labels[:TEST]).mean())

@@ -1,4 +1,4 @@
-"""Sick: sixty layers of tanh with the gain that PyTorch recommends, of which each enlarges the gradient by a tenth.
+"""Sick: sixty layers of tanh with the gain that PyTorch recommends: each enlarges the gradient by a tenth.
 
 Cure: evengrad fix examples/sick/torch_deep_tanh.py --only critical
 """

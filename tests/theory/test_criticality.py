@@ -19,14 +19,14 @@ def test_the_mean_square_stands_still_and_the_gradient_keeps_its_energy(depth):
     z = np.linspace(-10.0, 10.0, 4001)
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (z[1] - z[0])
     t = np.tanh(math.sqrt(q) * z)
-    bend = float(density @ (2 * t * (1 - t**2)) ** 2)  # E[phi''^2]
-    assert depth * gain**2 * q * bend == pytest.approx(0.3, rel=1e-6)
+    steepness = gain**2 * float(density @ (t * (1 - t**2) * z)) / math.sqrt(q)  # dQ/dq
+    assert depth * (1 - steepness) == pytest.approx(1, rel=1e-5)
 
 
 def test_small_q_as_the_series_of_tanh():
-    """E[phi'^2] = 1 - 2 q, E[phi''^2] = 4 q: q = sqrt(curvature / (4 depth)) and sigma_w^2 = 1 + 2 q."""
-    gain, bias, q = critical("tanh", 1_000_000)
-    assert q == pytest.approx(math.sqrt(0.3 / 4e6), rel=1e-2)
+    """E[phi'^2] = 1 - 2 q and Q = sigma_w^2 (q - 2 q^2): sigma_w^2 = 1 + 2 q, dQ/dq = 1 - 2 q, q = 1 / 2 depth."""
+    gain, bias, q = critical("tanh", 10_000)
+    assert q == pytest.approx(1 / 20_000, rel=1e-2)
     assert gain**2 - 1 == pytest.approx(2 * q, rel=1e-2)
     assert bias**2 == pytest.approx(4 / 3 * q**3, rel=1e-2)
 

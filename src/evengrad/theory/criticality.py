@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evengrad.theory.activations import FUNCTIONS, canonical
-from evengrad.theory.shaping import CURVATURE, SMOOTH, coefficients, curved, scales
+from evengrad.theory.shaping import SMOOTH, coefficients, scales
 from evengrad.values.spec import Array
 
 
@@ -27,29 +27,36 @@ class Critical(NamedTuple):
     square: float
 
 
-@cache
-def critical(name: str, depth: int, curvature: float = CURVATURE) -> Critical | None:
-    """The critical network that is as nonlinear as its depth allows: where ``C''(1) = curvature / depth``.
+def _flat(a: Array) -> Array:
+    """1 - dQ/dq where C'(1) = 1, by E[f f'']."""
+    n: Array = np.arange(a.shape[-1], dtype=float)
+    steeper = (np.sqrt(n[1:-1] * n[2:]) * a[..., :-2] * a[..., 2:]).sum(axis=-1)
+    return np.asarray(-steeper / (n * a**2).sum(axis=-1))
 
-    C maps the cosine between two inputs through one layer, as in ``shaping``. A network at q = 1 makes all
-    inputs alike within some dozen layers; at this q it keeps them apart to its end.
+
+@cache
+def critical(name: str, depth: int, forgotten: float = 1.0) -> Critical | None:
+    """The critical network that is as nonlinear as its depth allows: where ``1 - dQ/dq = forgotten / depth``.
+
+    Q maps a layer's mean square to the next one's. Where it is flatter than that, inputs of all sizes have the
+    same at the end: of a delta-orthogonal network, whose places are alone, little but signs is left.
 
     Args:
         name: of the activation.
         depth: activations on the way from input to output, in one line.
-        curvature: C''(1) of the whole network.
+        forgotten: the log of the factor by which all layers bring a mean square nearer to q.
 
     Returns:
         sigma_w, sigma_b and q; None where the activation is not smooth or has no such network (``edge``).
 
     References:
-        Xiao 2018, 1806.05393 (delta-orthogonal weights, 10,000 layers); the condition is that of Zhang 2022,
-        2203.08120.
+        Xiao 2018, 1806.05393 (delta-orthogonal weights, 10,000 layers; xi_q, the depth to which a mean square
+        is remembered, section 2.1).
     """
     name = canonical(name)
     if name not in SMOOTH:
         return None
-    (root,) = scales(FUNCTIONS[name], np.zeros(1), curved, curvature / depth)
+    (root,) = scales(FUNCTIONS[name], np.zeros(1), _flat, forgotten / depth)
     return None if math.isnan(root) else edge(name, float(root) ** 2)
 
 
@@ -75,5 +82,5 @@ def edge(name: str, square: float) -> Critical | None:
     bias = (
         square * float(((n - 1) * a**2).sum()) / slope
     )  # sigma_b^2, with no difference of near equals
-    steeper = float((np.sqrt(n[1:-1] * n[2:]) * a[:-2] * a[2:]).sum())  # dQ/dq - 1, by E[f f'']
-    return Critical(gain, math.sqrt(bias), square) if bias >= 0 and steeper <= 0 else None
+    stable = float(_flat(a)) >= 0
+    return Critical(gain, math.sqrt(bias), square) if bias >= 0 and stable else None
