@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["EVENGRAD_LANG"] = "en"  # whatever the locale; what a test starts speaks it, too
+
 collect_ignore_glob = [] if os.environ.get("KERAS_BACKEND") else ["**/test_keras_*.py"]
 
 _ROOT = Path(__file__).parents[1]

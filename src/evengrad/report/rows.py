@@ -22,6 +22,21 @@ from evengrad.verbs.check import Check
 _DECADE = math.log(10)
 _INVISIBLE = 1e-6
 
+_KINDS = {
+    Kind.WEIGHTS: msg("weights"),
+    Kind.EMBEDDING: msg("embedding"),
+    Kind.ACTIVATION: msg("activation"),
+    Kind.NORMALISATION: msg("normalisation"),
+    Kind.POOLING: msg("pooling"),
+    Kind.DROPOUT: msg("dropout"),
+    Kind.MERGE: msg("merge"),
+    Kind.RESHAPE: msg("reshape"),
+    Kind.ATTENTION: msg("attention"),
+    Kind.RECURRENT: msg("recurrent"),
+    Kind.LOSS: msg("loss"),
+    Kind.OTHER: msg("other"),
+}
+
 PlainRow = dict[str, Any]
 """Plain values by name; a figure is None where it is zero or not finite, and in words beside it."""
 
@@ -161,7 +176,7 @@ def _row(op: Operation, measured: Evidence, named: bool, band: Band | None, odd:
         name=op.name,
         layer=op.layer,
         type=op.type,
-        kind=op.kind.value,
+        kind=_KINDS[op.kind],
         source=op.source or "",
         forward=words.number(op.forward.rms),
         zeros=wording.percent(op.forward.zeros),
