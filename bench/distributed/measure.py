@@ -18,16 +18,27 @@ from bench.distributed.nets import FIGURES, truth
 ROOT = Path(__file__).resolve().parents[2]
 _RECORDED = ("gradient_rms", "gradient_max", "gradient_zeros", "weight_rms", "update_rms")
 COLUMNS = dict(zip(FIGURES, _RECORDED, strict=True))
-_LIMIT = 240
+_LIMIT = 500
 
 
 def processes(size: int, folder: Path, names: Sequence[str]) -> list[Any]:
     """What each of so many wrote of these ways. Raises RuntimeError with what they said where one failed."""
+    _run("worker", folder, str(size), str(folder), ",".join(names))
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]
+
+
+def cost(folder: Path) -> dict[str, Any]:
+    """See ``cost.py``."""
+    _run("cost", folder, str(folder))
+    found: dict[str, Any] = json.loads((folder / "cost.json").read_text())
+    return found
+
+
+def _run(module: str, folder: Path, *arguments: str) -> None:
     environment = dict(os.environ, OMP_NUM_THREADS="1")
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    module = "bench.distributed.worker"
     done = subprocess.run(
-        [sys.executable, "-m", module, str(size), str(folder), ",".join(names)],
+        [sys.executable, "-m", f"bench.distributed.{module}", *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -37,7 +48,6 @@ def processes(size: int, folder: Path, names: Sequence[str]) -> list[Any]:
     )
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]
 
 
 def worst(found: dict[str, Any], kind: Callable[[], nn.Module]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from evengrad.verbs.launch import PythonCommand, python_command, trains, typed
 from evengrad.verbs.run_script import run_script
 
 RANKS = """
-import sys, torch
+import os, sys, torch
 import torch.distributed as dist
 from torch import nn
 torch.set_num_threads(1)
@@ -27,6 +27,8 @@ for step in range(6):
     x = torch.randn(16, 6)
     if rank == 1 and step == 2 and "bad" in sys.argv:
         x[0] = float("nan")
+    if rank == 1 and step == 4 and "dies" in sys.argv:
+        os.kill(os.getpid(), 9)
     optimizer.zero_grad()
     nn.functional.cross_entropy(net(x), torch.arange(16) % 3).backward()
     optimizer.step()
@@ -121,6 +123,16 @@ def test_one_bad_batch_stops_all_and_its_rank_is_named(folder):
     assert run.failure.step == 2
     assert [e.values["ranks"] for e in run.events if "ranks" in e.values] == [[1]]
     assert not (folder / "rank-0.pt").exists()
+
+
+def test_a_rank_that_dies_is_named_and_the_run_is_whole(folder, caplog):
+    outcome = watched(folder, "torchrun", *TORCHRUN, "dies")
+    assert outcome.error is not None
+    run = load(*outcome.runs)
+    assert run.status == "failed"
+    assert len(run.steps["step"]) == 4
+    assert "rank 1 was ended by SIGKILL" in run.events[-1].message
+    assert "rank 1 was ended by SIGKILL" in caplog.text
 
 
 def test_the_first_rank_is_checked(folder):

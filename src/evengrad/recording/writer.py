@@ -163,6 +163,19 @@ def append_event(path: Path, event: Event) -> None:
         _insert_event(connection, event)
 
 
+def set_status(path: Path, status: RunStatus) -> None:
+    """Say of a run whose process is gone how it ended. Raises sqlite3.Error where it cannot be written."""
+    with contextlib.closing(_connect(path)) as connection, connection:
+        _insert(connection, "about", [("status", _json(status))])
+
+
+def last_step(path: Path) -> int:
+    """Of a run file; 0 where it has none."""
+    with contextlib.closing(_connect(path)) as connection:
+        found = connection.execute("SELECT max(step) FROM steps").fetchone()[0]
+    return int(found or 0)
+
+
 def _insert_event(connection: sqlite3.Connection, event: Event) -> None:
     row = (
         event.step,

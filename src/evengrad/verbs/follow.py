@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -44,9 +45,9 @@ class Task(Protocol):
     until_told: ClassVar[bool]
     """Whether all of them end once the first has told something."""
 
-    def __call__(self, number: int, body: Callable[[], None], tell: Callable[[Any], None]) -> None:
+    def __call__(self, number: int, body: Callable[[], None], tell: Callable[..., None]) -> None:
         """Run its body. number: 0 for the first that was started. tell: hands something to the script's own
-        process, once.
+        process; with ``last=False`` for the case that it never comes to its end.
         """
 
     def of(self, script: str, /) -> Task:
@@ -69,18 +70,18 @@ class Followed:
         _open.clear()
         self.task(self.number, lambda: self.target(*args, **kwargs), self._tell)
 
-    def _tell(self, value: Any) -> None:
-        _write(self.place, f"{self.number:020d}", self.number, value)
+    def _tell(self, value: Any, *, last: bool = True) -> None:
+        _write(self.place, f"{self.number:020d}", self.number, value, last=last)
 
 
-def _write(place: Path, name: str, rank: int, value: Any) -> None:
-    """Hand something to the script's own process."""
+def _write(place: Path, name: str, rank: int, value: Any, *, last: bool = True) -> None:
+    """Hand something to the script's own process. last: there is no more to come."""
     import cloudpickle  # type: ignore[import-untyped]  # for the functions of a spec
 
     unfinished = place / f"{name}.part"
     unfinished.write_bytes(cloudpickle.dumps(value))
     unfinished.rename(place / f"{name}.told")
-    if rank == 0:
+    if rank == 0 and last:
         (place / _FIRST_DONE).touch()
 
 
@@ -92,10 +93,30 @@ class Processes:
         self._place = place
         self.started = 0
         self.found: list[Any] = []
+        self._children: list[tuple[int, Any]] = []
+        self._signals: dict[int, int] = {}
 
     def told(self) -> list[Any]:
         """What came back from them so far, in the order in which they were started."""
         return [pickle.loads(path.read_bytes()) for path in sorted(self._place.rglob("*.told"))]
+
+    def add(self, rank: int, process: Any) -> None:
+        """One that was started, of the training's own."""
+        self._children.append((rank, process))
+
+    def killed(self) -> dict[int, int]:
+        """Ranks of those that a signal ended, with its number; not of such as their launcher ended then."""
+        for path in self._place.rglob("*.killed"):
+            self._killed(int(path.stem), int(path.read_text()))
+        for rank, process in self._children:
+            code = process.exitcode if hasattr(process, "exitcode") else process.poll()
+            if code is not None and code < 0 and -code != signal.SIGTERM:
+                self._killed(rank, -code)
+        return self._signals
+
+    def _killed(self, rank: int, number: int) -> None:
+        self._signals[rank] = number
+        (self._place / f"{rank}.killed").write_text(str(number))
 
     def wrap(self, target: Any, args: Any) -> Any:
         """The target of a new process: with the task, where it is a part of the training."""
@@ -112,11 +133,13 @@ class Processes:
             return line
         if not (self._place / _TASK).exists():
             (self._place / _TASK).write_bytes(pickle.dumps(self._task))
-        rank = (os.environ if environment is None else environment).get("RANK", "")
         self.started += 1
-        return followed(
-            command, self._place, f"{time.time_ns():020d}", int(rank) if rank.isdigit() else 0
-        )
+        return followed(command, self._place, f"{time.time_ns():020d}", _rank(environment))
+
+
+def _rank(environment: Any) -> int:
+    rank = (os.environ if environment is None else environment).get("RANK", "")
+    return int(rank) if rank.isdigit() else 0
 
 
 _open: list[Callable[[], None]] = []
@@ -151,6 +174,7 @@ def following(
                 _open.remove(close)
             patches.undo()
             processes.found = processes.told()
+            processes.killed()
 
 
 @contextmanager
@@ -211,7 +235,7 @@ def _with(
             if is_launcher(script):
                 body()
             else:
-                task.of(script)(rank, body, lambda value: _write(place, name, rank, value))
+                task.of(script)(rank, body, partial(_write, place, name, rank))
 
     return run
 
@@ -236,6 +260,8 @@ def _popen(original: Callable[..., None], processes: Processes) -> Callable[...,
         except Exception:  # whatever that command line is: it runs as it was given
             line = args
         original(process, line, *rest, **keywords)
+        if line is not args:
+            processes.add(_rank(keywords.get("env")), process)
 
     return init
 
@@ -251,7 +277,10 @@ def _init(original: Callable[..., None], processes: Processes) -> Callable[..., 
         *a: Any,
         **k: Any,
     ) -> None:
-        original(process, group, processes.wrap(target, args), name, args, *a, **k)
+        wrapped = processes.wrap(target, args)
+        original(process, group, wrapped, name, args, *a, **k)
+        if isinstance(wrapped, Followed):
+            processes.add(wrapped.number, process)
 
     return init
 

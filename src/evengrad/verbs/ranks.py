@@ -4,17 +4,21 @@ see the same, but each has seen its own batch and loss.
 
 from __future__ import annotations
 
+import logging
 import math
+import signal
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from evengrad.recording.listener import RunListener
 from evengrad.recording.whereabouts import Whereabouts
-from evengrad.recording.writer import append_event
+from evengrad.recording.writer import append_event, last_step, set_status
 from evengrad.values.run import Detail, Event, EventKind, RunStatus, Step, Subject
+
+log = logging.getLogger("evengrad")
 
 
 @dataclass
@@ -25,14 +29,20 @@ class RankNotes(RunListener):
         rank: of the process.
         first: what happened there; None where there was none.
         lossless: steps whose loss of its own was not finite.
+        unended: it has begun, and not come to its end.
+        begins: told of each run's file when that begins.
     """
 
     rank: int
     first: Event | None = None
     lossless: tuple[int, ...] = ()
+    unended: bool = False
+    begins: Callable[[Path | None], None] | None = None
 
-    def begin(self, subject: Subject, path: Path | None) -> None:
+    def begin(self, _subject: Subject, path: Path | None) -> None:
         """See RunListener."""
+        if self.begins is not None:
+            self.begins(path)
 
     def step(self, step: Step) -> None:
         """See RunListener."""
@@ -74,3 +84,28 @@ def name_ranks(path: Path, notes: Sequence[RankNotes]) -> str | None:
         values = {**first.values, "rank": ranks[0], "ranks": ranks}
         append_event(path, Event(step, EventKind.NON_FINITE, text, first.layer, values))
     return text
+
+
+def close_unended(path: Path) -> None:
+    """A run whose process was ended from outside: it says so, and can be read."""
+    with suppress(sqlite3.Error):
+        set_status(path, "failed")
+
+
+def name_killed(path: Path, killed: Mapping[int, int]) -> None:
+    """Write into a run which processes a signal ended, by its number, and say it."""
+    words = [f"rank {rank} was ended by {_signal(killed[rank])}" for rank in sorted(killed)]
+    text = f"{'; '.join(words)}: the others could not go on without it"
+    log.warning("%s.", text)
+    with suppress(sqlite3.Error):
+        values = {"ranks": sorted(killed)}
+        append_event(path, Event(last_step(path), EventKind.NOTE, text, values=values))
+
+
+def _signal(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    why = " (out of memory?)" if number == signal.SIGKILL else ""
+    return name + why

@@ -21,7 +21,7 @@ from evengrad.values.run import RunStatus, Subject
 from evengrad.verbs.follow import Processes, following
 from evengrad.verbs.host import armed, as_main, execute, expect, own_frames
 from evengrad.verbs.launch import typed
-from evengrad.verbs.ranks import RankNotes, name_ranks
+from evengrad.verbs.ranks import RankNotes, close_unended, name_killed, name_ranks
 
 
 class TrialOverError(BaseException):
@@ -68,11 +68,17 @@ class _WatchTask:
         )
         return _WatchTask(replace(self.settings, name=name), script)
 
-    def __call__(self, number: int, body: Callable[[], None], tell: Callable[[Any], None]) -> None:
+    def __call__(self, number: int, body: Callable[[], None], tell: Callable[..., None]) -> None:
         settings = replace(self.settings, held=False)
         if number:
             settings = replace(settings, folder=None, to=())
-        notes = RankNotes(number)
+        begun: list[Path] = []
+
+        def begins(path: Path | None) -> None:
+            begun.extend([] if path is None else [path])
+            tell((tuple(begun), len(begun), None, RankNotes(number, unended=True)), last=False)
+
+        notes = RankNotes(number, begins=begins)
         session = _WatchSession(settings, self.script, notes, None, failure.log_it)
         status: RunStatus = "failed"
         try:
@@ -83,7 +89,7 @@ class _WatchTask:
             outcome = session.outcome(status)
             stopped = session.stopped
             text = None if stopped is None else str(stopped)
-            tell((outcome.runs, outcome.watched, text, notes))
+            tell((outcome.runs, outcome.watched, text, replace(notes, begins=None)))
 
 
 class _RefusedError(BaseException):
@@ -267,7 +273,14 @@ class _WatchSession:
             paths, watched = paths + runs, watched + count
             if text is not None:  # what the script raised then is an echo of it
                 stopped, error = stopped or GuardStopError(text), None
+        notes = [one for *_, one in told]
+        for one, (runs, *_) in zip(notes, told, strict=True):
+            for path in runs if one.unended else ():
+                close_unended(path)
         if len(paths) == 1:
-            name_ranks(paths[0], [notes for *_, notes in told])
+            name_ranks(paths[0], notes)
+        killed = {} if self.processes is None else self.processes.killed()
+        if killed and paths:
+            name_killed(paths[0], killed)
         tracked = tuple((w.path, one) for w in self._runs for one in w.trackings)
         return Outcome(paths, watched, stopped, error, code, self.failure, tracked)

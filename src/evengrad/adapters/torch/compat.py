@@ -675,9 +675,10 @@ def gloo_group(store: Any, rank: int, size: int, timeout: Any) -> Any:
     return torch.distributed.ProcessGroupGloo(store, rank, size, timeout)
 
 
-def all_reduce(group: Any, packed: Any, most: bool) -> Any:
+def all_reduce(group: Any, packed: Any, most: bool, timeout: Any) -> Any:
     """The work of a sum over all processes, or of the largest; in place."""
     options = torch.distributed.AllreduceOptions()
     kinds = torch.distributed.ReduceOp
+    options.timeout = timeout
     options.reduceOp = kinds.MAX if most else kinds.SUM
     return group.allreduce([packed], options)

@@ -20,6 +20,7 @@ from torch import distributed
 from evengrad.adapters.torch.compat import prefixed, shared_store
 from evengrad.adapters.torch.sharding.pieces import HeldPieces, Piece
 from evengrad.errors import EvengradError
+from evengrad.recording.whereabouts import rank_words
 from evengrad.values.run import Tensor
 
 PATIENCE = 30.0
@@ -81,7 +82,12 @@ class Meeting:
         Raises:
             ApartError: one of them does not come, is not watched, or has another tensor of the same name.
         """
-        heads = self._heads(patience)
+        try:
+            heads = self._heads(patience)
+            self._wait_for_all(sorted(heads), patience)
+        except ApartError:
+            self.decline()  # who comes later must not wait for this one
+            raise
         pieces = {rank: self._pieces(head) for rank, head in sorted(heads.items())}
         _compare(pieces)
         sizes = _sizes(pieces)
@@ -104,6 +110,19 @@ class Meeting:
             self._store,
         )
 
+    def _wait_for_all(self, ranks: Sequence[int], patience: float) -> None:
+        """Until each of them knows of all the others: one that gave up has declined."""
+        self._store.set(f"ready/{self.rank}", "1")
+        until = time.monotonic() + patience
+        left = list(ranks)
+        while left := [rank for rank in left if not self._store.check([f"ready/{rank}"])]:
+            for rank in left:
+                if json.loads(self._store.get(f"head/{rank}")) is None:
+                    raise ApartError(f"rank {rank} is not watched")
+            if time.monotonic() > until:
+                raise ApartError(f"{rank_words(left)} did not begin within {patience:g} s")
+            time.sleep(_POLL)
+
     def _heads(self, patience: float) -> dict[int, Any]:
         """What each of them has, by rank: of those with which this one trains, and those do."""
         until = time.monotonic() + patience
@@ -120,10 +139,8 @@ class Meeting:
             if not wanted - set(heads):
                 break
             if time.monotonic() > until:
-                late = ", ".join(map(str, sorted(wanted - set(heads))))
-                raise ApartError(
-                    f"rank {late} did not begin its watch within {patience:g} s; is it watched, too?"
-                )
+                late = rank_words(sorted(wanted - set(heads)))
+                raise ApartError(f"{late} did not begin within {patience:g} s; watched, too?")
             time.sleep(_POLL)
         return heads
 

@@ -18,13 +18,14 @@ from torch import distributed
 
 from evengrad.adapters.torch.compat import all_reduce, gloo_group
 from evengrad.adapters.torch.sharding.meeting import Agreement, ApartError
+from evengrad.recording.whereabouts import rank_words
 from evengrad.values.run import Floats
 
 FLAGS = 8
 """Numbers of a round beside those of the tensors."""
 _FREE = FLAGS - 2  # the last two: how many leave, and what round it is
 _ANSWER = 3.0  # seconds that a living process has to say so
-_CONNECT = timedelta(minutes=30)
+_CONNECT, _REDUCE = timedelta(minutes=1), timedelta(minutes=30)
 
 
 class RoundKind(IntEnum):
@@ -104,7 +105,7 @@ class Rounds:
     def _reduce(self, packed: Any, *, most: bool) -> None:
         """In place; says who is waited for where that takes long, and who is gone where it fails."""
         self._number += 1
-        work = all_reduce(self._group, packed, most)
+        work = all_reduce(self._group, packed, most, _REDUCE)
         try:
             work.wait()
         except RuntimeError as error:
@@ -121,7 +122,7 @@ class Rounds:
                 time.sleep(0.05)
         except RuntimeError:
             return f"rank {self.rank} is alone: the store of this training is gone"
-        return f"rank {', '.join(map(str, left))} is gone" if left else "the connection broke"
+        return f"no answer from {rank_words(left)}" if left else "the connection broke"
 
 
 def _first_line(error: BaseException) -> str:
