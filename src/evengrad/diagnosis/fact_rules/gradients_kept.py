@@ -26,7 +26,7 @@ from collections.abc import Iterable, Sequence
 
 from evengrad.diagnosis.examples.program import Program
 from evengrad.values.fact import Fact
-from evengrad.values.finding import Cause, Finding, Severity
+from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 from evengrad.values.wording import count
@@ -193,6 +193,7 @@ def _kept(fact: Fact, frontend: Frontend) -> Finding:
         ),
         Cause.LEARNING_RATE,
         Severity.ERROR,
+        symptom=Symptom.DIVERGING,
         evidence=(
             msg(
                 "{where} adds to gradients that {optimizer} has already stepped along",
