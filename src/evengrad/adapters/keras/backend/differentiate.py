@@ -56,6 +56,15 @@ def forward(run: ForwardRun, others: list[Any], data: Any) -> Callable[[list[Any
     return made
 
 
+def slope(run: ForwardRun, others: list[Any], data: Any) -> Callable[[list[Any]], list[Any]]:
+    """The scalar's gradients as a function of the trainable values, for many calls."""
+    make = getattr(_backend(), "slope", None)
+    if make is not None:
+        made: Callable[[list[Any]], list[Any]] = make(run, others, data)
+        return made
+    return lambda weights: differentiate(run, weights, others, data).weights
+
+
 def curvature(
     run: ForwardRun, weights: list[Any], others: list[Any], data: Any
 ) -> Callable[[list[Any]], list[Any]]:

@@ -64,6 +64,24 @@ def forward(run: ForwardRun, others: list[Any], data: Any) -> Any:
     return at
 
 
+def slope(run: ForwardRun, others: list[Any], data: Any) -> Any:
+    """As ``differentiate.slope``: compiled once."""
+
+    def value(weights: Any, others: Any, data: Any) -> Any:
+        return run(_untapped, weights, others, data)[0]
+
+    made = jax.grad(value)
+    compiled = jax.jit(made)
+
+    def at(weights: list[Any]) -> list[Any]:
+        try:
+            return list(compiled(weights, others, data))
+        except jax.errors.JAXTypeError:  # its flow hangs on values
+            return list(made(weights, others, data))
+
+    return at
+
+
 def curvature(run: ForwardRun, weights: list[Any], others: list[Any], data: Any) -> Any:
     """As ``differentiate.curvature``: forward over reverse."""
 

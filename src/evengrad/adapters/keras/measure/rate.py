@@ -14,8 +14,8 @@ from evengrad.adapters.keras.backend.differentiate import (
     ForwardRun,
     array,
     curvature,
-    differentiate,
     forward,
+    slope,
 )
 from evengrad.adapters.keras.measure.update import coming_step, unscaled
 from evengrad.adapters.keras.trace.weights import penalty
@@ -87,8 +87,7 @@ class _KerasPath:
         now: float,
     ) -> None:
         self._optimizer, self._variables, self._now = optimizer, variables, now
-        self._run, self._others, self._data = run, others, data
-        self._loss = forward(run, others, data)
+        self._loss, self._slope = forward(run, others, data), slope(run, others, data)
         self._here = self._moved = [v.value for v in variables]
         self._moves: list[Any] = []
         self.rest = math.nan
@@ -105,8 +104,7 @@ class _KerasPath:
 
     def critical(self, near: float) -> float:
         """See Path."""
-        found = differentiate(self._run, self._moved, self._others, self._data)
-        self.set(found.weights)
+        self.set(self._slope(self._moved))
         return critical_rate(self.move, near)[0]
 
     def move(self, rate: float) -> float:
