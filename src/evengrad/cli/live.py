@@ -19,7 +19,7 @@ from rich.text import Text
 
 from evengrad.recording.listener import RunListener
 from evengrad.report.run_text import sparkline
-from evengrad.report.run_words import duration, short
+from evengrad.report.run_words import duration, happened, short
 from evengrad.values.message import msg, translated
 from evengrad.values.run import BAD_EVENTS, Detail, Event, EventKind, RunStatus, Step, Subject
 
@@ -140,7 +140,7 @@ class Lines:
         """A line; after many of them, none."""
         self._events += 1
         if self._events <= _MOST:
-            self._say(msg("step {step:,}: {message}", step=event.step, message=event.message))
+            self._say(msg("step {step:,}: {message}", step=event.step, message=happened(event)))
         if self._events == _MOST:
             self._say(msg("further events are in the run file only"))
 
@@ -284,7 +284,7 @@ def _event(event: Event) -> Text:
     style = "red" if event.kind in BAD_EVENTS else "" if event.kind is EventKind.NOTE else "yellow"
     line = Text(no_wrap=True, overflow="ellipsis")
     return line.append(f"{event.step:,} ", "dim").append(
-        str(translated(event.message)).splitlines()[0], style
+        str(translated(happened(event))).splitlines()[0], style
     )
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from evengrad.diagnosis.catalogue import all_fact_rules, paragraphs
 from evengrad.diagnosis.readings import ENOUGH, events_of_kind, losses
 from evengrad.report.words import counted, number
+from evengrad.values.fact import Fact
 from evengrad.values.finding import Finding, Severity
-from evengrad.values.message import joined, msg
-from evengrad.values.run import EventKind, Run
+from evengrad.values.message import ENGLISH, joined, known_text, language, msg
+from evengrad.values.run import Event, EventKind, Run
 from evengrad.values.wording import count, percent
 
 
@@ -212,6 +215,27 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if measured.not_applied:
         shown.append((msg("refused or skipped"), count(measured.not_applied, "step")))
     return shown
+
+
+_UNRULED = {
+    "loss_not_finite": msg("the loss is not finite"),
+    "raw_data": msg("inputs that are not normalised"),
+    "weights_frozen": msg("weights that are frozen"),
+}
+"""Facts that no rule of their own judges."""
+
+
+def happened(event: Event) -> str:
+    """What an event says. A fact has a name alone, and in another language its rule's title."""
+    if event.kind is not EventKind.FACT or language() == ENGLISH:
+        return event.message
+    fact = Fact.from_values(event.values)
+    titles = [
+        paragraphs(rule.explanation)[0] for rule in all_fact_rules() if rule.fact == fact.kind
+    ]
+    title = re.split(r"[:：]", known_text(titles[0]))[0] if titles else ""
+    said = _UNRULED.get(fact.kind, title or event.message)
+    return said if fact.where is None else joined(msg(", "), (said, str(fact.where)))
 
 
 def short(value: float) -> str:

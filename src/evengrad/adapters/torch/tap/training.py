@@ -30,6 +30,7 @@ from evengrad.recording.guard import Action
 from evengrad.recording.monitor import gradient_rms
 from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
+from evengrad.values.message import msg
 from evengrad.values.run import Detail, EventKind, Floats, Step, Subject
 
 
@@ -144,7 +145,9 @@ class Training:
         except ApartError as error:
             if meeting.holding.apart:
                 raise
-            self.watching.note(self.step, f"norms and losses are of this process alone: {error}")
+            self.watching.note(
+                self.step, msg("norms and losses are of this process alone: {error}", error=error)
+            )
             return
         self.places = self.shards.own
 
