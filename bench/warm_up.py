@@ -2,7 +2,8 @@
 
 Networks that bear a rate, but not at their first steps; each is trained 400 steps with three seeds: as it is,
 with a linear warm-up over a tenth of the steps, with the best of four lengths, and with
-1 / (H0 + H1 * loss), H0 and H1 from one probe of the first batch. The budget of the best of four is four trainings.
+1 / (H0 + H1 * loss), H0 and H1 from one probe of the first batch. The budget of the best of four is four
+trainings.
 
   python bench/warm_up.py       a minute; prints the table and writes it into docs/learning-rate.md
 """
