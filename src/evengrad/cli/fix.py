@@ -145,13 +145,18 @@ _STATUS = {
 }
 
 
+def _titled(title: str) -> str:
+    """A file's title in the language in use, with its full stop."""
+    return f"{known_text(title.removesuffix('.'))}{translated(msg('.'))}"
+
+
 def _list() -> None:
     for remedy in all_remedies():
-        print(f"{remedy.name:<16}{known_text(remedy.title)}")
+        print(f"{remedy.name:<16}{_titled(remedy.title)}")
     print()
     print(translated(msg("Mistakes in the code that are repaired first, where they are found:")))
     for repair in all_repairs():
-        print(f"{repair.name:<18}{known_text(repair.title)}")
+        print(f"{repair.name:<18}{_titled(repair.title)}")
 
 
 def _fix(plan: FixPlan, dask: str | None) -> Fixing:

@@ -91,7 +91,7 @@ def _decay(subject: LabSubject, _activation: str) -> tuple[Change, ...]:
 
 
 CURES = (
-    Cure(NO_CURE, "nothing", (), _nothing),
+    Cure(NO_CURE, msg("nothing"), (), _nothing),
     Cure(
         msg("small weights"),
         msg("small random weights, normalised: Var W = 1 / fan_in"),
