@@ -270,6 +270,14 @@ CASES = [
     ),
     Cure(
         "divide",
+        ZERO,
+        "x / x.square().sqrt()",
+        "inside of the square root",
+        "x / (x.square() + 1e-8).sqrt()",
+        values={"operand": "torch.sqrt(x.square())", "zeros": 0.5},
+    ),
+    Cure(
+        "divide",
         torch.ones(3),
         "(x * mask).sum() / mask.sum()",
         "a / mask.sum().clamp(min=1)",

@@ -9,6 +9,11 @@ from evengrad.values.fact import Fact
 from evengrad.values.message import msg
 from evengrad.values.probe import Frontend
 
+_ROOT = msg(
+    "put the epsilon inside of the square root, sqrt(x + eps): its slope at 0 is infinite, and a gradient "
+    "through it is NaN even where the quotient no longer is"
+)
+
 
 def why(fact: Fact) -> str:
     """By 0, or by something tiny."""
@@ -33,10 +38,14 @@ def advice(fact: Fact, frontend: Frontend) -> tuple[str, ...]:
     )
     cure = msg("{added}, or {clamped}", added=added, clamped=clamped) if added else f"a / {signed}"
     one = code(fact, frontend, f"{atom(fact, 'b')}.clamp(min=1)", f"ops.maximum({b}, 1)")
+    root = "sqrt(" in b
     counts = (
-        (msg("where it counts elements (a mask's sum): a / {one}", one=one),) if "sum" in b else ()
+        (msg("where it counts elements (a mask's sum): a / {one}", one=one),)
+        if "sum" in b and not root
+        else ()
     )
     return (
+        *((_ROOT,) if root else ()),
         msg("keep the divisor away from 0 (an epsilon or a clamp): {cure}", cure=cure),
         *counts,
         *hidden(fact, frontend),
