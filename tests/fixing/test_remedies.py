@@ -17,7 +17,9 @@ from evengrad.fixing.case import Case
 from evengrad.fixing.changes.initialise import Initialise
 from evengrad.fixing.changes.rate_by_loss import RateByLoss
 from evengrad.fixing.changes.set_rate import SetRate
+from evengrad.fixing.outcome import FixPlan
 from evengrad.fixing.remedies import candidates
+from evengrad.fixing.search import ByDiagnosis
 from evengrad.fixing.trial import Result
 from evengrad.values.finding import Cause, Finding, Severity, Symptom
 from evengrad.values.probe import LaterRate, Method, Rate
@@ -110,6 +112,17 @@ def test_a_rate_by_the_loss_where_two_critical_rates_are_known():
     assert by_loss(Symptom.DIVERGING, later=None) == []
     assert by_loss(Symptom.DIVERGING, rate=0.04) == []
     assert by_loss(Symptom.SATURATED) == []
+
+
+def test_a_rate_by_the_loss_is_tried_with_no_other_remedy_for_the_rate():
+    known = case(Symptom.DIVERGING)
+    measured = Rate(0.3, 0.1, 9, Method("sgd"), loss=2.0, later=LATER)
+    known = dataclasses.replace(known, probe=dataclasses.replace(known.probe, rate=measured))
+    names = [c.remedy for c in ByDiagnosis(known, FixPlan("train.py")).take(99)]
+    assert {"rate_by_loss", "warm_up"} <= set(names)
+    search = ByDiagnosis(known, FixPlan("train.py", only=("rate_by_loss", "warm_up")))
+    tried = [c.remedy for _ in range(9) for c in search.take(9)]
+    assert sorted(tried) == ["rate_by_loss", "warm_up"]
 
 
 def test_no_rate_is_tried_that_is_the_present_one():

@@ -84,7 +84,7 @@ class ByDiagnosis:
         more = (
             c
             for c in candidates(after, self._only)
-            if c.remedy not in before.remedy and c.alternative == 0
+            if c.remedy not in before.remedy and c.alternative == 0 and _go_together(before, c)
         )
         return [both(before, other) for other in itertools.islice(more, _FOLLOWING)]
 
@@ -96,8 +96,15 @@ def _pairs(single: Sequence[Candidate], case: Case) -> Iterator[Candidate]:
         itertools.combinations(range(len(single)), 2), key=lambda pair: (sum(pair), pair)
     )
     for i, j in ranked:
-        if single[i].remedy != single[j].remedy and single[i].cause is main:
+        if single[i].cause is main and _go_together(single[i], single[j]):
             yield both(single[i], single[j])
+
+
+def _go_together(first: Candidate, second: Candidate) -> bool:
+    """Not what sets the rate at each step with another remedy for the rate, which would have no effect."""
+    sets_rate = any(change.sets_rate for c in (first, second) for change in c.changes)
+    rates = first.cause is second.cause is Cause.LEARNING_RATE
+    return first.remedy != second.remedy and not (sets_rate and rates)
 
 
 def both(first: Candidate, second: Candidate) -> Candidate:

@@ -30,6 +30,7 @@ class Change:
         substitutes: it stands in for calls of functions, also in code that has not run yet.
         scheduled: its effect depends on how many steps there are.
         trained: the weights begin trained, with a low loss.
+        sets_rate: it sets the learning rate at each step, whatever others make of it.
     """
 
     stage: ClassVar[int]
@@ -37,6 +38,7 @@ class Change:
     substitutes: ClassVar[bool] = False
     scheduled: ClassVar[bool] = False
     trained: ClassVar[bool] = False
+    sets_rate: ClassVar[bool] = False
 
     def order(self) -> int:
         """Its place among the changes made live."""

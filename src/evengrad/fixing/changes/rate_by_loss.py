@@ -16,6 +16,7 @@ class RateByLoss(Change):
     stage: ClassVar[int] = 155
     patch_stage: ClassVar[int] = 60
     scheduled: ClassVar[bool] = True
+    sets_rate: ClassVar[bool] = True
     highest: float
     base: float
     per_loss: float
