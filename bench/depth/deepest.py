@@ -25,7 +25,7 @@ from evengrad.fixing.changes.initialise import Initialise
 from evengrad.theory.criticality import critical
 
 CHANNELS, BATCH, TEST, STEPS = 8, 16, 297, 300
-RATE = 0.002  # over the depth, for each layer moves the whole function
+RATE = 0.0004  # over the depth, for each layer moves the whole function
 
 
 def network(layers: int) -> nn.Sequential:

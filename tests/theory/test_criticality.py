@@ -24,7 +24,7 @@ def test_the_mean_square_stands_still_and_the_gradient_keeps_its_energy(depth):
 
 
 def test_small_q_as_the_series_of_tanh():
-    """E[phi'^2] = 1 - 2 q and Q = sigma_w^2 (q - 2 q^2): sigma_w^2 = 1 + 2 q, dQ/dq = 1 - 2 q, q = 1 / 2 depth."""
+    """E[phi'^2] = 1 - 2 q, Q = sigma_w^2 (q - 2 q^2): sigma_w^2 = 1 + 2 q, dQ/dq = 1 - 2 q = 1 - 1 / depth."""
     gain, bias, q = critical("tanh", 10_000)
     assert q == pytest.approx(1 / 20_000, rel=1e-2)
     assert gain**2 - 1 == pytest.approx(2 * q, rel=1e-2)
