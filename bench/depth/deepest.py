@@ -25,7 +25,7 @@ from evengrad.fixing.changes.initialise import Initialise
 from evengrad.theory.criticality import critical
 
 CHANNELS, BATCH, TEST, STEPS = 8, 16, 297, 300
-RATE = 0.0004  # over the depth, for each layer moves the whole function
+RATE = 0.01  # of Adam, over the depth, for each layer moves the whole function
 
 
 def network(layers: int) -> nn.Sequential:
@@ -105,16 +105,24 @@ def logits(weights: Arrays, x: jax.Array) -> jax.Array:
 
 
 @jax.jit
-def step(weights: Arrays, speed: Arrays, x: jax.Array, y: jax.Array, rate: float) -> Any:
-    """One step of gradient descent with momentum .9: weights, speed and loss."""
+def step(
+    weights: Arrays, moments: tuple[Arrays, Arrays], x: jax.Array, y: jax.Array, rate: float, t: int
+) -> Any:
+    """One step of Adam, the t-th: weights, moments and loss."""
 
     def loss(weights: Arrays) -> jax.Array:
         chosen = jax.nn.log_softmax(logits(weights, x))
         return -jnp.take_along_axis(chosen, y[:, None], 1).mean()
 
     value, gradient = jax.value_and_grad(loss)(weights)
-    speed = jax.tree.map(lambda v, g: 0.9 * v + g, speed, gradient)
-    return jax.tree.map(lambda w, v: w - rate * v, weights, speed), speed, value
+    first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, moments[0], gradient)
+    second = jax.tree.map(lambda v, g: 0.99 * v + 0.01 * g * g, moments[1], gradient)
+    grown, squared = 1 - 0.9**t, 1 - 0.99**t
+
+    def moved(w: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
+        return w - rate * (m / grown) / (jnp.sqrt(v / squared) + 1e-12)
+
+    return jax.tree.map(moved, weights, first, second), (first, second), value
 
 
 def train(layers: int, seconds: float, *, good: bool) -> str:
@@ -124,12 +132,15 @@ def train(layers: int, seconds: float, *, good: bool) -> str:
     if good:
         make_critical(model, layers)
     weights = stacked(model)
-    speed = jax.tree.map(jnp.zeros_like, weights)
+    still = jax.tree.map(jnp.zeros_like, weights)
+    moments = still, still
     images, labels = jnp.array(x.permute(0, 2, 3, 1).numpy()), jnp.array(y.numpy())
     batches, began, cpu, losses = np.random.default_rng(1), time.monotonic(), 0.0, []
     while len(losses) < STEPS and time.monotonic() - began < seconds:
         chosen = batches.integers(TEST, len(x), BATCH)
-        weights, speed, loss = step(weights, speed, images[chosen], labels[chosen], RATE / layers)
+        weights, moments, loss = step(
+            weights, moments, images[chosen], labels[chosen], RATE / layers, len(losses) + 1
+        )
         losses.append(float(loss))
         if len(losses) == 1:  # it was compiled
             cpu = time.process_time()
