@@ -53,8 +53,8 @@ class Message(str):
 
 
 def msg(template: str, /, **values: Any) -> Message:
-    """A message. template: a literal, else the catalogue lacks it; with braces for values where there "
-    "are any.
+    """A message. template: a literal, else the catalogue lacks it; with braces for values where there are
+    any.
     """
     return Message(template, values)
 
