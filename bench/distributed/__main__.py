@@ -57,7 +57,8 @@ def page(results: dict[str, Any]) -> str:
     lines += [
         "",
         f"The cost, with two processes on two cores that were busy with other work, and "
-        f"{figures['tensors']} tensors: a watched step takes {figures['watched']:.2f} times a bare one of {figures['bare_ms']:.0f} ms "
+        f"{figures['tensors']} tensors: a watched step takes {figures['watched']:.2f} times a bare one of "
+        f"{figures['bare_ms']:.0f} ms "
         f"(quartiles {low:.2f} to {high:.2f}); an all-reduce of {figures['tensors']} + 8 numbers takes "
         f"{figures['round']:.4f} of it.",
     ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+import here
 import pytest
 
 from evengrad.diagnosis.fact_rules import losses_crossed
 from evengrad.fixing import worker
-from evengrad.fixing.processes import execute
 from evengrad.fixing.trial import Trial
 from evengrad.fixing.worker import _TrialRun
 from evengrad.recording.reader import load
@@ -86,7 +86,7 @@ NORMALISED = """
 def test_an_error_at_the_scripts_own_end_is_not_healthy(tmp_path, momentum, well):
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(NORMALISED).format(momentum=momentum))
-    result = execute(Trial(str(script), steps=10**9), tmp_path / "trial", str(tmp_path))
+    result = here.execute(Trial(str(script), steps=10**9), tmp_path / "trial", str(tmp_path))
     assert result.end == "finished"
     assert (not result.unhealthy) is well, result.unhealthy
 
@@ -94,6 +94,6 @@ def test_an_error_at_the_scripts_own_end_is_not_healthy(tmp_path, momentum, well
 def test_nothing_is_told_of_the_copy_that_the_closing_probe_steps(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(losses_crossed.SICK[0].source)
-    result = execute(Trial(str(script), steps=10), tmp_path / "trial", str(tmp_path))
+    result = here.execute(Trial(str(script), steps=10), tmp_path / "trial", str(tmp_path))
     assert result.end == "budget"
     assert {fact.kind for fact in load(Path(result.run)).facts} == {"losses_crossed"}
