@@ -1,5 +1,7 @@
 """The rate that a Keras loss bears, against closed forms of a linear model, on each backend."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -230,5 +232,5 @@ def test_without_a_second_derivative_the_critical_rate_stays(monkeypatch):
     plain_rate = evengrad.check(model, batch=batch).probe.rate
     monkeypatch.setattr("evengrad.adapters.keras.measure.rate.curvature", fails)
     found = evengrad.check(model, batch=batch, precise=True).probe
-    assert found.rate == plain_rate
+    assert replace(found.rate, later=None) == plain_rate
     assert any("no second derivative" in note for note in found.notes)
