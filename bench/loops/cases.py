@@ -33,7 +33,10 @@ class Loop:
     @property
     def versions(self) -> str:
         """Of what it needs."""
-        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in self.needs)
+        sold_as = importlib.metadata.packages_distributions()
+        return ", ".join(
+            f"{name} {importlib.metadata.version(sold_as[name][0])}" for name in self.needs
+        )
 
 
 def loops(only: str = "") -> list[Loop]:
