@@ -1,6 +1,7 @@
 """Processes that are started by a command line: torchrun, and a script that starts others."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -52,6 +53,15 @@ for rate in "0.01", "0.02":
 print(subprocess.run([sys.executable, "-c", "print(6 * 7)"], capture_output=True, text=True).stdout)
 """
 TORCHRUN = ("--standalone", "--nproc-per-node", "2", "ranks.py")
+
+
+@pytest.fixture(autouse=True)
+def own_signals():
+    """A launcher that fails leaves its own handlers behind."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
