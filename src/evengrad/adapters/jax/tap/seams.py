@@ -23,8 +23,22 @@ def put_on(taps: Taps, patches: Patches, wanted: Callable[[], bool]) -> None:
     def scaling(module: Any) -> None:
         patches.wrap(module.DynamicScale, "value_and_grad", lambda f: _noting(taps, f))
 
-    later("optax", lambda module: taps.put_on(patches, module))
-    later("equinox", lambda module: taps.open.put_on(patches, module))
+    half: list[Any] = []
+
+    def equinox(module: Any) -> None:
+        """One that is just being imported, and has imported JAX, is met again when optax is."""
+        if hasattr(module, "apply_updates"):
+            taps.open.put_on(patches, module)
+        else:
+            half.append(module)
+
+    def optax(module: Any) -> None:
+        taps.put_on(patches, module)
+        while half:
+            taps.open.put_on(patches, half.pop())
+
+    later("optax", optax)
+    later("equinox", equinox)
     later("flax.training.dynamic_scale", scaling)
 
 
