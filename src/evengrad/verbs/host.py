@@ -19,6 +19,7 @@ from typing import Any, NoReturn, Protocol
 import wrapt
 
 from evengrad.adapters import below_floor
+from evengrad.adapters.common.importing import expect_imports
 from evengrad.adapters.common.source import own_frame
 from evengrad.errors import EvengradError, MissingFrameworkError, ScriptError
 from evengrad.values.message import msg
@@ -34,6 +35,16 @@ EXTRAS = {
     "optax": "optax",
     "flax": "optax",
 }
+
+_AROUND_JAX = (
+    "optax",
+    "equinox",
+    "equinox.nn",
+    "flax.linen",
+    "flax.nnx",
+    "flax.training.dynamic_scale",
+)
+"""What imports JAX itself, so that JAX is stepped into before these are there."""
 
 
 class Arming(Protocol):
@@ -68,6 +79,7 @@ def armed(session: Arming) -> Iterator[None]:
         if below_floor(module) is None:
             session.arm("jax")
 
+    expect_imports(_AROUND_JAX)
     wrapt.register_post_import_hook(keras, "keras")
     wrapt.register_post_import_hook(jax, "jax")
     wrapt.register_post_import_hook(torch, "torch")

@@ -8,7 +8,6 @@ import logging
 from typing import Any
 
 import jax
-import wrapt
 
 
 def _found(module: str, name: str) -> Any:
@@ -63,11 +62,6 @@ def quieten(on_undo: Any) -> None:
         logger, quiet = logging.getLogger(name), _Quiet()
         logger.addFilter(quiet)
         on_undo(lambda logger=logger, quiet=quiet: logger.removeFilter(quiet))
-
-
-def when_imported(name: str, action: Any) -> None:
-    """Now, where a module is imported already, else in the moment that it is."""
-    wrapt.register_post_import_hook(action, name)
 
 
 def inner_of(equation: Any) -> Any:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import wrapt
-
+from evengrad.adapters.common.importing import when_imported
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.common.sessions import Armed, TrialSession
 from evengrad.errors import CannotChangeError
@@ -26,5 +25,5 @@ def arm(session: TrialSession) -> Armed:
 
         patches.put(module.GradientTransformation, "init", property(init))
 
-    wrapt.register_post_import_hook(optax, "optax")
+    when_imported("optax", optax)
     return Armed(disarm=patches.undo, flush=lambda: None)

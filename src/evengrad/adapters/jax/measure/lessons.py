@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evengrad.adapters.common.importing import when_imported
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.jax import compat
 from evengrad.adapters.jax.measure.scopes import LAYERS
@@ -60,9 +61,9 @@ class HeardLessons:
                 if wanted() and inspect.isclass(layer) and "__call__" in vars(layer):
                     patches.wrap(layer, "__call__", self._hear_layer)
 
-        compat.when_imported("optax", losses)
+        when_imported("optax", losses)
         for name in ("flax.linen", "flax.nnx", "equinox.nn"):
-            compat.when_imported(name, layers)
+            when_imported(name, layers)
 
     def stepped(self, watching: Watching, loss: float) -> None:
         """A step of a run, with its loss."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import jax
 
+from evengrad.adapters.common.importing import when_imported
 from evengrad.adapters.common.patching import Patches
-from evengrad.adapters.jax import compat
 from evengrad.values.probe import Family, Reads
 from evengrad.values.spec import Kind
 
@@ -102,7 +102,7 @@ class ScopeMarks:
             )
 
         def later(name: str, mark: Callable[[Any], object]) -> None:
-            compat.when_imported(name, lambda module: wanted() and mark(module))
+            when_imported(name, lambda module: wanted() and mark(module))
 
         for name in ("flax.linen", "flax.nnx", "equinox.nn"):
             later(name, lambda module: self._module(patches, module))

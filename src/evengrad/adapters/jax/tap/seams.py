@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import wrapt
-
+from evengrad.adapters.common.importing import when_imported
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.jax import compat
 from evengrad.adapters.jax.tap.tap import Taps
@@ -18,27 +17,13 @@ def put_on(taps: Taps, patches: Patches, wanted: Callable[[], bool]) -> None:
     compat.quieten(patches.on_undo)
 
     def later(name: str, patch: Callable[[Any], object]) -> None:
-        wrapt.register_post_import_hook(lambda module: wanted() and patch(module), name)
+        when_imported(name, lambda module: wanted() and patch(module))
 
     def scaling(module: Any) -> None:
         patches.wrap(module.DynamicScale, "value_and_grad", lambda f: _noting(taps, f))
 
-    half: list[Any] = []
-
-    def equinox(module: Any) -> None:
-        """One that is just being imported, and has imported JAX, is met again when optax is."""
-        if hasattr(module, "apply_updates"):
-            taps.open.put_on(patches, module)
-        else:
-            half.append(module)
-
-    def optax(module: Any) -> None:
-        taps.put_on(patches, module)
-        while half:
-            taps.open.put_on(patches, half.pop())
-
-    later("optax", optax)
-    later("equinox", equinox)
+    later("optax", lambda module: taps.put_on(patches, module))
+    later("equinox", lambda module: taps.open.put_on(patches, module))
     later("flax.training.dynamic_scale", scaling)
 
 
