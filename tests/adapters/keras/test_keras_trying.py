@@ -826,6 +826,13 @@ def touches(tried, kind, x, y):
     return np.array(found)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "functional",
+        *(pytest.param(k, marks=pytest.mark.once) for k in ("sequential", "subclassed")),
+    ],
+)
 def test_withheld_examples_are_not_trained_on(tried, kind):
     x, y = rows(3, 20)
     out = ~touches(tried, kind, x, y)

@@ -14,6 +14,7 @@ from typing import Any
 import wrapt
 
 _waiting: dict[str, list[Callable[[Any], object]]] = {}
+"""By name, as long as a module is expected, or its import has begun."""
 
 
 def expect_imports(names: Iterable[str]) -> None:
@@ -28,15 +29,10 @@ def expect_imports(names: Iterable[str]) -> None:
 
 def when_imported(name: str, action: Callable[[Any], object]) -> None:
     """Give a module to an action: now, where it is imported already, else in the moment that it is."""
-    module = sys.modules.get(name)
-    if name in _waiting and (module is None or _half(module)):
+    if name in _waiting:
         _waiting[name].append(action)
     else:
         wrapt.register_post_import_hook(action, name)
-
-
-def _half(module: ModuleType) -> bool:
-    return bool(getattr(module.__spec__, "_initializing", False))
 
 
 def _whole(module: ModuleType) -> None:
