@@ -101,10 +101,10 @@ LINT = [
 ]
 KERAS = "/test_keras_"
 GROUPS = [  # the longest first
-    Group("keras on tensorflow", "keras and not once", KERAS, 3, "tensorflow"),
+    Group("keras on tensorflow", "keras and not once", KERAS, 2, "tensorflow"),
     Group("keras on jax", "keras and not (optimised or once)", KERAS, 2, "jax", PLAIN),
-    Group("torch", "not keras and not examples and not loops", r"/test_(?!keras_|examples)", 4),
-    Group("keras on torch", "keras", KERAS, 2, "torch"),
+    Group("torch", "not keras and not examples and not loops", r"/test_(?!keras_|examples)", 3),
+    Group("keras on torch", "keras", KERAS, 1, "torch"),
     Group("keras on jax, optimised", "keras and optimised", KERAS, 1, "jax", word="optimised"),
     Group("examples", "examples", "/test_examples", 1),
 ]
