@@ -440,16 +440,12 @@ def compile_later(patches: Patches) -> None:
     """
     eager: list[bool] = []
 
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def compile_(*args: Any, **kwargs: Any) -> Any:
-            if not eager:
-                eager.append(True)
-                patches.on_undo(run_eagerly())
-            return original(*args, **kwargs)
+    def told() -> None:
+        if not eager:
+            eager.append(True)
+            patches.on_undo(run_eagerly())
 
-        return compile_
-
-    patches.wrap(torch, "compile", wrap)
+    note_compiling(patches, told)
 
 
 @contextmanager

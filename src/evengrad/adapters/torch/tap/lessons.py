@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from evengrad.adapters.common.patching import Patches
-from evengrad.adapters.torch.compat import anything_compiled
+from evengrad.adapters.torch.compat import anything_compiled, note_compiling
 from evengrad.adapters.torch.record.loss_terms import LOSSES, LossTerms
 from evengrad.adapters.torch.tap.class_weights import ClassWeights
 from evengrad.adapters.torch.tap.evaluation import LossOfOutput, evaluated, loss_of_output
@@ -60,8 +60,7 @@ class Lessons:
             patches.wrap(F, name, self._hearing)
         patches.wrap(torch.amp.GradScaler, "scale", self._terms.scaling)
         patches.wrap(torch.autograd, "backward", self._backward)
-        for place in (torch, nn.Module):
-            patches.wrap(place, "compile", self._compiling)
+        note_compiling(patches, self._stop_looking)  # what is compiled must not have a hook inside
         patches.on_undo(self._stop_looking)
 
     # --- optimizers --------------------------------------------------------------------------------
@@ -212,15 +211,6 @@ class Lessons:
         size = values.float()
         rms, largest = size.square().mean().sqrt(), size.abs().max()
         lesson.given(type(module).__name__, float(rms), float(largest))
-
-    def _compiling(self, original: Any) -> Callable[..., Any]:
-        """What is compiled must not have a hook inside."""
-
-        def compile_(*args: Any, **kwargs: Any) -> Any:
-            self._stop_looking()
-            return original(*args, **kwargs)
-
-        return compile_
 
     def _stop_looking(self) -> None:
         if self._hook is not None:
