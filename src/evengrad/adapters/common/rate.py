@@ -84,9 +84,7 @@ def with_later(found: Rate, path: Path, precise: bool) -> Rate:
             loss = path.move(PART * critical)
             critical = path.critical(critical)
             lowest = min(lowest, critical)
-    except (
-        Exception
-    ):  # a loss that cannot be differentiated again: what is known of the first step stands
+    except Exception:  # it cannot be differentiated again: what is known of the first step stands
         return found
     if not math.isfinite(loss):
         return found
