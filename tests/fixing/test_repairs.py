@@ -462,6 +462,27 @@ def test_a_repaired_script_shows_its_own_lines(tmp_path, monkeypatch):
     assert Path("seen").read_text() == "def f():\n    return 2\n"
 
 
+SPAWNING = """
+import multiprocessing
+def work(queue):
+    queue.put(("{which}", __file__))
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    queue = context.SimpleQueue()
+    process = context.Process(target=work, args=(queue,))
+    process.start()
+    process.join()
+    open("seen", "w").write(" ".join(queue.get()))
+"""
+
+
+def test_a_process_that_a_repaired_script_spawns_runs_what_was_repaired(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(SPAWNING.format(which="file"))
+    execute("train.py", False, SPAWNING.format(which="repaired"))
+    assert Path("seen").read_text() == f"repaired {tmp_path / 'train.py'}"
+
+
 def test_what_is_trained_before_it_is_made_trainable_is_compiled_once_more():
     source = """
         import keras
@@ -696,3 +717,20 @@ def test_a_model_that_is_called_in_a_function_of_its_own(line, wanted):
         weights = model.trainable_variables
     """
     assert ways(source, "statistics_unused", line) == [[f"-{line}", f"+{wanted}"]]
+
+
+def test_an_optimizer_that_a_function_uses_moves_without_it():
+    source = """
+        import torch
+        net = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.Adam(net.parameters())
+        def train(x):
+            optimizer.step()
+        net = torch.nn.Linear(2, 1)
+        train(1)
+    """
+    first = ways(source, "weights_unheld", "torch.optim.Adam(net.parameters())")[0]
+    assert first == [
+        "-optimizer = torch.optim.Adam(net.parameters())",
+        "+optimizer = torch.optim.Adam(net.parameters())",
+    ]

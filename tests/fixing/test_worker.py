@@ -97,3 +97,10 @@ def test_nothing_is_told_of_the_copy_that_the_closing_probe_steps(tmp_path):
     result = here.execute(Trial(str(script), steps=10), tmp_path / "trial", str(tmp_path))
     assert result.end == "budget"
     assert {fact.kind for fact in load(Path(result.run)).facts} == {"losses_crossed"}
+
+
+def test_a_trial_that_is_over_inside_a_callback_of_jax(tmp_path):
+    """Which makes an error of its own of it, with ours in its text."""
+    script = tmp_path / "train.py"
+    script.write_text("raise RuntimeError('CpuCallback error: TrialOverError')\n")
+    assert worker.perform(Trial(str(script)), tmp_path).end == "unseen"

@@ -8,10 +8,12 @@ import linecache
 import os
 import runpy
 import sys
+import tempfile
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import spawn
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NoReturn, Protocol
@@ -238,9 +240,10 @@ def _execute_source(target: str, module: bool, source: str | None, function: str
             lines = source.splitlines(keepends=True)
             spelt = os.path.join(os.path.dirname(os.path.abspath(file)), os.curdir, Path(file).name)
             linecache.cache[spelt] = (len(source), None, lines, spelt)
-        exec(compile(code, spelt, "exec"), main.__dict__)
-        if function is not None:
-            main.__dict__[function]()
+        with _in_spawned_processes(file, source):
+            exec(compile(code, spelt, "exec"), main.__dict__)
+            if function is not None:
+                main.__dict__[function]()
     finally:
         if source is not None:
             linecache.cache.pop(spelt, None)
@@ -248,6 +251,36 @@ def _execute_source(target: str, module: bool, source: str | None, function: str
             del sys.modules[name]
         else:
             sys.modules[name] = before
+
+
+_STAND_IN = """\
+__file__ = {file!r}
+exec(compile({source!r}, __file__, "exec"), globals())
+"""
+
+
+@contextmanager
+def _in_spawned_processes(file: str, source: str | None) -> Iterator[None]:
+    """Processes that are spawned read the script's file anew: meanwhile they read one that has this."""
+    if source is None:
+        yield
+        return
+    prepared = spawn.get_preparation_data
+    with tempfile.TemporaryDirectory(prefix="evengrad-", ignore_cleanup_errors=True) as folder:
+        stand_in = Path(folder) / Path(file).name
+
+        def prepare(name: str) -> dict[str, Any]:
+            data = prepared(name)
+            if Path(data.get("init_main_from_path", "")).name == stand_in.name:
+                stand_in.write_text(_STAND_IN.format(file=os.path.abspath(file), source=source))
+                data["init_main_from_path"] = str(stand_in)
+            return data
+
+        spawn.get_preparation_data = prepare
+        try:
+            yield
+        finally:
+            spawn.get_preparation_data = prepared
 
 
 def own_frames(trace: TracebackType | None) -> TracebackType | None:

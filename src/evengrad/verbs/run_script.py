@@ -164,6 +164,8 @@ def run_script(
         except Exception as error:
             if session.stopped is not None and GuardStopError.__name__ in str(error):
                 return session.outcome("stopped", stopped=session.stopped)  # as JAX calls back
+            if trial is not None and TrialOverError.__name__ in str(error):
+                return session.outcome("finished")  # the same
             if failure.is_own(error):
                 session.failed(failure.internal("watching this training, and ended it", error))
                 return session.outcome("failed")

@@ -47,7 +47,12 @@ def _moved(source: Source) -> Iterator[tuple[str, SourceDraft]]:
             continue
         draft = SourceDraft(source)
         between = later[: later.index(changing[-1])]
-        using = [s for s in between if _names(source, s, source.code(target))]
+        using = [
+            s
+            for s in between
+            if not isinstance(s, cst.FunctionDef | cst.ClassDef)  # it is used where they are called
+            and _names(source, s, source.code(target))
+        ]
         for statement in [made, *using]:
             move_behind(draft, _inside(statement), changing[-1])
         yield msg("the optimizer is made after the model's last change"), draft

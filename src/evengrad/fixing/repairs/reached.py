@@ -48,6 +48,8 @@ def _cuts(source: Source) -> Iterator[cst.Call]:
 
 def _data(source: Source, fact: Fact) -> list[cst.Attribute]:
     """``x.data`` in the line where it was seen."""
+    if fact.where is None:
+        return []
     found = [node for node in source.all(cst.Attribute) if node.attr.value == "data"]
     return [node for node in found if _far(source, node, fact) == 0]
 
