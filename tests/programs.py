@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 
 from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run
@@ -16,6 +17,7 @@ from evengrad.verbs.run_script import run_script
 def codes(program, folder, monkeypatch):
     """Codes of the findings of every run of the script, or of its check, without the echoes."""
     monkeypatch.chdir(folder)
+    linecache.clearcache()  # of the script before, which has the same name
     script = folder / "train.py"
     script.write_text(program.source)
     return [finding.code for finding in findings(program, script)]

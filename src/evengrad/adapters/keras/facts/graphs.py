@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from collections import deque
 from typing import Any
 
@@ -41,7 +42,8 @@ def place_of(op: Any) -> Where | None:
     own = [f for f in op.traceback or () if is_own(f.filename)]
     if not own:
         return None
-    return Where(shown(own[-1].filename), int(own[-1].lineno), (own[-1].line or "").strip())
+    file, number = own[-1].filename, int(own[-1].lineno)
+    return Where(shown(file), number, (own[-1].line or linecache.getline(file, number)).strip())
 
 
 def is_read(op: Any, variable: Any) -> bool:

@@ -29,6 +29,7 @@ from evengrad.adapters.keras.tap.listening import Applied, BatchNormCalled, List
 from evengrad.adapters.keras.tap.native import Differentiated
 from evengrad.adapters.keras.tap.pairs import EagerPairs
 from evengrad.adapters.keras.tap.passes import Passes
+from evengrad.adapters.keras.tap.policy import PolicyLosses
 from evengrad.adapters.keras.tap.smothering import ClippedAway
 from evengrad.adapters.keras.tap.summed import SummedGradients
 from evengrad.adapters.keras.tap.unreached import Unreached
@@ -71,6 +72,7 @@ class LoopFacts:
         self.untracked = Untracked(patches)
         self._left_out = LeftOut(self._unreached.calls)
         self._pairs = EagerPairs(self._unreached.calls, patches)
+        self._policies = PolicyLosses(patches)
         self._sums: Any = Passes() if backend == "torch" else SummedGradients(self._unreached.calls)
         listening.clipped.append(self._clips.clipped)
         listening.clipped.append(self._smothered.clipped)
@@ -117,6 +119,7 @@ class LoopFacts:
         if any(hasattr(source, "trainable") for source in event.sources):
             summed = summed_by_tape(event.target, self._backward)
             self._summed.append(summed or self._batch_sums.of(event.target))
+        self._policies.differentiated(event.target)
         if hasattr(event.target, "shape"):
             found = broadcasting(event.target), mixed_terms(event.target)
             self._shapes += [fact for fact in found if fact is not None]
@@ -129,7 +132,8 @@ class LoopFacts:
         if self._alone:
             self._once(optimizer, alone_fact([x for x, _ in self._alone], self._alone[0][1]))
             self._alone.clear()
-        for fact in (*self._shapes, *self._pairs.applied(), *filter(None, self._summed[-1:])):
+        found = (*self._shapes, *self._pairs.applied(), *self._policies.applied())
+        for fact in (*found, *filter(None, self._summed[-1:])):
             if fact.kind != SUMMED or feels_scale(optimizer):
                 self._once(optimizer, fact)
         self._shapes.clear()
@@ -142,8 +146,8 @@ class LoopFacts:
             kept = self._kept.applied(optimizer, event.variables, self._backward)
             if kept is not None:
                 self._once(optimizer, kept)
-        found = self._clips.applied(event, scale), self._smothered.applied(event, scale)
-        for fact in (*found[0], *found[1], *self._sums.applied(event)):
+        clips = self._clips.applied(event, scale), self._smothered.applied(event, scale)
+        for fact in (*clips[0], *clips[1], *self._sums.applied(event)):
             self._once(optimizer, fact)
         self._left_out.applied(event)
         self._unreached.applied(event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
@@ -55,7 +55,12 @@ def _by_tape(patches: Patches, heard: Heard) -> None:
     def making(original: Any) -> Any:
         @wraps(original)
         def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
-            found = original(tape, target, sources, *args, **kwargs)
+            beside = _asked_for()
+            if beside:
+                found, more = original(tape, target, [sources, beside], *args, **kwargs)
+                _tell_beside(more)
+            else:
+                found = original(tape, target, sources, *args, **kwargs)
             heard(lambda: Differentiated(target, _flat(sources), _flat(found)))
             return found
 
@@ -63,6 +68,38 @@ def _by_tape(patches: Patches, heard: Heard) -> None:
 
     patches.wrap(tf.GradientTape, "gradient", making)
     compat.leave_unconverted(tf.GradientTape.gradient)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beside:
+    """Somebody who wants the derivatives by some tensors, too, of what is differentiated with values.
+
+    Attributes:
+        wanted: the tensors, asked for before.
+        told: is given the derivatives, None where there is none, in the same order.
+    """
+
+    wanted: Callable[[], list[Any]]
+    told: Callable[[Sequence[Any]], None]
+
+
+_beside: list[Beside] = []
+
+
+def differentiated_beside(patches: Patches, beside: Beside) -> None:
+    """Until the patches are undone, on TensorFlow and PyTorch."""
+    _beside.append(beside)
+    patches.on_undo(lambda: _beside.remove(beside))
+
+
+def _asked_for() -> list[Any]:
+    """Of the first who wants any."""
+    return next(filter(None, (one.wanted() for one in _beside)), [])
+
+
+def _tell_beside(found: Sequence[Any]) -> None:
+    for one in _beside:
+        one.told(found)
 
 
 def _by_function(patches: Patches, heard: Heard) -> None:
@@ -106,6 +143,11 @@ def _by_backward(patches: Patches, heard: Callable[[Any], None]) -> None:
     def making(original: Any) -> Any:
         @wraps(original)
         def backward(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+            beside = [t for t in _asked_for() if t.requires_grad]
+            if beside and not args and not kwargs:
+                _tell_beside(
+                    torch.autograd.grad(tensor, beside, retain_graph=True, allow_unused=True)
+                )
             heard(tensor)
             return original(tensor, *args, **kwargs)
 
@@ -313,6 +355,30 @@ def differences() -> list[tuple[Any, str, str]]:
     named += [(tf.math, n, f"tf.{n}") for n in ("subtract", "squared_difference")]
     named += [(keras.ops, "subtract", "ops.subtract")]
     return [(base, "__sub__", "-"), (base, "__rsub__", "-"), *named]
+
+
+def products() -> list[tuple[Any, str]]:
+    """What multiplies as it runs, on TensorFlow and PyTorch: where it stands, and its name."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return []
+    found: list[tuple[Any, str]] = [(keras.ops, "multiply")]
+    if backend == "torch":
+        import torch
+
+        return [*found, (torch.Tensor, "__mul__"), (torch.Tensor, "__rmul__"), (torch, "mul")]
+    import tensorflow as tf
+
+    kind = type(tf.constant(0.0))
+    base = next(cls for cls in kind.__mro__ if "__mul__" in vars(cls))
+    return [*found, (base, "__mul__"), (base, "__rmul__"), (tf, "multiply"), (tf.math, "multiply")]
+
+
+def constant(tensor: Any) -> Any:
+    """The value that a tensor of TensorFlow has already while it is traced; None where it has none."""
+    import tensorflow as tf
+
+    return tf.get_static_value(tensor)
 
 
 def sums() -> list[tuple[Any, str, str]]:

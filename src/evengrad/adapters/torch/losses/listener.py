@@ -14,6 +14,7 @@ from evengrad.adapters.torch.losses.cut import judge_cut
 from evengrad.adapters.torch.losses.given import LossCall, loss_call
 from evengrad.adapters.torch.losses.marks import Mark, Marks
 from evengrad.adapters.torch.losses.padding import PaddingMasks
+from evengrad.adapters.torch.losses.policy import Policies
 from evengrad.adapters.torch.losses.shapes import judge_shapes
 from evengrad.adapters.torch.losses.softmax import judge_softmax
 from evengrad.adapters.torch.losses.summed import KIND as SUMMED
@@ -47,6 +48,7 @@ class LossListener:
         self._marks = Marks()
         self._sums = Sums()
         self._padding = PaddingMasks()
+        self._policies = Policies()
         self._coming: Mark | None = None  # of the result of the call that is being made
 
     def take(self, optimizer: str = "") -> tuple[Fact, ...]:
@@ -86,11 +88,17 @@ class LossListener:
             self._safely(self._follow, function, args, kwargs, result)
         if self._sums.concerns(function) and torch.is_grad_enabled():
             self._safely(self._sums.follow, function, args, kwargs, result)
+        if self._policies.concerns(function) and torch.is_grad_enabled():
+            self._safely(self._policies.follow, args, kwargs, result)
         if torch.is_grad_enabled():
             self._safely(self.terms.follow, function, args, kwargs, result)
 
     def _differentiated(self, loss: Any) -> None:
-        found = [self._sums.of(loss), dwarfed(self.terms.of(loss)) if self._by_value else None]
+        found = [
+            self._sums.of(loss),
+            dwarfed(self.terms.of(loss)) if self._by_value else None,
+            self._policies.of(loss),
+        ]
         self._facts += [fact for fact in found if fact is not None]
         self._facts += self._sums.mixed()
 
