@@ -617,3 +617,17 @@ def test_a_training_that_ends_far_behind_the_recipe_is_not_healthy(tmp_path, mon
     level = 0.75
     slow, _ = run(path, world, tmp_path, monkeypatch, reference=True)
     assert slow.status == "healthy"
+
+
+def test_a_mistake_in_a_training_that_learns_a_little(tmp_path, monkeypatch):
+    """Most of the weights have no optimizer: what they could do is tried before it is called healthy."""
+    loop = LOOP.replace("model.parameters()", "model[4].parameters()")
+
+    def world(trial):
+        found, gained = learns(trial), 1.0 if trial.source else 0.3
+        return replace(found, losses=tuple(1.39 - gained * (1.39 - v) for v in found.losses))
+
+    found, _ = run(script(tmp_path, loop=loop), world, tmp_path, monkeypatch)
+    assert found.status == "fixed"
+    assert found.chosen.remedy == "optimizer_last"
+    assert "+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)  # the rate" in found.diff

@@ -246,3 +246,44 @@ def test_what_half_precision_cannot_hold(imports, line, operand, wanted):
     (found,) = ways(f"{imports}\n{line}\n", "born", code, dtype="float16", **given)
     assert wanted in found[1]
     assert ways(f"{imports}\n{line}\n", "born", code, dtype="float32", **given) == []
+
+
+@pytest.mark.parametrize(
+    ("imports", "first", "second", "order"),
+    [
+        (
+            "import numpy as np",
+            "np.random.shuffle(x)",
+            "np.random.shuffle(y)",
+            "np.random.permutation(len(x))",
+        ),
+        (
+            "import torch",
+            "x = x[torch.randperm(9)]",
+            "y = y[torch.randperm(9)]",
+            "torch.randperm(9)",
+        ),
+    ],
+)
+def test_samples_and_labels_are_shuffled_together(imports, first, second, order):
+    (found,) = ways(f"{imports}\n{first}\n{second}\n", "labels_apart")
+    assert [line for line in found if line.startswith("+")] == [
+        f"+order = {order}",
+        "+x, y = x[order], y[order]",
+    ]
+    between = f"{imports}\n{first}\nnp.random.seed(0)\n{second}\n"
+    assert ways(between, "labels_apart") == []
+
+
+def test_the_argument_of_a_curve():
+    source = """
+        import torch
+        years = torch.arange(1900, 2000)
+        r = torch.tensor(0.5, requires_grad=True)
+        t = torch.nn.Parameter(torch.zeros(()))
+        for step in range(9):
+            loss = ((r * torch.sigmoid(years - t) - people) ** 2).mean()
+            loss.backward()
+    """
+    (found,) = ways(source, "curve_flat")
+    assert found == ["+years = (years - years.mean()) / years.std()"]

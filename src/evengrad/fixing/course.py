@@ -31,6 +31,7 @@ from evengrad.fixing.yardstick import (
     yardstick,
 )
 from evengrad.values.fact import Fact
+from evengrad.values.finding import Finding
 from evengrad.values.message import joined, msg
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Course:
         if well and self._is_held_back(plain, sight):
             well, words = False, self._short_of(plain[-1])
             plain[-1] = _refused(plain[-1], words)
-        findings = sight.faults if well else sight.findings
+        findings = self._hidden(plain, sight) if well else sight.findings
         found = Fixing(self.plan, "healthy" if well else "not_fixed", findings, tuple(plain))
         if well and not findings:
             return replace(found, reference=self._reference)
@@ -125,6 +126,13 @@ class Course:
             self._measure is not None and self._measure.share(whole[-1].verdict.level) < HELD_BACK
         )
 
+    def _hidden(self, plain: Sequence[Attempt], sight: Sight) -> tuple[Finding, ...]:
+        """What may hold a training back that learns: mistakes, too, where it does not plainly do well."""
+        own = tuple(f for f in sight.findings if f.mistake)
+        if self.plan.only or any(map(is_plain_success, plain)):
+            return sight.faults
+        return (*own, *(f for f in sight.faults if f not in own))
+
     def _short_of(self, attempt: Attempt) -> str:
         assert self._measure is not None
         return (
@@ -136,6 +144,11 @@ class Course:
         """What ends lower than a training that is well in spite of a fault."""
         self.trials.to_beat = {a.seed: a.result for a in plain if a.result.end != "finished"}
         case = sight.case(self.plan)
+        if any(f.mistake for f in self._hidden(plain, sight)):
+            base = self._repaired(sight)
+            proved = None if base is None or not base.verdict.good else self._prove(base, case)
+            if proved is not None:
+                return proved
         for attempt in self._promising(case, None, min(self.plan.budget, _FOR_A_HIDDEN_FAULT)):
             if attempt.verdict.good and (proved := self._prove(attempt, case)) is not None:
                 return proved

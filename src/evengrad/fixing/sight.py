@@ -81,6 +81,11 @@ class Sight:
         still = any(f.symptom is Symptom.STANDING_STILL for f in with_echoes(self.findings))
         if self.run is not None and still and (self.run.seen.get("frozen") or 0.0) > _MOST:
             yield Fact("weights_frozen")
+        if still:
+            yield Fact("labels_apart")
+        flat = self.probe is None or not self.probe.inputs
+        if flat and not self.attempt.verdict.good:
+            yield Fact("curve_flat")
         if self.probe is not None:
             yield from _raw(self.probe)
 

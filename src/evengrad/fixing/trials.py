@@ -154,7 +154,9 @@ class Trials:
     ) -> Attempt:
         if candidate is None:
             self._plain = self._plain or result
-        verdict, than = judge(result, self.start(candidate)), self.to_beat.get(seed)
+        repaired = candidate is not None and candidate.source is not None and not candidate.changes
+        verdict = judge(result, self.start(candidate), repaired=repaired)
+        than = self.to_beat.get(seed)
         if verdict.good and than is not None and not is_better(result, than):
             words = msg(
                 "its loss {level:.4g} is not below {other:.4g}, as it is",

@@ -16,6 +16,8 @@ _NORMAL_999 = 3.090
 _FEWEST = 8
 _FOLLOWS = 0.5
 """Of what the training's own losses gain held-out ones gain so much, unless it was learnt by heart."""
+_BOTH = 0.1
+"""Of the losses are of each sign, at least, where they are no distance from anything (a measured choice)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,17 @@ class Verdict:
         return self.healthy and self.learning
 
 
-def judge(result: Result, start: Result | None = None) -> Verdict:
-    """Judge one trial. start: whose first losses count, if not its own (pretrained weights begin low).
+def judge(result: Result, start: Result | None = None, *, repaired: bool = False) -> Verdict:
+    """Judge one trial.
+
+    Args:
+        result: what came of it.
+        start: whose first losses count, if not its own (pretrained weights begin low).
+        repaired: a mistake was taken out of the script, and nothing else was changed: a loss that is no
+            measure of success (``is_signed``) need not fall then.
+
+    Returns:
+        Whether it is healthy and learns.
 
     It learns if the mean of its last quarter of losses lies below the loss of the best constant answer, and
     below the mean of as many first ones, by a one-sided t-test at 99% each; and if the same holds for the
@@ -76,7 +87,20 @@ def judge(result: Result, start: Result | None = None) -> Verdict:
             optimizers=result.optimizers,
         )
         return Verdict(True, True, level, words)
+    if repaired and is_signed(result):
+        words = msg("its loss has both signs and is no measure of success: all is finite")
+        return Verdict(True, True, level, words)
     return _learning(result, start or result)
+
+
+def is_signed(result: Result) -> bool:
+    """Whether the losses are now above and now below 0, and nothing is known that they measure: that of a
+    policy gradient need not fall.
+    """
+    losses = np.array(result.losses)
+    if result.baseline is not None or result.floor is not None or len(losses) < _FEWEST:
+        return False
+    return bool(min((losses < 0).mean(), (losses > 0).mean()) >= _BOTH)
 
 
 def is_better(result: Result, than: Result) -> bool:
@@ -122,7 +146,7 @@ def objection(results: Sequence[Result], start: Result | None = None) -> str | N
     are not below the constant baseline, or not below where they began, by the test of ``judge``, and surely
     gain less than half of what the training's own losses do. None where nothing does. start: see ``judge``.
     """
-    alone = [result for result in results if result.optimizers == 1]
+    alone = [result for result in results if result.optimizers == 1 and not is_signed(result)]
     known = [result for result in alone if len(result.held_out) >= _FEWEST]
     if not known:
         return None

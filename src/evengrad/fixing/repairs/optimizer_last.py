@@ -114,20 +114,29 @@ def _has_modules(source: Source, value: cst.CSTNode) -> bool:
 def _more(source: Source) -> Iterator[tuple[str, SourceDraft]]:
     """``model.head.parameters()`` alone, where the others are trained, too."""
     for made in _made(source):
-        given, model = optimizers.parameters(source, made), optimizers.models(source, made)
-        if given is None or model is None or not isinstance(given.func, cst.Attribute):
+        given = optimizers.parameters(source, made)
+        if given is None or not isinstance(given.func, cst.Attribute):
             continue
-        if source.code(given.func.value) != source.code(model):
+        part = given.func.value
+        model = optimizers.models(source, made) or _indexed(source, part)
+        if model is not None and source.code(part) != source.code(model):
             draft = SourceDraft(source)
-            draft.replace(given.func.value, source.code(model))
+            draft.replace(part, source.code(model))
             yield msg("the optimizer gets all weights of {code}", code=source.code(model)), draft
+
+
+def _indexed(source: Source, part: cst.BaseExpression) -> cst.BaseExpression | None:
+    """``model`` of ``model[4]``, where that is one network and no list of them."""
+    if not isinstance(part, cst.Subscript) or source.code(part.value) not in _networks(source):
+        return None
+    return part.value
 
 
 def _apart(source: Source) -> Iterator[tuple[str, SourceDraft]]:
     """A second network, which no optimizer was given."""
     made = _made(source)
     held = " ".join(source.code(call) for call in made)
-    others = [name for name in _networks(source) if f"{name}." not in held]
+    others = [n for n in _networks(source) if f"{n}." not in held and f"{n}[" not in held]
     given = optimizers.parameters(source, made[0]) if len(made) == 1 else None
     if given is not None and others:
         code = ", ".join([f"*{source.code(given)}", *(f"*{n}.parameters()" for n in others)])
