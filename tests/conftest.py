@@ -27,6 +27,15 @@ def nothing_was_compiled():
         sys.modules["torch._dynamo.eval_frame"].cached_backends.clear()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_old_is_looked_at():
+    """Frameworks, and what files before this one leave, are a million objects: the collector, and whoever asks
+    it who holds a module, need not go through them again.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_lives_on():
     """What a test leaves in cycles is freed with it: TensorFlow waits for each iterator over data as long

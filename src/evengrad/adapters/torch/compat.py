@@ -519,10 +519,15 @@ def foreach_copy_(targets: Sequence[torch.Tensor], values: Sequence[torch.Tensor
 
 def holders(function: Any) -> list[tuple[Any, str]]:
     """(module, name) wherever a function is known by, in modules that imported it by name, too."""
+    wanted = id(function)
     found = []
     for module in list(sys.modules.values()):
         if isinstance(module, types.ModuleType):
-            found += [(module, n) for n, v in list(vars(module).items()) if v is function]
+            known = vars(module)
+            if wanted in map(id, list(known.values())):  # a hundred thousand names, a few hits
+                found += [
+                    (module, name) for name, value in list(known.items()) if value is function
+                ]
     return found
 
 

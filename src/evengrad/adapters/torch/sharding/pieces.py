@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,19 +165,24 @@ def _staged(roots: Sequence[Any]) -> Iterator[tuple[int, tuple[int, set[int]]]]:
     kind = getattr(place, "PipelineStage", None)
     if kind is None:
         return
-    for root in roots:
-        for module in root.modules():
-            for stage in _owners(module, kind):
-                members = set(distributed.get_process_group_ranks(stage.group or _world()))
-                for parameter in module.parameters():
-                    yield id(parameter), (int(stage.stage_index), members)
+    modules = {id(module): module for root in roots for module in root.modules()}
+    for stage in _owners(modules.values(), kind):
+        members = set(distributed.get_process_group_ranks(stage.group or _world()))
+        for module in [modules[id(own)] for own in vars(stage).values() if id(own) in modules]:
+            for parameter in module.parameters():
+                yield id(parameter), (int(stage.stage_index), members)
 
 
 def _world() -> Any:
     return distributed.group.WORLD
 
 
-def _owners(module: Any, kind: type) -> Iterator[Any]:
-    for holder in gc.get_referrers(module):
-        things = gc.get_referrers(holder) if type(holder) is dict else [holder]
-        yield from (thing for thing in things if isinstance(thing, kind))
+def _owners(modules: Iterable[Any], kind: type) -> Iterator[Any]:
+    """Those of a kind with any of the modules in an attribute; the collector goes through all objects once."""
+    holders = gc.get_referrers(*modules)
+    owners = gc.get_referrers(*(held for held in holders if type(held) is dict))
+    return (
+        thing
+        for thing in {id(o): o for o in [*holders, *owners]}.values()
+        if isinstance(thing, kind)
+    )

@@ -82,25 +82,33 @@ def find_roots(parameters: Iterable[Any], known: Iterable[nn.Module] = ()) -> li
 
 def _candidates(known: Iterable[nn.Module]) -> Sequence[nn.Module]:
     found = {id(m): m for m in made_modules()}
-    left = [module for module in known if id(module) not in found]
+    left = {id(module): module for module in known if id(module) not in found}
     while left:
-        module = left.pop()
-        found[id(module)] = module
-        left += [owner for owner in _owners(module) if id(owner) not in found]
+        found |= left
+        owners = {id(owner): owner for owner in _owners(left)}
+        left = {key: owner for key, owner in owners.items() if key not in found}
     return list(found.values())
 
 
-def _owners(module: nn.Module) -> Iterator[nn.Module]:
-    """The modules that this one is a child of."""
-    for children in gc.get_referrers(module):
-        if issubclass(type(children), dict):
-            for holder in gc.get_referrers(children):
-                things = gc.get_referrers(holder) if issubclass(type(holder), dict) else [holder]
-                yield from (thing for thing in things if _has(thing, module))
+def _owners(modules: dict[int, nn.Module]) -> Iterator[nn.Module]:
+    """The modules that any of these, by their ids, is a child of.
+
+    The collector is asked for all at once: it goes through every object, however few are sought.
+    """
+    lists = filter(_is_dict, _referrers(modules.values()))
+    attributes = _referrers(lists)
+    for thing in [*attributes, *_referrers(filter(_is_dict, attributes))]:
+        if issubclass(type(thing), nn.Module) and any(id(m) in modules for m in thing.children()):
+            yield thing
 
 
-def _has(thing: Any, module: nn.Module) -> bool:
-    return issubclass(type(thing), nn.Module) and any(m is module for m in thing.children())
+def _referrers(things: Iterable[Any]) -> list[Any]:
+    sought = tuple(things)
+    return gc.get_referrers(*sought) if sought else []
+
+
+def _is_dict(thing: Any) -> bool:
+    return issubclass(type(thing), dict)
 
 
 def half_share(optimizer: Any) -> float:
