@@ -2,6 +2,7 @@
 # causes: architecture learning_rate loss_head
 # source: eriklindernoren/Keras-GAN#232, keras-io DCGAN with the generator's step on the discriminator's weights
 # names: generator.*(never|not|no|none|unchanged|trainable)|trainable_(weights|variables)
+# figure: mean of fakes \[\s*(-?[\d.]+)(?#score)
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -2,6 +2,7 @@
 # causes: loss_head bad_batch input_data normalisation
 # source: DLR-RM/stable-baselines3#1150, openai/spinningup issues (advantages of one step normalised by their std: nan)
 # names: std|one element|unbiased|single
+# figure: \d+ (0\.\d+)(?#score)
 import torch
 from torch import nn
 from torch.distributions import Categorical

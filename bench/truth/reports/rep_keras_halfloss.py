@@ -2,6 +2,7 @@
 # causes: precision loss_head
 # source: keras-team/keras#11832 (EDSR in float16: loss inf), tensorflow#45568 (own loss under mixed_float16 is inf)
 # names: float32|float16|overflow|cast|half
+# figure: mse ([-\d.einfa]+)
 import keras
 import numpy as np
 import tensorflow as tf
