@@ -631,3 +631,22 @@ def test_a_mistake_in_a_training_that_learns_a_little(tmp_path, monkeypatch):
     assert found.status == "fixed"
     assert found.chosen.remedy == "optimizer_last"
     assert "+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)  # the rate" in found.diff
+
+
+def test_a_way_that_leaves_what_the_check_has_seen_is_not_tried(tmp_path, monkeypatch):
+    loop = LOOP.replace(
+        "cross_entropy(model(x[rows]), y[rows])", "mse_loss(model(x[rows])[:, :1], z[rows])"
+    )
+    path = script(tmp_path, loop=loop, more="z = y.float()")
+
+    def world(trial):
+        if trial.check:
+            wrong = ("EG930 shapes",) if "unsqueeze" in trial.source else ()
+            return replace(stays(trial), unhealthy=wrong, end="finished")
+        return learns(trial) if trial.source else stays(trial)
+
+    found, made = run(path, world, tmp_path, monkeypatch)
+    tried = [trial.source for trial in made if trial.source and not trial.check]
+    assert found.status == "fixed"
+    assert all("unsqueeze" not in source for source in tried)
+    assert sum(trial.check for trial in made) > 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evengrad.diagnosis.catalogue import all_fact_rules
 from evengrad.errors import InternalError
 from evengrad.fixing import repairs
 from evengrad.fixing.case import Candidate, Case
@@ -227,6 +228,8 @@ class Course:
         for fact in facts:
             without = fact.kind if kinds.count(fact.kind) == 1 else ""
             for candidate in repairs.candidates(source, fact, self.plan.target, before):
+                if self._is_still_seen(candidate, fact, sight):
+                    continue
                 attempt = self.trials.one(candidate, 0, without=without)
                 self._attempts.append(attempt)
                 if _is_as_sick(attempt, fact, sight):
@@ -234,6 +237,17 @@ class Course:
                 if _is_without(attempt, fact, self.plan, self.trials):
                     return attempt
         return None
+
+    def _is_still_seen(self, candidate: Candidate, fact: Fact, before: Sight) -> bool:
+        """Whether a mistake that the check has seen, and no trial, is one that it still sees."""
+        told = any(one.kind == fact.kind for one in before.told)
+        codes = {rule.code for rule in all_fact_rules() if rule.fact == fact.kind}
+        errors = [f for f in before.errors if f.code in codes]
+        if told or not errors or candidate.source is None:
+            return False
+        result = self.trials.check(candidate.source)
+        left = [text for text in result.unhealthy if str(text).split(" ", 1)[0] in codes]
+        return result.end == "finished" and len(left) >= len(errors)
 
     def _refer(self, case: Case, upon: Candidate | None) -> None:
         """Run the reference beside what is tried, at the same budget."""
@@ -413,7 +427,7 @@ def _is_repair(attempt: Attempt) -> bool:
 
 def _is_as_sick(attempt: Attempt, fact: Fact, before: Sight) -> bool:
     """Whether all that was wrong with a training still is, where the mistake was seen by the check alone."""
-    told = before.run is not None and any(one.kind == fact.kind for one in before.run.facts)
+    told = any(one.kind == fact.kind for one in before.told)
     wrong = before.attempt.result.unhealthy
     return not told and bool(wrong) and attempt.result.unhealthy == wrong
 

@@ -52,7 +52,7 @@ def later(result: Result) -> Later | None:
     """
     if result.run is None or result.optimizers > 1:
         return None
-    for place, run in enumerate(trainings(_beside(Path(result.run)))):
+    for place, run in enumerate(trainings(beside(Path(result.run)))):
         errors = [f for f in diagnose_run(run) if f.severity is Severity.ERROR]
         if not errors:
             continue
@@ -62,7 +62,7 @@ def later(result: Result) -> Later | None:
     return None
 
 
-def _beside(file: Path) -> list[Path]:
+def beside(file: Path) -> list[Path]:
     """Every run of the trial that a run is of."""
     return list(file.parent.parent.glob(f"*/{file.name}"))
 

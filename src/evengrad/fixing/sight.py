@@ -15,6 +15,7 @@ from evengrad.diagnosis.catalogue import all_fact_rules
 from evengrad.diagnosis.diagnose import diagnose_probe, diagnose_run, fold, upstream
 from evengrad.errors import EvengradError, InternalError
 from evengrad.fixing.case import Case
+from evengrad.fixing.later import beside, trainings
 from evengrad.fixing.outcome import Attempt, FixPlan
 from evengrad.recording.reader import load
 from evengrad.values.fact import Fact
@@ -50,16 +51,24 @@ class Sight:
         probe: before its first step; None where it could not be taken.
         run: of the trial.
         later: at the first steps of the script's other trainings, as far as they were come to.
+        beside: the runs of the trial's other trainings with mistakes in them.
     """
 
     attempt: Attempt
     probe: Probe | None
     run: Run | None
     later: tuple[Probe, ...] = ()
+    beside: tuple[Run, ...] = ()
 
     @property
     def _probes(self) -> tuple[Probe, ...]:
         return self.later if self.probe is None else (self.probe, *self.later)
+
+    @property
+    def told(self) -> tuple[Fact, ...]:
+        """The facts of the runs."""
+        runs = (*(() if self.run is None else (self.run,)), *self.beside)
+        return tuple(fact for run in runs for fact in run.facts)
 
     @cached_property
     def mistakes(self) -> tuple[Fact, ...]:
@@ -67,7 +76,7 @@ class Sight:
         codes = [f.code for f in with_echoes(self.findings)]
         kinds = {rule.fact: rule.code for rule in all_fact_rules() if rule.code in codes}
         seen = [fact for probe in self._probes for fact in probe.facts]
-        seen += self.run.facts if self.run else ()
+        seen += self.told
         if any(fact.kind == "losses_crossed" for fact in seen):
             kinds.pop(
                 "weights_unreached", None
@@ -113,6 +122,10 @@ class Sight:
             known |= {f.code for f in found if f.mistake}
         if self.run is not None:
             found += [f for f in diagnose_run(self.run) if f.code not in known]
+            known |= {f.code for f in found if f.mistake}
+        for run in self.beside:
+            found += [f for f in diagnose_run(run) if f.mistake and f.code not in known]
+            known |= {f.code for f in found if f.mistake}
         ordered = upstream(fold(found))
         return tuple(sorted(ordered, key=lambda f: not f.mistake))
 
@@ -151,7 +164,9 @@ def look(plan: FixPlan, attempt: Attempt, folder: Path, *, probed: bool = True) 
     source = None if attempt.candidate is None else attempt.candidate.source
     run = _run(plan, attempt, source)
     probes = _probes(plan, folder, source) if probed else ()
-    return Sight(attempt, probes[0] if probes else None, run, probes[1:])
+    others = trainings(beside(Path(attempt.result.run))) if attempt.result.run else []
+    mistaken = tuple(one for one in others if one.facts and run and one.path != run.path)
+    return Sight(attempt, probes[0] if probes else None, run, probes[1:], mistaken)
 
 
 def _run(plan: FixPlan, attempt: Attempt, source: str | None) -> Run | None:
