@@ -3,7 +3,7 @@
 What it finds: targets of a binary or categorical cross-entropy outside [0, 1] (masks of 0 and 255, labels of -1
 and 1, class numbers, prices), negative counts of a Poisson loss, targets or inputs of a divergence that are
 no (log-)probabilities, an nll_loss that is not given log-probabilities, labels of 0 and 1 for a loss that reads
--1 and 1, and squared errors whose targets the output's sigmoid, softmax, tanh or ReLU never reaches.
+-1 and 1, and squared errors whose targets the output's sigmoid, softmax, tanh, ReLU or clamp never reaches.
 
 Why it matters: with a target above 1 or below 0 the cross-entropy has no minimum: it falls below zero for ever,
 and the outputs saturate. What a squashed or rectified output cannot reach it does not learn either: it sits at
@@ -90,6 +90,11 @@ SICK = (
     *_torch("torch.nn.BCEWithLogitsLoss()(out, 2 * yes - 1)"),
     *_torch("F.mse_loss(out.sigmoid(), 255 * yes)"),
     *_torch("F.mse_loss(out.relu(), x[:, :1] - 1)"),
+    *_torch("F.mse_loss(out.clamp(0, 1), 5 * yes)"),
+    *_torch("F.l1_loss(F.hardtanh(out).view(-1), 5 * yes.view(-1))"),
+    _keras("'mean_squared_error'", "x[:, :1] - 1", "1, activation='relu'"),
+    _keras("'mean_squared_error'", "99 * yes", "1, activation='relu6'", "run"),
+    _keras("'mean_absolute_error'", "9 * yes", "1, activation='hard_sigmoid'"),
     *_torch("F.nll_loss(out, kind)", 3),
     *_torch("F.kl_div(out.softmax(1), F.one_hot(kind, 3).float(), reduction='batchmean')", 3),
     *_torch("F.poisson_nll_loss(out, x[:, :1])"),
@@ -117,6 +122,9 @@ HEALTHY = (
     *_torch("1 - 2 * (out.sigmoid() * yes).sum() / (out.sigmoid() + yes).sum()"),
     *_torch("F.mse_loss(out.sigmoid(), 0.8 * yes + 0.1)"),
     *_torch("F.mse_loss(out.relu(), x[:, :1].abs())"),
+    *_torch("F.mse_loss(out.clamp(-1, 2), yes)"),
+    _keras("'mean_squared_error'", "abs(x[:, :1])", "1, activation='softplus'"),
+    _keras("'mean_squared_error'", "x[:, :1]", "1, activation='leaky_relu'"),
     *_torch("F.cross_entropy(out, kind, label_smoothing=0.1)", 3),
     *_torch("F.nll_loss(out.log_softmax(1), kind)", 3),
     *_torch("F.kl_div(out.log_softmax(1), F.one_hot(kind, 3).float(), reduction='batchmean')", 3),
@@ -169,10 +177,11 @@ def _cause(values: Mapping[str, Any]) -> Cause:
 def _title(fact: Fact, seen: str) -> str:
     v = fact.values
     if v["kind"] == "reach":
-        ends = msg("ends at {least:g}", least=v["least"]) + (
-            "" if v["most"] is None else msg(" and {most:g}", most=v["most"])
-        )
-        if v["most"] is None:
+        known = [v[side] for side in ("least", "most") if v[side] is not None]
+        ends = msg("ends at {least:g}", least=known[0])
+        if len(known) > 1:
+            ends += msg(" and {most:g}", most=known[1])
+        elif v["least"] == 0:
             ends += msg(" and is never negative")
         return msg(
             "{seen} are out of reach of a {head} output, which {ends}",
@@ -266,9 +275,14 @@ def _probabilities(fact: Fact, torch: bool) -> str:
     if low >= 0 and high == 255:
         return msg("scale the targets to 0 to 1: target / 255")
     if v["kind"] == "reach":
-        if v["most"] is None:
+        if v["most"] is None and v["least"] == 0:
             return msg(
                 "end in a linear layer: no {head} on the output, where targets are negative",
+                head=v["head"],
+            )
+        if v["most"] is None or v["least"] is None:
+            return msg(
+                "end in a linear layer: no {head} on the output, whose range the targets leave",
                 head=v["head"],
             )
         ends = f"[{v['least']:g}, {v['most']:g}]"

@@ -13,6 +13,7 @@ from evengrad.adapters.keras.facts.calls import LossHeard, NormHeard, hearing_lo
 from evengrad.adapters.keras.facts.classes import judge_classes
 from evengrad.adapters.keras.facts.heads import judge_head
 from evengrad.adapters.keras.facts.outputs import dominated
+from evengrad.adapters.keras.facts.scores import judge_scores
 from evengrad.adapters.keras.facts.single import alone_fact, is_alone
 from evengrad.adapters.keras.facts.summed import KIND as SUMMED
 from evengrad.adapters.keras.facts.summed import HeardSums
@@ -68,13 +69,11 @@ def facts_of(model: Any, batch: Any) -> tuple[Fact, ...]:
     try:
         parts = keras.utils.unpack_x_y_sample_weight(tuple(batch))
         x, y, weight = (keras.tree.map_structure(_tensor, part) for part in parts)
-        with (
-            untouched(model),
-            keras.StatelessScope(),
-            hearing_losses(told, sums, normed=normed),
-        ):
-            total = compat.compute_loss(model, x, y, model(x, training=True), weight)
-        more = [dominated(model, calls), sums.of(total)]
+        with untouched(model), keras.StatelessScope():
+            with hearing_losses(told, sums, normed=normed):
+                total = compat.compute_loss(model, x, y, model(x, training=True), weight)
+            raw = [judge_scores(call) for call in calls]
+        more = [dominated(model, calls), sums.of(total), *raw]
     except Exception:  # what the loss cannot take was heard before it was called
         return heard.facts
     if alone:

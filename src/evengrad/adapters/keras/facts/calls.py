@@ -53,7 +53,10 @@ _OF_TENSORFLOW = (
     "softmax_cross_entropy_with_logits",
     "sparse_softmax_cross_entropy_with_logits",
 )
-_HEADS = ("sigmoid", "softmax", "tanh")
+_HEADS = (
+    *("sigmoid", "softmax", "tanh", "relu", "relu6", "softplus", "exponential"),
+    *("hard_sigmoid", "hard_tanh", "elu", "selu", "clip", "clip_by_value"),
+)
 _TARGETS = ("y_true", "target", "labels")
 _LARGE = 10  # no weight or epsilon of a loss, but what a range is divided by
 _OUTPUTS = ("y_pred", "output", "logits")
@@ -73,6 +76,7 @@ class LossHeard:
         logits: it takes the output for logits.
         ignored: the class number that counts as no label.
         head: the activation that made the output, None where it is none or not known.
+        ends: the least and the largest value that it can give, None for each where there is none.
         where: the user's line.
         options: its other arguments by name.
     """
@@ -84,6 +88,7 @@ class LossHeard:
     logits: bool
     ignored: int | None
     head: str | None
+    ends: tuple[float | None, float | None]
     where: Where | None
     options: Mapping[str, Any]
 
@@ -125,6 +130,33 @@ class NormHeard:
     where: Where | None
 
 
+Ends = tuple[float | None, float | None]
+_ENDS: dict[str, Ends] = {
+    **dict.fromkeys(("sigmoid", "softmax", "hard_sigmoid"), (0.0, 1.0)),
+    **dict.fromkeys(("tanh", "hard_tanh"), (-1.0, 1.0)),
+    **dict.fromkeys(("softplus", "exponential"), (0.0, None)),
+    "relu6": (0.0, 6.0),
+    "selu": (-1.7581, None),
+}
+_BOUNDS = (("x_min", "x_max"), ("clip_value_min", "clip_value_max"))
+
+
+def _ends(head: str, given: Mapping[str, Any]) -> Ends:
+    """Of what an activation gives, by its arguments."""
+    if head == "relu":
+        least = None if given.get("negative_slope") else 0.0
+        return least, _number(given.get("max_value"))
+    if head == "elu":
+        return -(_number(given.get("alpha", 1.0)) or 1.0), None
+    if head in ("clip", "clip_by_value"):
+        return next((_number(given[a]), _number(given[b])) for a, b in _BOUNDS if a in given)
+    return _ENDS.get(head, (None, None))
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
 def _unheard(_: Any) -> None: ...
 
 
@@ -160,9 +192,9 @@ class _Ear:
         self._norms = {} if normed is _unheard else _norm_codes()
         self._steps = {} if stepped is _unheard else step_codes()
         self._inside: FrameType | None = None
-        self._heads: deque[tuple[Any, str]] = deque(maxlen=32)
+        self._heads: deque[tuple[Any, str, Ends]] = deque(maxlen=16)
         self._losses, self._activations, self._sums = _loss_codes(), _head_codes(), _sum_codes()
-        self._around = keras.losses.Loss.__call__.__code__
+        self._around = _code(keras.losses.Loss.__call__)
 
     def __call__(self, frame: FrameType, event: str, given: Any) -> None:
         code = frame.f_code
@@ -170,7 +202,8 @@ class _Ear:
             if frame is self._inside:
                 self._inside = None
             elif code in self._activations and given is not None:
-                self._heads.append((given, self._activations[code]))
+                head = self._activations[code]
+                self._heads.append((given, head, _ends(head, frame.f_locals)))
             elif code in self._sums and given is not None:
                 self._hear_sum(self._sums[code], frame, given)
             elif code is self._around and given is not None:
@@ -207,11 +240,14 @@ class _Ear:
         target, output = (_first(given, names) for names in (_TARGETS, _OUTPUTS))
         if target is None or output is None:
             return
-        head = next((h for value, h in reversed(self._heads) if value is output), None)
+        made = ((h, e) for value, h, e in reversed(self._heads) if value is output)
+        head, ends = next(made, (None, (None, None)))
         logits = bool(given.get("from_logits", "logits" in given))
         ignored = given.get("ignore_class")
         place, more = where(frame), dict(given)
-        self._told(LossHeard(function, own, target, output, logits, ignored, head, place, more))
+        self._told(
+            LossHeard(function, own, target, output, logits, ignored, head, ends, place, more)
+        )
 
     def _hear_sum(self, function: str, frame: FrameType, value: Any) -> None:
         """By a function of the framework's."""
@@ -297,6 +333,8 @@ def _head_codes() -> dict[CodeType, str]:
     if keras.backend.backend() == "tensorflow":
         places.append(importlib.import_module("tensorflow").nn)
     found = {_code(getattr(place, n, None)): n for place in places for n in _HEADS}
+    if keras.backend.backend() == "tensorflow":
+        found[_code(importlib.import_module("tensorflow").clip_by_value)] = "clip_by_value"
     return {code: name for code, name in found.items() if code is not None}
 
 

@@ -12,7 +12,7 @@ from evengrad.adapters.keras.backend.differentiate import array
 from evengrad.adapters.keras.facts.calls import LossHeard
 
 _SLACK = 1e-3  # more than any rounding of a probability
-_RANGES = {"sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+_SQUASHED = ("sigmoid", "softmax", "tanh")
 _WITHIN = (0.0, 1.0)
 
 
@@ -80,12 +80,12 @@ def _sign(_call: LossHeard, target: Any) -> dict[str, Any] | None:
 
 
 def _reach(call: LossHeard, target: Any) -> dict[str, Any] | None:
-    """Targets that a squashed output never reaches: what that costs, against the constant answer."""
-    if call.head not in _RANGES or tuple(call.output.shape) != target.shape:
+    """Targets that a bounded output never reaches: what that costs, against the constant answer."""
+    low, high = call.ends
+    if (low is None and high is None) or tuple(call.output.shape) != target.shape:
         return None
-    if call.own and call.head == "softmax" and _chosen(target):
+    if call.own and (call.head not in _SQUASHED or (call.head == "softmax" and _chosen(target))):
         return None
-    low, high = _RANGES[call.head]
     floor = float(np.square(target - target.clip(low, high)).mean())
     spread = float(target.var())
     if floor <= 0.25 * spread or floor <= _SLACK:

@@ -10,6 +10,7 @@ import numpy as np
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras.facts.lines import line
+from evengrad.adapters.keras.facts.scores import raw_in_graph
 from evengrad.adapters.keras.facts.shapes import broadcasting
 from evengrad.adapters.keras.facts.single import alone_fact
 from evengrad.adapters.keras.facts.summed import KIND as SUMMED
@@ -121,7 +122,8 @@ class LoopFacts:
             self._summed.append(summed or self._batch_sums.of(event.target))
         self._policies.differentiated(event.target)
         if hasattr(event.target, "shape"):
-            found = broadcasting(event.target), mixed_terms(event.target)
+            judges = broadcasting, mixed_terms, raw_in_graph
+            found = [judge(event.target) for judge in judges]
             self._shapes += [fact for fact in found if fact is not None]
 
     def _applied(self, event: Applied) -> None:

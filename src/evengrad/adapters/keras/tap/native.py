@@ -314,7 +314,7 @@ def has_value(tensor: Any) -> bool:
         import jax
 
         return not isinstance(tensor, jax.core.Tracer)
-    return True
+    return not getattr(tensor, "is_meta", False)
 
 
 def number(value: Any) -> float:

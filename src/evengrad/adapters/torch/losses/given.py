@@ -47,12 +47,14 @@ class LossCall:
         output: what it reads of the model.
         target: what it compares that with.
         options: all other arguments by name.
+        clamp: what bounded the output, and its bounds, where a function with bounds did; else None.
     """
 
     function: str
     output: Any
     target: Any
     options: dict[str, Any]
+    clamp: tuple[str, float | None, float | None] | None = None
 
     @property
     def reduction(self) -> str:

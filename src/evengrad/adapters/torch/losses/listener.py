@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from evengrad.adapters.common.source import where
 from evengrad.adapters.torch.compat import unseen
+from evengrad.adapters.torch.losses.clamps import Clamps
 from evengrad.adapters.torch.losses.ctc import judge_lengths
 from evengrad.adapters.torch.losses.cut import judge_cut
 from evengrad.adapters.torch.losses.given import LossCall, loss_call
 from evengrad.adapters.torch.losses.marks import Mark, Marks
+from evengrad.adapters.torch.losses.overlap import Overlaps
 from evengrad.adapters.torch.losses.padding import PaddingMasks
 from evengrad.adapters.torch.losses.policy import Policies
 from evengrad.adapters.torch.losses.shapes import judge_shapes
@@ -49,6 +52,8 @@ class LossListener:
         self._sums = Sums()
         self._padding = PaddingMasks()
         self._policies = Policies()
+        self._overlaps = Overlaps()
+        self._clamps = Clamps()
         self._coming: Mark | None = None  # of the result of the call that is being made
 
     def take(self, optimizer: str = "") -> tuple[Fact, ...]:
@@ -88,6 +93,10 @@ class LossListener:
             self._safely(self._follow, function, args, kwargs, result)
         if self._sums.concerns(function) and torch.is_grad_enabled():
             self._safely(self._sums.follow, function, args, kwargs, result)
+        if self._clamps.concerns(function) and torch.is_grad_enabled():
+            self._safely(self._clamps.follow, function, args, kwargs, result)
+        if self._overlaps.concerns(function) and torch.is_grad_enabled():
+            self._safely(self._overlap, function, args, kwargs, result)
         if self._policies.concerns(function) and torch.is_grad_enabled():
             self._safely(self._policies.follow, args, kwargs, result)
         if torch.is_grad_enabled():
@@ -107,6 +116,11 @@ class LossListener:
         if fact is not None:
             self._facts.append(fact)
 
+    def _overlap(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
+        fact = self._overlaps.follow(function, args, kwargs, result)
+        if fact is not None:
+            self._facts.append(fact)
+
     def _judge_mask(self, function: str, args: Any, kwargs: Any) -> None:
         fact = self._padding.judge(function, args, kwargs)
         if fact is not None:
@@ -117,6 +131,7 @@ class LossListener:
         call = loss_call(function, args, kwargs)
         if call is None:
             return
+        call = replace(call, clamp=self._clamps.of(call.output))
         for kind, judge in _KINDS.items():
             values = judge(call)
             if values is None:

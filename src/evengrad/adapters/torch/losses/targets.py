@@ -95,9 +95,9 @@ def _sign(call: LossCall) -> dict[str, Any] | None:
 def _reach(call: LossCall) -> dict[str, Any] | None:
     """Targets that a bounded output never reaches: what that costs, against the constant answer."""
     head = head_of(call.output)
-    if head not in _RANGES or call.output.shape != call.target.shape:
+    if call.output.shape != call.target.shape or (head not in _RANGES and call.clamp is None):
         return None
-    low, high = _RANGES[head]
+    head, low, high = call.clamp or (head, *_RANGES[str(head)])
     target = call.target.double()
     floor = float((target - target.clamp(low, high)).square().mean())
     spread = float(target.var(correction=0))
