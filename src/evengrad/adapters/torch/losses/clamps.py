@@ -52,7 +52,7 @@ class Clamps:
 
 
 def _bounded(function: str, args: Any, kwargs: Any) -> _Clamp | None:
-    names = ("min_val", "max_val") if function == "hardtanh" else ("min", "max")
+    names: tuple[str, ...] = ("min_val", "max_val") if function == "hardtanh" else ("min", "max")
     if function in ("clamp_min", "clamp_max"):
         names = (names[function == "clamp_max"],)
     given = {**dict(zip(names, args, strict=False)), **{n: kwargs[n] for n in names if n in kwargs}}
