@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
 PYTHON = sys.executable
 LINT_IMPORTS = [PYTHON, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
-# Nearly all of the time of the tests on JAX is compilation, which takes thrice as long when it optimises and fuses.
+# Nearly all of the tests' time on JAX is compilation, which takes thrice as long when it optimises and fuses.
 PLAIN = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"

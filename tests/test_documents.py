@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from evengrad import cli
+from evengrad.cli.explain import theory
 
 torch = pytest.importorskip("torch")
 
@@ -161,3 +163,15 @@ def test_the_chinese_pages_have_the_blocks_and_the_codes_of_the_english_ones():
         if page.name in ("README.zh.md", "article.md"):
             codes = [set(re.findall(r"EG\d{3}", one.read_text())) for one in (page, english)]
             assert codes[0] >= codes[1], page
+
+
+def test_the_chinese_theory_has_the_figures_of_the_english_one():
+    pages = [(ROOT / "docs" / name).read_text() for name in ("theory.md", "zh/theory.md")]
+    english, chinese = (Counter(re.findall(r"\d[\d.,]*(?<![.,])|`[^`]+`", page)) for page in pages)
+    assert chinese == english
+
+
+def test_the_theory_is_explained_in_the_language_spoken(monkeypatch):
+    for language, title in (("en", "# Theory"), ("zh", "# 理论")):
+        monkeypatch.setenv("EVENGRAD_LANG", language)
+        assert theory().startswith(title)

@@ -77,6 +77,7 @@ def test_the_wheel_has_the_charts_javascript_and_the_templates(tmp_path):
         "report/parts.html.j2",
         "report/style.css.j2",
         "cli/theory.md",
+        "cli/theory.zh.md",
         "values/locale/zh_CN/LC_MESSAGES/evengrad.mo",
     ):
         assert f"evengrad/{data}" in names

@@ -13,9 +13,10 @@ from rich.table import Table
 
 from evengrad.diagnosis.catalogue import explanations, paragraphs
 from evengrad.errors import EvengradError
-from evengrad.values.message import known_text, msg, translated
+from evengrad.values.message import CHINESE, known_text, language, msg, translated
 
 _PAGE = "docs/theory.md"
+_IN_CHINESE = "docs/zh/theory.md"
 
 
 def explain(
@@ -68,7 +69,8 @@ def explain(
 
 
 def theory() -> str:
-    """The page on the theory: in the package where it was built, else in the checkout."""
-    shipped = resources.files("evengrad.cli").joinpath("theory.md")
-    place = shipped if shipped.is_file() else Path(__file__).parents[3] / _PAGE
+    """The page on the theory in the language spoken, of the package where it was built, else the checkout."""
+    name, page = ("theory.zh.md", _IN_CHINESE) if language() == CHINESE else ("theory.md", _PAGE)
+    shipped = resources.files("evengrad.cli").joinpath(name)
+    place = shipped if shipped.is_file() else Path(__file__).parents[3] / page
     return place.read_text(encoding="utf-8")
