@@ -52,6 +52,19 @@ def tell(error: BaseException) -> None:
     (_listeners[-1] if _listeners else log_it)(found)
 
 
+class Once:
+    """``tell``, but of the first error alone."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def __call__(self, error: BaseException) -> None:
+        """Tell of it, where it is the first."""
+        if not self._told:
+            self._told = True
+            tell(error)
+
+
 def log_it(error: InternalError) -> None:
     """A line in the log, which is on stderr unless the script's own settings say otherwise."""
     log.warning("%s", error)

@@ -15,6 +15,8 @@ import types
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from evengrad.adapters.common.harmless import harmless
+
 log = logging.getLogger("evengrad")
 _MISSING: Any = object()
 _LOCK = threading.RLock()
@@ -34,6 +36,10 @@ class Patches:
 
     Thread-safe, and safe when two stacks patch one function and are undone in any order.
 
+    Args:
+        trouble: is told of an error of what stands in a function's place, which then ends nothing; by default
+            it is raised like any other.
+
     >>> class Model:
     ...     def fit(self):
     ...         return "fit"
@@ -46,7 +52,8 @@ class Patches:
     'fit'
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trouble: Callable[[Exception], object] | None = None) -> None:
+        self._trouble = trouble
         self._undo: list[Callable[[], object]] = []
 
     def wrap(self, place: Any, name: str, make: Callable[[Any], Any]) -> None:
@@ -64,7 +71,9 @@ class Patches:
         with _LOCK:
             original, bind = _unbound(place, name)
             own = vars(place).get(name, _MISSING)
-            patch = _Layer(original, make(original), own, bind)
+            trouble = self._trouble
+            made = make(original) if trouble is None else harmless(original, make, trouble)
+            patch = _Layer(original, made, own, bind)
             setattr(place, name, patch.function)
             self._undo.append(lambda: patch.take_off(place, name))
 

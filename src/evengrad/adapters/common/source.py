@@ -8,6 +8,7 @@ import os
 import site
 import sys
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import CodeType, FrameType
@@ -43,10 +44,16 @@ def is_own(file: str) -> bool:
 
 def own_frame(frame: FrameType | None = None) -> FrameType | None:
     """The innermost frame of the user's code, from this one (the caller's) outwards."""
-    frame = sys._getframe(1) if frame is None else frame
-    while frame is not None and not is_own(frame.f_code.co_filename):
-        frame = frame.f_back
-    return frame
+    return next(own_frames(sys._getframe(1) if frame is None else frame), None)
+
+
+def own_frames(frame: FrameType) -> Iterator[FrameType]:
+    """The frames of the user's code, from this one outwards."""
+    at: FrameType | None = frame
+    while at is not None:
+        if is_own(at.f_code.co_filename):
+            yield at
+        at = at.f_back
 
 
 def where(frame: FrameType | None = None) -> Where | None:

@@ -12,7 +12,7 @@ from evengrad.adapters.jax.tap.tap import Taps
 def arm(session: LiveSession) -> Armed:
     """From now on; what is patched of optax and Equinox, is where the script imports them."""
     taps = Taps(session.settings, session.script, session.watching, session.trouble)
-    patches = Patches()
+    patches = Patches(session.trouble)
     put_on(taps, patches, lambda: not session.closed)
     lessons = HeardLessons(taps.ears, session.trouble)
     taps.stepped = lessons.stepped

@@ -38,9 +38,10 @@ class OptaxWatch:
             )
         self._runs: list[Watching] = []
         self._listener, self._settings = listener, settings
-        self._patches = Patches()
+        trouble = failure.Once()
+        self._patches = Patches(trouble)
         only = tuple(optimizer)[1]
-        self._taps = Taps(settings, settings.name, self._begin, failure.tell, only)
+        self._taps = Taps(settings, settings.name, self._begin, trouble, only)
         put_on(self._taps, self._patches, lambda: self._taps.on)
 
     @property

@@ -18,6 +18,7 @@ from evengrad.adapters.keras.tap.idle import idle
 from evengrad.adapters.keras.tap.inputs import FitInputs
 from evengrad.adapters.keras.tap.listening import Listening
 from evengrad.adapters.keras.tap.loops import Loops
+from evengrad.adapters.keras.tap.quiet import Unharmed
 from evengrad.adapters.keras.tap.subject import subject_of
 from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.adapters.keras.watch import Watch
@@ -28,7 +29,7 @@ from evengrad.values.run import RunStatus
 
 def arm(session: LiveSession) -> Armed:
     """From now on: each model is watched from its first training step on, one run for each optimizer."""
-    patches = Patches()
+    patches = Patches(session.trouble)
     live = _KerasLive(session, Loops(session, Listening(patches), patches))
     intercept(
         patches,
@@ -199,13 +200,14 @@ class _Begin(keras.callbacks.Callback):
 
     def __init__(self, live: _KerasLive) -> None:
         super().__init__()
-        self._live = live
+        self._live, self._unharmed = live, Unharmed(live.session.trouble)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._live.begin(self.model)
+        """The first batch is to come."""
+        self._unharmed(self._live.begin, self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """What was validated, if anything."""
         value = (logs or {}).get("val_loss")
         if value is not None:
-            self._live.validated(self.model, float(value))
+            self._unharmed(self._live.validated, self.model, float(value))

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from evengrad.adapters.keras.tap.deferred import DeferredWatch
+from evengrad.adapters.keras.tap.quiet import Unharmed
 from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.errors import EvengradError
 from evengrad.recording import failure
@@ -78,9 +79,14 @@ class Watch(keras.callbacks.Callback):
         self._listener = listener
         self._deferred: DeferredWatch | None = None
         self._watched: Watched | None = None
+        self._unharmed = Unharmed()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Watch from the first batch on."""
+        self._unharmed = Unharmed()
+        self._unharmed(self._put_on)
+
+    def _put_on(self) -> None:
         self.remove("interrupted")
         if DeferredWatch.watches(self.model):
             log.warning("evengrad watches this training already; a second Watch writes no run.")
@@ -89,15 +95,15 @@ class Watch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Hand the figures on."""
-        self._add(logs)
+        self._unharmed(self._add, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Hand the figures on."""
-        self._add(logs)
+        self._unharmed(self._add, logs)
 
     def on_train_end(self, logs: Any = None) -> None:
         """The run is complete."""
-        self.remove("finished")
+        Unharmed()(self.remove)
 
     def remove(self, status: RunStatus = "finished") -> None:
         """Stop watching, and leave no trace in the model. Twice is once.

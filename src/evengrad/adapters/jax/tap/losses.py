@@ -110,7 +110,11 @@ class LossEars:
                         look(gradient)
                 finally:
                     self._depth.value -= 1
-                self._heard(value[0] if auxiliary else value)
+                try:
+                    self._heard(value[0] if auxiliary else value)
+                except Exception as error:
+                    self.on = False
+                    self._trouble(error)
                 if not alone:
                     return found
                 return (gradient, value[1]) if auxiliary else gradient
@@ -120,15 +124,12 @@ class LossEars:
         return transform
 
     def _heard(self, value: Any) -> None:
-        try:
-            if compat.is_traced(value):
-                self._fresh = [*self._fresh[-7:], value]
-                if compat.is_staged(value) and _steps_elsewhere():
-                    jax.debug.callback(self._came, value)
-            else:
-                self._fresh = [v for v in self._fresh if compat.is_traced(v)] + [value]
-        except Exception as error:
-            self._trouble(error)
+        if compat.is_traced(value):
+            self._fresh = [*self._fresh[-7:], value]
+            if compat.is_staged(value) and _steps_elsewhere():
+                jax.debug.callback(self._came, value)
+        else:
+            self._fresh = [v for v in self._fresh if compat.is_traced(v)] + [value]
 
     def _came(self, value: Any) -> None:
         self._arrived.append(float(np.asarray(value).mean()))

@@ -48,9 +48,10 @@ class Maker:
 
 
 class Makers:
-    """Those that were made so far."""
+    """Those that were made so far. trouble: is told of an error of ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, trouble: Callable[[Exception], object]) -> None:
+        self._trouble = trouble
         self._made: dict[int, Maker] = {}
 
     def put_on(self, patches: Patches, optax: Any) -> None:
@@ -88,7 +89,10 @@ class Makers:
         @functools.wraps(original)
         def make(*args: Any, **kwargs: Any) -> Any:
             made = original(*args, **kwargs)
-            self._note(name, original, made, args, kwargs)
+            try:
+                self._note(name, original, made, args, kwargs)
+            except Exception as error:
+                self._trouble(error)
             return made
 
         return make

@@ -13,8 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from evengrad.adapters.common.harmless import harmless
 from evengrad.adapters.common.patching import Patches
-from evengrad.adapters.common.source import own_frame
+from evengrad.adapters.common.source import own_frames
 from evengrad.adapters.jax import compat
 from evengrad.adapters.jax.tap import arithmetic
 from evengrad.adapters.jax.tap.applied import OpenUpdates, choose
@@ -85,7 +86,7 @@ class Taps:
         expect(settings)
         self.on = True
         self.all: dict[Any, UpdateTap] = {}
-        self.makers = Makers()
+        self.makers = Makers(trouble)
         self.ears = LossEars(trouble, calls)
         self.open = OpenUpdates(trouble)
         self.scaled = False
@@ -121,21 +122,28 @@ class Taps:
         raw = tuple(transformation)[1]
         if not self.on or self._within.depth or (self._only not in (None, raw)):
             return raw
-        if id(raw) not in self._known:
-            self._known[id(raw)] = (raw, self._wrapped(raw))
-        return self._known[id(raw)][1]
+        try:
+            return self._seen(raw, raw)
+        except Exception as error:
+            self._fail(error)
+            return raw
+
+    def _seen(self, owner: Any, raw: Any) -> Any:
+        """What is called instead of an update, whose owner is kept so that its identity stays taken."""
+        if id(owner) not in self._known:
+            self._known[id(owner)] = (owner, harmless(raw, self._wrapped, self._fail))
+        return self._known[id(owner)][1]
 
     def _accumulating(self, original: Any) -> Any:
         """An update of several gradients: what is held back is not added to them."""
 
         def update(steps: Any, *args: Any, **kwargs: Any) -> Any:
-            if id(steps) not in self._known:
-                raw = functools.partial(original, steps)
-                self.makers.stand_for(raw, steps)
-                self._known[id(steps)] = (steps, self._wrapped(raw))
             if self._only not in (None, steps):
                 return original(steps, *args, **kwargs)
-            return self._known[id(steps)][1](*args, **kwargs)
+            raw = functools.partial(original, steps)
+            if id(steps) not in self._known:
+                self.makers.stand_for(raw, steps)
+            return self._seen(steps, raw)(*args, **kwargs)
 
         return update
 
@@ -390,13 +398,11 @@ def versions() -> tuple[str, ...]:
 
 def _model() -> str:
     """Class of the module that the user's own functions hold, from the innermost outwards."""
-    frame = own_frame(sys._getframe(1))
-    while frame is not None:
+    for frame in own_frames(sys._getframe(1)):
         for value in [*frame.f_locals.values(), *frame.f_globals.values()]:
             held = getattr(getattr(value, "apply_fn", None), "__self__", value)
             if _is_module(held):
                 return type(held).__name__
-        frame = own_frame(frame.f_back)
     return "a pytree of arrays"
 
 

@@ -63,8 +63,8 @@ class DeferredWatch:
 
     def _first(self, *args: Any) -> Any:
         """The first call: ours begins here."""
-        self._patches.undo()
         try:
+            self._patches.undo()
             args = _build(self.model, args)
             self.watched, function = self._start()
             if keras.backend.backend() == "jax":

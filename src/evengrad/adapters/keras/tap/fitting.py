@@ -42,7 +42,7 @@ class Fitting:
         self._every = every
         self._backend = keras.backend.backend()
         self._heard: Any = None
-        self._patches = Patches()
+        self._patches = Patches(tap.failed)
         self._plain: Any = None  # the unwatched training function
         self._watched: Any = None
 

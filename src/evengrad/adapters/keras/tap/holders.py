@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from evengrad.adapters.common.source import own_frame
+from evengrad.adapters.common.source import own_frames
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.spec.specify import model_name
 from evengrad.adapters.keras.trace.weights import trainables
@@ -73,17 +73,14 @@ def shown(model: Any) -> str:
 
 def _spaces() -> Iterator[dict[str, Any]]:
     """The script's own names, from the line that is being executed outwards; attributes of its ``self`` too."""
-    frame = own_frame(sys._getframe(1))
-    while frame is not None:
+    for frame in own_frames(sys._getframe(1)):
         yield frame.f_locals
         own = frame.f_locals.get("self")
         if isinstance(own, keras.Model):
             yield vars(own)
-        if frame.f_code.co_name == "<module>" or frame.f_back is None:
-            yield frame.f_globals
-            return
         yield frame.f_globals
-        frame = own_frame(frame.f_back)
+        if frame.f_code.co_name == "<module>":
+            return
 
 
 def _holders(variables: Sequence[Any]) -> list[Any]:

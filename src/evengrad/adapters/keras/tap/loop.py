@@ -58,7 +58,7 @@ class WatchedLoop(Watched):
         self.bound = self.counted = 0
         self._begin, self._script = begin, script
         self._per_call = 1
-        self._patches = Patches()
+        self._patches = Patches(self._failed)
         self.given: Callable[..., Any] = lambda *_: nullcontext()
         self._make()
         self._restart()

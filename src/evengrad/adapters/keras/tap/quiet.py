@@ -10,10 +10,14 @@ from evengrad.recording.guard import GuardStopError
 
 
 class Unharmed:
-    """Calls functions of ours until one raises; that is told once, and from then on none is called."""
+    """Calls functions of ours until one raises; that is told once, and from then on none is called.
 
-    def __init__(self) -> None:
-        self._off = False
+    Args:
+        trouble: is told.
+    """
+
+    def __init__(self, trouble: Callable[[Exception], object] = failure.tell) -> None:
+        self._off, self._trouble = False, trouble
 
     def __call__(self, function: Callable[..., Any], *args: Any, otherwise: Any = None) -> Any:
         """What the function returns; ``otherwise`` where it is not called or raises.
@@ -29,5 +33,5 @@ class Unharmed:
             raise
         except Exception as error:
             self._off = True
-            failure.tell(error)
+            self._trouble(error)
             return otherwise

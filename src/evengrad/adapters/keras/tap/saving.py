@@ -7,6 +7,7 @@ from typing import Any
 
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras.tap.ring import AnyRing
+from evengrad.recording import failure
 
 _NAMES = ("save_own_variables", "load_own_variables", "set_weights")
 
@@ -21,7 +22,7 @@ def hide(ring: AnyRing, optimizers: tuple[Any, ...]) -> Callable[[], None]:
 
         return call
 
-    patches = Patches()
+    patches = Patches(failure.tell)
     for optimizer in optimizers:
         for name in _NAMES:
             if hasattr(optimizer, name):

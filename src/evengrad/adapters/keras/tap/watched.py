@@ -147,14 +147,16 @@ class Watched:
         if not self.on:
             return
         self.on = False
-        if flush:
-            self._flush()
-        if self.watching is not None:
-            self.watching.seen(**self._lesson.values())
-        self.fitting.take_off()
-        self.tap.take_off()
-        self._show()
-        self.ring.take_out()
+        try:
+            if flush:
+                self._flush()
+            if self.watching is not None:
+                self.watching.seen(**self._lesson.values())
+        finally:
+            self.fitting.take_off()
+            self.tap.take_off()
+            self._show()
+            self.ring.take_out()
 
     # --- around the training function ----------------------------------------------------------
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from evengrad.adapters.common.source import own_frame
+from evengrad.adapters.common.source import own_frames
 from evengrad.adapters.torch.tap.models import find_roots
 
 _OWNERS = ("self", "trainer", "args")
@@ -14,8 +14,7 @@ _OWNERS = ("self", "trainer", "args")
 
 def name_of(value: Any) -> str | None:
     """The variable that holds it in a frame of the user's, or the attribute of his ``self``; None elsewhere."""
-    frame = own_frame(sys._getframe(1))
-    while frame is not None:
+    for frame in own_frames(sys._getframe(1)):
         spaces = (frame.f_locals, frame.f_globals)
         for space in spaces:
             for name, other in list(space.items()):
@@ -26,7 +25,6 @@ def name_of(value: Any) -> str | None:
             for name, other in list(getattr(holder, "__dict__", {}).items()):
                 if other is value:
                     return f"{owner}.{name}"
-        frame = own_frame(frame.f_back) if frame.f_back is not None else None
     return None
 
 
