@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import here
+import numpy as np
 import pytest
 
 from evengrad.diagnosis.fact_rules import losses_crossed
@@ -14,7 +16,7 @@ from evengrad.fixing.trial import Trial
 from evengrad.fixing.worker import _TrialRun
 from evengrad.recording.reader import load
 from evengrad.values.fact import Fact
-from evengrad.values.run import event_of
+from evengrad.values.run import EventKind, event_of
 
 KEPT = {"optimizer": "optimizer", "steps": 3, "how": "kept"}
 
@@ -104,3 +106,11 @@ def test_a_trial_that_is_over_inside_a_callback_of_jax(tmp_path):
     script = tmp_path / "train.py"
     script.write_text("raise RuntimeError('CpuCallback error: TrialOverError')\n")
     assert worker.perform(Trial(str(script)), tmp_path).end == "unseen"
+
+
+def test_steps_that_a_loss_scaler_skips_while_it_searches_are_none():
+    events = (SimpleNamespace(kind=EventKind.SCALER),)
+    applied = np.array([0, 0, 1, 0, 1])
+    assert worker._begins(SimpleNamespace(events=events, steps={"applied": applied})) == 2
+    assert worker._begins(SimpleNamespace(events=(), steps={"applied": applied})) == 0
+    assert worker._begins(SimpleNamespace(events=events, steps={"applied": 0 * applied})) == 0

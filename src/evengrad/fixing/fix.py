@@ -15,6 +15,7 @@ from evengrad.fixing.processes import abandon
 from evengrad.fixing.remedies import all_remedies
 from evengrad.fixing.search import ByDiagnosis, Search
 from evengrad.fixing.trials import FixListener, Silent, Trials, home
+from evengrad.fixing.warm import warmed
 from evengrad.values.message import msg
 
 
@@ -102,7 +103,8 @@ def fix_script(
     _expect(plan)
     own = ThreadPoolExecutor(plan.jobs)
     try:
-        return Course(plan, Trials(plan, executor or own, listener), listener, search).run()
+        with warmed():
+            return Course(plan, Trials(plan, executor or own, listener), listener, search).run()
     except BaseException:
         own.shutdown(wait=False, cancel_futures=True)
         abandon()

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from evengrad.fixing.trial import Result, Trial, stored_result
+from evengrad.fixing.warm import WARMTH, WarmTrial
 
-_RUNNING: set[subprocess.Popen[bytes]] = set()
+_RUNNING: set[subprocess.Popen[bytes] | WarmTrial] = set()
 
 
 def execute(trial: Trial, folder: Path, where: str) -> Result:
@@ -33,24 +34,35 @@ def execute(trial: Trial, folder: Path, where: str) -> Result:
 def _perform(folder: Path, where: str) -> int:
     ours = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path}
+    process = WARMTH.start(folder.resolve(), where, environment)
+    if process is not None:
+        return _waited(process)
     with (folder / "output.txt").open("w") as output:
         # Its standard input stays open as long as this process lives (worker.end_with_parent).
-        process = subprocess.Popen(
+        anew = subprocess.Popen(
             [sys.executable, "-m", "evengrad.fixing.worker", str(folder.resolve())],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=where,
-            env=os.environ | {"PYTHONPATH": path},
+            env=environment,
             start_new_session=True,
         )
+    try:
+        return _waited(anew)
+    finally:
+        if anew.stdin is not None:
+            anew.stdin.close()
+        WARMTH.learn(folder, environment)
+
+
+def _waited(process: subprocess.Popen[bytes] | WarmTrial) -> int:
     _RUNNING.add(process)
     try:
         return process.wait()
     finally:
         _RUNNING.discard(process)
-        if process.stdin is not None:
-            process.stdin.close()
 
 
 def abandon() -> None:

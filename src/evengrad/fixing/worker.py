@@ -10,7 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ from evengrad.errors import CannotChangeError, EvengradError
 from evengrad.fixing import verdict as learning
 from evengrad.fixing.later import trainings
 from evengrad.fixing.trial import End, Result, Trial, held_out
+from evengrad.fixing.warm import ImportNotes
 from evengrad.recording import failure
 from evengrad.recording.baseline import Baseline
 from evengrad.recording.reader import load
@@ -245,8 +246,9 @@ class _TrialRun:
         wrong = [f for f in findings if f.unhealthy or _is_wrong(f)]
         if end == "finished":  # of a training that was cut off nothing is known of its end
             wrong += [f for f in found if f.severity is Severity.ERROR and f not in wrong]
-        losses = run.steps["loss"][: self._trial.steps]
-        norms = run.steps["norm"][: self._trial.steps]
+        begins = _begins(run)
+        losses = run.steps["loss"][begins : self._trial.steps]
+        norms = run.steps["norm"][begins : self._trial.steps]
         return Result(
             end,
             tuple(map(float, losses)),
@@ -296,6 +298,13 @@ class _TrialRun:
         if self._spent:
             return "budget", ""
         return ("clear" if self._clear else "finished"), ""
+
+
+def _begins(run: Run) -> int:
+    """The first step that was made: before it a loss scaler may skip some, while it searches for its scale."""
+    searching = any(event.kind is EventKind.SCALER for event in run.events)
+    made = np.flatnonzero(run.steps["applied"])
+    return int(made[0]) if searching and len(made) else 0
 
 
 def _apart(runs: Sequence[Run]) -> int:
@@ -394,6 +403,7 @@ class _seeded:
 def main(folder: Path) -> None:
     """Perform the trial in this folder."""
     end_with_parent()
+    notes = ImportNotes()
     trial = Trial.from_json(json.loads((folder / "trial.json").read_text()))
     try:
         result = perform(trial, folder)
@@ -401,6 +411,7 @@ def main(folder: Path) -> None:
         result = Result("internal" if failure.is_own(error) else "failed", message=str(error))
     except Exception as error:
         result = Result("internal", message=str(failure.internal("in a trial", error)))
+    (folder / "imported.json").write_text(json.dumps(astuple(notes.found())))
     unfinished = folder / "result.json.part"
     unfinished.write_text(result.stored())
     unfinished.replace(folder / "result.json")
