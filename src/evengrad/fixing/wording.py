@@ -9,6 +9,11 @@ from evengrad.values.message import msg
 
 OPTIMIZER = msg("where the optimizer is made")
 MODEL = msg("after the model is made")
+FIT = msg("in fit()")
+LOOP = msg("before the training loop")
+IN_MODEL = msg("in the model")
+BEFORE_STEP = msg("before optimizer.step()")
+WRITE, ADD = msg("write"), msg("add")
 _FEW = 4
 
 
@@ -42,7 +47,7 @@ def scheduler(name: str, code: str) -> Advice:
     return Advice(
         msg("{made}, and {name}.step() after each optimizer.step()", made=made, name=name),
         msg("after the optimizer is made"),
-        "add",
+        ADD,
     )
 
 
@@ -50,4 +55,4 @@ def finite(variable: str, values: str, *, keras: bool) -> Advice:
     """Zero where they are not finite. values: what they are, such as "inputs"."""
     ends = "posinf=0, neginf=0" if keras else "0, 0, 0"
     code = f"{'np' if keras else 'torch'}.nan_to_num({variable}, {ends})"
-    return Advice(f"{variable} = {code}", msg("where the {values} are made", values=values), "add")
+    return Advice(f"{variable} = {code}", msg("where the {values} are made", values=values), ADD)

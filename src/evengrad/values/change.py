@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 from evengrad.errors import CannotChangeError
+from evengrad.values.message import msg
 
 
 class Advice(NamedTuple):
@@ -69,9 +70,8 @@ class Change:
     def advice(self, *, keras: bool) -> Advice:
         """What the user is to write where a patch could not. keras: else in PyTorch."""
         title = (type(self).__doc__ or "").strip().partition("\n")[0]
-        return Advice(
-            f"{self} ({title})", f"in the {'Keras' if keras else 'PyTorch'} script", "make"
-        )
+        place = msg("in the Keras script") if keras else msg("in the PyTorch script")
+        return Advice(f"{self} ({title})", place, msg("make"))
 
 
 def calls(place: str) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evengrad.fixing.wording import shaped
+from evengrad.fixing.wording import WRITE, shaped
 from evengrad.values.change import Advice, Change, calls
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,13 @@ class Activation(Change):
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
-        rest = "" if self.slope is None else f" with a negative slope of {self.slope:.3g}"
         new = self.new if self.shaping is None else shaped(f"{self.new}({{}})", "x", self.shaping)
-        return Advice(f"{new}{rest} instead of {self.old}", "in each hidden layer", "write")
+        code = msg("{new} instead of {old}", new=new, old=self.old)
+        if self.slope is not None:
+            code = msg(
+                "{new} with a negative slope of {slope:.3g} instead of {old}",
+                new=new,
+                slope=self.slope,
+                old=self.old,
+            )
+        return Advice(code, msg("in each hidden layer"), WRITE)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from evengrad.fixing.wording import some
+from evengrad.fixing.wording import ADD, IN_MODEL, some
 from evengrad.values.change import Advice, Change, calls
+from evengrad.values.message import msg
 
 NormKind = Literal["batch", "layer", "group"]
 
@@ -27,5 +28,9 @@ class AddNormalisation(Change):
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
-        code = f"a {self.kind} normalisation behind {some(self.layers)}, before the activation"
-        return Advice(code, "in the model", "add")
+        code = msg(
+            "a {kind} normalisation behind {layers}, before the activation",
+            kind=self.kind,
+            layers=some(self.layers),
+        )
+        return Advice(code, IN_MODEL, ADD)

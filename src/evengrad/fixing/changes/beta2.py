@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from evengrad.fixing.wording import WRITE
 from evengrad.values.change import Advice, Change, calls
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,4 +25,4 @@ class Beta2(Change):
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
         code = f"beta_2={self.value!r}" if keras else f"betas=(0.9, {self.value!r})"
-        return Advice(code, "where Adam is made", "write")
+        return Advice(code, msg("where Adam is made"), WRITE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from evengrad.fixing.wording import OPTIMIZER, number
+from evengrad.fixing.wording import ADD, BEFORE_STEP, FIT, LOOP, OPTIMIZER, WRITE, number
 from evengrad.recording import clip
 from evengrad.values.change import Advice, Change, calls
 
@@ -37,11 +37,11 @@ class ClipGradients(Change):
         if self.kind not in ("norm", "value"):
             given = f'clip="{self.kind}:{bound}"'
             if keras:
-                return Advice(f"callbacks=[evengrad.keras.Watch({given})]", "in fit()", "write")
+                return Advice(f"callbacks=[evengrad.keras.Watch({given})]", FIT, WRITE)
             code = f"evengrad.watch(model, optimizer, {given}, guard=None, folder=None)"
-            return Advice(code, "before the training loop", "add")
+            return Advice(code, LOOP, ADD)
         if keras:
             word = "global_clipnorm" if self.kind == "norm" else "clipvalue"
-            return Advice(f"{word}={bound}", OPTIMIZER, "write")
+            return Advice(f"{word}={bound}", OPTIMIZER, WRITE)
         code = f"torch.nn.utils.clip_grad_{self.kind}_(model.parameters(), {bound})"
-        return Advice(code, "before optimizer.step()", "add")
+        return Advice(code, BEFORE_STEP, ADD)

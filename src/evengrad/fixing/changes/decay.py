@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evengrad.fixing.wording import OPTIMIZER, scheduler
+from evengrad.fixing.wording import OPTIMIZER, WRITE, scheduler
 from evengrad.values.change import Advice, Change, calls
 
 
@@ -27,5 +27,5 @@ class Decay(Change):
         """See Change."""
         if keras:
             code = f"keras.optimizers.schedules.CosineDecay(rate, decay_steps={self.steps})"
-            return Advice(f"learning_rate={code}", OPTIMIZER, "write")
+            return Advice(f"learning_rate={code}", OPTIMIZER, WRITE)
         return scheduler("decay", f"CosineAnnealingLR(optimizer, T_max={self.steps})")

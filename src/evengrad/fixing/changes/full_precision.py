@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from evengrad.fixing.wording import WRITE
 from evengrad.values.change import Advice, Change, calls
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +22,7 @@ class FullPrecision(Change):
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
         if keras:
-            return Advice('keras.config.set_dtype_policy("float32")', "before the model", "write")
-        return Advice("enabled=False", "in torch.autocast(...)", "write")
+            return Advice(
+                'keras.config.set_dtype_policy("float32")', msg("before the model"), WRITE
+            )
+        return Advice("enabled=False", msg("in torch.autocast(...)"), WRITE)

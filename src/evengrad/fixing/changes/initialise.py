@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from evengrad.fixing.wording import MODEL, some
+from evengrad.fixing.wording import ADD, MODEL, WRITE, some
 from evengrad.values.change import Advice, Change
+from evengrad.values.message import msg
 
 Scheme = Literal["normal", "orthogonal", "zeros"]
 
@@ -68,10 +69,12 @@ class Initialise(Change):
         if keras:
             drawn = f", bias_initializer=keras.initializers.RandomNormal(0, {self.bias:.3g})"
             code = f"kernel_initializer=keras.initializers.{self._keras()}{drawn * bool(self.bias)}"
-            return Advice(f"{code} for {some(self.layers)}", "where these layers are made", "write")
+            text = msg("{code} for {layers}", code=code, layers=some(self.layers))
+            return Advice(text, msg("where these layers are made"), WRITE)
         bias = f"normal_(layer.bias, 0, {self.bias:.3g})" if self.bias else "zeros_(layer.bias)"
-        code = f"{self._torch()}; torch.nn.init.{bias} for layer in {some(self.layers)}"
-        return Advice(code, MODEL, "add")
+        code = f"{self._torch()}; torch.nn.init.{bias}"
+        text = msg("{code} for layer in {layers}", code=code, layers=some(self.layers))
+        return Advice(text, MODEL, ADD)
 
     def _keras(self) -> str:
         if self.scheme == "zeros":

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from evengrad.fixing.wording import ADD
 from evengrad.values.change import Advice, Change, calls
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,5 @@ class StandardiseInputs(Change):
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
-        return Advice(
-            f"x = (x - {self.mean:.4g}) / {self.std:.4g}", "where the inputs are made", "add"
-        )
+        code = f"x = (x - {self.mean:.4g}) / {self.std:.4g}"
+        return Advice(code, msg("where the inputs are made"), ADD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from evengrad.fixing.wording import ADD, FIT, LOOP, WRITE
 from evengrad.recording.guard import Action, Guard
 from evengrad.values.change import Advice, Change
 
@@ -24,7 +25,5 @@ class LeaveOut(Change):
         """See Change."""
         given = f'guard="skip:{self.limit}"'
         if keras:
-            return Advice(f"callbacks=[evengrad.keras.Watch({given})]", "in fit()", "write")
-        return Advice(
-            f"evengrad.watch(model, optimizer, {given})", "before the training loop", "add"
-        )
+            return Advice(f"callbacks=[evengrad.keras.Watch({given})]", FIT, WRITE)
+        return Advice(f"evengrad.watch(model, optimizer, {given})", LOOP, ADD)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from evengrad.fixing.wording import WRITE
 from evengrad.values.change import Advice, Change, calls
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,7 @@ class Logits(Change):
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
         if not self.from_logits:
-            return Advice(
-                "the logits without softmax or sigmoid", "at the end of the network", "return"
-            )
-        code = "from_logits=True"
-        if not keras:
-            code = "a loss of logits (CrossEntropyLoss, BCEWithLogitsLoss)"
-        return Advice(code, "where the loss is made", "write")
+            code = msg("the logits without softmax or sigmoid")
+            return Advice(code, msg("at the end of the network"), msg("return"))
+        logits = msg("a loss of logits (CrossEntropyLoss, BCEWithLogitsLoss)")
+        return Advice("from_logits=True" if keras else logits, msg("where the loss is made"), WRITE)

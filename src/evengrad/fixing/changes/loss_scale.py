@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evengrad.fixing.wording import OPTIMIZER
+from evengrad.fixing.wording import OPTIMIZER, WRITE
 from evengrad.values.change import Advice, Change, calls
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,10 @@ class LossScale(Change):
         """See Change."""
         if keras:
             code = f"keras.optimizers.LossScaleOptimizer(optimizer, initial_scale={self.value:g})"
-            return Advice(code, OPTIMIZER, "write")
-        code = (
-            f"scaler = torch.amp.GradScaler(device, init_scale={self.value:g}), then "
-            "scaler.scale(loss).backward(), scaler.step(optimizer), scaler.update()"
+            return Advice(code, OPTIMIZER, WRITE)
+        code = msg(
+            "scaler = torch.amp.GradScaler(device, init_scale={value:g}), then "
+            "scaler.scale(loss).backward(), scaler.step(optimizer), scaler.update()",
+            value=self.value,
         )
-        return Advice(code, "instead of loss.backward() and optimizer.step()", "write")
+        return Advice(code, msg("instead of loss.backward() and optimizer.step()"), WRITE)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from evengrad.fixing.wording import MODEL
 from evengrad.values.change import Advice, Change, calls
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class Pretrained(Change):
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
-        rate = "frozen" if self.factor == 0 else f"with {self.factor:g} times the learning rate"
-        code = f"weights from {self.file!r} where name and shape agree, {rate}"
-        return Advice(code, MODEL, "load")
+        rate = msg("with {factor:g} times the learning rate", factor=self.factor)
+        code = msg(
+            "weights from {file!r} where name and shape agree, {rate}",
+            file=self.file,
+            rate=rate if self.factor else msg("frozen"),
+        )
+        return Advice(code, MODEL, msg("load"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from evengrad.fixing.wording import number
+from evengrad.fixing.wording import ADD, BEFORE_STEP, WRITE, number
 from evengrad.values.change import Advice, Change
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,6 @@ class RateByLoss(Change):
         if keras:
             loss = 'logs["loss"]'
             code = f"self.model.optimizer.learning_rate = {self.formula(loss)}"
-            return Advice(code, "in a callback's on_train_batch_end()", "write")
+            return Advice(code, msg("in a callback's on_train_batch_end()"), WRITE)
         code = f'for group in optimizer.param_groups: group["lr"] = {self.formula("loss.item()")}'
-        return Advice(code, "before optimizer.step()", "add")
+        return Advice(code, BEFORE_STEP, ADD)

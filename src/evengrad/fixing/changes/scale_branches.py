@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evengrad.fixing.wording import number, some
+from evengrad.fixing.wording import WRITE, number, some
 from evengrad.values.change import Advice, Change, calls
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,9 @@ class ScaleBranches(Change):
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
-        code = f"x + {number(self.factor)} * f(x) instead of x + f(x)"
-        return Advice(
-            f"{code}, f ending with {some(self.layers)}", "in each residual block", "write"
+        code = msg(
+            "x + {factor} * f(x) instead of x + f(x), f ending with {layers}",
+            factor=number(self.factor),
+            layers=some(self.layers),
         )
+        return Advice(code, msg("in each residual block"), WRITE)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from evengrad.fixing.wording import MODEL, number
+from evengrad.fixing.wording import ADD, MODEL, number
 from evengrad.values.change import Advice, Change
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +33,4 @@ class ScaleWeights(Change):
         """See Change."""
         factor = number(self.factor)
         code = f"w.assign(w * {factor})" if keras else f"w.data.mul_({factor})"
-        return Advice(f"{code} for each weight matrix w", MODEL, "add")
+        return Advice(msg("{code} for each weight matrix w", code=code), MODEL, ADD)

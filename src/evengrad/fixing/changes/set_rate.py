@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evengrad.fixing.wording import OPTIMIZER, number
+from evengrad.fixing.wording import OPTIMIZER, WRITE, number
 from evengrad.values.change import Advice, Change, calls
 
 
@@ -24,4 +24,4 @@ class SetRate(Change):
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
         word = "learning_rate" if keras else "lr"
-        return Advice(f"{word}={number(self.value)}", OPTIMIZER, "write")
+        return Advice(f"{word}={number(self.value)}", OPTIMIZER, WRITE)

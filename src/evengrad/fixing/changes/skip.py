@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evengrad.fixing.wording import some
+from evengrad.fixing.wording import IN_MODEL, WRITE, some
 from evengrad.values.change import Advice, Change, calls
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Skip(Change):
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
-        code = (
-            f"x + a * f(x) for f in {some(self.layers)}, with a trained scalar a that begins at 0"
+        code = msg(
+            "x + a * f(x) for f in {layers}, with a trained scalar a that begins at 0",
+            layers=some(self.layers),
         )
-        return Advice(code, "in the model", "write")
+        return Advice(code, IN_MODEL, WRITE)

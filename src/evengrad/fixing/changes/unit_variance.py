@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evengrad.fixing.wording import MODEL, some
+from evengrad.fixing.wording import ADD, MODEL, some
 from evengrad.values.change import Advice, Change, calls
+from evengrad.values.message import msg
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,5 +26,9 @@ class UnitVariance(Change):
 
     def advice(self, *, keras: bool) -> Advice:
         """See Change."""
-        code = "weights divided by the standard deviation of the layer's output on one batch"
-        return Advice(f"{code}, from the first to the last of {some(self.layers)}", MODEL, "add")
+        code = msg(
+            "weights divided by the standard deviation of the layer's output on one batch, "
+            "from the first to the last of {layers}",
+            layers=some(self.layers),
+        )
+        return Advice(code, MODEL, ADD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from evengrad.fixing.wording import OPTIMIZER, number
+from evengrad.fixing.wording import OPTIMIZER, WRITE, number
 from evengrad.values.change import Advice, Change, calls
 
 OptimizerName = Literal["adam", "adamw", "rmsprop", "adagrad", "sgd"]
@@ -37,4 +37,4 @@ class UseOptimizer(Change):
         code = f"torch.optim.{name}(model.parameters(), lr={rate})"
         if keras:
             code = f"keras.optimizers.{name}(learning_rate={rate})"
-        return Advice(code, OPTIMIZER, "write")
+        return Advice(code, OPTIMIZER, WRITE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evengrad.fixing.wording import OPTIMIZER, scheduler
+from evengrad.fixing.wording import OPTIMIZER, WRITE, scheduler
 from evengrad.values.change import Advice, Change, calls
 
 
@@ -30,6 +30,6 @@ class Warmup(Change):
             code = (
                 f"PolynomialDecay(rate / {self.steps}, decay_steps={end}, end_learning_rate=rate)"
             )
-            return Advice(f"learning_rate=keras.optimizers.schedules.{code}", OPTIMIZER, "write")
+            return Advice(f"learning_rate=keras.optimizers.schedules.{code}", OPTIMIZER, WRITE)
         code = f"LinearLR(optimizer, start_factor=1 / {self.steps}, total_iters={end})"
         return scheduler("warmup", code)

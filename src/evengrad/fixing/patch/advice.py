@@ -12,7 +12,15 @@ import libcst as cst
 from evengrad.fixing.patch.script.draft import Manual
 from evengrad.fixing.patch.script.edits import split
 from evengrad.fixing.patch.script.source import Source
+from evengrad.fixing.wording import ADD, WRITE
 from evengrad.values.change import Change
+from evengrad.values.message import msg, with_values
+
+_PLACES = {
+    "in": msg("in the line {where}"),
+    "before": msg("before the line {where}"),
+    "after": msg("after the line {where}"),
+}
 
 
 def advise(
@@ -23,9 +31,10 @@ def advise(
     at = None if left.at is None else source.statement(left.at) or left.at
     if at is not None:
         line = split(source.text)[source.line(at) - 1].strip()
-        place = f"{left.verb} the line `{line}` ({script}:{_original(source, at, original)})"
-        verb = "write" if left.verb == "in" else "add"
-    return f"{place} {verb}: {code}"
+        where = f"`{line}` ({script}:{_original(source, at, original)})"
+        place = with_values(_PLACES[left.verb], {"where": where})
+        verb = WRITE if left.verb == "in" else ADD
+    return msg("{place} {verb}: {code}", place=place, verb=verb, code=code)
 
 
 def _original(source: Source, at: cst.CSTNode, original: str) -> int:
