@@ -221,6 +221,20 @@ def test_what_cannot_begin_is_said_once(tmp_path, monkeypatch):
     assert runs == []
 
 
+@tensorflow
+def test_arming_leaves_it_to_the_script_which_devices_there_are(tmp_path, monkeypatch):
+    """With its first tensor TensorFlow settles them: memory growth, virtual devices."""
+    import tensorflow as tf
+
+    def settled(*_, **__):
+        raise AssertionError("a tensor was made")
+
+    for place, name in ((tf, "constant"), (tf.Variable, "__init__"), (tf, "convert_to_tensor")):
+        monkeypatch.setattr(place, name, settled)
+    arm(Session(Settings(folder=tmp_path))).disarm()
+    script.arm(Checking()).disarm()
+
+
 # --- several models and optimizers --------------------------------------------------------------------
 
 

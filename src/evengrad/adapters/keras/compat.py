@@ -783,6 +783,20 @@ def leave_unconverted(function: Any) -> None:
         function.__dict__.update({k: v for k, v in marked.items() if k.startswith("autograph")})
 
 
+def variable_kind() -> Any:
+    """TensorFlow: the class of a ``tf.Variable``, of which none is made, for that would settle which devices
+    there are, while the script may still want to say. Without: the public one.
+    """
+    import tensorflow as tf
+
+    left = [tf.Variable]
+    for kind in left:
+        if kind.__name__ == "ResourceVariable":
+            return kind
+        left += kind.__subclasses__()
+    return tf.Variable
+
+
 def function_class() -> Any:
     """TensorFlow: what ``tf.function`` makes."""
     import tensorflow as tf

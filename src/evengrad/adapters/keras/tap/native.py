@@ -336,11 +336,8 @@ def variable_class(name: str) -> Any:
     """The class of TensorFlow's own variables that has this method; None on other backends."""
     if keras.backend.backend() != "tensorflow":
         return None
-    import tensorflow as tf
-
-    with tf.init_scope():
-        kind = type(tf.Variable(0.0, trainable=False))
-    return next((cls for cls in kind.__mro__ if name in vars(cls)), None)
+    mro = compat.variable_kind().__mro__
+    return next((cls for cls in mro if name in vars(cls)), None)
 
 
 def differences() -> list[tuple[Any, str, str]]:
@@ -349,8 +346,7 @@ def differences() -> list[tuple[Any, str, str]]:
         return []
     import tensorflow as tf
 
-    kind = type(tf.constant(0.0))
-    base = next(cls for cls in kind.__mro__ if "__sub__" in vars(cls))
+    base = tf.Tensor
     named = [(tf, n, f"tf.{n}") for n in ("subtract",)]
     named += [(tf.math, n, f"tf.{n}") for n in ("subtract", "squared_difference")]
     named += [(keras.ops, "subtract", "ops.subtract")]
@@ -369,8 +365,7 @@ def products() -> list[tuple[Any, str]]:
         return [*found, (torch.Tensor, "__mul__"), (torch.Tensor, "__rmul__"), (torch, "mul")]
     import tensorflow as tf
 
-    kind = type(tf.constant(0.0))
-    base = next(cls for cls in kind.__mro__ if "__mul__" in vars(cls))
+    base = tf.Tensor
     return [*found, (base, "__mul__"), (base, "__rmul__"), (tf, "multiply"), (tf.math, "multiply")]
 
 
@@ -430,9 +425,9 @@ def cuts() -> list[tuple[Any, str, str]]:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        kind = type(tf.constant(0.0))
-        base = next(cls for cls in kind.__mro__ if "numpy" in vars(cls))
-        found += [(tf, "stop_gradient", "stop_gradient"), (base, "numpy", "numpy")]
+        found += [(tf, "stop_gradient", "stop_gradient")]
+        own = (kind for kind in tf.Tensor.__subclasses__() if "numpy" in vars(kind))
+        found += [(kind, "numpy", "numpy") for kind in own]
     elif keras.backend.backend() == "torch":
         import torch
 
