@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -103,5 +104,6 @@ def test_what_a_script_imports_and_with_what_around_it(monkeypatch):
     assert found.modules == ("torch", "torch.nn", "keras")
     assert found.environment["KERAS_BACKEND"] == "torch"
     assert found.environment["GONE"] is None
-    monkeypatch.setattr(sys, "modules", {"torch": None, "jax": None})
+    backend = SimpleNamespace(backend=lambda: "jax")
+    monkeypatch.setattr(sys, "modules", {"keras": SimpleNamespace(backend=backend), "jax": None})
     assert notes.found() == Imported(())

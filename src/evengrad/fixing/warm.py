@@ -29,7 +29,7 @@ from typing import Any
 _BLAS = ("numpy", "scipy", "sklearn")
 """Have threads of their own, which sleep, and know of forks."""
 _FRAMEWORKS = ("torch", "tensorflow", "keras")
-_NEVER = ("jax", "torch_xla")
+_NEVER = ("torch_xla",)
 _WORKER = "evengrad.fixing.worker"
 _LARGEST = 1 << 20  # bytes of a call: the environment, and a folder
 
@@ -64,9 +64,16 @@ class ImportNotes:
     def found(self) -> Imported:
         """At the end; nothing of a script whose process cannot be forked."""
         known = tuple(name for name in sys.modules if _package(name) in (*_BLAS, *_FRAMEWORKS))
-        if self._then is None or any(name in sys.modules for name in _NEVER):
+        if self._then is None or any(name in sys.modules for name in _NEVER) or _on_jax():
             return Imported(())
         return Imported(known, _changed(self._began, self._then))
+
+
+def _on_jax() -> bool:
+    """Whether Keras computes with JAX; it imports JAX whatever it computes with."""
+    with contextlib.suppress(Exception):
+        return bool(sys.modules["keras"].backend.backend() == "jax")
+    return False
 
 
 def _package(name: str) -> str:
