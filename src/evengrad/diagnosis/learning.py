@@ -38,6 +38,7 @@ _ON_ITS_WAY = 0.9  # of the same: below it a training does well whose loss is st
 _WORSE = 1.5  # times the loss of the first step: more than batches differ by
 _EITHER = 0.1  # of the steps, for either sign of the loss
 _MOSTLY = 0.5  # of the weights
+_LEFT = 0.1  # of the units, behind all dropout of a network (a choice)
 _THROWN = 100.0  # times the loss of the first step
 _SHRUNK = 0.1  # of the weights' size at the start
 _FASTEST, _SLOWEST = 0.1, 1e-5  # rms(update) / rms(weights)
@@ -243,8 +244,8 @@ def reason(run: Run) -> Reason:
     if 0 <= whole < _MOVED:
         more = msg("all of them together are {whole} the weights at most", whole=of_it(whole))
         return replace(too_slow(run, (*fact, more)), still=False)
-    if (frozen := _frozen(run)) is not None:
-        return frozen
+    if (known := _frozen(run) or _dropped(run)) is not None:
+        return known
     return Reason(Cause.INPUT_DATA, fact, _look(), known=False)
 
 
@@ -298,6 +299,26 @@ def _frozen(run: Run) -> Reason | None:
         thaw=thaw,
     )
     return Reason(Cause.ARCHITECTURE, (fact,), (words,))
+
+
+def _dropped(run: Run) -> Reason | None:
+    """Dropout that leaves next to nothing: a share to be kept given for the one to be dropped."""
+    rates = {name: float(rate) for name, rate in run.seen.get("dropout") or () if rate < 1}
+    left = math.prod(1 - rate for rate in rates.values())
+    if not rates or left > _LEFT:
+        return None
+    facts = [
+        msg("{name} drops {share} of what it is given", name=name, share=percent(rate))
+        for name, rate in rates.items()
+        if rate > 0.5
+    ]
+    words = msg(
+        "lower the dropout rate: it is the share that is dropped, not the share to keep (keep_prob), so "
+        "{rate:g} for {given:g}",
+        rate=round(1 - max(rates.values()), 6),
+        given=max(rates.values()),
+    )
+    return Reason(Cause.ARCHITECTURE, tuple(facts[:3]), (words,)) if facts else None
 
 
 def raw_inputs(run: Run) -> Reason | None:

@@ -68,6 +68,7 @@ class Scenario:
         scale: of that scaler.
         status: how it ended.
         baseline: the loss of the best constant answer, where it is known.
+        dropout: rates of its dropout layers.
         objective: the kind of its loss function.
         inputs: root mean square of what the first trained layer is given.
         targets: the largest one.
@@ -117,6 +118,7 @@ class Scenario:
     grows: float = 1.0
     given: float | None = None
     validation: tuple[float, ...] = ()
+    dropout: tuple[float, ...] = ()
 
     @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -225,6 +227,7 @@ class Scenario:
             "given_rate": self.given,
             "schedule": None if self.given is None else "LambdaLR",
             "validation": list(self.validation) or None,
+            "dropout": [[f"drop{i}", rate] for i, rate in enumerate(self.dropout)] or None,
         }
         found = {name: value for name, value in found.items() if value is not None}
         return found | ({"interleaved": True} if self.interleaved else {})

@@ -15,9 +15,9 @@ followed from the weights to the loss. A part of a model counts where its values
 off on their way to a loss or left torch; not where it was loaded, is in `eval()`, or is moved by other means.
 
 Keras: exactly on TensorFlow, in the graph that is traced: weights that the loss reads, whose gradient is None,
-and the operation between them that has no gradient. In a loop that runs eagerly, where a whole
-model's output is cut and goes into another model or loss. Not on JAX, where such a gradient is a zero like any
-other, and where numpy refuses what is being differentiated.
+and the operation between them that has no gradient. In a loop that runs eagerly, on PyTorch, too, where a whole
+model's output is cut and goes into another model or loss, with the values that it had. Not on JAX, where such a
+gradient is a zero like any other, and where numpy refuses what is being differentiated.
 
 What to do: let the loss read the value itself, and cut only where that is meant (`fake.detach()` in the
 discriminator's step alone). Round what is reported, not what the loss reads.
@@ -173,6 +173,32 @@ model.fit(x, y, epochs=6, verbose=0)
 """
 
 
+_KERAS_TORCH = """
+import keras
+import torch
+keras.utils.set_random_seed(0)
+x = torch.randn(64, 8)
+y = (x[:, 0] > 0).long()
+encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16, activation="tanh")])
+head = keras.Sequential([keras.Input((16,)), keras.layers.Dense(2)])
+optimizer = keras.optimizers.Adam(1e-2)
+weights = [*encoder.trainable_weights, *head.trainable_weights]
+for step in range(12):
+    features = encoder(x, training=True)
+    features = {features}
+    loss = torch.nn.functional.cross_entropy(head(features, training=True), y)
+    encoder.zero_grad()
+    head.zero_grad()
+    loss.backward()
+    with torch.no_grad():
+        optimizer.apply([v.value.grad for v in weights], weights)
+"""
+
+
+def _keras_torch(features: str) -> Program:
+    return Program("keras", _KERAS_TORCH.format(features=features), "run", ("torch",))
+
+
 def _keras(
     features: str,
     weights: str = "encoder.trainable_variables + head.trainable_variables",
@@ -221,6 +247,9 @@ SICK = (
     _keras("tf.stop_gradient(features)"),
     _keras("tf.stop_gradient(features)", verb="check"),
     _keras("features.numpy()", graph=""),
+    _keras("tf.constant(features.numpy() + 0)", graph=""),
+    _keras_torch("torch.tensor(features.detach().cpu().numpy())"),
+    _keras_torch("features.data"),
     _fit("ops.stop_gradient(h)"),
     _fit("ops.stop_gradient(h)", verb="check"),
     _features("torch.tensor(encoder(x).tolist())"),
@@ -241,6 +270,8 @@ HEALTHY = (
     _keras("features", verb="check"),
     _keras("tf.stop_gradient(features)", "head.trainable_variables"),
     _fit("h"),
+    _keras_torch("features"),
+    _keras_torch("features + 0 * features.detach()"),
     _fit("ops.stop_gradient(h)", ", trainable=False"),
     _features("encoder(x)"),
     _features("encoder(x) + 0 * encoder(x).detach()"),

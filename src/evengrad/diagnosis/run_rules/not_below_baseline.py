@@ -19,8 +19,9 @@ judged.
 What to do: inputs of a root mean square above 10: normalise them. Weights that have shrunk below a tenth of
 what they were: a penalty or weight decay outweighs the loss; lower it. Updates of more than a tenth of the
 weights: lower the learning rate, tenfold at first; far below 1e-4: raise it, or the clip's bound, or what the
-schedule makes of it. No gradient, or a vanishing one: `evengrad check` says where it ends. Else look whether
-labels belong to their inputs, and overfit one single batch.
+schedule makes of it. Dropout that leaves a tenth or less: lower its rate. No gradient, or a vanishing one:
+`evengrad check` says where it ends. Else look whether labels belong to their inputs, and overfit one single
+batch.
 
 References: Karpathy 2019, A recipe for training neural networks (the input-independent baseline);
 TheDeepChecker (2204.00694).
@@ -54,6 +55,7 @@ SICK = (
     Scenario(loss="flat", noise=0.05, baseline=2.3),
     Scenario(loss="flat", noise=0.01, baseline=2.3, shrinks=50.0, steps=60),
     Scenario(loss="rises", noise=0.05, baseline=2.3),
+    Scenario(loss="flat", noise=0.01, baseline=2.3, steps=60, dropout=(0.8, 0.8)),
     Scenario(loss="flat", noise=0.01, baseline=2.42, validation=(2.43, 2.42, 2.44)),
     Scenario(loss="creeps", noise=0.001, baseline=1.0, ratio=1e-7, given=1e4),
 )
@@ -63,6 +65,7 @@ HEALTHY = (
     Scenario(baseline=2.3, steps=60),
     Scenario(baseline=2.3, shrinks=50.0),
     Scenario(loss="flat", noise=0.01, baseline=2.3, steps=60),
+    Scenario(loss="flat", noise=0.01, baseline=2.3, steps=60, dropout=(0.5, 0.5, 0.1)),
     Scenario(loss="flat", noise=0.05, baseline=2.5),
     Scenario(loss="flat", noise=0.05, baseline=2.3, interleaved=True),
     Scenario(loss="flat", first_loss=0.7, noise=0.01, baseline=0.0),

@@ -33,8 +33,11 @@ _FEW = 8
 def kind_of_loss(model: Any) -> str:
     """By the name that a session knows it by; "other" where classes are smoothed or ignored."""
     loss = _single_loss(model)
-    if loss is None:
-        return "other"
+    return "other" if loss is None else kind_of(loss)
+
+
+def kind_of(loss: Any) -> str:
+    """Of one loss function or ``keras.losses.Loss``."""
     settings = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
     if settings.get("label_smoothing") or settings.get("ignore_class") is not None:
         return "other"

@@ -15,7 +15,7 @@ from evengrad.adapters.keras.tap.constant import Constant
 from evengrad.recording.lesson import Lesson
 
 log = logging.getLogger("evengrad")
-_TOLD = (1, 16, 64)
+TOLD = (1, 16, 64)
 """Batches after which the run file is told, for whoever reads it while the training goes on."""
 _LOOKED_AT = 8
 """Batches whose inputs are looked at."""
@@ -60,7 +60,7 @@ class KerasLesson:
         except Exception as error:  # data of another kind, or of another process
             log.info("the constant baseline is not known: %s", error)
         lesson.backpropagated(1.0, (1.0,))
-        return lesson.full or lesson.passes in _TOLD
+        return lesson.full or lesson.passes in TOLD
 
     def values(self) -> dict[str, Any]:
         """What was seen; "penalty" is what regularizers add to the loss now, "penalised" layers whose outputs
@@ -103,7 +103,12 @@ def _is_plain(model: Any) -> bool:
     if getattr(model, "loss", None) is None or plain_mean(model) is None:
         return False
     loss = keras.tree.flatten(model.loss)[0]
-    return not isinstance(loss, keras.losses.Loss) or loss.reduction in _MEANS
+    return not isinstance(loss, keras.losses.Loss) or is_mean(loss)
+
+
+def is_mean(loss: Any) -> bool:
+    """Whether a ``keras.losses.Loss`` gives the mean over the batch."""
+    return loss.reduction in _MEANS
 
 
 def _layers(model: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -15,7 +16,9 @@ from evengrad.adapters.keras.measure.update import unscaled
 from evengrad.adapters.keras.tap import native
 from evengrad.adapters.keras.tap.access import Direct
 from evengrad.adapters.keras.tap.batches import Batches
+from evengrad.adapters.keras.tap.called import CalledLoss
 from evengrad.adapters.keras.tap.holders import Holders
+from evengrad.adapters.keras.tap.loop_lesson import LoopLesson
 from evengrad.adapters.keras.tap.native import Differentiated
 from evengrad.adapters.keras.tap.ring import AnyRing, HostRing, LooseRing, RingRow
 from evengrad.adapters.keras.tap.snapshot import small_rest
@@ -27,6 +30,7 @@ from evengrad.recording.session import Watching
 from evengrad.recording.settings import Settings
 from evengrad.values.run import EventKind, Step, Subject
 
+log = logging.getLogger("evengrad")
 _ROWS = 64  # steps that one compiled call may make before the host looks
 
 
@@ -60,6 +64,7 @@ class WatchedLoop(Watched):
         self._per_call = 1
         self._patches = Patches(self._failed)
         self.given: Callable[..., Any] = lambda *_: nullcontext()
+        self.lesson = LoopLesson()
         self._make()
         self._restart()
 
@@ -99,6 +104,8 @@ class WatchedLoop(Watched):
         if not self.on:
             return
         self.on = False
+        if self.watching is not None and self.lesson.values():
+            self.watching.seen(**self.lesson.values())
         if flush:
             self._flush()
         self._patches.undo()
@@ -127,11 +134,25 @@ class WatchedLoop(Watched):
 
         return apply
 
-    def hear(self, event: Differentiated) -> None:
-        """The loss of the step that comes, where these weights are what it was differentiated by."""
+    def hear(self, event: Differentiated, losses: Sequence[CalledLoss] = ()) -> None:
+        """The loss of the step that comes, where these weights are what it was differentiated by.
+
+        Args:
+            event: that differentiation.
+            losses: that were called since the last step.
+        """
         sources = {id(s) for s in event.sources}
         if not event.sources or any(id(v) in sources for v in self.variables):
             self.tap.loss = loss_of(event.target)
+            self.learn(lambda: self.lesson.differentiated(event, list(losses)))
+
+    def learn(self, take: Callable[[], bool]) -> None:
+        """Take what shows the loop's targets, and tell the run."""
+        try:
+            if take() and self.watching is not None:
+                self.watching.seen(**self.lesson.values())
+        except Exception as error:
+            log.info("the constant baseline is not known: %s", error)
 
     def _keep(self, passed: Any) -> None:
         """Moving statistics as the last good step left them, to be put back after one that is not."""

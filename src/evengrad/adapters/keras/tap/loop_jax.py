@@ -87,7 +87,7 @@ class WatchedLoopInJax(WatchedLoop):
             if flush:
                 self._flush()
 
-    def hear(self, event: Any) -> None:
+    def hear(self, event: Any, losses: Any = ()) -> None:  # noqa: ARG002
         """The loss of the step that comes; whose it is, values do not tell."""
         self.tap.loss = loss_of(event.target)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import keras
@@ -132,7 +132,7 @@ class Loops:
         self.loops[id(optimizer)] = loop
         loop.tap.jit = any(self._compiled)
         for event in self._recent:
-            loop.hear(self._unscaled(event))
+            loop.hear(self._unscaled(event), self._mistakes.losses)
             self._turn(event)
 
     def _differentiated(self, event: Differentiated) -> None:
@@ -140,7 +140,7 @@ class Loops:
         for loop in self.loops.values():
             if loop.on:
                 loop.tap.jit = any(self._compiled)
-                loop.hear(self._unscaled(event))
+                loop.hear(self._unscaled(event), self._mistakes.losses)
         self._turn(event)
 
     def _turn(self, event: Differentiated) -> None:
@@ -190,6 +190,8 @@ class Loops:
             finally:
                 self._compiled.pop()
             if outermost:
+                for loop in self.loops.values():
+                    loop.learn(partial(loop.lesson.called, args))
                 self._mistakes.called()
                 self._look()
             return found

@@ -22,6 +22,7 @@ from evengrad.adapters.keras.tap.accumulated import Accumulated
 from evengrad.adapters.keras.tap.accumulators import VariableSums
 from evengrad.adapters.keras.tap.batch_sums import BatchSums
 from evengrad.adapters.keras.tap.by_hand import ByHand
+from evengrad.adapters.keras.tap.called import CalledLoss
 from evengrad.adapters.keras.tap.clipping import ClippedScaled
 from evengrad.adapters.keras.tap.crossed import LossesCrossed
 from evengrad.adapters.keras.tap.dropped import Dropped
@@ -158,6 +159,11 @@ class LoopFacts:
             self._once(optimizer, fact)
         for whose, fact in self._crossed.applied(event):
             self._once(whose, fact)
+
+    @property
+    def losses(self) -> list[CalledLoss]:
+        """Called since the last step."""
+        return self._unreached.calls.losses
 
     def ended(self) -> None:
         """The script is over, or what it does is to be told now."""

@@ -112,6 +112,13 @@ def _array(variable: Any) -> Any:
     return np.array(ops.convert_to_numpy(variable))
 
 
+def dropout_rates(model: Any) -> list[list[Any]]:
+    """Of a model's dropout layers, each with its name; those that drop nothing are left out."""
+    kinds = (keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D)
+    own = [layer for layer in compat.layers_of(model) if isinstance(layer, kinds)]
+    return [[layer.name, float(layer.rate)] for layer in own if layer.rate]
+
+
 def frozen_share(model: Any) -> float:
     """The share of the elements of a model's weights whose layer is not to be trained, 0 to 1. What no layer
     ever trains, such as moving statistics, does not count.

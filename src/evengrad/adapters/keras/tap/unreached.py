@@ -99,6 +99,8 @@ class Unreached:
     def applied(self, event: Applied) -> None:
         """Whose they are."""
         own = {id(v) for v, g in zip(event.variables, event.gradients, strict=False) if g is None}
+        if keras.backend.backend() == "torch" and self._steps < _FIRST:
+            self._quiet(self._by_values, event)
         for lost in self._lost.values():
             if own.issuperset(map(id, lost.variables)):
                 lost.optimizer = lost.optimizer or event.optimizer
@@ -125,10 +127,48 @@ class Unreached:
         return None
 
     def _comes_back(self, value: Any) -> bool:
-        """Into a model or a loss, as it is."""
+        """Into a model or a loss, as it is or made a tensor again."""
+        return any(leaf is value or _equal(leaf, value) for leaf in self._given())
+
+    def _given(self) -> list[Any]:
+        """What models and losses were given since the last step."""
         given = [c.inputs for c in self.calls.models]
         given += [loss.outputs for loss in self.calls.losses]
-        return any(leaf is value for leaf in keras.tree.flatten(given))
+        return list(keras.tree.flatten(given))
+
+    def _by_values(self, event: Applied) -> None:
+        """PyTorch, whose differentiation does not tell its sources: models whose output comes back without its
+        gradient, and whose weights have none at the step.
+        """
+        pairs = list(zip(event.variables, event.gradients, strict=False))
+        got, lost = [v for v, g in pairs if g is not None], [v for v, g in pairs if g is None]
+        self._reached |= {id(v) for v in got}
+        ids = {id(v) for v in lost}
+        for called in self.calls.models:
+            own = called.model.trainable_variables
+            key = tuple(id(v) for v in own)
+            if key in self._lost:
+                self._lost[key].steps += 1
+            elif own and ids.issuperset(key) and self._is_cut(called.outputs):
+                named = (cut for model, _, cut in self._left if model is called.model)
+                share = _size(own) / _size([*got, *lost])
+                names, values = _names(own), _values(own[0])
+                cut = next(named, GraphCut("", None))
+                self._lost[key] = _Lost(own, names, values, cut, line(), not got, share)
+
+    def _is_cut(self, outputs: Any) -> bool:
+        """Whether a model's output is given to another or to a loss as a value without a gradient alone."""
+        made = [
+            leaf for leaf in keras.tree.flatten(outputs) if getattr(leaf, "requires_grad", False)
+        ]
+        given = self._given()
+        if any(
+            getattr(leaf, "grad_fn", None) is not None and _equal(leaf, m)
+            for leaf in given
+            for m in made
+        ):
+            return False
+        return any(_equal(leaf, m) for leaf in given for m in made)
 
     def _maker(self, value: Any) -> Any:
         for called in reversed(self.calls.models):
@@ -163,6 +203,17 @@ class Unreached:
 
     def _leave(self, model: Any, found: Any, kind: str) -> None:
         self._left.append((model, found, GraphCut(kind, where())))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two arrays or tensors hold the same values, more than one."""
+    shapes = [tuple(getattr(value, "shape", ())) for value in (one, other)]
+    if shapes[0] != shapes[1] or not shapes[0] or np.prod(shapes[0]) < 2:
+        return False
+    if not all(native.has_value(value) for value in (one, other)):
+        return False
+    first, second = (np.asarray(keras.ops.convert_to_numpy(value)) for value in (one, other))
+    return bool(np.array_equal(first, second))
 
 
 def _size(variables: list[Any]) -> int:

@@ -29,7 +29,13 @@ from evengrad.adapters.keras.tap.padded import padded
 from evengrad.adapters.keras.tap.recurrence import unbounded
 from evengrad.adapters.keras.tap.ring import AnyRing, HostRing, Ring, RingRow, RingStatus
 from evengrad.adapters.keras.tap.snapshot import KerasSnapshot, figures, small_rest
-from evengrad.adapters.keras.tap.subject import box_of, frozen_share, subject_of, watched_variables
+from evengrad.adapters.keras.tap.subject import (
+    box_of,
+    dropout_rates,
+    frozen_share,
+    subject_of,
+    watched_variables,
+)
 from evengrad.adapters.keras.tap.tap import KerasTap
 from evengrad.errors import EvengradError
 from evengrad.recording import guard as guards
@@ -128,7 +134,7 @@ class Watched:
         if watching is None or watching is not self.watching:
             self._restart()
             self.watching = watching or self._begin(self.subject)
-            self.watching.seen(frozen=frozen_share(self.model))
+            self.watching.seen(frozen=frozen_share(self.model), dropout=dropout_rates(self.model))
         self.ring.put_in()
         self.access = access_to(self.model)
         self._show = saving.hide(

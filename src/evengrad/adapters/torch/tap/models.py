@@ -118,6 +118,13 @@ def half_share(optimizer: Any) -> float:
     return sum(p.numel() for p in own if p.dtype == torch.float16) / total if total else 0.0
 
 
+def dropout_rates(roots: Iterable[nn.Module]) -> list[list[Any]]:
+    """Of these modules' dropout layers, each with its name; those that drop nothing are left out."""
+    kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+    every = ((name, m) for root in roots for name, m in root.named_modules())
+    return [[name, float(m.p)] for name, m in every if isinstance(m, kinds) and m.p]
+
+
 def frozen_share(roots: Iterable[nn.Module]) -> float:
     """The share of the elements of these modules' parameters that require no gradient, 0 to 1."""
     every = {id(p): p for root in roots for p in root.parameters()}.values()

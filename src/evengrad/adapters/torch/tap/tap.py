@@ -20,7 +20,7 @@ from evengrad.adapters.torch.tap.clipping import release
 from evengrad.adapters.torch.tap.closures import has_closure, with_closure
 from evengrad.adapters.torch.tap.line_search import LineSearch
 from evengrad.adapters.torch.tap.loss_calls import LossCalls
-from evengrad.adapters.torch.tap.models import frozen_share, half_share
+from evengrad.adapters.torch.tap.models import dropout_rates, frozen_share, half_share
 from evengrad.adapters.torch.tap.on_device import DeviceTap, suits
 from evengrad.adapters.torch.tap.on_host import HostTap
 from evengrad.adapters.torch.tap.reading import NormPlan
@@ -88,7 +88,11 @@ class OptimizerTap:
         self._way, self.watching = way, watching
         for text in notes("run"):
             watching.note(training.step, text)
-        watching.seen(frozen=frozen_share(training.roots), half=half_share(self.optimizer))
+        watching.seen(
+            frozen=frozen_share(training.roots),
+            half=half_share(self.optimizer),
+            dropout=dropout_rates(training.roots),
+        )
         return watching
 
     def remove(self) -> None:
