@@ -106,3 +106,9 @@ def test_a_batch_that_the_network_repairs_is_no_finding():
     measured = probe(Repairs(), loss=F.cross_entropy, batch=(x, torch.randint(0, 3, (6,))))
     assert not [f for f in check_probe(measured).findings if f.code == "EG103"]
     assert finding(Net(), x=x).title.startswith("the batch itself")
+
+
+def test_a_loss_that_is_not_finite_though_every_gradient_is():
+    found = finding(Net(), lambda output, y: F.cross_entropy(output, y) + torch.tensor(torch.nan))
+    assert "the loss of this batch is nan" in found.title
+    assert found.unhealthy
