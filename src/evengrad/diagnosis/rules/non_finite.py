@@ -2,7 +2,8 @@
 
 What it finds: the first operation, in forward order, whose output is not finite while its inputs and
 weights are; or a batch or a weight that holds a NaN already; or, going backwards, the first operation whose
-input gradient is not finite while its output gradient is. Or a loss that is not finite, while every gradient is.
+input gradient is not finite while its output gradient is. Or a loss that is not finite, while every gradient
+is.
 
 Why it matters: one NaN reaches every weight within one step. Clipping makes it worse: with one NaN the
 global norm is NaN, and so is every clipped gradient (docs/theory.md, Clipping).
