@@ -31,6 +31,7 @@ from evengrad.fixing.trial import Result, Trial, stored_result
 from evengrad.fixing.trials import Silent
 from evengrad.recording import failure
 from evengrad.report.fix_text import render
+from evengrad.values.fact import Fact, Where
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -650,3 +651,24 @@ def test_a_way_that_leaves_what_the_check_has_seen_is_not_tried(tmp_path, monkey
     assert found.status == "fixed"
     assert all("unsqueeze" not in source for source in tried)
     assert sum(trial.check for trial in made) > 1
+
+
+def test_a_loss_that_is_what_an_epsilon_makes_it_is_no_cure(tmp_path, monkeypatch):
+    loop = LOOP.replace(
+        "(model(x[rows]), y[rows])", "(model(x[rows]), y[rows]) / (x[0] - x[0]).sum()"
+    )
+
+    def world(trial):
+        if trial.source is None:
+            return Result("stopped", (math.inf,), (math.inf,), message="not finite")
+        losses = tuple(1e12 * v for v in learns(trial).losses)
+        return replace(learns(trial), losses=losses, baseline=None)
+
+    monkeypatch.setattr(sight_module, "_run", lambda *_: None)
+    born = Fact(
+        "born", Where("train.py", 14, "x"), 0, {"operation": "divide", "direction": "forward"}
+    )
+    monkeypatch.setattr(sight_module.Sight, "mistakes", (born,))
+    found, made = run(script(tmp_path, loop=loop), world, tmp_path, monkeypatch)
+    assert any(trial.source for trial in made)
+    assert found.status == "not_fixed"

@@ -287,3 +287,47 @@ def test_the_argument_of_a_curve():
     """
     (found,) = ways(source, "curve_flat")
     assert found == ["+years = (years - years.mean()) / years.std()"]
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        (
+            's = layers.Dense(1, activation="relu")(h)',
+            's = layers.Dense(1, activation="softplus")(h)',
+        ),
+        (
+            "s = nn.Sequential(nn.Linear(8, 1), nn.ReLU())",
+            "s = nn.Sequential(nn.Linear(8, 1), nn.Softplus())",
+        ),
+    ],
+)
+def test_a_deviation_above_zero(line, wanted):
+    imports = "import torch\nfrom torch import nn\nfrom keras import layers\n"
+    more = 'h = layers.Dense(32, activation="relu")(x)\nb = nn.Sequential(nn.Linear(8, 8), nn.ReLU())\n'
+    given = {"operation": "divide", "direction": "forward"}
+    first, *_ = ways(f"{imports}{more}{line}\ny = a / s\n", "born", "a / s", low=0.0, **given)
+    assert first == [f"-{line}", f"+{wanted}"]
+    assert all(
+        "oftplus" not in str(way)
+        for way in ways(f"{imports}{line}\ny = a / s\n", "born", "a / s", low=-1.0, **given)
+    )
+
+
+def test_a_deviation_of_a_forward_pass():
+    source = """
+        import torch
+        from torch import nn
+        class Net(nn.Module):
+            def __init__(self):
+                self.body = nn.Linear(8, 32)
+                self.scale = nn.Linear(32, 1)
+            def forward(self, x):
+                h = torch.relu(self.body(x))
+                return torch.relu(self.scale(h))
+        loss = ((y - mu) / s).mean()
+    """
+    given = {"operation": "divide", "direction": "forward", "low": 0.0}
+    first = ways(source, "born", "(y - mu) / s", **given)[0]
+    assert len(first) == 2
+    assert first[-1].endswith("softplus(self.scale(h))")

@@ -20,6 +20,8 @@ from evengrad.fixing.verdict import is_better, judge
 from evengrad.values.finding import Finding
 from evengrad.values.message import msg
 
+_BY_EPSILON = 1e4
+"""A loss of unknown unit that is larger, behind an epsilon of 1e-8, is the root of that epsilon's inverse."""
 _ENDLESS = 10**9
 """More updates than any script makes."""
 
@@ -157,6 +159,11 @@ class Trials:
         repaired = candidate is not None and candidate.source is not None and not candidate.changes
         verdict = judge(result, self.start(candidate), repaired=repaired)
         than = self.to_beat.get(seed)
+        if verdict.good and result.baseline is None and _is_held(candidate, verdict.level):
+            words = msg(
+                "its loss ends at {level:.4g}: so large an epsilon makes it", level=verdict.level
+            )
+            verdict = replace(verdict, learning=False, why=words)
         if verdict.good and than is not None and not is_better(result, than):
             words = msg(
                 "its loss {level:.4g} is not below {other:.4g}, as it is",
@@ -167,6 +174,11 @@ class Trials:
         attempt = Attempt(candidate, seed, source is not None, result, verdict)
         self._listener.tried(attempt)
         return attempt
+
+
+def _is_held(candidate: Candidate | None, level: float) -> bool:
+    """Whether a loss is what an epsilon in its divisor or logarithm makes it, and no cure."""
+    return candidate is not None and "born" in candidate.remedy.split(" + ") and level > _BY_EPSILON
 
 
 def _is_scheduled(candidate: Candidate | None) -> bool:
