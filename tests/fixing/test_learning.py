@@ -1,13 +1,22 @@
 """The constant baseline, and whether a trial learns: by closed forms, and on noise that never learns."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from evengrad.fixing.trial import Result, Trial, stored_result
-from evengrad.fixing.verdict import _student, is_better, is_clear, is_hopeless, judge, objection
+from evengrad.fixing.verdict import (
+    _student,
+    is_better,
+    is_clear,
+    is_hopeless,
+    is_signed,
+    judge,
+    objection,
+)
 from evengrad.recording.baseline import Baseline
 from evengrad.values.finding import Symptom
 
@@ -305,3 +314,14 @@ def test_losses_against_one_another_need_not_fall():
     assert objection([result(level, withheld=level, optimizers=2)] * 3) is None
     assert not judge(result(level, optimizers=2, unhealthy=("no gradient reaches netG",))).good
     assert not judge(result((*level, math.nan), optimizers=2)).good
+
+
+@pytest.mark.parametrize(("shift", "signed"), [(0.0, True), (2.0, False)])
+def test_a_loss_of_both_signs_need_not_fall_once_its_mistake_is_repaired(shift, signed):
+    """One that begins above 0 and ends below it falls without end."""
+    noise = np.random.default_rng(1).normal(size=100)
+    result = Result("budget", tuple(noise + np.linspace(shift, -shift, 100) * 3), (1.0,) * 100)
+    assert is_signed(result) is signed
+    assert judge(replace(result, losses=tuple(noise)), repaired=True).good
+    assert not judge(replace(result, losses=tuple(noise))).good
+    assert not is_signed(replace(result, baseline=1.0))

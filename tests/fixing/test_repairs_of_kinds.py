@@ -331,3 +331,14 @@ def test_a_deviation_of_a_forward_pass():
     first = ways(source, "born", "(y - mu) / s", **given)[0]
     assert len(first) == 2
     assert first[-1].endswith("softplus(self.scale(h))")
+
+
+def test_targets_that_two_terms_of_a_loss_read():
+    source = """
+        import torch
+        import torch.nn.functional as F
+        loss = F.binary_cross_entropy_with_logits(logits, mask) + dice(logits, mask)
+    """
+    code = "F.binary_cross_entropy_with_logits(logits, mask)"
+    first = ways(source, "targets_outside", code, low=0, high=255)[0]
+    assert first == ["+mask = mask / 255.0"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -157,6 +158,7 @@ class Trials:
         if candidate is None:
             self._plain = self._plain or result
         repaired = candidate is not None and candidate.source is not None and not candidate.changes
+        repaired = repaired and self._plain is not None and _is_lost(self._plain)
         verdict = judge(result, self.start(candidate), repaired=repaired)
         than = self.to_beat.get(seed)
         if verdict.good and result.baseline is None and _is_held(candidate, verdict.level):
@@ -174,6 +176,11 @@ class Trials:
         attempt = Attempt(candidate, seed, source is not None, result, verdict)
         self._listener.tried(attempt)
         return attempt
+
+
+def _is_lost(result: Result) -> bool:
+    """Whether it was not finite."""
+    return result.end == "stopped" or not all(map(math.isfinite, result.losses))
 
 
 def _is_held(candidate: Candidate | None, level: float) -> bool:

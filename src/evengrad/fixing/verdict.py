@@ -17,7 +17,7 @@ _FEWEST = 8
 _FOLLOWS = 0.5
 """Of what the training's own losses gain held-out ones gain so much, unless it was learnt by heart."""
 _BOTH = 0.1
-"""Of the losses are of each sign, at least, where they are no distance from anything (a measured choice)."""
+"""Of the first and of the last losses are of each sign, at least, where they measure nothing (a choice)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +94,12 @@ def judge(result: Result, start: Result | None = None, *, repaired: bool = False
 
 
 def is_signed(result: Result) -> bool:
-    """Whether the losses are now above and now below 0, and nothing is known that they measure: that of a
-    policy gradient need not fall.
+    """Whether the losses are now above and now below 0, from first to last, and nothing is known that they
+    measure: that of a policy gradient need not fall. (One that goes from above 0 to below it has no end.)
     """
-    losses = np.array(result.losses)
-    if result.baseline is not None or result.floor is not None or len(losses) < _FEWEST:
+    if result.baseline is not None or result.floor is not None or len(result.losses) < _FEWEST:
         return False
-    return bool(min((losses < 0).mean(), (losses > 0).mean()) >= _BOTH)
+    return all(min((v < 0).mean(), (v > 0).mean()) >= _BOTH for v in _ends(result.losses))
 
 
 def is_better(result: Result, than: Result) -> bool:

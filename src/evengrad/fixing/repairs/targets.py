@@ -115,8 +115,19 @@ def _given(source: Source, fact: Fact, form: str) -> Iterator[tuple[str, SourceD
         if isinstance(node, cst.Call) and len(node.args) >= 2:
             keras = source.called(node).startswith("keras.") or _is_keras_loss(source, node)
             value = node.args[0 if keras else 1].value
+            if isinstance(value, cst.Name) and _is_shared(source, value, node):
+                draft = SourceDraft(source)
+                draft.before(node, [f"{value.value} = {form.format(value.value)}"])
+                yield msg("the targets as {code}", code=form.format(value.value)), draft
             if not isinstance(value, cst.BaseString | cst.BaseNumber):
                 yield _scaled(source, value, form)
+
+
+def _is_shared(source: Source, name: cst.Name, call: cst.Call) -> bool:
+    """Whether another term of the loss reads it, too: a second use in the same statement."""
+    statement = source.statement(call)
+    uses = [] if statement is None else source.all(cst.Name, statement)
+    return [one.value for one in uses].count(name.value) > 1
 
 
 def _is_keras_loss(source: Source, call: cst.Call) -> bool:
