@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import tempfile
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 
 import torch
 
-from bench.distributed.measure import ROOT, cost, processes, worst
+from bench.distributed import layered
+from bench.distributed.measure import ROOT, apart_from, cost, devices, processes, worst
 from bench.distributed.ways import WAYS, Way
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = ROOT / "docs" / "distributed.md"
+_WORDS = {True: "yes", False: "**no**", None: "-"}
 _START, _END = "<!-- measured -->", "<!-- end of what was measured -->"
 
 
@@ -37,18 +40,53 @@ def row(way: Way, size: int, found: list[Any]) -> dict[str, Any]:
     }
 
 
+DEVICES = {
+    "mirrored_fit": ("tensorflow", "Keras: `fit` under `MirroredStrategy`"),
+    "mirrored_loop": (
+        "tensorflow",
+        "Keras: `tf.GradientTape` in `strategy.run` under `MirroredStrategy`",
+    ),
+    "data_parallel": ("jax", "Keras on JAX: `keras.distribution.DataParallel`"),
+    "model_parallel": ("jax", "Keras on JAX: `keras.distribution.ModelParallel`, columns and rows"),
+}
+"""Ways of Keras on two devices of one process: the backend, and what it is, in the table."""
+
+
+def rows_on_devices(only: str) -> dict[str, Any]:
+    """Those ways of Keras whose name has this in it."""
+    rows = {}
+    for backend in ("tensorflow", "jax"):
+        names = [n for n, (own, _) in DEVICES.items() if own == backend and only in n]
+        with tempfile.TemporaryDirectory() as folder:
+            found = devices(backend, Path(folder), names) if names else {}
+        for name, one in found.items():
+            apart = apart_from(layered.truth(one["healthy"]["start"]), one["healthy"])
+            spoilt = one["spoilt"]
+            rows[f"{name} 2"] = {
+                "way": name,
+                "size": "2 devices",
+                "tensor": apart["gradient_rms"],
+                "total": apart["norm"],
+                "loss": apart["loss"],
+                "together": spoilt["applied"] == [1, 0, 1] and spoilt["finite"],
+                "named": None,
+            }
+    return rows
+
+
 def page(results: dict[str, Any]) -> str:
     """The page with these tables."""
     titles = {way.name: way.title for way in WAYS}
+    titles |= {name: title for name, (_, title) in DEVICES.items()}
     lines = [
-        f"Measured with torch {results['torch']} on gloo.",
+        f"Measured with torch {results['torch']} on gloo{_and(results)}.",
         "",
         "| training | processes | norm of a tensor, apart by | of all | loss | one spoilt: all skip | named |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in results["rows"].values():
         figures = " | ".join(f"{one[name]:.0e}" for name in ("tensor", "total", "loss"))
-        words = " | ".join("yes" if one[name] else "**no**" for name in ("together", "named"))
+        words = " | ".join(_WORDS[one[name]] for name in ("together", "named"))
         lines.append(f"| {titles[one['way']]} | {one['size']} | {figures} | {words} |")
     figures = results.get("cost")
     if figures is None:
@@ -63,6 +101,16 @@ def page(results: dict[str, Any]) -> str:
         f"{figures['round']:.4f} of it.",
     ]
     return _with(lines)
+
+
+def versions(*names: str) -> str:
+    """Such as "keras 3.15.1, tensorflow 2.21.0"."""
+    sold_as = importlib.metadata.packages_distributions()
+    return ", ".join(f"{n} {importlib.metadata.version(sold_as[n][0])}" for n in names)
+
+
+def _and(results: dict[str, Any]) -> str:
+    return f", and with {results['keras']}" if "keras" in results else ""
 
 
 def _with(lines: list[str]) -> str:
@@ -89,6 +137,12 @@ def main() -> None:
             one = row(way, size, found)
             print(json.dumps(one), flush=True)
             results["rows"][f"{way.name} {size}"] = one
+    if "2" in given.sizes:
+        found = rows_on_devices(given.only)
+        print(json.dumps(found), flush=True)
+        results["rows"] |= found
+        if found:
+            results["keras"] = versions("keras", "tensorflow", "jax")
     if given.only in ("", "cost"):
         with tempfile.TemporaryDirectory() as folder:
             results["cost"] = cost(Path(folder))

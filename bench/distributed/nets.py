@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from bench.distributed.figures import FIGURES
+
 STEPS, BATCH, RATE, MOMENTUM = 3, 24, 0.1, 0.9
-FIGURES = ("gradient_rms", "gradient_max", "zeros", "weight_rms", "update_rms")
 
 
 class Net(nn.Module):

@@ -145,7 +145,7 @@ FIT = (*FIT, "tap.watched.Watched._look_after")
 LOOP = ("tap.loops.Loops._passes", "tap.loop.WatchedLoop._make")
 SEAMS = {
     "tensorflow": {
-        "fit": ("live._KerasLive.fit", "live.class_facts", *FIT),
+        "fit": ("live._KerasLive.fit", "live.class_facts", "tap.fitting.Fitting.put_on", *FIT),
         "train_on_batch": ("live._KerasLive.begin", LOOK),
         "train_step": (*LOOP, LOOK),
         "tape": (*LOOP, LOOK, "tap.native.run_by_host", "tap.listening.Listening.hear"),
@@ -153,12 +153,12 @@ SEAMS = {
         "replicas": ("tap.watched.Watched.__init__", LOOK, "tap.watched.Watched._look_after"),
     },
     "jax": {
-        "fit": ("live._KerasLive.fit", "live.class_facts", *FIT),
+        "fit": ("live._KerasLive.fit", "live.class_facts", "tap.fitting.Fitting.put_on", *FIT),
         "train_on_batch": ("live._KerasLive.begin", LOOK),
         "stateless": (*LOOP, "tap.loop_jax.passes", "tap.loop_jax.WatchedLoopInJax.step"),
     },
     "torch": {
-        "fit": ("live._KerasLive.fit", "live.class_facts", *FIT),
+        "fit": ("live._KerasLive.fit", "live.class_facts", "tap.fitting.Fitting.put_on", *FIT),
         "train_on_batch": ("live._KerasLive.begin", LOOK),
         "backward": (*LOOP, LOOK, "tap.watched.Watched._look_after"),
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ import keras
 from evengrad.adapters.common.patching import Patches
 from evengrad.adapters.keras import compat
 from evengrad.adapters.keras.backend.state import is_built
+from evengrad.adapters.keras.tap.access import InState
 from evengrad.adapters.keras.tap.watched import Watched
 from evengrad.values.run import RunStatus
 
@@ -66,7 +68,8 @@ class DeferredWatch:
         try:
             self._patches.undo()
             args = _build(self.model, args)
-            self.watched, function = self._start()
+            with _filled(self.model, args):
+                self.watched, function = self._start()
             if keras.backend.backend() == "jax":
                 args = (_extended(args[0], self.watched.ring.variables), *args[1:])
         except Exception as error:
@@ -89,6 +92,15 @@ class DeferredWatch:
 
 def _status(error: BaseException) -> RunStatus:
     return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+
+
+def _filled(model: Any, args: tuple[Any, ...]) -> AbstractContextManager[None]:
+    """On JAX ``fit`` has taken the values out of the variables; their devices are asked of these."""
+    if keras.backend.backend() != "jax":
+        return nullcontext()
+    access = InState(model)
+    access.state = args[0]
+    return access.filled()
 
 
 def _extended(state: Any, variables: list[Any]) -> Any:

@@ -86,6 +86,7 @@ class WatchedLoop(Watched):
             self.optimizer, self.variables, self.tensors, self.ring, settings, self._failed
         )
         self.tap.then = self._keep
+        self.tap.together = ops.sum  # as the replicas' gradients are added up
         for variable, copy in self.ring.before:
             copy.assign(variable)
 

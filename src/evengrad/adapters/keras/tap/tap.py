@@ -41,6 +41,7 @@ class KerasTap:
 
     Attributes:
         heard: whether the loss of any step was: one that is NaN then is so, and not only unseen.
+        together: makes one loss of those of a strategy's replicas.
         then: called behind each look with whether the step passed; None: nothing.
     """
 
@@ -69,6 +70,8 @@ class KerasTap:
         self._apply: Callable[..., Any] = self.optimizer.apply
         self._patches = Patches()
         self._merged: list[Any] | None = None
+        self._parts: list[Any] = []
+        self.together: Callable[[Any], Any] = ops.mean
         self._entry = "stateless_apply" if keras.backend.backend() == "jax" else "apply"
 
     @property
@@ -111,6 +114,7 @@ class KerasTap:
         )
         if native.is_replica():
             self._merged = [v for g, v in zip(whole, variables, strict=True) if g is not None]
+            self._parts.append(self.loss)
             self._apply(whole, own)
             return
         try:
@@ -309,12 +313,15 @@ class KerasTap:
 
         def update(distribution: Any, pairs: Any, rate: Any) -> None:
             variables, self._merged = self._merged, None
+            losses, self._parts = self._parts, []
             whole = list(pairs)
             if variables is None:
                 original(distribution, whole, rate)
                 return
             try:
                 self.ring.begin()
+                if all(loss is not None for loss in losses):
+                    self.loss = self.together(ops.stack(losses))
                 grads = [native.first_of(distribution, g) for g, _ in whole]
                 _, passed = self.look(grads, variables)
             except Exception as error:  # of our own: the training goes on

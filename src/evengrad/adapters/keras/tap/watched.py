@@ -102,6 +102,7 @@ class Watched:
             self._failed,
             bool(self.model.jit_compile),
         )
+        self._show: Callable[[], None] = lambda: None
         self.fitting = Fitting(self.model, self.tap, self.batches, settings.every)
         self._sampler, self._unsampled = Sampler(self.model), False
         self.ring.take_out()
@@ -135,15 +136,21 @@ class Watched:
             self._restart()
             self.watching = watching or self._begin(self.subject)
             self.watching.seen(frozen=frozen_share(self.model), dropout=dropout_rates(self.model))
+        self.on = True
+        try:
+            return self._put_on()
+        except Exception:
+            self.take_off(flush=False)
+            raise
+
+    def _put_on(self) -> Any:
         self.ring.put_in()
         self.access = access_to(self.model)
         self._show = saving.hide(
             self.ring, tuple({id(o): o for o in (self.optimizer, self.inner)}.values())
         )
         self.tap.put_on()
-        function = self.fitting.put_on(self, self.access)
-        self.on = True
-        return function
+        return self.fitting.put_on(self, self.access)
 
     def take_off(self, flush: bool = True) -> None:
         """Take every patch and variable off; the run goes on where it is put on again. Twice is once.
