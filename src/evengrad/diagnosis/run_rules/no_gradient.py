@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evengrad.diagnosis.examples.scenario import Scenario
+from evengrad.diagnosis.learning import raw_inputs
 from evengrad.diagnosis.readings import matrices, tensor_figure
 from evengrad.values.finding import Cause, Finding, Severity
 from evengrad.values.message import msg
@@ -31,6 +32,7 @@ from evengrad.values.wording import layers
 CODE = "EG813"
 SICK = (
     Scenario(loss="flat", norm=0.0, steps=12),
+    Scenario(loss="flat", norm=0.0, steps=12, inputs=2e5),
     Scenario(loss="flat", norm=0.0, noise=0.5, interleaved=True),
 )
 HEALTHY = (Scenario(), Scenario(norm=1e-12), Scenario(steps=3, norm=0.0))
@@ -46,19 +48,14 @@ def check(run: Run) -> Iterable[Finding]:
         yield from _of_matrices(run)
     if len(norms) < _ENOUGH or not (norms == 0).all():
         return
-    torch = run.subject.frontend == "torch"
-    cuts = (
-        msg(".detach(), .item() or torch.no_grad()")
-        if torch
-        else msg("stop_gradient, argmax or NumPy")
-    )
+    why = raw_inputs(run)  # they drive a closing sigmoid, or its like, to where it is flat
     yield Finding(
         CODE,
         msg(
             "no gradient reached the weights in any of {number} steps: all are exactly zero",
             number=len(norms),
         ),
-        Cause.ARCHITECTURE,
+        Cause.ARCHITECTURE if why is None else why.cause,
         Severity.ERROR,
         unhealthy=True,
         evidence=(
@@ -67,17 +64,27 @@ def check(run: Run) -> Iterable[Finding]:
                 model=run.subject.model,
                 optimizer=run.subject.optimizer,
             ),
+            *(() if why is None else why.facts),
         ),
-        advice=(
-            msg(
-                "let the loss depend on these weights: no {cuts} between them and the loss, and no "
-                "output that is "
-                "flat there (a closing ReLU, a saturated or clipped one)",
-                cuts=cuts,
-            ),
-            msg(
-                "give the optimizer the weights that the loss depends on: make it after the model was changed"
-            ),
+        advice=(*(() if why is None else why.advice), *_unreached(run.subject.frontend == "torch")),
+    )
+
+
+def _unreached(torch: bool) -> tuple[str, str]:
+    cuts = (
+        msg(".detach(), .item() or torch.no_grad()")
+        if torch
+        else msg("stop_gradient, argmax or NumPy")
+    )
+    return (
+        msg(
+            "let the loss depend on these weights: no {cuts} between them and the loss, and no "
+            "output that is "
+            "flat there (a closing ReLU, a saturated or clipped one)",
+            cuts=cuts,
+        ),
+        msg(
+            "give the optimizer the weights that the loss depends on: make it after the model was changed"
         ),
     )
 
