@@ -47,6 +47,14 @@ def runs(tmp_path):
     return [reader.load(path) for path in sorted((tmp_path / "runs").iterdir())]
 
 
+@pytest.mark.parametrize(("name", "extra"), [("keras.layers", "tensorflow"), ("pandas", None)])
+def test_what_brings_a_missing_framework_is_said(run, name, extra):
+    done = run(script=f"raise ModuleNotFoundError({name!r}, name={name!r})")
+    assert done.exit_code == 4
+    assert ("pip install" in done.stderr) == (extra is not None)
+    assert extra is None or f"pip install 'evengrad[{extra}]'" in done.stderr
+
+
 def test_healthy(run, tmp_path):
     done = run(arguments=("--epochs", "3"))
     assert done.exit_code == 0, done.output

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from evengrad.cli import files
-from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say
+from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say, say_missing
 from evengrad.cli.ranking import by_weight, numbered
 from evengrad.values.message import msg, translated
 from evengrad.verbs.births import Script, with_birth
@@ -179,13 +179,7 @@ def _own_end(script: str) -> Iterator[None]:
                 script=script,
             )
         )
-        if error.missing is not None:
-            say(
-                msg(
-                    "To install what it misses: pip install 'evengrad[{missing}]'",
-                    missing=error.missing,
-                )
-            )
+        say_missing(error.missing)
     except ScriptExitedError as error:
         raise typer.Exit(_exit_code(script, error.code)) from None
     except KeyboardInterrupt as interrupt:

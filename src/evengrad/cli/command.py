@@ -50,6 +50,12 @@ class ScriptCommand(SpokenCommand):
             raise
 
 
+def say_missing(extra: str | None) -> None:
+    """How to install what a script has imported in vain; nothing without an extra."""
+    if extra is not None:
+        say(msg("To install what it misses: pip install 'evengrad[{missing}]'", missing=extra))
+
+
 def add(app: typer.Typer, name: str, function: Callable[..., Any], **options: Any) -> None:
     """Make a function a command, whose errors are said in one line."""
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evengrad.cli import files
-from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say
+from evengrad.cli.command import ExitStatus, ScriptCommand, own_status, say, say_missing
 from evengrad.cli.live import viewing
 from evengrad.cli.ranking import by_weight, numbered
 from evengrad.cli.report import show, write
@@ -22,7 +22,7 @@ from evengrad.values.finding import Finding
 from evengrad.values.message import msg, translated
 from evengrad.values.run import Run
 from evengrad.verbs.births import Script, add_birth
-from evengrad.verbs.host import own_frames
+from evengrad.verbs.host import missing_extra, own_frames
 from evengrad.verbs.inquire import Beginnings
 from evengrad.verbs.run_script import Outcome, run_script
 
@@ -131,6 +131,7 @@ def _own_words(outcome: Outcome) -> None:
     if error is not None:
         own = own_frames(error.__traceback__)
         sys.excepthook(type(error), error.with_traceback(own), own)
+        say_missing(missing_extra(error))
     if outcome.code is not None and not isinstance(outcome.code, int):
         print(outcome.code, file=sys.stderr)
 

@@ -15,7 +15,7 @@ from evengrad.values.message import msg
 from evengrad.values.probe import Probe, Turn
 from evengrad.verbs.arms import Arms
 from evengrad.verbs.follow import Processes, following
-from evengrad.verbs.host import EXTRAS, armed, as_main, execute, expect, own_frames
+from evengrad.verbs.host import armed, as_main, execute, expect, missing_extra, own_frames
 from evengrad.verbs.launch import typed
 
 _DOING = "measuring this script"
@@ -33,8 +33,7 @@ class ScriptFailedError(Exception):
     @property
     def missing(self) -> str | None:
         """The evengrad extra that would install the framework that the script misses."""
-        name = getattr(self.cause, "name", None)
-        return EXTRAS.get(name) if isinstance(self.cause, ImportError) and name else None
+        return missing_extra(self.cause)
 
 
 class ScriptExitedError(Exception):

@@ -35,8 +35,14 @@ EXTRAS = {
     "tensorflow": "tensorflow",
     "jax": "jax",
     "optax": "optax",
-    "flax": "optax",
 }
+
+
+def missing_extra(error: BaseException) -> str | None:
+    """The evengrad extra that would install what a script has imported in vain; None where none would."""
+    name = getattr(error, "name", None) if isinstance(error, ImportError) else None
+    return EXTRAS.get(name.partition(".")[0]) if name else None
+
 
 _AROUND_JAX = (
     "optax",
