@@ -29,6 +29,9 @@ def main() -> None:
             f"{loop.name}: {'well' if good(row) else 'NOT WELL'} {row['healthy']} {row['sick']}",
             flush=True,
         )
+        before = rows.get(loop.name, {})
+        for kind in ("healthy", "sick"):
+            row[kind] = before.get(kind, {}) | row[kind]  # of verbs that are not measured now
         rows[loop.name] = row
         if given.write:
             RESULTS.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
