@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,7 +21,7 @@ _COST = frozenset(
     ["cost", "costs", "tour", "tours", "distance", "distances", "regret", "makespan", "latency"]
 )
 """Who speaks of these minimises, whatever the name of what is minimised."""
-_DEEPEST = 12
+_DEEPEST = 12  # of names that are given names
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,20 @@ def reward_in(code: str, file: str) -> WeighedScore | None:
         code: the user's expression or line.
         file: that it stands in.
     """
-    tree = _tree("".join(linecache.getlines(file)))
-    line = _tree(code.strip().rstrip(":"))
+    return _found(code.strip().rstrip(":"), "".join(linecache.getlines(file)))
+
+
+@lru_cache(maxsize=256)
+def _found(code: str, source: str) -> WeighedScore | None:
+    tree, line = _tree(source), _tree(code)
     if tree is None or line is None or _speaks_of_costs(tree):
         return None
+    values = _values(tree)
     for sides in map(_factors, ast.walk(line)):
-        signs = [_sign(side, tree, frozenset()) for side in sides]
+        signs = [_Signs(values).of(side) for side in sides]
         if sum(map(bool, signs)) == 1:
             last = bool(signs[1])
-            spoken = _speaks_of_logarithms(sides[not last], tree, frozenset())
+            spoken = _speaks_of_logarithms(sides[not last], values)
             return WeighedScore(ast.unparse(sides[last]), signs[last], last, spoken)
     return None
 
@@ -74,85 +79,105 @@ def _factors(node: ast.AST) -> tuple[ast.AST, ...]:
     return ()
 
 
-def _speaks_of_logarithms(node: ast.AST, tree: ast.Module, seen: frozenset[str]) -> bool:
+_Values = Mapping[str, Sequence[ast.AST]]
+"""What a script gives each variable and each argument of that name, wherever it does."""
+
+
+def _speaks_of_logarithms(node: ast.AST, values: _Values) -> bool:
     """Whether the words of an expression, or of what its variables are given, say so."""
-    names = [
-        n.id if isinstance(n, ast.Name) else n.attr
-        for n in ast.walk(node)
-        if isinstance(n, ast.Name | ast.Attribute)
-    ]
-    if any(_words(name) & _LOGARITHM or "crossentropy" in name.lower() for name in names):
-        return True
-    new = [name for name in names if name not in seen] if len(seen) < _DEEPEST else []
-    more = seen | set(new)
-    return any(
-        _speaks_of_logarithms(value, tree, more) for name in new for value in _values_of(name, tree)
-    )
+    left, seen = [node], set[str]()
+    for _ in range(_DEEPEST):
+        names = {name for one in left for name in _names(one)} - seen
+        if any(_words(name) & _LOGARITHM or "crossentropy" in name.lower() for name in names):
+            return True
+        seen |= names
+        left = [value for name in names for value in values.get(name, ())]
+    return False
 
 
-def _sign(node: ast.AST, tree: ast.Module, seen: frozenset[str]) -> int:
-    """1 of what grows with the reward, -1 of what falls with it, 0 of what is not known."""
-    if len(seen) > _DEEPEST:
+def _names(node: ast.AST) -> Iterator[str]:
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            yield part.id
+        elif isinstance(part, ast.Attribute):
+            yield part.attr
+
+
+class _Signs:
+    """1 of what grows with the reward, -1 of what falls with it, 0 of what is not known; each name's once."""
+
+    def __init__(self, values: _Values) -> None:
+        self._values = values
+        self._known: dict[str, int] = {}
+        self._depth = 0
+
+    def of(self, node: ast.AST) -> int:
+        """Of an expression."""
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) if _is_reward(name):
+                return 1
+            case ast.Name(id=name):
+                return self._of_name(name)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -self.of(operand)
+            case ast.BinOp(left=left, op=ast.Sub(), right=right):
+                return self.of(left) or -self.of(right)
+            case ast.BinOp(left=left, op=ast.Div()) | ast.Subscript(value=left):
+                return self.of(left)
+            case ast.BinOp(left=left, op=ast.Add() | ast.Mult(), right=right):
+                return self._agreed((left, right))
+            case ast.Call(func=ast.Attribute(value=value), args=args) if not _is_library(value):
+                return self.of(value) or self._agreed(args)
+            case ast.Call(func=func, args=args):
+                own = isinstance(func, ast.Name) and _is_reward(func.id)
+                return 1 if own else self._agreed(args)
         return 0
-    match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name) if _is_reward(name):
-            return 1
-        case ast.Name(id=name):
-            return 0 if name in seen else _of_name(name, tree, seen | {name})
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_sign(operand, tree, seen)
-        case ast.BinOp(left=left, op=ast.Sub(), right=right):
-            return _sign(left, tree, seen) or -_sign(right, tree, seen)
-        case ast.BinOp(left=left, op=ast.Div()) | ast.Subscript(value=left):
-            return _sign(left, tree, seen)
-        case ast.BinOp(left=left, op=ast.Add() | ast.Mult(), right=right):
-            return _agreed(_sign(part, tree, seen) for part in (left, right))
-        case ast.Call(func=ast.Attribute(value=value), args=args) if not _is_library(value):
-            return _sign(value, tree, seen) or _agreed(_sign(a, tree, seen) for a in args)
-        case ast.Call(func=func, args=args):
-            own = isinstance(func, ast.Name) and _is_reward(func.id)
-            return 1 if own else _agreed(_sign(a, tree, seen) for a in args)
-    return 0
+
+    def _of_name(self, name: str) -> int:
+        if name not in self._known:
+            self._known[name] = 0  # what it is made of may be made of itself
+            if self._depth < _DEEPEST:
+                self._depth += 1
+                self._known[name] = self._agreed(self._values.get(name, ()))
+                self._depth -= 1
+        return self._known[name]
+
+    def _agreed(self, nodes: Iterable[ast.AST]) -> int:
+        known = {sign for node in nodes if (sign := self.of(node))}
+        return known.pop() if len(known) == 1 else 0
 
 
-def _of_name(name: str, tree: ast.Module, seen: frozenset[str]) -> int:
-    return _agreed(_sign(value, tree, seen) for value in _values_of(name, tree))
-
-
-def _agreed(signs: Iterator[int]) -> int:
-    known = {sign for sign in signs if sign}
-    return known.pop() if len(known) == 1 else 0
-
-
-def _values_of(name: str, tree: ast.Module) -> Iterator[ast.AST]:
-    """What the script gives a variable or an argument of that name, wherever it does."""
-    yield from _given(name, tree)
+@lru_cache(maxsize=8)
+def _values(tree: ast.Module) -> _Values:
+    found: dict[str, list[ast.AST]] = {}
+    functions: dict[str, list[list[str]]] = {}
+    calls: list[ast.Call] = []
     for node in ast.walk(tree):
+        pairs: Iterable[tuple[ast.AST, ast.AST]] = ()
         if isinstance(node, ast.Assign):
             pairs = [pair for target in node.targets for pair in _paired(target, node.value)]
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
             pairs = [(node.target, node.value)]
         elif isinstance(node, ast.For | ast.comprehension):
-            pairs = list(_looped(node.target, node.iter))
-        else:
-            continue
-        yield from (
-            value for target, value in pairs if isinstance(target, ast.Name) and target.id == name
-        )
+            pairs = _looped(node.target, node.iter)
+        elif isinstance(node, ast.FunctionDef):
+            functions.setdefault(node.name, []).append([a.arg for a in node.args.args])
+        elif isinstance(node, ast.Call):
+            calls.append(node)
+        for target, value in pairs:
+            if isinstance(target, ast.Name):
+                found.setdefault(target.id, []).append(value)
+    for call in calls:
+        for names in functions.get(_called(call), ()):
+            for name, value in _given(names, call):
+                found.setdefault(name, []).append(value)
+    return found
 
 
-def _given(name: str, tree: ast.Module) -> Iterator[ast.AST]:
-    for function in ast.walk(tree):
-        if not isinstance(function, ast.FunctionDef):
-            continue
-        own = [a.arg for a in function.args.args]
-        if name not in own:
-            continue
-        place = own.index(name) - (own[0] == "self")
-        for call in ast.walk(tree):
-            if isinstance(call, ast.Call) and _called(call) == function.name:
-                yield from call.args[place : place + 1]
-                yield from (k.value for k in call.keywords if k.arg == name)
+def _given(names: list[str], call: ast.Call) -> Iterator[tuple[str, ast.AST]]:
+    """What a call gives a function's arguments."""
+    yield from zip(names[names[:1] == ["self"] :], call.args, strict=False)
+    yield from ((k.arg, k.value) for k in call.keywords if k.arg in names)
 
 
 def _called(call: ast.Call) -> str:

@@ -21,6 +21,7 @@ _SLACK = 1e-3  # more than any rounding of a probability
 _SHARE = 0.1  # of scores that a clip takes the gradient from (a choice)
 _SAME = 1e-3  # of the effect of a change: none
 _FELT = 1e-4  # of the loss: an effect, not a rounding
+_MOST_SEEN = 400  # operations
 _OVERLAPS = ("dice", "tversky")
 _VIEWS = frozenset(["Identity", "Reshape", "Squeeze", "ExpandDims", "Cast"])
 _LINEAR = frozenset(
@@ -130,7 +131,7 @@ def raw_in_graph(target: Any) -> Fact | None:
     """Of what a tape differentiates, where TensorFlow has traced it: an overlap of a linear layer's output."""
     for op in before(target):
         if op.type in ("RealDiv", "DivNoNan"):
-            over, under = (list(_summed(t.op, 24)) for t in op.inputs)
+            over, under = (list(_summed(t.op)) for t in op.inputs)
             products = [o for s in over for o in _views(s) if o.type == "Mul"]
             summed = [_origin(t.op) for s in under for t in _sides(s)]
             for product in products:
@@ -142,13 +143,18 @@ def raw_in_graph(target: Any) -> Fact | None:
     return None
 
 
-def _summed(op: Any, left: int) -> Any:
+def _summed(op: Any) -> Any:
     """What the sums are of that an expression is made of, linearly."""
-    if op.type == "Sum":
-        yield op.inputs[0].op
-    elif left and (op.type in _CARRIED or op.type in _VIEWS):
-        for tensor in op.inputs:
-            yield from _summed(tensor.op, left - 1)
+    left, seen = [op], set[str]()
+    while left and len(seen) < _MOST_SEEN:
+        op = left.pop()
+        if op.name in seen:
+            continue
+        seen.add(op.name)
+        if op.type == "Sum":
+            yield op.inputs[0].op
+        elif op.type in _CARRIED or op.type in _VIEWS:
+            left += [tensor.op for tensor in reversed(op.inputs)]
 
 
 def _views(op: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from evengrad.values.fact import Fact, Where
 KIND = "policy_reversed"
 _FIRST = 3  # steps that are looked at
 _MOST = 16  # products of a step
-_DEEP = 40
+_MOST_SEEN = 400  # operations
 _SAME = frozenset(
     ["Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "Sum", "Mean", "GatherV2", "GatherNd"]
 )
@@ -48,7 +48,7 @@ class PolicyLosses:
     def differentiated(self, target: Any) -> None:
         """A loss, in a graph that is traced."""
         op = getattr(target, "op", None) if not native.has_value(target) else None
-        found = None if op is None else _in_graph(op, 1, _DEEP)
+        found = None if op is None else _in_graph(op, 1)
         if found is not None:
             self._found.append(found)
 
@@ -103,21 +103,21 @@ def _raises(score: Any) -> int:
     return 1 if (values <= 0).all() else -int((values >= 0).all())
 
 
-def _in_graph(op: Any, sign: int, left: int) -> Fact | None:
+def _in_graph(op: Any, sign: int) -> Fact | None:
     """The first product with a reward on the way back from a loss, where the loss falls with it."""
-    if not left:
-        return None
-    if op.type == "Mul":
-        place = place_of(op)
-        said = None if place is None else _said(place, op)
-        if said is not None:
-            score = op.inputs[not said.last].op
-            surely = sign * said.sign * _raised_by(score, 1, _DEEP) > 0
-            return Fact(KIND, place, None, {"reward": said.reward}) if surely else None
-    for tensor, slope in _linear(op):
-        found = _in_graph(tensor.op, sign * slope, left - 1)
-        if found is not None:
-            return found
+    left, seen = [(op, sign)], set[tuple[str, int]]()
+    while left and len(seen) < _MOST_SEEN:
+        op, sign = left.pop()
+        if (op.name, sign) in seen:
+            continue
+        seen.add((op.name, sign))
+        if op.type == "Mul":
+            place = place_of(op)
+            said = None if place is None else _said(place, op)
+            if said is not None:
+                surely = sign * said.sign * _raised_by(op.inputs[not said.last].op) > 0
+                return Fact(KIND, place, None, {"reward": said.reward}) if surely else None
+        left += [(tensor.op, sign * slope) for tensor, slope in reversed(_linear(op))]
     return None
 
 
@@ -154,11 +154,18 @@ def _sign_of(tensor: Any) -> int:
     return 1 if (value >= 0).all() else -int((value <= 0).all())
 
 
-def _raised_by(op: Any, sign: int, left: int) -> int:
+def _raised_by(op: Any) -> int:
     """1 of a logarithm, -1 of its negative, 0 of what is neither."""
-    if op.type in ("Log", "LogSoftmax"):
-        return sign
-    if op.type in _ENTROPIES:
-        return -sign
-    found = {_raised_by(t.op, sign * s, left - 1) for t, s in _linear(op)} - {0} if left else set()
+    found, seen, left = set[int](), set[tuple[str, int]](), [(op, 1)]
+    while left and len(seen) < _MOST_SEEN:
+        op, sign = left.pop()
+        if (op.name, sign) in seen:
+            continue
+        seen.add((op.name, sign))
+        if op.type in ("Log", "LogSoftmax"):
+            found.add(sign)
+        elif op.type in _ENTROPIES:
+            found.add(-sign)
+        else:
+            left += [(tensor.op, sign * slope) for tensor, slope in _linear(op)]
     return found.pop() if len(found) == 1 else 0
