@@ -169,7 +169,7 @@ class _Predicting:
                 Weight(w.name, _figures(w.shape, w.law.mean, w.law.rms, 0.0), w.fan_in)
                 for w in spec.weights
             ),
-            loss=Loss("unknown", math.nan),
+            loss=Loss("unknown", math.nan, known=False),
             notes=spec.notes + self._notes(),
             spec=spec,
         )

@@ -189,6 +189,7 @@ class Loss:
         targets: the labels.
         ignored: a label that counts as none (torch's ignore_index).
         summed: the loss over the mean of its elements, where it is their sum; else 1.
+        known: the value was read; else it is NaN.
     """
 
     name: str
@@ -203,6 +204,7 @@ class Loss:
     targets: Targets | None = None
     ignored: int | None = None
     summed: float = 1.0
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def check(evidence: Evidence) -> Iterable[Finding]:
             evidence=(),
             advice=(found.advice,),
         )
-    elif not math.isfinite(evidence.probe.loss.value):
+    elif evidence.probe.loss.known and not math.isfinite(evidence.probe.loss.value):
         yield _of_loss(evidence.probe)
 
 

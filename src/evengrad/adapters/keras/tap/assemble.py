@@ -169,10 +169,12 @@ class Assembly:
 
     def _loss(self) -> Loss:
         target = self._target()
-        value = float("nan") if target is None else native.number(target)
+        found = native.parts(target)
+        known = bool(found) and all(map(native.has_value, found))
+        value = native.number(target)
         only = self._only_loss(value)
         if only is None:
-            return Loss("the script's own loss", value)
+            return Loss("the script's own loss", value, known=known)
         reading: Reading = reading_of(only.loss)
         leaves = keras.tree.flatten(only.outputs)
         output = (
@@ -188,6 +190,7 @@ class Assembly:
             output=output,
             classes=None if output is None or len(output.shape) < 2 else output.shape[-1],
             targets=targets(only.targets) if native.has_value(only.targets) else None,
+            known=known,
             ignored=reading.ignored,
         )
 

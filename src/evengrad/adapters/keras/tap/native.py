@@ -319,10 +319,15 @@ def has_value(tensor: Any) -> bool:
 
 def number(value: Any) -> float:
     """The sum of a structure of tensors, which is what is differentiated; NaN where it has no value."""
-    parts = [part for part in keras.tree.flatten(value) if part is not None]
-    if not all(map(has_value, parts)):
+    own = parts(value)
+    if not own or not all(map(has_value, own)):
         return float("nan")
-    return float(sum(float(keras.ops.convert_to_numpy(keras.ops.sum(part))) for part in parts))
+    return float(sum(float(keras.ops.convert_to_numpy(keras.ops.sum(part))) for part in own))
+
+
+def parts(value: Any) -> list[Any]:
+    """The tensors of a structure."""
+    return [part for part in keras.tree.flatten(value) if part is not None]
 
 
 def bring(value: Any, told: Callable[[Any], None]) -> None:
