@@ -14,6 +14,7 @@ from evengrad.adapters.common.source import is_own, shown
 from evengrad.adapters.keras.backend.differentiate import array
 from evengrad.adapters.keras.facts.calls import LossHeard
 from evengrad.adapters.keras.facts.graphs import before, place_of
+from evengrad.adapters.keras.facts.targets import float64_of
 from evengrad.values.fact import Fact, Where
 
 KIND = "scores_raw"
@@ -34,7 +35,7 @@ def judge_scores(call: LossHeard) -> Fact | None:
     """Of a loss that was called with values, now that it is over; None where it reads what it is given."""
     if not call.own and call.function not in _OVERLAPS:
         return None
-    target, scores = _values(call.target), _values(call.output)
+    target, scores = float64_of(call.target), float64_of(call.output)
     if target is None or scores is None or target.shape != scores.shape or scores.ndim < 2:
         return None
     if not np.isin(target, (0.0, 1.0)).all() or not np.isfinite(scores).all():
@@ -67,15 +68,6 @@ def _place(call: LossHeard) -> Where | None:
         return call.where
     line = linecache.getline(code.co_filename, code.co_firstlineno).strip()
     return Where(shown(code.co_filename), code.co_firstlineno, line)
-
-
-def _values(tensor: Any) -> Any:
-    if isinstance(tensor, keras.KerasTensor):
-        return None
-    try:
-        return np.asarray(array(tensor), dtype=np.float64)
-    except Exception:  # a tensor of a graph that is being made
-        return None
 
 
 def _loss(call: LossHeard) -> Callable[[Any], float] | None:

@@ -20,7 +20,7 @@ def judge_targets(call: LossHeard) -> dict[str, Any] | None:
     """What of the targets the loss has no meaning for, for a fact; None where all has one, or where they have
     no values yet.
     """
-    target = _values(call.target)
+    target = float64_of(call.target)
     if target is None or not target.size or not np.isfinite(target).all():
         return None
     judge = _JUDGES.get(call.function)
@@ -28,8 +28,8 @@ def judge_targets(call: LossHeard) -> dict[str, Any] | None:
     return None if found is None else {"function": call.function, **found}
 
 
-def _values(tensor: Any) -> Any:
-    """As float64; None for a symbol."""
+def float64_of(tensor: Any) -> Any:
+    """A tensor's values; None for a symbol."""
     if isinstance(tensor, keras.KerasTensor):
         return None
     try:
